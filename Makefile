@@ -1,0 +1,103 @@
+# What people and CI run. `make` alone lists the targets; CONTRIBUTING.md says more about each.
+# On a new machine `make run` needs Python 3.11 or newer, nothing else.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+UV_VERSION := 0.13.9
+CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11
+
+# The first Python that really runs (a version manager's shim may not) and is new enough, in $$python.
+# Override with make PYTHON=/path/to/python.
+define find_python
+python=; \
+for candidate in $(or $(PYTHON),$(CANDIDATES)); do \
+  if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+    python="$$candidate"; break; \
+  fi; \
+done; \
+if [ -z "$$python" ]; then \
+  echo 'imagegate needs Python 3.11 or newer, and found none as: $(or $(PYTHON),$(CANDIDATES))' >&2; \
+  echo 'Name one yourself: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)' >&2; \
+  exit 1; \
+fi
+endef
+
+# A virtual environment whose Python has gone is made anew.
+ifneq ($(shell $(BIN)/python -c 'print("works")' 2>/dev/null),works)
+.PHONY: $(VENV)/.made
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint types openapi kafka kafka-stop lock clean
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.dev ## install everything for development into .venv
+
+run: $(VENV)/.runtime ## start the gateway; its settings are the environment's IMAGEGATE_ variables
+	@exec $(BIN)/imagegate serve
+
+test: $(VENV)/.dev ## run every test; make test ARGS='-k upload' passes arguments to pytest
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev ## check the style of the code
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev ## check the types
+	$(BIN)/mypy
+
+openapi: $(VENV)/.runtime ## write openapi/openapi.json
+	@mkdir -p openapi
+	$(BIN)/imagegate openapi > openapi/.openapi.json
+	mv openapi/.openapi.json openapi/openapi.json
+
+kafka: ## start Apache Kafka in the background on 127.0.0.1:9092 (KAFKA_PORT)
+	@$(find_python); KAFKA_PORT='$(KAFKA_PORT)' "$$python" -m dev.kafka start
+
+kafka-stop: ## stop it; its data stays in data/kafka
+	@$(find_python); "$$python" -m dev.kafka stop
+
+lock: $(VENV)/.made ## write requirements/ anew; make lock ARGS=--upgrade takes newer versions
+	$(PIP) install uv==$(UV_VERSION)
+	$(COMPILE) --all-extras pyproject.toml -o requirements/runtime.txt
+	$(COMPILE) --all-extras --group dev -c requirements/runtime.txt pyproject.toml -o requirements/dev.txt
+	$(BUILD_REQUIREMENTS) | $(COMPILE) -c requirements/dev.txt - -o requirements/build.txt
+
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --custom-compile-command 'make lock' --no-emit-index-url --no-emit-find-links $(ARGS)
+
+# The build backend, and what it asks for to install in place (PEP 660).
+BUILD_REQUIREMENTS = $(BIN)/python -c "import tomllib; \
+  project = tomllib.load(open('pyproject.toml', 'rb')); \
+  print(*project['build-system']['requires'], 'editables>=0.3', sep='\n')"
+
+clean: ## remove what the other targets made, except data/
+	rm -rf $(VENV) .kafka build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find app bench dev tests -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+$(VENV)/.made:
+	@$(find_python); \
+	if ! "$$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then \
+	  echo "$$python cannot make virtual environments: its modules venv and ensurepip are missing." >&2; \
+	  echo 'On Debian and Ubuntu: apt-get install python3-venv' >&2; \
+	  exit 1; \
+	fi; \
+	echo "Making $(VENV) with $$("$$python" --version) ..."; \
+	"$$python" -m venv --clear $(VENV)
+	@touch $@
+
+# The project is installed in place, by the locked build backend: pip fetches nothing unpinned.
+$(VENV)/.runtime: $(VENV)/.made requirements/runtime.txt requirements/build.txt pyproject.toml
+	@echo 'Installing requirements/runtime.txt ...'
+	@$(PIP) install --require-hashes -r requirements/runtime.txt -r requirements/build.txt
+	@$(PIP) install --no-build-isolation --no-deps --no-index --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime requirements/dev.txt
+	@echo 'Installing requirements/dev.txt ...'
+	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@

@@ -1,0 +1,237 @@
+"""The body of an upload, as it comes in.
+
+Hides the two forms that it may have: multipart/form-data (RFC 7578) with a part named `file`, or
+the bytes themselves. Counted and limited while it streams, never spooled to disk; what a part is
+called and what type it declares decide nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import unicodedata
+from typing import TYPE_CHECKING
+
+from python_multipart import MultipartParser
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import parse_options_header
+
+from app.errors import (
+    BadRequestError,
+    BodyTooLargeError,
+    InvalidParameterError,
+    MissingFileError,
+    RequestTimeoutError,
+    TooManyFilesError,
+    UnsupportedMediaTypeError,
+)
+from app.ingest import Upload
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.requests import Request
+
+    from app.settings import HttpSettings, UploadSettings
+
+# Boundaries, part headers and small fields around a file.
+_FRAMING_BYTES = 65_536
+_MAX_PARTS = 32
+# File systems and headers are comfortable with this.
+_MAX_FILENAME_CHARACTERS = 200
+# What browsers call a Blob without a name (XMLHttpRequest standard, FormData.append).
+_NAMELESS = {"", "blob"}
+# The options that a client may name; each takes these values.
+_OPTIONS = {"profile": {"balanced"}, "metadata": {"strip"}}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+class RequestBody:
+    """An upload that a client is about to send; a `Source` of `app.ingest`.
+
+    Raises:
+        BodyTooLargeError: It announces more than the limit.
+        UnsupportedMediaTypeError: It is neither of the two forms.
+        InvalidParameterError: An option in the query has an unknown value.
+    """
+
+    def __init__(self, request: Request, http: HttpSettings, upload: UploadSettings) -> None:
+        self._request = request
+        self._http = http
+        self._limit = upload.max_bytes
+        declared = request.headers.get("content-type", "application/octet-stream")
+        media_type, self._parameters = parse_options_header(declared)
+        self._is_form = media_type == b"multipart/form-data"
+        if not self._is_form and not _is_raw(media_type):
+            raise UnsupportedMediaTypeError(
+                f"A body of type {declared.partition(';')[0][:100]} is not taken: send"
+                " multipart/form-data with a part named file, or the image's bytes as image/* or"
+                " application/octet-stream."
+            )
+        for name in request.query_params:
+            _check_option(name, request.query_params[name])
+        self.max_bytes = self._announced()
+
+    async def receive(self) -> Upload:
+        """Receive the body; see `Source.receive`."""
+        if not self._is_form:
+            data = b"".join([piece async for piece in self._pieces(self._limit)])
+            return Upload(data, None)
+        form = _Form(self._parameters.get(b"boundary", b""), self._limit)
+        async for piece in self._pieces(self._limit + _FRAMING_BYTES):
+            form.write(piece)
+        return form.finish()
+
+    def _announced(self) -> int:
+        """Return the most that may come: the announced length, or the limit."""
+        limit = self._limit + (_FRAMING_BYTES if self._is_form else 0)
+        length = self._request.headers.get("content-length")
+        if length is None:
+            return limit
+        if int(length) > limit:
+            raise _too_large(self._limit)
+        return int(length)
+
+    async def _pieces(self, limit: int) -> AsyncIterator[bytes]:
+        """Yield the body, as long as it is neither too large nor too slow."""
+        loop = asyncio.get_running_loop()
+        started, received = loop.time(), 0
+        stream = self._request.stream()
+        while True:
+            allowance = self._http.slow_body_seconds + received / self._http.min_body_rate
+            try:
+                async with asyncio.timeout_at(started + allowance):
+                    piece = await anext(stream, None)
+            except TimeoutError as error:
+                raise RequestTimeoutError(
+                    f"The body came too slowly: {received:,} bytes in {allowance:.0f} seconds."
+                ) from error
+            if piece is None:
+                return
+            received += len(piece)
+            if received > limit:
+                raise _too_large(self._limit)
+            yield piece
+
+
+class _Form:
+    """A push parser that keeps one part, `file`, and checks the options."""
+
+    def __init__(self, boundary: bytes, max_file_bytes: int) -> None:
+        if not boundary:
+            raise BadRequestError("The content type multipart/form-data lacks its boundary.")
+        self._max_file_bytes = max_file_bytes
+        self._parts = 0
+        self._ended = False
+        self._header_name, self._header_value = bytearray(), bytearray()
+        self._disposition: dict[bytes, bytes] = {}
+        self._name = ""
+        self._content: list[bytes] = []
+        self._content_bytes = 0
+        self._file: list[bytes] | None = None
+        self._filename: str | None = None
+        try:
+            self._parser = MultipartParser(
+                boundary,
+                {
+                    "on_part_begin": self._on_part_begin,
+                    "on_header_field": self._on_header_field,
+                    "on_header_value": self._on_header_value,
+                    "on_header_end": self._on_header_end,
+                    "on_headers_finished": self._on_headers_finished,
+                    "on_part_data": self._on_part_data,
+                    "on_part_end": self._on_part_end,
+                    "on_end": self._on_end,
+                },
+            )
+        except FormParserError as error:
+            raise BadRequestError(f"The multipart body is malformed: {error}.") from error
+
+    def write(self, piece: bytes) -> None:
+        """Parse a piece of the body.
+
+        Raises:
+            BadRequestError: It is malformed.
+            BodyTooLargeError, TooManyFilesError, InvalidParameterError: As they say.
+        """
+        try:
+            self._parser.write(piece)
+        except FormParserError as error:
+            raise BadRequestError(f"The multipart body is malformed: {error}.") from error
+
+    def finish(self) -> Upload:
+        """Return the file.
+
+        Raises:
+            BadRequestError: The closing boundary never came: the body is cut off.
+            MissingFileError: There was no part named `file`.
+        """
+        if not self._ended:
+            raise BadRequestError("The multipart body ends before its closing boundary.")
+        if self._file is None:
+            raise MissingFileError("The form has no part named file.")
+        return Upload(b"".join(self._file), self._filename)
+
+    def _on_part_begin(self) -> None:
+        self._parts += 1
+        if self._parts > _MAX_PARTS:
+            raise BadRequestError(f"The form has more than {_MAX_PARTS} parts.")
+        self._disposition = {}
+        self._content, self._content_bytes = [], 0
+
+    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header_name += data[start:end]
+
+    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._header_value += data[start:end]
+
+    def _on_header_end(self) -> None:
+        if self._header_name.lower() == b"content-disposition":
+            # Browsers and curl send UTF-8 as it is (RFC 7578, section 5.1.1).
+            _, self._disposition = parse_options_header(self._header_value.decode("latin-1"))
+        self._header_name, self._header_value = bytearray(), bytearray()
+
+    def _on_headers_finished(self) -> None:
+        self._name = self._disposition.get(b"name", b"").decode("utf-8", "replace")
+        if self._name == "file" and self._file is not None:
+            raise TooManyFilesError(
+                "The form has more than one part named file: send one a request."
+            )
+
+    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
+        self._content_bytes += end - start
+        if self._content_bytes > (self._max_file_bytes if self._name == "file" else _FRAMING_BYTES):
+            raise _too_large(self._max_file_bytes)
+        self._content.append(data[start:end])
+
+    def _on_part_end(self) -> None:
+        if self._name == "file":
+            self._file = self._content
+            self._filename = clean_filename(self._disposition.get(b"filename", b""))
+        else:
+            _check_option(self._name, b"".join(self._content).decode("utf-8", "replace"))
+
+    def _on_end(self) -> None:
+        self._ended = True
+
+
+def clean_filename(raw: bytes) -> str | None:
+    """Return the last component of a file name that a client gave, or None if it names nothing."""
+    text = unicodedata.normalize("NFC", raw.decode("utf-8", "replace"))
+    text = _CONTROL.sub("", text.replace("\\", "/").rpartition("/")[2]).strip(" .")
+    return None if text in _NAMELESS else text[-_MAX_FILENAME_CHARACTERS:]
+
+
+def _is_raw(media_type: bytes) -> bool:
+    return media_type.startswith(b"image/") or media_type in (b"", b"application/octet-stream")
+
+
+def _check_option(name: str, value: str) -> None:
+    if name in _OPTIONS and value not in _OPTIONS[name]:
+        raise InvalidParameterError(
+            f"{name}: {value[:50]!r} is not known; it can be {' or '.join(_OPTIONS[name])}."
+        )
+
+
+def _too_large(limit: int) -> BodyTooLargeError:
+    return BodyTooLargeError(f"An upload may have {limit:,} bytes at most.")

@@ -1,0 +1,102 @@
+"""What surrounds every request: its id, its line in the log, and the last resort for errors.
+
+Hides ASGI messages from the handlers. Pure ASGI, as a middleware on top of Starlette's request
+class would buffer streams.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+
+from app import problems
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+logger = structlog.get_logger(__name__)
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class RequestContext:
+    """ASGI middleware around the whole application."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = _Exchange(scope, receive, send)
+        try:
+            await self._app(scope, exchange.receive, exchange.send)
+        # The last resort: what is not a GatewayError is our own mistake, and is answered as one.
+        except Exception as error:
+            if exchange.status:
+                # Too late for an answer: the server cuts the connection, so that the client sees
+                # a body that is incomplete.
+                logger.exception("response_broken_off", **exchange.described())
+                return
+            response = await problems.unexpected(Request(scope), error)
+            await response(scope, exchange.receive, exchange.send)
+        finally:
+            exchange.log()
+
+
+class _Exchange:
+    """One request and its response, as they pass."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.status = 0
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._started = time.monotonic()
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        self._id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = self._id
+        length = headers.get("content-length", "0")
+        self._body_pending = length != "0" or "transfer-encoding" in headers
+
+    async def receive(self) -> Message:
+        """Pass on a message of the client's."""
+        message = await self._receive()
+        if not message.get("more_body"):
+            self._body_pending = False
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Pass on a message to the client."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-ID"] = self._id
+            headers["X-Content-Type-Options"] = "nosniff"
+            if self._body_pending:
+                # The rest of the body would be taken for the next request.
+                headers["Connection"] = "close"
+        await self._send(message)
+
+    def described(self) -> dict[str, object]:
+        """Return what the log says of every request."""
+        return {
+            "method": self._scope["method"],
+            "path": self._scope["path"],
+            "status": self.status,
+            "request_id": self._id,
+        }
+
+    def log(self) -> None:
+        """Log how the request ended."""
+        seconds = round(time.monotonic() - self._started, 4)
+        logger.info("request", **self.described(), seconds=seconds)

@@ -1,0 +1,44 @@
+"""`/health`: is the process alive, and should it get requests."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from app.api import openapi
+from app.api.state import Gateway  # noqa: TC001 - FastAPI reads the annotations
+from app.errors import NotReadyError
+
+router = APIRouter(prefix="/health", tags=["health"])
+
+
+class Health(BaseModel):
+    """An answer to a probe."""
+
+    status: Literal["ok"] = "ok"
+
+
+@router.get("/live", operation_id="checkLiveness", summary="Is the process alive?")
+async def check_liveness() -> Health:
+    """Answer without looking at anything else: a broker that is down is no reason for a restart."""
+    return Health()
+
+
+@router.get(
+    "/ready",
+    operation_id="checkReadiness",
+    summary="Should it get requests?",
+    responses=openapi.ERRORS,
+)
+async def check_readiness(gateway: Gateway) -> Health:
+    """Answer 200 when the log is reachable and every event was applied; otherwise say why not."""
+    troubles = [
+        "the gateway is stopping" if gateway.draining else None,
+        gateway.feed.trouble,
+        gateway.log.trouble,
+    ]
+    if reasons := [trouble for trouble in troubles if trouble]:
+        raise NotReadyError("; ".join(reasons).capitalize() + ".", retry_after_seconds=1)
+    return Health()

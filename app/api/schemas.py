@@ -1,0 +1,108 @@
+"""What the API says of images, in JSON."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, Field
+
+if TYPE_CHECKING:
+    from app.catalog import CatalogImage
+    from app.records import ImageInfo
+
+
+class Receipt(BaseModel):
+    """What became of the bytes that were uploaded."""
+
+    received_bytes: int = Field(description="Size of the upload.", examples=[2_190_194])
+    stored_bytes: int = Field(description="Size of what lies in the log.", examples=[1_204_881])
+    received_digest: str = Field(
+        description="SHA-256 of the upload.", examples=["sha256:9f86d081884c7d65"]
+    )
+    codec: str = Field(
+        description="How the stored bytes were encoded; `original` if they were not.",
+        examples=["jpeg q85 progressive"],
+    )
+    kept: bool = Field(
+        description="Whether the upload is kept, less its metadata, as encoding saved nothing."
+    )
+
+
+class Image(BaseModel):
+    """A stored image."""
+
+    id: str = Field(
+        description="Names the image for ever.", examples=["aaaqaaaaaaaafxrb4w2wzq5s5vvhk2wl"]
+    )
+    url: str = Field(
+        description="Path of the image.", examples=["/images/aaaqaaaaaaaafxrb4w2wzq5s5vvhk2wl"]
+    )
+    sequence: int | None = Field(
+        description="Place in the one order of all events; null where it is not known yet.",
+        examples=[42],
+    )
+    created_at: datetime | None = Field(
+        description="When it was stored, by the log's clock; null where it is not known yet."
+    )
+    content_type: str = Field(examples=["image/jpeg"])
+    content_length: int = Field(description="Size of the image as served.", examples=[1_204_881])
+    digest: str = Field(
+        description="SHA-256 of the image as served.", examples=["sha256:2c26b46b68ffc68f"]
+    )
+    width: int = Field(description="In pixels, as it is to be seen.", examples=[4000])
+    height: int = Field(description="In pixels, as it is to be seen.", examples=[3000])
+    frame_count: int = Field(description="1 unless it is animated.", examples=[1])
+    filename: str | None = Field(examples=["img.jpg"])
+    profile: str = Field(description="How it was to be compressed.", examples=["balanced"])
+    receipt: Receipt
+
+
+class ImagePage(BaseModel):
+    """A part of the list of images, newest first."""
+
+    images: list[Image]
+    next_cursor: str | None = Field(
+        description="Give it back as `cursor` for the next page; null on the last one."
+    )
+
+
+def listed(image: CatalogImage) -> Image:
+    """Return the JSON of an image in the catalog."""
+    created_at = datetime.fromtimestamp(image.created_at_ms / 1000, UTC)
+    return described(image.id, image.info, image.sequence, created_at)
+
+
+def described(
+    image_id: str,
+    info: ImageInfo,
+    sequence: int | None = None,
+    created_at: datetime | None = None,
+) -> Image:
+    """Return the JSON of an image that the catalog may not have yet."""
+    return Image(
+        id=image_id,
+        url=path_of(image_id),
+        sequence=sequence,
+        created_at=created_at,
+        content_type=info.content_type,
+        content_length=info.content_length,
+        digest=f"sha256:{info.digest}",
+        width=info.width,
+        height=info.height,
+        frame_count=info.frame_count,
+        filename=info.filename,
+        profile=info.profile,
+        receipt=Receipt(
+            received_bytes=info.received_bytes,
+            stored_bytes=info.stored_bytes,
+            received_digest=f"sha256:{info.received_digest}",
+            codec=info.codec,
+            kept=info.kept,
+        ),
+    )
+
+
+def path_of(image_id: str) -> str:
+    """Return the path at which an image is served."""
+    return f"/images/{image_id}"

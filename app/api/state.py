@@ -1,0 +1,41 @@
+"""What the handlers work with, made by the lifespan in `app.main`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, cast
+
+from fastapi import Depends, Request
+
+if TYPE_CHECKING:
+    from app.catalog import Catalog
+    from app.delivery import Delivery
+    from app.feed import Feed
+    from app.ingest import Ingest
+    from app.log import Log
+    from app.settings import Settings
+
+
+@dataclass(slots=True)
+class State:
+    """The parts of a running gateway. `draining` is set when it is told to stop."""
+
+    settings: Settings
+    log: Log
+    catalog: Catalog
+    feed: Feed
+    ingest: Ingest
+    delivery: Delivery
+    draining: bool = False
+
+    def drain(self) -> None:
+        """Be ready no longer, and end the streams; requests under way go on."""
+        self.draining = True
+        self.feed.close_streams()
+
+
+def _state(request: Request) -> State:
+    return cast("State", request.app.state.gateway)
+
+
+Gateway = Annotated[State, Depends(_state)]

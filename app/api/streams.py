@@ -1,0 +1,85 @@
+"""`/streams`: facts, live, as the background consumer applies them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, Header
+from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
+
+from app.api import openapi, schemas
+from app.api.state import Gateway, State  # noqa: TC001 - FastAPI reads the annotations
+from app.errors import InvalidParameterError, NotReadyError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from app.catalog import Fact
+
+router = APIRouter(tags=["streams"])
+
+_PING_SECONDS = 15.0
+# Facts read at once while a client catches up.
+_PAGE = 200
+# A client whose stream ends, because the gateway restarts, comes back after this.
+_RECONNECT_MS = 2000
+
+
+@router.get(
+    "/streams/images",
+    operation_id="streamImages",
+    summary="Follow what happens to images",
+    response_class=EventSourceResponse,
+    responses=openapi.STREAM_RESPONSES,
+)
+async def stream_images(
+    gateway: Gateway,
+    last_event_id: Annotated[
+        int | None,
+        Header(ge=-1, description="Sequence number of the last event seen; -1 for all events."),
+    ] = None,
+) -> EventSourceResponse:
+    """Server-sent events from now on, or after `Last-Event-ID`, each exactly once and in order.
+
+    The event's name is `image.stored` or `image.deleted`, its data the image's JSON, or only its
+    `id` once it is deleted, its id the sequence number. A comment comes every 15 seconds at least.
+    """
+    gateway.feed.require_caught_up()
+    if gateway.draining:
+        raise NotReadyError("The gateway is stopping.")
+    newest = gateway.feed.sequence
+    if last_event_id is not None and last_event_id > newest:
+        raise InvalidParameterError(f"Last-Event-ID: the newest event is {newest}.")
+    after = newest if last_event_id is None else last_event_id
+    return EventSourceResponse(
+        _follow(gateway, after),
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+async def _follow(gateway: State, after: int) -> AsyncGenerator[bytes, None]:
+    feed = gateway.feed
+    yield format_sse_event(comment="connected", retry=_RECONNECT_MS)
+    while not feed.closing:
+        more = asyncio.ensure_future(feed.wait_for_more())
+        try:
+            while facts := await gateway.catalog.facts(after, _PAGE):
+                for fact in facts:
+                    yield _event(fact)
+                after = facts[-1].sequence
+                if feed.closing:
+                    return
+            if not (await asyncio.wait({more}, timeout=_PING_SECONDS))[0]:
+                yield KEEPALIVE_COMMENT
+        finally:
+            more.cancel()
+
+
+def _event(fact: Fact) -> bytes:
+    if fact.image is not None and fact.type == "image.stored":
+        data = schemas.listed(fact.image).model_dump_json()
+    else:
+        data = json.dumps({"id": fact.image_id})
+    return format_sse_event(data_str=data, event=fact.type, id=str(fact.sequence))

@@ -1,0 +1,47 @@
+"""Records that were read lately, up to a number of bytes.
+
+Hides what is kept: the least recently used record leaves first. Neighbours that came with a
+record are kept too, as images that were stored together are often looked at together.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from app.log import Fetched, Log, Position, StoredRecord
+
+
+class RecordCache:
+    """Reads a topic of a log through at most `max_bytes` of memory."""
+
+    def __init__(self, log: Log, topic: str, max_bytes: int) -> None:
+        self._log = log
+        self._topic = topic
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._records: OrderedDict[Position, StoredRecord] = OrderedDict()
+
+    async def read(self, position: Position) -> StoredRecord:
+        """Return a record from memory or from the log; see `Log.read`."""
+        if (record := self._records.get(position)) is not None:
+            self._records.move_to_end(position)
+            return record
+        fetched = await self._log.read(self._topic, position)
+        self._keep(fetched)
+        return fetched.record
+
+    def _keep(self, fetched: Fetched) -> None:
+        for record in (*fetched.neighbours, fetched.record):
+            if record.position not in self._records:
+                self._records[record.position] = record
+                self._bytes += _size(record)
+        while self._bytes > self._max_bytes:
+            _, oldest = self._records.popitem(last=False)
+            self._bytes -= _size(oldest)
+
+
+def _size(record: StoredRecord) -> int:
+    headers = sum(len(name) + len(value or b"") for name, value in record.headers)
+    return len(record.key or b"") + len(record.value or b"") + headers

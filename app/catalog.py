@@ -1,0 +1,280 @@
+"""The queryable view of the facts: what images there are, in which order, which are deleted.
+
+Hides that it is an SQLite database. Metadata only, never image bytes. It is disposable: whatever
+is wrong with the file, it is made anew, and the feed fills it again from the first event on. The
+feed alone writes, each batch of facts in one transaction with the offset that follows it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import structlog
+
+from app.events import ImageDeleted, ImageStored
+from app.records import INFO, ImageInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from app.events import Event
+
+logger = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+# Another schema, older or newer, is not migrated but filled again.
+_SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE progress (
+    identity TEXT NOT NULL, next_offset INTEGER NOT NULL,
+    last_offset INTEGER NOT NULL, last_fingerprint BLOB NOT NULL
+);
+CREATE TABLE facts (sequence INTEGER PRIMARY KEY, type TEXT NOT NULL, image_id TEXT NOT NULL);
+CREATE TABLE images (
+    sequence INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, created_at_ms INTEGER NOT NULL,
+    info BLOB NOT NULL
+);
+CREATE TABLE deleted (id TEXT PRIMARY KEY) WITHOUT ROWID;
+"""
+# A power failure may cost the last transactions, which the feed then applies again.
+_PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA secure_delete=ON;"
+_READERS = 4
+_BUSY_TIMEOUT_SECONDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogImage:
+    """An image that is listed. `sequence` is the offset of the event that said so."""
+
+    id: str
+    sequence: int
+    created_at_ms: int
+    info: ImageInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """An event that was applied; `image` is None where the image is deleted by now."""
+
+    sequence: int
+    type: str
+    image_id: str
+    image: CatalogImage | None
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedEvent:
+    """An event at its place in the one total order; `timestamp_ms` is the log's."""
+
+    sequence: int
+    timestamp_ms: int
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the catalog has come, and in which log.
+
+    `last_offset` is that of the last record applied, -1 for none, and `last_fingerprint` tells
+    that record from any other, should the topic be another one tomorrow.
+    """
+
+    identity: str
+    next_offset: int = 0
+    last_offset: int = -1
+    last_fingerprint: bytes = b""
+
+
+class Catalog:
+    """The database at `path`; open it before use, close it after."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        self._writing = ThreadPoolExecutor(1, "catalog-writer")
+        self._reading = ThreadPoolExecutor(_READERS, "catalog-reader")
+
+    async def open(self) -> Progress:
+        """Open the database, anew if it cannot be used, and return how far it has come."""
+        return await self._write(self._open)
+
+    async def close(self) -> None:
+        """Close every connection, once what is running has ended."""
+        await asyncio.to_thread(self._reading.shutdown)
+        await asyncio.to_thread(self._writing.shutdown)
+        for connection in self._connections:
+            connection.close()
+
+    async def reset(self, identity: str) -> Progress:
+        """Forget everything; the catalog is to be filled from another log, or again."""
+        progress = Progress(identity)
+        await self._write(lambda: self._reset(progress))
+        return progress
+
+    async def apply(self, events: Sequence[AppliedEvent], progress: Progress) -> None:
+        """Apply events and advance, in one transaction."""
+        await self._write(lambda: self._apply(events, progress))
+
+    async def image(self, image_id: str) -> CatalogImage | None:
+        """Return an image that is listed."""
+        rows = await self._images("WHERE id = ?", image_id)
+        return rows[0] if rows else None
+
+    async def is_deleted(self, image_id: str) -> bool:
+        """Tell whether an image was ever deleted."""
+        rows = await self._query("SELECT 1 FROM deleted WHERE id = ?", image_id)
+        return bool(rows)
+
+    async def newest(self, limit: int, before: int | None = None) -> list[CatalogImage]:
+        """Return images in descending order of sequence, below `before`."""
+        if before is None:
+            return await self._images("ORDER BY sequence DESC LIMIT ?", limit)
+        return await self._images(
+            "WHERE sequence < ? ORDER BY sequence DESC LIMIT ?", before, limit
+        )
+
+    async def facts(self, after: int, limit: int) -> list[Fact]:
+        """Return facts in ascending order of sequence, above `after`."""
+        rows = await self._query(
+            "SELECT facts.sequence, type, image_id, images.sequence, created_at_ms, info FROM facts"
+            " LEFT JOIN images ON images.id = image_id"
+            " WHERE facts.sequence > ? ORDER BY facts.sequence LIMIT ?",
+            after,
+            limit,
+        )
+        return [
+            Fact(sequence, kind, image_id, _image(image_id, *rest) if rest[0] is not None else None)
+            for sequence, kind, image_id, *rest in rows
+        ]
+
+    async def _images(self, condition: str, *parameters: object) -> list[CatalogImage]:
+        rows = await self._query(
+            f"SELECT id, sequence, created_at_ms, info FROM images {condition}",  # noqa: S608
+            *parameters,
+        )
+        return [_image(*row) for row in rows]
+
+    async def _query(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+        def query() -> list[tuple[Any, ...]]:
+            return self._connection().execute(statement, parameters).fetchall()
+
+        return await asyncio.get_running_loop().run_in_executor(self._reading, query)
+
+    async def _write(self, write: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._writing, write)
+
+    def _connection(self) -> sqlite3.Connection:
+        """Return this thread's connection."""
+        if not hasattr(self._local, "connection"):
+            self._local.connection = sqlite3.connect(
+                self._path,
+                timeout=_BUSY_TIMEOUT_SECONDS,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            self._connections.append(self._local.connection)
+        connection: sqlite3.Connection = self._local.connection
+        return connection
+
+    def _open(self) -> Progress:
+        try:
+            return self._load()
+        except sqlite3.Error as error:
+            logger.warning("catalog_made_anew", reason=str(error))
+            self._discard()
+            return self._load()
+
+    def _load(self) -> Progress:
+        connection = self._connection()
+        connection.executescript(_PRAGMAS)
+        [version] = connection.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            connection.executescript(
+                f"BEGIN; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;"
+            )
+        elif version != _SCHEMA_VERSION:
+            raise sqlite3.DatabaseError(f"schema version {version}")
+        row = connection.execute("SELECT * FROM progress").fetchone()
+        return Progress(*row) if row else Progress("")
+
+    def _discard(self) -> None:
+        """Remove the files."""
+        self._connections.remove(self._local.connection)
+        self._local.connection.close()
+        del self._local.connection
+        for suffix in ("", "-wal", "-shm"):
+            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+
+    def _reset(self, progress: Progress) -> None:
+        with _Transaction(self._connection()) as connection:
+            for table in ("facts", "images", "deleted"):
+                connection.execute(f"DELETE FROM {table}")  # noqa: S608
+            _advance(connection, progress)
+
+    def _apply(self, events: Sequence[AppliedEvent], progress: Progress) -> None:
+        with _Transaction(self._connection()) as connection:
+            for applied in events:
+                _apply(connection, applied)
+            _advance(connection, progress)
+
+
+class _Transaction:
+    """Commits when its block ends, and rolls back when it raises."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> sqlite3.Connection:
+        self._connection.execute("BEGIN IMMEDIATE")
+        return self._connection
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._connection.execute("COMMIT" if kind is None else "ROLLBACK")
+
+
+def _apply(connection: sqlite3.Connection, applied: AppliedEvent) -> None:
+    """Apply one event: the first copy of it counts, and a deletion is final."""
+    match applied.event:
+        case ImageStored(image_id, info):
+            changed = connection.execute(
+                "INSERT OR IGNORE INTO images (sequence, id, created_at_ms, info)"
+                " SELECT ?1, ?2, ?3, ?4 WHERE NOT EXISTS (SELECT 1 FROM deleted WHERE id = ?2)",
+                (applied.sequence, image_id, applied.timestamp_ms, INFO.dump_json(info)),
+            ).rowcount
+            kind = "image.stored"
+        case ImageDeleted(image_id):
+            changed = connection.execute(
+                "INSERT OR IGNORE INTO deleted (id) VALUES (?)", (image_id,)
+            ).rowcount
+            connection.execute("DELETE FROM images WHERE id = ?", (image_id,))
+            kind = "image.deleted"
+    if changed:
+        connection.execute(
+            "INSERT INTO facts (sequence, type, image_id) VALUES (?, ?, ?)",
+            (applied.sequence, kind, image_id),
+        )
+
+
+def _advance(connection: sqlite3.Connection, progress: Progress) -> None:
+    connection.execute("DELETE FROM progress")
+    connection.execute(
+        "INSERT INTO progress VALUES (?, ?, ?, ?)",
+        (
+            progress.identity,
+            progress.next_offset,
+            progress.last_offset,
+            progress.last_fingerprint,
+        ),
+    )
+
+
+def _image(image_id: str, sequence: int, created_at_ms: int, info: bytes) -> CatalogImage:
+    return CatalogImage(image_id, sequence, created_at_ms, INFO.validate_json(info))

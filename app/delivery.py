@@ -1,0 +1,129 @@
+"""The way out: an image by its id, whole or a range of it.
+
+Hides where the bytes come from. An image is read record by record as the client takes it: memory
+is bounded by a chunk, whatever the image's size, and a client that leaves stops the reading.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app import address
+from app.errors import (
+    ImageGoneError,
+    ImageNotFoundError,
+    InternalError,
+    NotReadyError,
+    RecordGoneError,
+    RecordMissingError,
+)
+from app.events import ImageDeleted, encode
+from app.log import EVENTS
+from app.records import Head, ImageInfo, is_chunk, parse_head
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from app.address import Address
+    from app.cache import RecordCache
+    from app.catalog import Catalog, CatalogImage
+    from app.feed import Feed
+    from app.log import Log, Position, StoredRecord
+
+# A response is handed to the server in pieces of this size, so that a slow client holds one piece
+# in the server's buffer beside the chunk that it is cut from.
+_PIECE_BYTES = 65_536
+# Applying an event takes milliseconds; a feed that takes longer is not ready.
+_APPLY_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """An image that was found: what it is, and where its bytes are."""
+
+    where: Address
+    first: StoredRecord
+    head: Head
+
+    @property
+    def info(self) -> ImageInfo:
+        """What is known of the image."""
+        return self.head.info
+
+
+class Delivery:
+    """Finds, streams and deletes images."""
+
+    def __init__(self, log: Log, cache: RecordCache, catalog: Catalog, feed: Feed) -> None:
+        self._log = log
+        self._cache = cache
+        self._catalog = catalog
+        self._feed = feed
+
+    async def find(self, image_id: str) -> StoredImage:
+        """Find an image by its address, without an index.
+
+        Raises:
+            ImageNotFoundError: There is none.
+            ImageGoneError: It was deleted, or has left the log.
+            LogUnavailableError, NotReadyError: This cannot be told now.
+        """
+        self._feed.require_caught_up()
+        where = address.parse(image_id)
+        if await self._catalog.is_deleted(image_id):
+            raise ImageGoneError("The image was deleted.")
+        try:
+            record = await self._cache.read(where.position)
+        except RecordMissingError as error:
+            raise ImageNotFoundError("There is no image with this id.") from error
+        except RecordGoneError as error:
+            raise ImageGoneError("The image is no longer in the log.") from error
+        if not where.opens(record.key):
+            raise ImageNotFoundError("There is no image with this id.")
+        return StoredImage(where, record, parse_head(record))
+
+    async def stream(self, image: StoredImage, start: int, end: int) -> AsyncGenerator[bytes, None]:
+        """Yield the bytes from `start` up to, not including, `end`."""
+        size = image.head.chunk_bytes or max(image.info.content_length, 1)
+        for number in range(start // size, -(-end // size)):
+            value = memoryview(await self._chunk(image, number))
+            first = max(start - number * size, 0)
+            last = min(end - number * size, len(value))
+            for at in range(first, last, _PIECE_BYTES):
+                yield bytes(value[at : min(at + _PIECE_BYTES, last)])
+
+    async def describe(self, image_id: str) -> CatalogImage:
+        """Return what the catalog says of an image that exists."""
+        await self.find(image_id)
+        if (image := await self._catalog.image(image_id)) is None:
+            # Another replica may have acknowledged it a moment ago.
+            await self._feed.caught_up()
+            image = await self._catalog.image(image_id)
+        if image is None:
+            raise ImageNotFoundError("There is no image with this id.")
+        return image
+
+    async def delete(self, image_id: str) -> None:
+        """Delete an image for ever; return when this replica no longer shows it."""
+        try:
+            await self.find(image_id)
+        except ImageGoneError:
+            # Deleted before, unless its bytes have expired while it is still listed.
+            if await self._catalog.image(image_id) is None:
+                return
+        [position] = await self._log.append(EVENTS, [encode(ImageDeleted(image_id))])
+        if not await self._feed.applied_within(position.offset, _APPLY_SECONDS):
+            raise NotReadyError("The deletion is stored; this replica has yet to apply it.")
+
+    async def _chunk(self, image: StoredImage, number: int) -> bytes:
+        if number == 0:
+            return image.first.value or b""
+        record = await self._cache.read(_chunk_position(image, number))
+        if not is_chunk(record, image.where, number):
+            raise InternalError("The image's records do not belong together.")
+        return record.value or b""
+
+
+def _chunk_position(image: StoredImage, number: int) -> Position:
+    return image.head.chunks[number - 1]

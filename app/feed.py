@@ -1,0 +1,304 @@
+"""The background consumer: follows `image-events` and fills the catalog.
+
+Hides how the catalog stays exact. Each batch of events is applied in one transaction with the
+offset that follows it, so that a restart resumes there, neither skipping nor repeating. Before it
+resumes, the last record that was applied is read again: another record there means another topic,
+or one that lost its end, and the catalog is filled anew from the first event.
+
+What cannot be processed goes to `image-rejects`, keyed by its address, and the feed goes on. An
+event of a newer version stops it for good: what it means is not known, so going on might skip a
+deletion.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from app import address
+from app.catalog import AppliedEvent, Progress
+from app.errors import (
+    GatewayError,
+    LogUnavailableError,
+    NewerVersionError,
+    NotReadyError,
+    RecordGoneError,
+    RecordMissingError,
+)
+from app.events import ImageDeleted, PoisonEventError, decode
+from app.log import EVENTS, IMAGES, REJECTS, Position, Record
+from app.records import parse_head
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from app.catalog import Catalog
+    from app.log import Batch, Log, StoredRecord
+
+logger = structlog.get_logger(__name__)
+
+# Between attempts while the log does not answer.
+_RETRY_SECONDS = 1.0
+# A tail says every second or less that it is alive; this many of them missed are a standstill.
+_STANDSTILL_SECONDS = 5.0
+# A reason may quote what a stranger wrote.
+_REASON_CHARACTERS = 500
+
+
+class _OtherLogError(Exception):
+    """The log does not hold what the catalog was built from."""
+
+
+@dataclass(slots=True)
+class _State:
+    progress: Progress
+    end: int = 0
+    caught_up_once: bool = False
+    moved_at: float = 0.0
+    trouble: str = "the events have not been read yet"
+
+
+class Feed:
+    """Keeps `catalog` in step with the events in `log`, from `start` to `stop`."""
+
+    def __init__(self, log: Log, catalog: Catalog) -> None:
+        self._log = log
+        self._catalog = catalog
+        self._state = _State(Progress(""))
+        self._advanced = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._closing = False
+
+    async def start(self) -> None:
+        """Begin to follow the events, in the background."""
+        self._state.progress = await self._catalog.open()
+        self._task = asyncio.create_task(self._run(), name="feed")
+
+    async def stop(self) -> None:
+        """End what `wait_for_more` waits for, and stop following. The catalog stays open."""
+        self.close_streams()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    def close_streams(self) -> None:
+        """Wake everyone who follows the catalog, for the last time."""
+        self._closing = True
+        self._wake()
+
+    @property
+    def closing(self) -> bool:
+        """Whether those who follow the catalog should end."""
+        return self._closing
+
+    @property
+    def sequence(self) -> int:
+        """The sequence number of the newest event that may have been applied, -1 for none."""
+        return self._state.progress.next_offset - 1
+
+    @property
+    def trouble(self) -> str | None:
+        """Say why answers from the catalog cannot be trusted now, or None."""
+        idle_seconds = asyncio.get_running_loop().time() - self._state.moved_at
+        if self._state.trouble:
+            return self._state.trouble
+        if idle_seconds > _STANDSTILL_SECONDS:
+            return f"no event could be read for {idle_seconds:.0f} seconds"
+        return None
+
+    def require_caught_up(self) -> None:
+        """Check that every event was applied once since the start.
+
+        Raises:
+            NotReadyError: It was not: a deletion might be unknown here.
+        """
+        if not self._state.caught_up_once:
+            raise NotReadyError(f"The gateway is not ready: {self.trouble or 'catching up'}.")
+
+    async def caught_up(self) -> None:
+        """Wait until everything is applied that was in the log at the time of the call."""
+        bounds = await self._log.bounds(EVENTS, 0)
+        await self.applied(bounds.end - 1)
+
+    async def applied(self, offset: int) -> None:
+        """Wait until the event at `offset` is applied."""
+        while self._state.progress.next_offset <= offset:
+            await self.wait_for_more()
+
+    async def applied_within(self, offset: int, seconds: float) -> bool:
+        """Wait so long at most until the event at `offset` is applied, and tell whether it is."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.applied(offset)
+        return self._state.progress.next_offset > offset
+
+    async def wait_for_more(self) -> None:
+        """Wait until something was applied since the call, or the feed closes."""
+        advanced = self._advanced
+        if not self._closing:
+            await advanced.wait()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._follow()
+            except NewerVersionError as error:
+                logger.error("feed_stopped", reason=error.detail)  # noqa: TRY400
+                self._state.caught_up_once = False
+                self._state.trouble = error.detail
+                return
+            except (_OtherLogError, RecordGoneError, RecordMissingError) as error:
+                await self._start_over(error)
+            except GatewayError as error:
+                logger.warning("feed_interrupted", reason=error.detail)
+                self._state.trouble = f"the events cannot be read: {error.detail}"
+            # Whatever it is, following the events must go on, and readiness must say it.
+            except Exception as error:
+                logger.exception("feed_failed")
+                self._state.trouble = f"applying the events fails ({type(error).__name__})"
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _follow(self) -> None:
+        await self._check_log()
+        async with aclosing(self._log.tail(EVENTS, 0, self._state.progress.next_offset)) as tail:
+            async for batch in tail:
+                await self._apply(batch)
+
+    async def _check_log(self) -> None:
+        """Check that the catalog was built from this very log."""
+        progress = self._state.progress
+        if progress.identity != self._log.identity:
+            raise _OtherLogError("the catalog was built from another log, or is new")
+        if progress.last_offset >= 0:
+            last = await self._log.read(EVENTS, Position(0, progress.last_offset))
+            if _fingerprint(last.record) != progress.last_fingerprint:
+                raise _OtherLogError("the last event applied is another one now")
+
+    async def _start_over(self, reason: Exception) -> None:
+        """Empty the catalog, unless the events that it would need are gone."""
+        logger.warning("catalog_rebuilt", reason=str(reason))
+        self._state.caught_up_once = False
+        try:
+            bounds = await self._log.bounds(EVENTS, 0)
+        except LogUnavailableError as error:
+            self._state.trouble = f"the events cannot be read: {error.detail}"
+            return
+        if bounds.start > 0:
+            self._state.trouble = (
+                f"image-events starts at offset {bounds.start}: the events before it are lost, and"
+                " deletions may be among them"
+            )
+            return
+        self._state.progress = await self._catalog.reset(self._log.identity)
+        self._state.trouble = "the catalog is being built"
+
+    async def _apply(self, batch: Batch) -> None:
+        if batch.next_offset > self._state.progress.next_offset:
+            events, letters = _sort(batch.records)
+            await self._reject(letters)
+            for event in events:
+                if isinstance(event.event, ImageDeleted):
+                    await self._erase(event.event.image_id)
+            progress = self._next(batch)
+            await self._catalog.apply(events, progress)
+            self._state.progress = progress
+        self._state.end = batch.end
+        self._state.moved_at = asyncio.get_running_loop().time()
+        if self._state.progress.next_offset >= batch.end:
+            self._state.caught_up_once, self._state.trouble = True, ""
+        elif not self._state.caught_up_once:
+            self._state.trouble = (
+                f"{batch.end - self._state.progress.next_offset} events are still to be applied"
+            )
+        self._wake()
+
+    def _next(self, batch: Batch) -> Progress:
+        before = self._state.progress
+        if not batch.records:
+            return Progress(
+                before.identity, batch.next_offset, before.last_offset, before.last_fingerprint
+            )
+        last = batch.records[-1]
+        return Progress(
+            before.identity, batch.next_offset, last.position.offset, _fingerprint(last)
+        )
+
+    async def _reject(self, letters: dict[bytes, bytes]) -> None:
+        """Write dead letters, except those that are there: every rebuild meets them anew."""
+        if not letters:
+            return
+        known = await self._rejected(set(letters))
+        records = [Record(key, letter) for key, letter in letters.items() if key not in known]
+        if records:
+            await self._log.append(REJECTS, records)
+        for record in records:
+            logger.error("event_rejected", letter=letters[record.key].decode())
+
+    async def _rejected(self, keys: set[bytes]) -> set[bytes]:
+        """Return which of the keys are in `image-rejects`."""
+        bounds = await self._log.bounds(REJECTS, 0)
+        known: set[bytes] = set()
+        if bounds.start == bounds.end:
+            return known
+        async with aclosing(self._log.tail(REJECTS, 0, bounds.start)) as tail:
+            async for batch in tail:
+                known |= keys & {record.key for record in batch.records if record.key is not None}
+                if batch.next_offset >= bounds.end:
+                    break
+        return known
+
+    async def _erase(self, image_id: str) -> None:
+        """Take the image's bytes out of a log that can; a repetition finds nothing to do."""
+        if not self._log.erases(IMAGES):
+            return
+        where = address.parse(image_id)
+        try:
+            head = (await self._log.read(IMAGES, where.position)).record
+        except (RecordGoneError, RecordMissingError):
+            return
+        if where.opens(head.key):
+            # Chunks first: once the head is gone, nothing says where they are.
+            await self._log.erase(IMAGES, parse_head(head).chunks)
+            await self._log.erase(IMAGES, [where.position])
+
+    def _wake(self) -> None:
+        self._advanced.set()
+        self._advanced = asyncio.Event()
+
+
+def _sort(records: Sequence[StoredRecord]) -> tuple[list[AppliedEvent], dict[bytes, bytes]]:
+    """Return the events, and a dead letter for each record that is none, by its address."""
+    events: list[AppliedEvent] = []
+    letters: dict[bytes, bytes] = {}
+    for record in records:
+        try:
+            event = decode(record)
+        except PoisonEventError as error:
+            letters[f"{EVENTS}:{record.position}".encode()] = _letter(record, str(error))
+        else:
+            events.append(AppliedEvent(record.position.offset, record.timestamp_ms, event))
+    return events, letters
+
+
+def _letter(record: StoredRecord, reason: str) -> bytes:
+    letter = {
+        "topic": EVENTS,
+        "partition": record.position.partition,
+        "offset": record.position.offset,
+        "reason": reason[:_REASON_CHARACTERS],
+    }
+    return json.dumps(letter).encode()
+
+
+def _fingerprint(record: StoredRecord) -> bytes:
+    """Tell a record from any other: the event ids in the values are random."""
+    digest = hashlib.sha256(str(record.timestamp_ms).encode())
+    digest.update(record.key or b"")
+    digest.update(record.value or b"")
+    return digest.digest()

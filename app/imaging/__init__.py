@@ -1,0 +1,1 @@
+"""Image formats, limits, metadata and codecs: pure, synchronous, run inside the codec workers."""

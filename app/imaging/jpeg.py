@@ -1,0 +1,98 @@
+"""JPEG: its marker segments, and which of them a picture needs.
+
+Kept are tables, frames and scans, JFIF without its thumbnail, Adobe's colour transform and the ICC
+profile. All other APPn and COM segments go, also those between scans, and everything after the
+first end-of-image marker: multi-picture (MPO) images, gain maps, motion photos, appended archives.
+
+Sources: ITU-T T.81, annex B; JFIF 1.02; ICC.1:2022, annex B.4; Adobe TN 5116, section 18.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from typing import TYPE_CHECKING
+
+from app.errors import InvalidImageError
+from app.imaging.metadata import Stripped, orientation_exif, read_orientation, truncated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SOI, _EOI, _SOS, _JPG = 0xD8, 0xD9, 0xDA, 0xC8
+_APP0, _APP1, _APP2, _APP14 = 0xE0, 0xE1, 0xE2, 0xEE
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, _JPG, 0xCC}
+_STRUCTURE = frozenset({*range(0xC0, 0xD0), *range(0xDA, 0xE0)}) - {_JPG}
+
+_MARKER = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
+"""A marker that ends a scan: not a stuffed zero, a fill byte or a restart (T.81, B.1.1.5), and none
+of the reserved codes below 0xC0, which damage puts into scans and libjpeg passes over."""
+
+_JFIF_BYTES, _ADOBE_BYTES = 12, 12
+"""Both without what may follow them: a thumbnail there, nothing that is specified here."""
+
+
+def strip(data: bytes) -> Stripped:
+    """Copy a JPEG without its metadata.
+
+    Raises:
+        InvalidImageError: the segments do not lead to an end-of-image marker.
+    """
+    kept: list[bytes] = []
+    size, orientation, oriented = (0, 0), 1, False
+    for marker, payload, scan in _segments(data):
+        if marker in _FRAMES and len(payload) > 5:  # noqa: PLR2004  # precision, height, width
+            height, width = struct.unpack_from(">HH", payload, 1)
+            size = width, height
+        if marker == _APP1 and payload.startswith(b"Exif\0") and not oriented:
+            orientation, oriented = read_orientation(payload[6:]), True
+        if essential := _essential(marker, payload):
+            kept.append(_segment(marker, essential) + scan)
+    if orientation != 1:
+        exif = _segment(_APP1, b"Exif\0\0" + orientation_exif(orientation))
+        # JFIF has to come first (JFIF 1.02, page 5).
+        kept.insert(1 if kept and kept[0][1] == _APP0 else 0, exif)
+    return Stripped(b"".join((b"\xff\xd8", *kept, b"\xff\xd9")), size, orientation)
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """Yield marker, payload and, after a start of scan, the entropy-coded bytes."""
+    position = 2
+    while True:
+        # Stray bytes before a marker are passed over, as decoders do.
+        position = _next_marker(data, position) + 2
+        marker = data[position - 1]
+        if marker == _EOI:
+            return
+        if marker == _SOI:
+            raise InvalidImageError("The image begins a second time before it ends.")
+        end = position + int.from_bytes(data[position : position + 2])
+        if not position + 2 <= end <= len(data):
+            raise truncated()
+        scan_end = _next_marker(data, end) if marker == _SOS else end
+        yield marker, data[position + 2 : end], data[end:scan_end]
+        position = scan_end
+
+
+def _next_marker(data: bytes, position: int) -> int:
+    found = _MARKER.search(data, position)
+    if found is None:
+        raise truncated()
+    return found.start()
+
+
+def _essential(marker: int, payload: bytes) -> bytes:
+    """Return what has to stay of a segment's payload; empty when the segment goes."""
+    if marker in _STRUCTURE:
+        return payload
+    if marker == _APP0 and payload.startswith(b"JFIF\0") and len(payload) >= _JFIF_BYTES:
+        return payload[:_JFIF_BYTES] + b"\0\0"
+    if marker == _APP14 and payload.startswith(b"Adobe") and len(payload) >= _ADOBE_BYTES:
+        return payload[:_ADOBE_BYTES]
+    if marker == _APP2 and payload.startswith(b"ICC_PROFILE\0"):
+        return payload
+    return b""
+
+
+def _segment(marker: int, payload: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(payload) + 2) + payload

@@ -1,0 +1,50 @@
+"""How large an image may be, judged from its header before memory is spent on its pixels.
+
+Decompression bombs are small files with large headers: a PNG of 177 megapixels fits in 22 KB.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.errors import ImageLimitError, InvalidImageError
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """What one image may ask of a worker.
+
+    Args:
+        max_pixels: width times height, summed over all frames.
+        max_side: the longer of width and height; WebP ends at 16,383 (RFC 9649, 2.5).
+        max_frames: frames of an animation.
+    """
+
+    max_pixels: int = 50_000_000
+    max_side: int = 16_383
+    max_frames: int = 256
+
+    def check(self, size: tuple[int, int], frame_count: int) -> None:
+        """Refuse what is beyond the limits, and what has no pixels at all.
+
+        Raises:
+            ImageLimitError: too many pixels, too long a side, or too many frames.
+            InvalidImageError: no width, no height, or no frame.
+        """
+        width, height = size
+        pixels = width * height * frame_count
+        if pixels <= 0:
+            raise InvalidImageError("The image has no pixels.")
+        if max(size) > self.max_side:
+            raise ImageLimitError(
+                f"The image is {width} x {height}; a side may have {self.max_side:,} pixels."
+            )
+        if frame_count > self.max_frames:
+            raise ImageLimitError(
+                f"The animation has {frame_count:,} frames; {self.max_frames:,} are allowed."
+            )
+        if pixels > self.max_pixels:
+            raise ImageLimitError(
+                f"The image has {pixels:,} pixels in {frame_count:,} frame(s); "
+                f"{self.max_pixels:,} in all are allowed."
+            )

@@ -1,0 +1,359 @@
+"""`KafkaLog`: the log on Apache Kafka, through aiokafka. Nothing else imports aiokafka.
+
+Hides, a file each: how a producer is replaced when it fails (`lane`), what an answer to a read
+proves (`fetch`), which topics are needed and how they must be configured (`topics`). Here they
+are put together behind the `Log` protocol.
+
+The producers are not idempotent (KIP-98) on purpose: an idempotent one of aiokafka never expires
+what it holds and cannot be stopped while a broker is down (#1101), and nothing here needs it: a
+duplicate in `images` is an unreferenced record, a duplicate event is applied once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient, CoordinationType
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError, PolicyViolationError, for_code
+from aiokafka.partitioner import murmur2
+from aiokafka.protocol.admin import DeleteRecordsRequest
+from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
+
+from app.errors import (
+    ConfigurationError,
+    GatewayError,
+    LogUnavailableError,
+    NotWrittenError,
+    OutcomeUnknownError,
+)
+from app.log import EVENTS, IMAGES, REJECTS, Batch, Bounds, Fetched, Position, Record
+from app.log.kafka import topics
+from app.log.kafka.fetch import Fetcher
+from app.log.kafka.lane import RECONNECT_SECONDS, Lane
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from app.settings import KafkaSettings
+
+logger = structlog.get_logger(__name__)
+
+# A batch gathers what waits, up to this: the default of 16 KiB makes every image its own batch.
+_BATCH_BYTES = 1_048_576
+# A broker's request handler that does not answer a read in this part of its time is asked anew.
+_READ_ATTEMPTS = 3
+# What was handed over expires in aiokafka before its deadline passes here, so that one leaderless
+# partition fails by itself and a producer is replaced only when nothing at all moves.
+_EXPIRY_RATIO = 2 / 3
+
+
+class KafkaLog:
+    """The log on a Kafka cluster."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._names = {role: f"{settings.topic_prefix}{role}" for role in (IMAGES, EVENTS, REJECTS)}
+        self._topics: dict[str, topics.Topic] = {}
+        self._identity = ""
+        self._client: Any = None
+        self._fetcher: Fetcher | None = None
+        self._image_lanes: list[Lane] = []
+        self._event_lane: Lane | None = None
+
+    @property
+    def identity(self) -> str:
+        """The cluster's id and the topic that holds the facts."""
+        return self._identity
+
+    @property
+    def trouble(self) -> str | None:
+        """Say which connections are being renewed, if any."""
+        down = [lane for lane in self._lanes() if not lane.ready]
+        return f"{len(down)} of the Kafka producers cannot connect" if down else None
+
+    async def start(self) -> None:
+        """Connect, create and check the topics, and wait until every partition has a leader."""
+        try:
+            async with asyncio.timeout(self._settings.connect_timeout_seconds):
+                await self._prepare_topics()
+                await self._connect()
+        except TimeoutError as error:
+            await self.stop()
+            raise ConfigurationError(
+                f"No Kafka broker answered at {self._settings.bootstrap_servers} within"
+                f" {self._settings.connect_timeout_seconds:g} seconds."
+            ) from error
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Flush within the deadline of an append, then close every connection."""
+        self._fetcher = None
+        timeout_seconds = self._settings.append_timeout_seconds
+        await asyncio.gather(*(lane.stop(timeout_seconds) for lane in self._lanes()))
+        self._image_lanes, self._event_lane = [], None
+        if self._client is not None:
+            client, self._client = self._client, None
+            await client.close()
+
+    def max_record_bytes(self, topic: str) -> int:
+        """Return the topic's own limit, or what one batch of ours holds."""
+        return min(_BATCH_BYTES, self._topics[topic].max_message_bytes)
+
+    def partitions(self, topic: str) -> int:
+        """Return how many partitions the topic had at start."""
+        return self._topics[topic].partitions
+
+    async def append(self, topic: str, records: Sequence[Record]) -> list[Position]:
+        """Append with `acks=all`, each record on the lane that owns its partition."""
+        self._check_sizes(topic, records)
+        if self._fetcher is None:
+            raise NotWrittenError("The log is closed.")
+        by_partition: dict[int, list[int]] = defaultdict(list)
+        for index, record in enumerate(records):
+            by_partition[self._place(topic, record)].append(index)
+        started = asyncio.get_running_loop().time()
+        deadline = started + self._settings.append_timeout_seconds
+        sent: dict[int, asyncio.Future[Any]] = {}
+        async with asyncio.TaskGroup() as group:
+            for partition, indices in by_partition.items():
+                group.create_task(
+                    self._hand_over(topic, partition, records, indices, sent, deadline)
+                )
+        if sent:
+            await asyncio.wait(sent.values(), timeout=deadline - asyncio.get_running_loop().time())
+        for partition, indices in by_partition.items():
+            if any(index in sent and not sent[index].done() for index in indices):
+                self._lane(topic, partition).overdue(started)
+        return _positions([sent.get(index) for index in range(len(records))])
+
+    async def read(self, topic: str, position: Position) -> Fetched:
+        """Read one record by a direct fetch from the partition's leader."""
+        return await self._reading().read(self._names[topic], position)
+
+    def tail(self, topic: str, partition: int, start: int) -> AsyncGenerator[Batch, None]:
+        """Follow a partition on a connection of its own."""
+        return self._reading().tail(self._names[topic], partition, start)
+
+    async def bounds(self, topic: str, partition: int) -> Bounds:
+        """Ask the partition's leader for its first and next offset."""
+        return await self._reading().bounds(self._names[topic], partition)
+
+    def erases(self, topic: str) -> bool:
+        """Tell whether the topic is compacted; elsewhere bytes leave with the retention."""
+        return "compact" in self._topics[topic].config["cleanup.policy"]
+
+    async def erase(self, topic: str, positions: Sequence[Position]) -> None:
+        """Append a tombstone a record where the topic is compacted; elsewhere do nothing."""
+        if not self.erases(topic):
+            return
+        fetched = [await self.read(topic, position) for position in positions]
+        tombstones = [
+            Record(each.record.key or b"", None, partition=each.record.position.partition)
+            for each in fetched
+        ]
+        await self.append(topic, tombstones)
+
+    async def trim(self, topic: str, partition: int, before: int) -> None:
+        """Delete records by a DeleteRecords request.
+
+        Raises:
+            ValueError: `before` lies beyond the end, or the topic's policy forbids it.
+        """
+        request = DeleteRecordsRequest(
+            [(self._names[topic], [(partition, before)])],
+            int(self._settings.read_timeout_seconds * 1000),
+        )
+        fetcher = self._reading()
+
+        async def attempt() -> None:
+            leader = fetcher.leader(self._names[topic], partition)
+            response = await self._client.send(leader, request)
+            error = for_code(response.topics[0][1][0][2])
+            if error in (OffsetOutOfRangeError, PolicyViolationError):
+                raise ValueError(error.description)
+            _raise_for(response.topics[0][1][0][2])
+
+        await fetcher.insist(attempt)
+
+    async def commit(self, cursor: str, topic: str, partition: int, offset: int) -> None:
+        """Commit an offset for the consumer group `cursor`, which has no members."""
+        request = OffsetCommitRequest(
+            cursor, -1, "", -1, [(self._names[topic], [(partition, offset, "")])]
+        )
+
+        async def attempt() -> None:
+            response = await self._client.send(await self._coordinator(cursor), request)
+            _raise_for(response.topics[0][1][0][1])
+
+        await self._reading().insist(attempt)
+
+    async def committed(self, cursor: str, topic: str, partition: int) -> int | None:
+        """Return the committed offset of the consumer group `cursor`."""
+        request = OffsetFetchRequest(cursor, [(self._names[topic], [partition])])
+
+        async def attempt() -> int | None:
+            response = await self._client.send(await self._coordinator(cursor), request)
+            _raise_for(response.error_code)
+            _, offset, _, error_code = response.topics[0][1][0]
+            _raise_for(error_code)
+            return None if offset < 0 else int(offset)
+
+        return await self._reading().insist(attempt)
+
+    async def _prepare_topics(self) -> None:
+        admin = AIOKafkaAdminClient(**self._connection("admin"))
+        try:
+            await _until_connected(admin.start)
+            self._topics = await topics.prepare(admin, self._names, self._settings.partitions)
+            cluster = await admin.describe_cluster()
+            self._identity = f"kafka:{cluster['cluster_id']}:{self._names[EVENTS]}"
+        except KafkaError as error:
+            raise ConfigurationError(f"Kafka failed while starting: {error!r}.") from error
+        finally:
+            await admin.close()
+
+    async def _connect(self) -> None:
+        read_ms = int(self._settings.read_timeout_seconds * 1000 / _READ_ATTEMPTS)
+        self._client = AIOKafkaClient(**self._connection("reads", read_ms))
+        await _until_connected(self._client.bootstrap)
+        await self._client.set_topics(self._names.values())
+        fetcher = Fetcher(
+            self._client, self._settings.read_connections, self._settings.read_timeout_seconds
+        )
+        # Metadata may name a leader that does not know it yet: what it answers decides.
+        for role, name in self._names.items():
+            for partition in range(self._topics[role].partitions):
+                await fetcher.bounds(name, partition)
+        self._image_lanes = [
+            Lane(f"images-{number}", self._producing(IMAGES, f"images-{number}"), read_ms / 1000)
+            for number in range(self._settings.producers)
+        ]
+        self._event_lane = Lane("events", self._producing(EVENTS, "events"), read_ms / 1000)
+        await asyncio.gather(*(_until_connected(lane.start) for lane in self._lanes()))
+        self._fetcher = fetcher
+
+    def _connection(self, purpose: str, request_timeout_ms: int = 10_000) -> dict[str, Any]:
+        return {
+            "bootstrap_servers": self._settings.bootstrap_servers,
+            "client_id": f"imagegate-{purpose}",
+            "request_timeout_ms": request_timeout_ms,
+        }
+
+    def _producing(self, topic: str, purpose: str) -> dict[str, Any]:
+        expiry_ms = int(self._settings.append_timeout_seconds * 1000 * _EXPIRY_RATIO)
+        return self._connection(purpose, expiry_ms) | {
+            "acks": "all",
+            "enable_idempotence": False,
+            # Images are compressed already, and the codec would run on the event loop.
+            "compression_type": None,
+            "max_batch_size": self.max_record_bytes(topic),
+            "max_request_size": self.max_record_bytes(topic),
+        }
+
+    def _lanes(self) -> list[Lane]:
+        return list(chain(self._image_lanes, [self._event_lane] if self._event_lane else []))
+
+    def _lane(self, topic: str, partition: int) -> Lane:
+        lanes = self._image_lanes if topic == IMAGES else self._lanes()[-1:]
+        return lanes[partition % len(lanes)]
+
+    def _reading(self) -> Fetcher:
+        if self._fetcher is None:
+            raise LogUnavailableError("The log is closed.")
+        return self._fetcher
+
+    def _check_sizes(self, topic: str, records: Sequence[Record]) -> None:
+        limit = self.max_record_bytes(topic)
+        if any(record.size_bytes > limit for record in records):
+            raise ValueError(f"a record is over the limit of {limit} bytes")
+
+    def _place(self, topic: str, record: Record) -> int:
+        """Choose the partition as Kafka's own partitioner does, passing over leaderless ones."""
+        if record.partition is not None:
+            return record.partition
+        total = self.partitions(topic)
+        first: int = (murmur2(record.key) & 0x7FFFFFFF) % total
+        led = self._client.cluster.available_partitions_for_topic(self._names[topic]) or ()
+        around = [(first + step) % total for step in range(total)]
+        return next((partition for partition in around if partition in led), first)
+
+    async def _hand_over(
+        self,
+        topic: str,
+        partition: int,
+        records: Sequence[Record],
+        indices: Sequence[int],
+        sent: dict[int, asyncio.Future[Any]],
+        deadline: float,
+    ) -> None:
+        """Send records in order until one is refused; what is in `sent` may be in the log."""
+        lane = self._lane(topic, partition)
+        try:
+            async with asyncio.timeout_at(deadline):
+                for index in indices:
+                    sent[index] = await lane.send(self._names[topic], partition, records[index])
+        except (TimeoutError, NotWrittenError) as error:
+            logger.warning("kafka_not_sent", topic=topic, partition=partition, error=repr(error))
+
+    async def _coordinator(self, cursor: str) -> int:
+        return int(await self._client.coordinator_lookup(CoordinationType.GROUP, cursor))
+
+
+def _positions(futures: list[asyncio.Future[Any] | None]) -> list[Position]:
+    """Return the positions if every record was acknowledged; raise what became of them if not."""
+    outcomes = [_outcome(future) for future in futures]
+    positions = [outcome for outcome in outcomes if isinstance(outcome, Position)]
+    if len(positions) == len(outcomes):
+        return positions
+    if all(isinstance(outcome, NotWrittenError) for outcome in outcomes):
+        raise NotWrittenError("Kafka did not take the records.")
+    pending = [future for future in futures if future is not None and not future.done()]
+    raise OutcomeUnknownError(
+        "Kafka did not acknowledge the records in time.", outcomes, _all_done(pending)
+    )
+
+
+def _outcome(future: asyncio.Future[Any] | None) -> Position | GatewayError:
+    if future is None:
+        return NotWrittenError("Kafka did not take the record.")
+    if not future.done():
+        return OutcomeUnknownError("Kafka did not acknowledge the record in time.")
+    if (error := future.exception()) is not None:
+        # The error is that of the last attempt alone: an earlier one may have been written.
+        unknown = OutcomeUnknownError("Kafka reported an error for the record.")
+        unknown.__cause__ = error
+        return unknown
+    return Position(future.result().partition, future.result().offset)
+
+
+def _all_done(pending: list[asyncio.Future[Any]]) -> asyncio.Future[None] | None:
+    if not pending:
+        return None
+
+    async def wait() -> None:
+        await asyncio.wait(pending)
+
+    return asyncio.ensure_future(wait())
+
+
+def _raise_for(error_code: int) -> None:
+    if error_code:
+        raise for_code(error_code)
+
+
+async def _until_connected(start: Any) -> None:
+    """Call `start` until a broker answers; the caller bounds the time."""
+    while True:
+        try:
+            await start()
+        except (KafkaError, OSError):
+            await asyncio.sleep(RECONNECT_SECONDS)
+        else:
+            return

@@ -1,0 +1,190 @@
+"""One aiokafka producer that is replaced when it fails.
+
+Hides how a producer is given up. `AIOKafkaProducer.stop()` waits for the broker without end, and
+after a cancelled `stop()` the sender lives on and may still write, with its futures pending for
+ever (aiokafka 0.14; #1101). Giving one up therefore means: close its connections, cancel its
+sender, fail what it held. All of that is private API, hence the tight pin in pyproject.toml.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaConnectionError, KafkaError
+
+from app.errors import NotWrittenError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from app.log import Record
+
+logger = structlog.get_logger(__name__)
+
+# Between two attempts to connect a new producer: short beside the five seconds that a broker
+# needs to come back, long enough not to fill its listen queue.
+RECONNECT_SECONDS = 1.0
+# A sender that was cancelled ends within its back-off of 0.1 s, unless it waits for metadata.
+_SENDER_STEPS, _SENDER_STEP_SECONDS = 10, 0.2
+
+
+class Lane:
+    """A producer and its replacement: appends go through while there is one.
+
+    Args:
+        name: For the log.
+        options: Constructor arguments of `AIOKafkaProducer`.
+        connect_timeout_seconds: Bound for one attempt to connect.
+    """
+
+    def __init__(
+        self, name: str, options: Mapping[str, Any], connect_timeout_seconds: float
+    ) -> None:
+        self._name = name
+        self._options = options
+        self._connect_timeout_seconds = connect_timeout_seconds
+        self._producer: Any = None
+        self._renewal: asyncio.Task[None] | None = None
+        self._last_acknowledged = 0.0
+        self._stopped = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether a producer is connected."""
+        return self._producer is not None
+
+    async def start(self) -> None:
+        """Connect.
+
+        Raises:
+            KafkaError, OSError, TimeoutError: No broker could be reached.
+        """
+        self._producer = await self._connect()
+
+    async def stop(self, timeout_seconds: float) -> None:
+        """Send what is held, for so many seconds at most; then let go of it."""
+        self._stopped = True
+        if self._renewal is not None:
+            self._renewal.cancel()
+            await asyncio.wait({self._renewal})
+        if self._producer is not None:
+            producer, self._producer = self._producer, None
+            flush = asyncio.ensure_future(producer.flush())
+            await asyncio.wait({flush}, timeout=timeout_seconds)
+            flush.cancel()
+            await _give_up(producer)
+
+    async def send(self, topic: str, partition: int, record: Record) -> asyncio.Future[Any]:
+        """Hand one record over. From the moment that this returns, it may be in the log.
+
+        Returns:
+            A future of aiokafka's `RecordMetadata`. It is resolved in any event.
+
+        Raises:
+            NotWrittenError: The record was not handed over.
+        """
+        producer = self._producer
+        if producer is None:
+            raise NotWrittenError("The connection that writes to Kafka is being renewed.")
+        try:
+            future: asyncio.Future[Any] = await producer.send(
+                topic,
+                value=record.value,
+                key=record.key,
+                partition=partition,
+                headers=list(record.headers),
+            )
+        # Whatever `send` raises, an AssertionError for an unknown partition included, it raises
+        # before the record is in a batch.
+        except Exception as error:
+            if producer._sender.sender_task.done():
+                self._replace(producer, "its sender ended")
+            raise NotWrittenError("Kafka does not take records at the moment.") from error
+        future.add_done_callback(self._acknowledged)
+        return future
+
+    def overdue(self, since: float) -> None:
+        """Report a record that was handed over at `since` (loop time) and is past its deadline.
+
+        The producer is replaced if it acknowledged nothing in the meantime. If it did, the delay
+        is one partition's: the record's own time to live ends it.
+        """
+        if self._producer is not None and self._last_acknowledged < since:
+            self._replace(self._producer, "it acknowledged nothing within the deadline")
+
+    def _acknowledged(self, future: asyncio.Future[Any]) -> None:
+        if not future.cancelled() and future.exception() is None:
+            self._last_acknowledged = asyncio.get_running_loop().time()
+
+    def _replace(self, producer: Any, reason: str) -> None:
+        if self._stopped or producer is not self._producer:
+            return
+        logger.warning("kafka_producer_replaced", lane=self._name, reason=reason)
+        self._producer = None
+        self._renewal = asyncio.create_task(self._renew(producer))
+
+    async def _renew(self, failed: Any) -> None:
+        await _give_up(failed)
+        while True:
+            try:
+                self._producer = await self._connect()
+            except (KafkaError, OSError, TimeoutError):
+                await asyncio.sleep(RECONNECT_SECONDS)
+            else:
+                logger.info("kafka_producer_connected", lane=self._name)
+                return
+
+    async def _connect(self) -> Any:
+        producer = AIOKafkaProducer(**self._options)
+        try:
+            async with asyncio.timeout(self._connect_timeout_seconds):
+                await producer.start()
+        except BaseException:
+            await _give_up(producer)
+            raise
+        return producer
+
+
+async def _give_up(producer: Any) -> None:
+    """Close a producer at once; every future that it gave out is resolved on return."""
+    producer._closed = True  # its finalizer would warn about a producer not stopped
+    client = producer.client
+    if client._sync_task is not None:
+        client._sync_task.cancel()
+    _abort_connections(client)
+    sender = producer._sender.sender_task
+    if sender is not None:
+        await _end_sender(sender, client)
+    producer._message_accumulator.fail_all(KafkaConnectionError("given up"))
+    _abort_connections(client)
+
+
+async def _end_sender(sender: asyncio.Task[None], client: Any) -> None:
+    sender.cancel()
+    for _ in range(_SENDER_STEPS):
+        # Nobody answers this future any more, and the sender's requests wait for it.
+        metadata = client._md_update_fut
+        if metadata is not None and not metadata.done():
+            metadata.set_result(False)
+        done, _ = await asyncio.wait({sender}, timeout=_SENDER_STEP_SECONDS)
+        if done:
+            break
+    else:
+        sender.cancel()
+        await asyncio.wait({sender}, timeout=_SENDER_STEP_SECONDS)
+    if sender.done() and not sender.cancelled():
+        sender.exception()
+
+
+def _abort_connections(client: Any) -> None:
+    for connection in list(client._conns.values()):
+        writer = connection._writer
+        connection.close()
+        if writer is not None:
+            # `close` would wait for what is buffered to reach a broker that may hang.
+            with contextlib.suppress(RuntimeError):
+                writer.transport.abort()

@@ -1,0 +1,118 @@
+"""The only place that wires: settings in, an application out.
+
+The lifespan builds the parts in the order in which they need each other, and takes them down in
+reverse, each within a bound.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+
+from app import __version__, problems
+from app.api import context, health, images, openapi, streams
+from app.api.state import State
+from app.budget import ByteBudget
+from app.cache import RecordCache
+from app.catalog import Catalog
+from app.codec_pool import CodecPool
+from app.delivery import Delivery
+from app.feed import Feed
+from app.imaging.limits import ImageLimits
+from app.ingest import Ingest
+from app.log import IMAGES
+from app.log.kafka import KafkaLog
+from app.log.sqlite import SqliteLog
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+
+    from app.log import Log
+    from app.settings import Settings
+
+DESCRIPTION = """\
+imagegate takes images in over HTTP, validates and compresses them, stores them in Apache Kafka and
+streams them back out: one image by its id, or every image as it arrives. Every error is
+`application/problem+json` (RFC 9457) with a stable `code`.
+"""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Build the application; its parts start with its lifespan."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with running(settings) as app.state.gateway:
+            yield
+
+    app = FastAPI(
+        title="imagegate",
+        version=__version__,
+        summary="Images in over HTTP, stored in Apache Kafka, streamed back out.",
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        openapi_url="/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        openapi_tags=[
+            {"name": "images", "description": "Upload, download, list, describe, delete."},
+            {"name": "streams", "description": "What happens to images, live."},
+            {"name": "health", "description": "Probes."},
+        ],
+    )
+    for part in (images, streams, health):
+        app.include_router(part.router)
+    app.add_middleware(context.RequestContext)
+    problems.install(app)
+    app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]  # FastAPI's own way
+    return app
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncGenerator[State, None]:
+    """Start the parts of a gateway and stop them in reverse order.
+
+    Raises:
+        ConfigurationError: A part cannot start with these settings.
+    """
+    async with AsyncExitStack() as stack:
+        log = build_log(settings)
+        await log.start()
+        stack.push_async_callback(log.stop)
+        catalog = Catalog(settings.data_dir / "catalog.db")
+        feed = Feed(log, catalog)
+        stack.push_async_callback(catalog.close)
+        await feed.start()
+        stack.push_async_callback(feed.stop)
+        pool = CodecPool(
+            workers=settings.imaging.workers,
+            deadline_seconds=settings.imaging.deadline_seconds,
+            memory_bytes=settings.imaging.memory_bytes,
+        )
+        await stack.enter_async_context(pool)
+        ingest = Ingest(
+            log,
+            catalog,
+            feed,
+            pool,
+            ImageLimits(
+                max_pixels=settings.imaging.max_pixels,
+                max_side=settings.imaging.max_side,
+                max_frames=settings.imaging.max_frames,
+            ),
+            ByteBudget(settings.upload.budget_bytes, settings.upload.patience_seconds),
+        )
+        stack.push_async_callback(ingest.drain)
+        cache = RecordCache(log, IMAGES, settings.delivery.cache_bytes)
+        delivery = Delivery(log, cache, catalog, feed)
+        yield State(settings, log, catalog, feed, ingest, delivery)
+
+
+def build_log(settings: Settings) -> Log:
+    """Return the log that the settings name, not started."""
+    if settings.kafka.bootstrap_servers:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        return KafkaLog(settings.kafka)
+    return SqliteLog(settings.data_dir)

@@ -1,0 +1,123 @@
+"""The process: a uvicorn server around the application.
+
+Hides what uvicorn leaves open: it has no hook at the start of a shutdown, when streams must end,
+and it raises the signal again at its end, so that a clean stop would look like a crash.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import structlog
+import uvicorn
+
+from app import settings as settings_module
+from app import telemetry
+from app.errors import ConfigurationError
+from app.main import create_app
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from fastapi import FastAPI
+
+    from app.settings import HttpSettings, Settings
+
+logger = structlog.get_logger(__name__)
+
+# Idle connections are kept a little longer than common proxies keep theirs (60 s).
+_KEEP_ALIVE_SECONDS = 65
+# Connections that the kernel accepts while the event loop is busy; uvicorn's own default.
+_BACKLOG = 2048
+
+
+def serve(settings: Settings, *, insecure: bool = False) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit status.
+
+    Raises:
+        ConfigurationError: It cannot start like this.
+    """
+    if not insecure and not settings_module.is_loopback(settings.http.host):
+        raise ConfigurationError(
+            f"{settings.http.host} is reached from other machines, and there is no authentication:"
+            " anyone could upload, read and delete. Listen on 127.0.0.1, or add --insecure."
+        )
+    telemetry.configure(settings.log_level)
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=settings.http.grace_seconds,
+        # Outside of uvicorn, a part that cannot start says so itself.
+        lifespan="off",
+    )
+    with (
+        _bind(settings.http) as listener,
+        asyncio.Runner(loop_factory=config.get_loop_factory()) as runner,
+    ):
+        runner.run(_run(_Server(config, app), listener, settings))
+    return 0
+
+
+async def _run(server: _Server, listener: socket.socket, settings: Settings) -> None:
+    app = server.app
+    async with app.router.lifespan_context(app):
+        print(_banner(settings, listener), flush=True)  # noqa: T201
+        await server.serve([listener])
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self.app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        logger.info("draining")
+        self.app.state.gateway.drain()
+        await super().shutdown(sockets)
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, self.handle_exit) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _bind(http: HttpSettings) -> socket.socket:
+    """Return a listening socket."""
+    try:
+        [(family, _, _, _, address), *_] = socket.getaddrinfo(
+            http.host, http.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{http.host}:{http.port} cannot be listened on: {error.strerror}."
+        ) from error
+
+
+def _banner(settings: Settings, listener: socket.socket) -> str:
+    port = listener.getsockname()[1]
+    host = f"[{settings.http.host}]" if ":" in settings.http.host else settings.http.host
+    where = (
+        f"the topics {settings.kafka.topic_prefix}images and {settings.kafka.topic_prefix}"
+        f"image-events on {settings.kafka.bootstrap_servers}"
+        if settings.kafka.bootstrap_servers
+        else f"the embedded log in {settings.data_dir.absolute()}"
+    )
+    return (
+        f"imagegate listens on http://{host}:{port}\n"
+        f"images go into {where}\n"
+        f"try: curl -F file=@img.jpg http://{host}:{port}/images"
+    )

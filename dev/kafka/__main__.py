@@ -1,0 +1,95 @@
+"""The broker of `make kafka`: in the background, kept until `make kafka-stop`.
+
+    python -m dev.kafka start | stop
+
+KAFKA_PORT (9092) is its port, KAFKA_DATA (./data/kafka) its data directory.
+"""
+
+import fcntl
+import os
+import sys
+from pathlib import Path
+
+from dev.kafka.broker import STOP_TIMEOUT_SECONDS, Broker, BrokerError
+from dev.kafka.jars import JarsUnavailableError, jars_directory, kafka_version, missing_tools
+from dev.kafka.pidfile import find_running, running_port, stop_running
+
+DEFAULT_PORT = "9092"
+DEFAULT_DATA = "data/kafka"
+USAGE = "usage: python -m dev.kafka start | stop"
+
+
+def main() -> int:
+    """Run one command; return the exit code."""
+    commands = {"start": start, "stop": stop}
+    if len(sys.argv) != 2 or sys.argv[1] not in commands:  # noqa: PLR2004 - the program and a word
+        return _fail(USAGE)
+    data_dir = Path(os.environ.get("KAFKA_DATA") or DEFAULT_DATA).resolve()
+    data_dir.mkdir(parents=True, exist_ok=True)
+    # Two calls at once: the second waits, and then finds the first one's broker.
+    with (data_dir / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return commands[sys.argv[1]](data_dir)
+
+
+def start(data_dir: Path) -> int:
+    """Start the broker, unless it runs already, and say how to use it."""
+    port = os.environ.get("KAFKA_PORT") or DEFAULT_PORT
+    if not port.isdecimal() or not 0 < int(port) < 65_536:  # noqa: PLR2004 - what TCP has
+        return _fail(f"KAFKA_PORT={port} is not a port")
+    if (pid := find_running(data_dir)) is not None:
+        return _already_running(data_dir, pid, int(port))
+    if missing := missing_tools():
+        return _fail(f"Apache Kafka needs Java 17 and Maven: {', '.join(missing)}.")
+    fetching = "" if jars_directory().is_dir() else ", after fetching its jars (54 MB)"
+    print(f"Starting Apache Kafka {kafka_version()}{fetching} …", flush=True)
+    broker = Broker(data_dir, port=int(port), detached=True)
+    try:
+        broker.start()
+    except (BrokerError, JarsUnavailableError) as error:
+        hint = " Choose another: make kafka KAFKA_PORT=9192" if "is taken" in str(error) else ""
+        return _fail(f"Kafka did not start: {error}.{hint}")
+    _describe(data_dir, f"Kafka is ready on {broker.bootstrap_servers}", broker.port)
+    return 0
+
+
+def stop(data_dir: Path) -> int:
+    """Stop the broker; its data stays."""
+    pid = stop_running(data_dir, STOP_TIMEOUT_SECONDS)
+    if pid is None:
+        print("Kafka does not run.")
+    else:
+        print(f"Kafka (pid {pid}) has stopped; its data is still in {_shown(data_dir)}.")
+    return 0
+
+
+def _already_running(data_dir: Path, pid: int, wanted: int) -> int:
+    port = running_port(data_dir)
+    _describe(data_dir, f"Kafka already runs on 127.0.0.1:{port} (pid {pid})", port)
+    if port != wanted:
+        return _fail(f"It was asked for on port {wanted}: run make kafka-stop first.")
+    return 0
+
+
+def _describe(data_dir: Path, state: str, port: int) -> None:
+    print(
+        f"{state}.\n"
+        f"  use it  IMAGEGATE_KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:{port} make run\n"
+        f"  log     {_shown(data_dir / 'broker.log')}\n"
+        f"  data    {_shown(data_dir)}\n"
+        f"  stop    make kafka-stop"
+    )
+
+
+def _shown(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def _fail(text: str) -> int:
+    print(text, file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

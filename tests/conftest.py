@@ -1,0 +1,3 @@
+"""Fixtures that every group of tests uses."""
+
+pytest_plugins = ["tests.kafka_fixtures"]

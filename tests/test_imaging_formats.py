@@ -1,0 +1,56 @@
+"""Which bytes are taken for which format, and what a refusal says."""
+
+import pytest
+
+from app.errors import UnsupportedFormatError
+from app.imaging.formats import ImageFormat, sniff
+from tests import images
+
+
+@pytest.mark.parametrize(
+    ("data", "image_format"),
+    [
+        (images.jpeg(), ImageFormat.JPEG),
+        (images.png(), ImageFormat.PNG),
+        (images.webp(), ImageFormat.WEBP),
+        (images.gif(), ImageFormat.GIF),
+    ],
+)
+def test_each_accepted_format_is_known_by_its_first_bytes(data, image_format):
+    assert sniff(data[:16]) is image_format
+
+
+def test_formats_name_their_media_type_and_extension():
+    assert [(f.media_type, f.extension) for f in ImageFormat] == [
+        ("image/jpeg", ".jpg"),
+        ("image/png", ".png"),
+        ("image/webp", ".webp"),
+        ("image/gif", ".gif"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic", "HEIC"),
+        (b"\x00\x00\x00\x1cftypavif\x00\x00\x00\x00", "AVIF"),
+        (b"\x00\x00\x00\x20ftypisom\x00\x00\x02\x00", "video"),
+        (b"II*\x00\x08\x00\x00\x00", "TIFF"),
+        (b"MM\x00*\x00\x00\x00\x08", "TIFF"),
+        (b"BM\x46\x00\x00\x00\x00\x00\x00\x00", "BMP"),
+        (b'<?xml version="1.0"?>\n<svg xmlns="x">', "SVG"),
+        (b"<svg width='1'>", "SVG"),
+        (b"%PDF-1.7", "PDF"),
+        (b"PK\x03\x04", "ZIP"),
+        (b"<!DOCTYPE html>", "HTML"),
+        (b"\xff\x0a", "JPEG XL"),
+        (b"", "no known image format"),
+        (b"hello", "no known image format"),
+        (b"\xff\xd8", "no known image format"),
+    ],
+)
+def test_a_refused_format_is_named_along_with_what_is_accepted(head, name):
+    with pytest.raises(UnsupportedFormatError) as refusal:
+        sniff(head)
+    assert f"looks like {name}." in refusal.value.detail
+    assert "JPEG, PNG, WEBP, GIF" in refusal.value.detail
