@@ -58,7 +58,6 @@ class _OtherLogError(Exception):
 @dataclass(slots=True)
 class _State:
     progress: Progress
-    end: int = 0
     caught_up_once: bool = False
     moved_at: float = 0.0
     trouble: str = "the events have not been read yet"
@@ -124,18 +123,13 @@ class Feed:
     async def caught_up(self) -> None:
         """Wait until everything is applied that was in the log at the time of the call."""
         bounds = await self._log.bounds(EVENTS, 0)
-        await self.applied(bounds.end - 1)
-
-    async def applied(self, offset: int) -> None:
-        """Wait until the event at `offset` is applied."""
-        while self._state.progress.next_offset <= offset:
-            await self.wait_for_more()
+        await self._applied(bounds.end - 1)
 
     async def applied_within(self, offset: int, seconds: float) -> bool:
         """Wait so long at most until the event at `offset` is applied, and tell whether it is."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self.applied(offset)
+                await self._applied(offset)
         return self._state.progress.next_offset > offset
 
     async def wait_for_more(self) -> None:
@@ -143,6 +137,10 @@ class Feed:
         advanced = self._advanced
         if not self._closing:
             await advanced.wait()
+
+    async def _applied(self, offset: int) -> None:
+        while not self._state.caught_up_once or self._state.progress.next_offset <= offset:
+            await self.wait_for_more()
 
     async def _run(self) -> None:
         while True:
@@ -154,7 +152,8 @@ class Feed:
                 self._state.trouble = error.detail
                 return
             except (_OtherLogError, RecordGoneError, RecordMissingError) as error:
-                await self._start_over(error)
+                if await self._start_over(str(error)):
+                    continue
             except GatewayError as error:
                 logger.warning("feed_interrupted", reason=error.detail)
                 self._state.trouble = f"the events cannot be read: {error.detail}"
@@ -173,30 +172,33 @@ class Feed:
     async def _check_log(self) -> None:
         """Check that the catalog was built from this very log."""
         progress = self._state.progress
+        if not progress.identity:
+            raise _OtherLogError("the catalog is new")
         if progress.identity != self._log.identity:
-            raise _OtherLogError("the catalog was built from another log, or is new")
+            raise _OtherLogError("the catalog was built from another log")
         if progress.last_offset >= 0:
             last = await self._log.read(EVENTS, Position(0, progress.last_offset))
             if _fingerprint(last.record) != progress.last_fingerprint:
                 raise _OtherLogError("the last event applied is another one now")
 
-    async def _start_over(self, reason: Exception) -> None:
-        """Empty the catalog, unless the events that it would need are gone."""
-        logger.warning("catalog_rebuilt", reason=str(reason))
+    async def _start_over(self, reason: str) -> bool:
+        """Empty the catalog, unless the events that it would need are gone; tell which."""
+        logger.warning("catalog_built_anew", reason=reason)
         self._state.caught_up_once = False
         try:
             bounds = await self._log.bounds(EVENTS, 0)
         except LogUnavailableError as error:
             self._state.trouble = f"the events cannot be read: {error.detail}"
-            return
+            return False
         if bounds.start > 0:
             self._state.trouble = (
                 f"image-events starts at offset {bounds.start}: the events before it are lost, and"
                 " deletions may be among them"
             )
-            return
+            return False
         self._state.progress = await self._catalog.reset(self._log.identity)
         self._state.trouble = "the catalog is being built"
+        return True
 
     async def _apply(self, batch: Batch) -> None:
         if batch.next_offset > self._state.progress.next_offset:
@@ -208,7 +210,6 @@ class Feed:
             progress = self._next(batch)
             await self._catalog.apply(events, progress)
             self._state.progress = progress
-        self._state.end = batch.end
         self._state.moved_at = asyncio.get_running_loop().time()
         if self._state.progress.next_offset >= batch.end:
             self._state.caught_up_once, self._state.trouble = True, ""

@@ -43,7 +43,7 @@ async def pool():
 
 async def until(condition, seconds=10):
     async with asyncio.timeout(seconds):
-        while not (found := condition()):
+        while not (found := condition()):  # noqa: ASYNC110  # another process changes it
             await asyncio.sleep(0.005)
     return found
 

@@ -14,6 +14,7 @@ import fcntl
 import os
 import sqlite3
 import struct
+import time
 import uuid
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
@@ -34,6 +35,9 @@ APPLICATION_ID = 0x494D4754  # "IMGT"
 PAGE_BYTES = 16_384
 # What a connection waits for another program's lock before it reports the database as busy.
 BUSY_TIMEOUT_SECONDS = 0.25
+# A process that was killed keeps its locks until its last fsync returns (seen after kill -9).
+_LOCK_WAIT_SECONDS = 2.0
+_LOCK_RETRY_SECONDS = 0.02
 WAL_KEPT_BYTES = 32 * 1024 * 1024
 
 _HEADER = struct.Struct(">16s52xI")  # the magic at 0, the application id at 68
@@ -48,8 +52,8 @@ _SCHEMA = (
         " PRIMARY KEY (topic, partition)) WITHOUT ROWID"
     ),
     (
-        "CREATE TABLE cursors (cursor TEXT NOT NULL, topic TEXT NOT NULL, partition INTEGER NOT NULL,"
-        ' "offset" INTEGER NOT NULL, PRIMARY KEY (cursor, topic, partition)) WITHOUT ROWID'
+        "CREATE TABLE cursors (cursor TEXT NOT NULL, topic TEXT NOT NULL,"
+        ' partition INTEGER NOT NULL, "offset" INTEGER NOT NULL, PRIMARY KEY (cursor, topic, partition)) WITHOUT ROWID'
     ),
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
@@ -84,15 +88,14 @@ def lock_folder(folder: Path) -> int:
         message = f"The data folder {folder} cannot be written: {error.strerror}."
         raise ConfigurationError(message) from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise ConfigurationError(
-            f"The data folder {folder} is in use by another imagegate process. Stop that one, give"
-            " this one a folder of its own, or use Kafka to run several."
-        ) from error
+        _flock(descriptor)
     except OSError as error:
         os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            raise ConfigurationError(
+                f"The data folder {folder} is in use by another imagegate process. Stop that one,"
+                " give this one a folder of its own, or use Kafka to run several."
+            ) from error
         message = f"The data folder {folder} cannot be locked: {error.strerror}."
         raise ConfigurationError(message) from error
     return descriptor
@@ -144,6 +147,19 @@ def connect(path: Path, cache_kib: int = 2_000) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _flock(descriptor: int) -> None:
+    give_up_at = time.monotonic() + _LOCK_WAIT_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > give_up_at:
+                raise
+            time.sleep(_LOCK_RETRY_SECONDS)
+        else:
+            return
 
 
 def _check_header(path: Path) -> None:
