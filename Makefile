@@ -29,7 +29,7 @@ ifneq ($(shell $(BIN)/python -c 'print("works")' 2>/dev/null),works)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint types openapi kafka kafka-stop lock clean
+.PHONY: help setup run test lint types openapi docs kafka kafka-stop lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -54,6 +54,10 @@ openapi: $(VENV)/.runtime ## write openapi/openapi.json
 	@mkdir -p openapi
 	$(BIN)/imagegate openapi > openapi/.openapi.json
 	mv openapi/.openapi.json openapi/openapi.json
+
+docs: $(VENV)/.runtime ## write docs/configuration.md
+	$(BIN)/python -m dev.configuration > docs/.configuration.md
+	mv docs/.configuration.md docs/configuration.md
 
 kafka: ## start Apache Kafka in the background on 127.0.0.1:9092 (KAFKA_PORT)
 	@$(find_python); KAFKA_PORT='$(KAFKA_PORT)' "$$python" -m dev.kafka start

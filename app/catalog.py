@@ -125,13 +125,12 @@ class Catalog:
 
     async def image(self, image_id: str) -> CatalogImage | None:
         """Return an image that is listed."""
-        rows = await self._images("WHERE id = ?", image_id)
-        return rows[0] if rows else None
+        images = await self._images("WHERE id = ?", image_id)
+        return images[0] if images else None
 
     async def is_deleted(self, image_id: str) -> bool:
         """Tell whether an image was ever deleted."""
-        rows = await self._query("SELECT 1 FROM deleted WHERE id = ?", image_id)
-        return bool(rows)
+        return bool(await self._query(tuple, "SELECT 1 FROM deleted WHERE id = ?", image_id))
 
     async def newest(self, limit: int, before: int | None = None) -> list[CatalogImage]:
         """Return images in descending order of sequence, below `before`."""
@@ -143,28 +142,27 @@ class Catalog:
 
     async def facts(self, after: int, limit: int) -> list[Fact]:
         """Return facts in ascending order of sequence, above `after`."""
-        rows = await self._query(
+        return await self._query(
+            _fact,
             "SELECT facts.sequence, type, image_id, images.sequence, created_at_ms, info FROM facts"
             " LEFT JOIN images ON images.id = image_id"
             " WHERE facts.sequence > ? ORDER BY facts.sequence LIMIT ?",
             after,
             limit,
         )
-        return [
-            Fact(sequence, kind, image_id, _image(image_id, *rest) if rest[0] is not None else None)
-            for sequence, kind, image_id, *rest in rows
-        ]
 
     async def _images(self, condition: str, *parameters: object) -> list[CatalogImage]:
-        rows = await self._query(
+        return await self._query(
+            _image,
             f"SELECT id, sequence, created_at_ms, info FROM images {condition}",  # noqa: S608
             *parameters,
         )
-        return [_image(*row) for row in rows]
 
-    async def _query(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
-        def query() -> list[tuple[Any, ...]]:
-            return self._connection().execute(statement, parameters).fetchall()
+    async def _query(
+        self, parse: Callable[[tuple[Any, ...]], T], statement: str, *parameters: object
+    ) -> list[T]:
+        def query() -> list[T]:
+            return [parse(row) for row in self._connection().execute(statement, parameters)]
 
         return await asyncio.get_running_loop().run_in_executor(self._reading, query)
 
@@ -276,5 +274,12 @@ def _advance(connection: sqlite3.Connection, progress: Progress) -> None:
     )
 
 
-def _image(image_id: str, sequence: int, created_at_ms: int, info: bytes) -> CatalogImage:
+def _image(row: tuple[Any, ...]) -> CatalogImage:
+    image_id, sequence, created_at_ms, info = row
     return CatalogImage(image_id, sequence, created_at_ms, INFO.validate_json(info))
+
+
+def _fact(row: tuple[Any, ...]) -> Fact:
+    sequence, kind, image_id, *rest = row
+    listed = rest[0] is not None
+    return Fact(sequence, kind, image_id, _image((image_id, *rest)) if listed else None)

@@ -134,13 +134,12 @@ class Feed:
 
     async def wait_for_more(self) -> None:
         """Wait until something was applied since the call, or the feed closes."""
-        advanced = self._advanced
         if not self._closing:
-            await advanced.wait()
+            await self._advanced.wait()
 
     async def _applied(self, offset: int) -> None:
         while not self._state.caught_up_once or self._state.progress.next_offset <= offset:
-            await self.wait_for_more()
+            await self._advanced.wait()
 
     async def _run(self) -> None:
         while True:
@@ -183,7 +182,7 @@ class Feed:
 
     async def _start_over(self, reason: str) -> bool:
         """Empty the catalog, unless the events that it would need are gone; tell which."""
-        logger.warning("catalog_built_anew", reason=reason)
+        logger.info("catalog_built_anew", reason=reason)
         self._state.caught_up_once = False
         try:
             bounds = await self._log.bounds(EVENTS, 0)
@@ -202,7 +201,8 @@ class Feed:
 
     async def _apply(self, batch: Batch) -> None:
         if batch.next_offset > self._state.progress.next_offset:
-            events, letters = _sort(batch.records)
+            # Parsing a full batch takes tens of milliseconds: not on the event loop.
+            events, letters = await asyncio.to_thread(_sort, batch.records)
             await self._reject(letters)
             for event in events:
                 if isinstance(event.event, ImageDeleted):

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 COPIES = 4
 # Magic bytes lie at the start; a box-structured format names its brand in the first kilobytes.
 _SNIFFED_BYTES = 4096
+# After the grace period for requests; orchestrators commonly kill 30 s after SIGTERM.
+_DRAIN_SECONDS = 3.0
 # How long an answer waits for the catalog, so that a listing right after it shows the image.
 _LISTING_SECONDS = 1.0
 
@@ -103,7 +105,8 @@ class Ingest:
             reservation.shrink(len(upload.data) * COPIES)
             sniff(upload.data[:_SNIFFED_BYTES])
             developed = await self._pool.run(develop, upload.data, self._limits)
-            info = _describe(upload, developed)
+            # Hashing 20 MB takes tens of milliseconds: not on the event loop.
+            info = await asyncio.to_thread(_describe, upload, developed)
         except BaseException:
             reservation.release()
             raise
@@ -113,9 +116,9 @@ class Ingest:
         return Receipt(published.image_id, info, await self._listed(published))
 
     async def drain(self) -> None:
-        """Wait until nothing is being published any more."""
+        """Wait a moment for what is still being published, though its clients have left."""
         if self._publishing:
-            await asyncio.wait(self._publishing)
+            await asyncio.wait(self._publishing, timeout=_DRAIN_SECONDS)
 
     async def _admit(self, source: Source) -> Reservation:
         return await self._budget.reserve(source.max_bytes * COPIES)

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 PROFILE = "balanced"
 
 _JPEG_QUALITY = 85
-"""Median SSIMULACRA2 of 83.9 at 51 % of the bytes over twelve camera photos; 80 is its aim."""
+"""Over twelve camera photos: SSIMULACRA2 of 84.0 in the median, at 60 % of the bytes; 80 is aimed at.
+"""
 
 _JPEG_TABLE_SUM = 1109
 """Sum of libjpeg's luminance quantisation table at quality 85."""
@@ -55,7 +56,7 @@ def _encode_jpeg(image: JpegImageFile, orientation: int) -> tuple[bytes, str]:
     """Encode at the profile's quality, or at the upload's own where that is lower.
 
     Its own quantisation tables give back nearly its own coefficients: smaller and closer to it
-    than quality 85 would be (a photo of quality 77: -11 % and SSIMULACRA2 94, against -7 % and 86).
+    than quality 85 would be (a photo of quality 79: -11 % and SSIMULACRA2 94, against -7 % and 86).
     """
     options: dict[str, object] = {"quality": _JPEG_QUALITY, "subsampling": "4:2:0"}
     name = f"jpeg q{_JPEG_QUALITY} progressive"

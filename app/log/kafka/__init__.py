@@ -47,6 +47,8 @@ logger = structlog.get_logger(__name__)
 _BATCH_BYTES = 1_048_576
 # A broker's request handler that does not answer a read in this part of its time is asked anew.
 _READ_ATTEMPTS = 3
+# What is still held at the end was given up by those who sent it.
+_FLUSH_SECONDS = 3.0
 # What was handed over expires in aiokafka before its deadline passes here, so that one leaderless
 # partition fails by itself and a producer is replaced only when nothing at all moves.
 _EXPIRY_RATIO = 2 / 3
@@ -93,10 +95,9 @@ class KafkaLog:
             raise
 
     async def stop(self) -> None:
-        """Flush within the deadline of an append, then close every connection."""
+        """Flush for a moment, then close every connection."""
         self._fetcher = None
-        timeout_seconds = self._settings.append_timeout_seconds
-        await asyncio.gather(*(lane.stop(timeout_seconds) for lane in self._lanes()))
+        await asyncio.gather(*(lane.stop(_FLUSH_SECONDS) for lane in self._lanes()))
         self._image_lanes, self._event_lane = [], None
         if self._client is not None:
             client, self._client = self._client, None

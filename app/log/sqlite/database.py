@@ -53,7 +53,8 @@ _SCHEMA = (
     ),
     (
         "CREATE TABLE cursors (cursor TEXT NOT NULL, topic TEXT NOT NULL,"
-        ' partition INTEGER NOT NULL, "offset" INTEGER NOT NULL, PRIMARY KEY (cursor, topic, partition)) WITHOUT ROWID'
+        ' partition INTEGER NOT NULL, "offset" INTEGER NOT NULL,'
+        " PRIMARY KEY (cursor, topic, partition)) WITHOUT ROWID"
     ),
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {SCHEMA_VERSION}",

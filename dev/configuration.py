@@ -1,0 +1,47 @@
+"""Print docs/configuration.md, made from the settings themselves."""
+
+from typing import Any
+
+from pydantic_core import PydanticUndefined
+
+from app import settings
+
+INTRODUCTION = """\
+# Configuration
+
+imagegate is configured by environment variables. Two underscores separate a section from a name in
+it. The options of `imagegate serve` (`--host`, `--port`, `--data-dir`, `--kafka`) win over them. A
+name that begins with `IMAGEGATE_` and is not in this table is an error at start, and so is a value
+that does not fit.
+
+This page is written by `make docs` from `app/settings.py`.
+
+| variable | default | what it sets |
+| --- | --- | --- |
+"""
+
+AFTER = """
+Listening on an address that other machines can reach is refused unless `imagegate serve --insecure`
+is given: there is no authentication yet.
+"""
+
+
+def document() -> str:
+    """Return the page."""
+    rows = [
+        f"| `{name}` | {_default(field)} | {field.description} |"
+        for name, field in settings.names()
+    ]
+    return INTRODUCTION + "\n".join(rows) + "\n" + AFTER
+
+
+def _default(field: Any) -> str:
+    if field.default is PydanticUndefined:
+        return "computed"
+    if field.default in (None, ""):
+        return "unset" if field.default is None else "empty"
+    return f"`{field.default}`"
+
+
+if __name__ == "__main__":
+    print(document(), end="")
