@@ -10,6 +10,7 @@ import asyncio
 import signal
 import socket
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import structlog
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
+# Larger than what common servers take (nginx: 4 times 8 KiB, Apache: 8 KiB a line).
+_MAX_HEADERS_BYTES = 32_768
 # Idle connections are kept a little longer than common proxies keep theirs (60 s).
 _KEEP_ALIVE_SECONDS = 65
 # Connections that the kernel accepts while the event loop is busy; uvicorn's own default.
@@ -47,12 +50,18 @@ def serve(settings: Settings, *, insecure: bool = False) -> int:
             " anyone could upload, read and delete. Listen on 127.0.0.1, or add --insecure."
         )
     telemetry.configure(settings.log_level)
+    if find_spec("uvloop") is None:
+        logger.info("uvloop_missing", advice="pip install 'imagegate[speed]' for a faster loop")
     app = create_app(settings)
     config = uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
         server_header=False,
+        # The other parsers that uvicorn knows take headers without end: 200 MB were sent and kept.
+        http="h11",
+        h11_max_incomplete_event_size=_MAX_HEADERS_BYTES,
+        ws="none",
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=settings.http.grace_seconds,
         # Outside of uvicorn, a part that cannot start says so itself.

@@ -289,28 +289,22 @@ class TestErasure:
                 await log.read(IMAGES, position)
         assert (await log.read(IMAGES, positions[5])).record.value == marks[5] * 2_000
 
-    async def test_no_erased_or_trimmed_byte_survives_thousands_of_rows(self, open_log):
+    async def test_no_copy_of_an_erased_record_is_left_where_pages_were_merged(self, open_log):
+        """Trims empty pages beside records that are erased a little later, and looks each time."""
         log = await open_log(image_partitions=1)
-        rng = random.Random(7)
-        left, removed, start = {}, [], 0
-        for _ in range(40):
-            marks = [b"<%016x>" % rng.getrandbits(64) for _ in range(rng.randrange(1, 300))]
-            records = [Record(b"k", mark * rng.choice([5, 500, 2_000])) for mark in marks]
-            positions = await log.append(IMAGES, records)
-            left |= dict(zip(positions, marks, strict=True))
-            erased = rng.sample(sorted(left), min(len(left), rng.randrange(40)))
+        rng = random.Random(1)
+        marks = [b"<%016x>" % rng.getrandbits(64) for _ in range(160)]
+        await log.append(IMAGES, [Record(b"k" * 24, mark * 40) for mark in marks])
+        removed, start = set(), 0
+        while start < 150:
+            start += rng.randrange(1, 6)
+            await log.trim(IMAGES, 0, start)
+            erased = [Position(0, n) for n in range(start, start + 10) if rng.random() < 0.3]
             await log.erase(IMAGES, erased)
-            if rng.random() < 0.3:
-                start = rng.randrange(start, positions[-1].offset)
-                await log.trim(IMAGES, 0, start)
-                erased += [position for position in left if position.offset < start]
-            removed += [left.pop(position) for position in set(erased)]
-        found = set()
-        for path in log.path.parent.iterdir():
-            found |= set(re.findall(rb"<[0-9a-f]{16}>", path.read_bytes()))
-        assert len(removed) > 2_000
-        assert found & set(removed) == set()
-        assert found == set(left.values())
+            removed |= {*range(start), *(position.offset for position in erased)}
+            data = b"".join(path.read_bytes() for path in log.path.parent.iterdir())
+            found = set(re.findall(rb"<[0-9a-f]{16}>", data))
+            assert found == {mark for n, mark in enumerate(marks) if n not in removed}
 
     async def test_all_but_a_page_of_each_erased_record_is_used_again(self, open_log):
         log = await open_log(image_partitions=1)
@@ -321,11 +315,11 @@ class TestErasure:
             sizes.append(log.path.stat().st_size)
         assert sizes[3] - sizes[0] <= 3 * len(records) * PAGE_BYTES
 
-    async def test_trimming_gives_back_every_page(self, open_log):
+    async def test_trimming_gives_back_all_but_a_bounded_number_of_pages(self, open_log):
         log = await open_log()
         sizes = []
         for _ in range(4):
-            records = [Record(b"k", bytes(5_000)) for _ in range(15_000)]
+            records = [Record(b"k", bytes(1_000)) for _ in range(8_000)]
             [*_, last] = await log.append(EVENTS, records)
             await log.trim(EVENTS, 0, last.offset + 1)
             sizes.append(log.path.stat().st_size)
