@@ -19,6 +19,7 @@ import uvicorn
 from app import settings as settings_module
 from app import telemetry
 from app.errors import ConfigurationError
+from app.http_protocol import MAX_HEADERS_BYTES, HttpProtocol
 from app.main import create_app
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
-# Larger than what common servers take (nginx: 4 times 8 KiB, Apache: 8 KiB a line).
-_MAX_HEADERS_BYTES = 32_768
 # Idle connections are kept a little longer than common proxies keep theirs (60 s).
 _KEEP_ALIVE_SECONDS = 65
 # Connections that the kernel accepts while the event loop is busy; uvicorn's own default.
@@ -58,9 +57,8 @@ def serve(settings: Settings, *, insecure: bool = False) -> int:
         log_config=None,
         access_log=False,
         server_header=False,
-        # The other parsers that uvicorn knows take headers without end: 200 MB were sent and kept.
-        http="h11",
-        h11_max_incomplete_event_size=_MAX_HEADERS_BYTES,
+        http=HttpProtocol,
+        h11_max_incomplete_event_size=MAX_HEADERS_BYTES,
         ws="none",
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=settings.http.grace_seconds,

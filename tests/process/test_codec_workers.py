@@ -1,0 +1,64 @@
+"""A codec worker that dies takes one upload with it, and nothing else."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+from tests import images
+from tests.gateway_process import until
+
+WORKERS = 2
+# A worker that waits for work uses no CPU; one that decodes uses all of one.
+BUSY_TICKS = 5
+
+
+def ticks(pid):
+    """Return the CPU time of a process: utime and stime (proc_pid_stat(5))."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+async def test_a_killed_worker_fails_its_own_upload_while_ten_others_succeed(new_gateway):
+    gateway = new_gateway(IMAGEGATE_IMAGING__WORKERS=WORKERS)
+    # 48 megapixels keep a worker busy for a second and more.
+    large = images.jpeg(images.photo((8000, 6000), noise=0), private=False)
+    small = [images.jpeg(images.photo(seed=seed)) for seed in range(10)]
+    before = {pid: ticks(pid) for pid in gateway.worker_pids()}
+    assert len(before) == WORKERS
+
+    def find_busy():
+        return next((pid for pid in before if ticks(pid) >= before[pid] + BUSY_TICKS), None)
+
+    async with gateway.async_client() as client:
+        victim = asyncio.create_task(client.post("/images", content=large))
+        worker = await asyncio.to_thread(until, find_busy)
+        others = [asyncio.create_task(client.post("/images", content=data)) for data in small]
+        await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
+        assert not victim.done()
+        os.kill(worker, signal.SIGKILL)
+        response = await victim
+        assert (response.status_code, response.json()["code"]) == (422, "decoder-crashed")
+        assert [(await other).status_code for other in others] == [201] * 10
+
+        healed = lambda: len(gateway.worker_pids()) == WORKERS  # noqa: E731
+        await asyncio.to_thread(until, healed)
+        assert worker not in gateway.worker_pids()
+        again = await asyncio.gather(*(client.post("/images", content=data) for data in small))
+        assert [each.status_code for each in again] == [201] * 10
+        listed = (await client.get("/images?limit=1000")).json()["images"]
+    assert len(listed) == 20
+    assert gateway.mistakes() == []
+
+
+async def test_workers_killed_while_idle_are_replaced_before_anyone_notices(new_gateway):
+    gateway = new_gateway(IMAGEGATE_IMAGING__WORKERS=WORKERS)
+    killed = gateway.worker_pids()
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+    async with gateway.async_client() as client:
+        for seed in range(4):
+            response = await client.post("/images", content=images.jpeg(images.photo(seed=seed)))
+            assert response.status_code == 201, response.text
+    until(lambda: len(gateway.worker_pids() - killed) == WORKERS)
+    assert gateway.mistakes() == []

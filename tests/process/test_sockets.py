@@ -1,0 +1,177 @@
+"""What a client sees on the wire: interim responses, early refusals, slow and broken connections."""
+
+import pytest
+
+from tests import images
+from tests.gateway_process import GatewayProcess, until
+from tests.process.raw_http import RawClient
+
+# The least that the setting takes; the way in reserves four bytes for each that is announced.
+BUDGET = 1_000_000
+WHOLE_BUDGET = BUDGET // 4
+LIMIT = 400_000
+SLOW_BODY_SECONDS = 1.0
+JPEG = images.jpeg(images.photo((64, 48)))
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory):
+    settings = {
+        "IMAGEGATE_UPLOAD__BUDGET_BYTES": BUDGET,
+        "IMAGEGATE_UPLOAD__PATIENCE_SECONDS": 0,
+        "IMAGEGATE_UPLOAD__MAX_BYTES": LIMIT,
+        "IMAGEGATE_HTTP__SLOW_BODY_SECONDS": SLOW_BODY_SECONDS,
+        "IMAGEGATE_IMAGING__WORKERS": 1,
+    }
+    with GatewayProcess(tmp_path_factory.mktemp("sockets") / "data", **settings) as process:
+        yield process.start()
+
+
+@pytest.fixture(autouse=True)
+def no_mistakes(gateway):
+    yield
+    assert gateway.mistakes() == []
+
+
+def expecting(client, length, content_type="image/jpeg", **headers):
+    client.send_head(
+        "POST",
+        "/images",
+        Content_Type=content_type,
+        Content_Length=length,
+        Expect="100-continue",
+        **headers,
+    )
+
+
+def stored(gateway):
+    with gateway.client() as client:
+        return client.get("/images?limit=1000").json()["images"]
+
+
+class TestContinue:
+    def test_an_upload_within_the_budget_is_told_to_go_on_and_is_stored(self, gateway):
+        with RawClient(gateway) as client:
+            expecting(client, len(JPEG))
+            assert client.read_head()[0] == 100
+            client.send(JPEG)
+            assert client.read_head()[0] == 201
+
+    def test_over_the_budget_it_gets_503_and_no_continue(self, gateway):
+        with RawClient(gateway) as holder, RawClient(gateway) as client:
+            expecting(holder, WHOLE_BUDGET)
+            assert holder.read_head()[0] == 100
+            expecting(client, len(JPEG))
+            status, headers, problem = client.read_problem()
+            assert (status, problem["code"], problem["retryable"]) == (503, "overloaded", True)
+            assert int(headers["retry-after"]) > 0
+            # What the client might still send would be taken for a request.
+            assert headers["connection"] == "close"
+            assert client.ended()
+
+    @pytest.mark.parametrize("content_type", ["image/jpeg", "multipart/form-data; boundary=b"])
+    def test_an_announced_length_over_the_limit_gets_413_and_no_continue(
+        self, gateway, content_type
+    ):
+        with RawClient(gateway) as client:
+            expecting(client, LIMIT + 100_000, content_type)
+            status, _, problem = client.read_problem()
+            assert (status, problem["code"]) == (413, "body-too-large")
+            assert client.ended()
+
+    @pytest.mark.parametrize("content_type", ["text/plain", "application/json", "image"])
+    def test_an_unsupported_type_gets_415_and_no_continue(self, gateway, content_type):
+        with RawClient(gateway) as client:
+            expecting(client, len(JPEG), content_type)
+            status, _, problem = client.read_problem()
+            assert (status, problem["code"]) == (415, "unsupported-media-type")
+            assert client.ended()
+
+    def test_an_unknown_path_and_method_get_no_continue_either(self, gateway):
+        for method, path, expected in (("POST", "/picture", 404), ("PUT", "/images", 405)):
+            with RawClient(gateway) as client:
+                client.send_head(method, path, Content_Length=len(JPEG), Expect="100-continue")
+                assert client.read_problem()[0] == expected
+
+    @pytest.mark.parametrize("length", ["ten", "-1", "+5", "1e3", "5, 6", "9" * 40])
+    def test_a_length_that_is_no_length_is_the_clients_mistake(self, gateway, length):
+        with RawClient(gateway) as client:
+            expecting(client, length)
+            assert client.read_head()[0] in {400, 413}
+
+
+class TestSlowBodies:
+    def test_a_body_that_stalls_gets_408(self, gateway):
+        with RawClient(gateway) as client:
+            client.send_head("POST", "/images", Content_Length=len(JPEG))
+            client.send(JPEG[:100])
+            status, _, problem = client.read_problem()
+            assert (status, problem["code"]) == (408, "request-timeout")
+            assert client.ended()
+
+    def test_a_body_that_drips_gets_408_although_it_never_stalls(self, gateway):
+        with RawClient(gateway) as client:
+            client.send_head("POST", "/images", Transfer_Encoding="chunked")
+            client.socket.settimeout(SLOW_BODY_SECONDS / 10)
+            for _ in range(100):
+                client.send(b"1\r\nx\r\n")
+                try:
+                    client.received = client.socket.recv(65_536)
+                except TimeoutError:
+                    continue
+                break
+            client.socket.settimeout(10)
+            assert client.read_problem()[0] == 408
+
+    def test_a_slow_body_gives_its_budget_back(self, gateway):
+        with RawClient(gateway) as slow:
+            expecting(slow, WHOLE_BUDGET)
+            assert slow.read_head()[0] == 100
+            assert slow.read_problem()[0] == 408
+        with RawClient(gateway) as client:
+            expecting(client, WHOLE_BUDGET)
+            assert client.read_head()[0] == 100
+
+
+class TestBrokenConnections:
+    def test_a_client_that_leaves_in_mid_body_stores_nothing_and_frees_the_budget(self, gateway):
+        before = stored(gateway)
+        for content_type in ("image/jpeg", "multipart/form-data; boundary=b"):
+            with RawClient(gateway) as leaver:
+                expecting(leaver, WHOLE_BUDGET, content_type)
+                assert leaver.read_head()[0] == 100
+                leaver.send(b"--b\r\n")
+
+            def admitted():
+                with RawClient(gateway) as client:
+                    expecting(client, WHOLE_BUDGET)
+                    return client.read_head()[0] == 100
+
+            until(admitted, SLOW_BODY_SECONDS / 2)
+        assert stored(gateway) == before
+
+    def test_a_client_that_leaves_in_mid_chunk_stores_nothing(self, gateway):
+        before = stored(gateway)
+        with RawClient(gateway) as leaver:
+            leaver.send_head("POST", "/images", Transfer_Encoding="chunked")
+            leaver.send(b"%x\r\n" % len(JPEG) + JPEG + b"\r\n")
+            seen = len(gateway.output)
+        until(lambda: any('"POST"' in line for line in gateway.output[seen:]))
+        assert stored(gateway) == before
+
+    def test_clients_that_leave_in_mid_download_cost_neither_errors_nor_memory(self, new_gateway):
+        gateway = new_gateway(IMAGEGATE_DELIVERY__CACHE_BYTES=0)
+        data = images.png(images.photo((1000, 1000), noise=255), compress_level=1, private=False)
+        with gateway.client() as client:
+            url = client.post("/images", content=data).json()["url"]
+            whole = client.get(url).content
+        before = gateway.resident_bytes()
+        for _ in range(40):
+            with RawClient(gateway, receive_buffer=4096) as leaver:
+                leaver.send_head("GET", url)
+                assert leaver.read_head()[0] == 200
+        with gateway.client() as client:
+            assert client.get(url).content == whole
+        # Forty images of 3 MB that were not let go of would be 120 MB.
+        until(lambda: gateway.resident_bytes() - before < 30_000_000)
+        assert gateway.mistakes() == []
