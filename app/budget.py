@@ -67,7 +67,8 @@ class ByteBudget:
         entry = (needed_bytes, turn)
         self._waiting.append(entry)
         try:
-            await asyncio.wait_for(asyncio.shield(turn), self._patience_seconds)
+            async with asyncio.timeout(self._patience_seconds):
+                await asyncio.shield(turn)
         except BaseException as error:
             if turn.done():
                 self.give_back(needed_bytes)

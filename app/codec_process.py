@@ -105,7 +105,7 @@ class CodecProcess:
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         await self._process.wait()
-        # Whoever waits for an answer has to see its end first: a closed socket wakes nobody.
+        # Whoever reads an answer has to see its end first: a closed socket wakes nobody.
         async with self._exchange:
             self._connection.close()
 

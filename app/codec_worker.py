@@ -23,8 +23,6 @@ import sys
 import traceback
 from dataclasses import dataclass
 
-from PIL import Image
-
 from app.errors import GatewayError, ImageLimitError, InternalError
 
 TASK_HEADER = struct.Struct(">QQ")
@@ -76,7 +74,6 @@ def _end_with(parent: int) -> None:
 
 def _warm_up() -> None:
     """Import what the first image would wait for."""
-    Image.preinit()
     import app.imaging.develop  # noqa: F401, PLC0415  # after the limits are in force
 
 

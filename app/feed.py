@@ -25,21 +25,20 @@ from app import address
 from app.catalog import AppliedEvent, Progress
 from app.errors import (
     GatewayError,
-    LogUnavailableError,
     NewerVersionError,
     NotReadyError,
     RecordGoneError,
     RecordMissingError,
 )
 from app.events import ImageDeleted, PoisonEventError, decode
-from app.log import EVENTS, IMAGES, REJECTS, Position, Record
+from app.log import EVENTS, IMAGES, REJECTS, Batch, Position, Record
 from app.records import parse_head
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from app.catalog import Catalog
-    from app.log import Batch, Log, StoredRecord
+    from app.log import Log, StoredRecord
 
 logger = structlog.get_logger(__name__)
 
@@ -144,15 +143,13 @@ class Feed:
     async def _run(self) -> None:
         while True:
             try:
-                await self._follow()
+                if await self._follow():
+                    continue
             except NewerVersionError as error:
                 logger.error("feed_stopped", reason=error.detail)  # noqa: TRY400
                 self._state.caught_up_once = False
                 self._state.trouble = error.detail
                 return
-            except (_OtherLogError, RecordGoneError, RecordMissingError) as error:
-                if await self._start_over(str(error)):
-                    continue
             except GatewayError as error:
                 logger.warning("feed_interrupted", reason=error.detail)
                 self._state.trouble = f"the events cannot be read: {error.detail}"
@@ -162,11 +159,19 @@ class Feed:
                 self._state.trouble = f"applying the events fails ({type(error).__name__})"
             await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _follow(self) -> None:
-        await self._check_log()
-        async with aclosing(self._log.tail(EVENTS, 0, self._state.progress.next_offset)) as tail:
-            async for batch in tail:
-                await self._apply(batch)
+    async def _follow(self) -> bool:
+        """Follow the events as long as they fit the catalog; True means: again, it is empty now."""
+        try:
+            await self._check_log()
+            start, bounds = self._state.progress.next_offset, await self._log.bounds(EVENTS, 0)
+            # Where there is nothing to apply, a tail says so only at its first heartbeat.
+            await self._apply(Batch((), start, bounds.end))
+            async with aclosing(self._log.tail(EVENTS, 0, start)) as tail:
+                async for batch in tail:
+                    await self._apply(batch)
+        except (_OtherLogError, RecordGoneError, RecordMissingError) as error:
+            return await self._start_over(str(error))
+        return False
 
     async def _check_log(self) -> None:
         """Check that the catalog was built from this very log."""
@@ -184,11 +189,7 @@ class Feed:
         """Empty the catalog, unless the events that it would need are gone; tell which."""
         logger.info("catalog_built_anew", reason=reason)
         self._state.caught_up_once = False
-        try:
-            bounds = await self._log.bounds(EVENTS, 0)
-        except LogUnavailableError as error:
-            self._state.trouble = f"the events cannot be read: {error.detail}"
-            return False
+        bounds = await self._log.bounds(EVENTS, 0)
         if bounds.start > 0:
             self._state.trouble = (
                 f"image-events starts at offset {bounds.start}: the events before it are lost, and"

@@ -6,6 +6,7 @@ reverse, each within a bound.
 
 from __future__ import annotations
 
+import os
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from app.budget import ByteBudget
 from app.cache import RecordCache
 from app.catalog import Catalog
 from app.codec_pool import CodecPool
+from app.data_folder import lock_folder
 from app.delivery import Delivery
 from app.feed import Feed
 from app.imaging.limits import ImageLimits
@@ -78,6 +80,9 @@ async def running(settings: Settings) -> AsyncGenerator[State, None]:
         ConfigurationError: A part cannot start with these settings.
     """
     async with AsyncExitStack() as stack:
+        if settings.kafka.bootstrap_servers:
+            # The embedded log locks its folder itself; on Kafka it holds the catalog alone.
+            stack.callback(os.close, lock_folder(settings.data_dir))
         log = build_log(settings)
         await log.start()
         stack.push_async_callback(log.stop)
@@ -113,6 +118,5 @@ async def running(settings: Settings) -> AsyncGenerator[State, None]:
 def build_log(settings: Settings) -> Log:
     """Return the log that the settings name, not started."""
     if settings.kafka.bootstrap_servers:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
         return KafkaLog(settings.kafka)
     return SqliteLog(settings.data_dir)

@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import os
 import resource
+import time
 from pathlib import Path
 
 
@@ -29,8 +30,8 @@ def spin(data: bytes) -> None:
     hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
 
 
-def work(data: bytes, rounds: int) -> None:
-    hashlib.pbkdf2_hmac("sha256", b"", b"", rounds)
+def work(data: bytes, seconds: float) -> None:
+    time.sleep(seconds)
 
 
 def crash(data: bytes) -> None:

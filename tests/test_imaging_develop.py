@@ -265,6 +265,16 @@ def test_a_truncated_image_is_refused_wherever_it_is_cut(name):
             develop(data[:cut], LIMITS)
 
 
+@pytest.mark.parametrize(
+    ("format_name", "frame", "before"),
+    [("GIF", b"!\xf9", 0), ("PNG", b"fcTL", 4), ("WEBP", b"ANMF", 0)],
+)
+def test_an_animation_that_is_cut_between_two_frames_is_refused(format_name, frame, before):
+    data = images.animated(format_name, private=False)
+    with pytest.raises(ImageRefusedError):
+        develop(data[: data.rindex(frame) - before], LIMITS)
+
+
 @pytest.mark.parametrize("name", MAKERS)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(flips=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255))))

@@ -4,6 +4,7 @@ import resource
 import tracemalloc
 
 import pytest
+from PIL import Image
 
 from app.errors import ImageLimitError, InvalidImageError
 from app.imaging.develop import develop
@@ -54,10 +55,13 @@ def test_a_gif_frame_that_lies_outside_the_screen_counts_with_the_canvas_it_need
         develop(bytes(data), ImageLimits(max_side=5_000))
 
 
-def test_limits_above_those_of_the_decoder_are_in_force():
-    """Pillow warns at 89 megapixels by default; the operator decides here."""
-    data = images.bomb_png(side=10_000)
-    assert develop(data, ImageLimits(max_pixels=100_000_000)).width == 10_000
+def test_the_limits_here_are_in_force_and_not_those_of_the_decoder(monkeypatch):
+    """Pillow has a limit of its own, and looks at it where a GIF's frame grows the canvas."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000)
+    data = bytearray(images.gif(private=False))
+    descriptor = data.index(b",", 13 + 3 * 32)
+    data[descriptor + 1 : descriptor + 3] = (100).to_bytes(2, "little")
+    assert develop(bytes(data), ImageLimits()).width == 196
 
 
 @pytest.mark.parametrize("size", [(0, 1), (1, 0)])

@@ -72,12 +72,16 @@ def test_metadata_between_the_scans_of_a_progressive_jpeg_goes_as_well():
 
 
 def test_a_thumbnail_inside_jfif_goes_and_its_version_stays():
-    plain = images.jpeg(images.photo((320, 240), "L"), private=False, icc=False, quality=40)
-    thumbnail = b"JFIF\0\1\2\1\0\x48\0\x48\x04\x01SECRET-TH..."
-    start = plain.index(b"\xff\xe0")
-    end = start + 2 + int.from_bytes(plain[start + 2 : start + 4])
-    developed = develop(plain[:start] + images.segment(0xE0, thumbnail) + plain[end:], LIMITS)
+    compact = develop(images.jpeg(images.photo((320, 240))), LIMITS).data
+    assert compact[2:4] == b"\xff\xe0"
+    after_jfif = 4 + int.from_bytes(compact[4:6])
+    jfif = b"JFIF\0\x01\x02\x01\0\x48\0\x48"
+    thumbnail = b"\x01\x05SECRET-THUMBNAI"
+    data = compact[:2] + images.segment(0xE0, jfif + thumbnail) + compact[after_jfif:]
+    developed = develop(data, LIMITS)
+    assert developed.kept
     assert b"SECRET" not in developed.data
+    assert images.segment(0xE0, jfif + b"\0\0") in developed.data
 
 
 def test_what_an_unknown_chunk_hides_inside_an_animation_frame_goes():

@@ -47,11 +47,9 @@ async def open_log(tmp_path):
 
 
 @pytest.fixture
-def blocker(tmp_path):
-    """Another program's connection, which can hold the write lock."""
-    path = tmp_path / "data" / "log.sqlite3"
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        yield connection
+def impatient(monkeypatch):
+    """Do not wait for a process that might be dying to let go of the folder."""
+    monkeypatch.setattr("app.data_folder._LOCK_WAIT_SECONDS", 0)
 
 
 class Faulty:
@@ -294,7 +292,7 @@ class TestErasure:
         log = await open_log(image_partitions=1)
         rng = random.Random(1)
         marks = [b"<%016x>" % rng.getrandbits(64) for _ in range(160)]
-        await log.append(IMAGES, [Record(b"k" * 24, mark * 40) for mark in marks])
+        await log.append(IMAGES, [Record(b"k" * 24, mark * 83) for mark in marks])
         removed, start = set(), 0
         while start < 150:
             start += rng.randrange(1, 6)
@@ -403,7 +401,9 @@ class TestStart:
         with pytest.raises(ConfigurationError, match="cannot be written"):
             await open_log()
 
-    async def test_a_second_log_is_refused_and_the_first_goes_on(self, open_log, tmp_path):
+    async def test_a_second_log_is_refused_and_the_first_goes_on(
+        self, open_log, tmp_path, impatient
+    ):
         log = await open_log()
         with pytest.raises(ConfigurationError, match=f"{tmp_path}/data is in use"):
             await open_log()
@@ -435,7 +435,7 @@ class TestStart:
         gc.collect()
         names = {thread.name for thread in threading.enumerate()}
         assert not [name for name in names if name.startswith("sqlite-log")]
-        assert {path.name for path in log.path.parent.iterdir()} == {"log.sqlite3", "log.lock"}
+        assert {path.name for path in log.path.parent.iterdir()} == {"log.sqlite3", "imagegate.lock"}
 
 
 PRELUDE = """
@@ -524,7 +524,7 @@ class TestProcesses:
             stored = await log.read(IMAGES, Position(*map(int, position.split(":"))))
             assert stored.record.value == f"{worker}-{n} ".encode() * 5_000
 
-    async def test_a_second_process_is_refused(self, run_script, open_log, tmp_path):
+    async def test_a_second_process_is_refused(self, run_script, open_log, tmp_path, impatient):
         process = run_script(APPENDER)
         await asyncio.to_thread(process.stdout.readline)
         with pytest.raises(ConfigurationError, match=f"{tmp_path}/data is in use"):

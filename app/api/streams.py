@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Header, Response
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 
 from app.api import openapi, schemas
@@ -31,7 +31,8 @@ _RECONNECT_MS = 2000
     "/streams/images",
     operation_id="streamImages",
     summary="Follow what happens to images",
-    response_class=EventSourceResponse,
+    # With `EventSourceResponse` here FastAPI would take the handler itself for the generator.
+    response_class=Response,
     responses=openapi.STREAM_RESPONSES,
 )
 async def stream_images(

@@ -30,6 +30,11 @@ class ImageFormat(Enum):
         return f"image/{self.value.lower()}"
 
     @property
+    def label(self) -> str:
+        """The name for people."""
+        return "WebP" if self is ImageFormat.WEBP else self.value
+
+    @property
     def extension(self) -> str:
         """The usual file name extension with its dot, such as `.jpg`."""
         return ".jpg" if self is ImageFormat.JPEG else f".{self.value.lower()}"
@@ -76,5 +81,5 @@ def sniff(head: bytes) -> ImageFormat:
     names = (name for name, magic in _RECOGNISED.items() if magic.match(head))
     raise UnsupportedFormatError(
         f"This looks like {next(names, 'no known image format')}. "
-        f"Accepted are {', '.join(f.value for f in ImageFormat)}."
+        f"Accepted are {', '.join(f.label for f in ImageFormat)}."
     )

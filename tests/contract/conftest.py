@@ -10,6 +10,7 @@ import pytest
 from app.log import IMAGES, Position, Record
 from app.log.kafka import KafkaLog
 from app.log.kafka.topics import Topic
+from app.log.sqlite import SqliteLog
 from app.settings import KafkaSettings
 
 PARTITIONS = 3
@@ -22,8 +23,6 @@ class SqliteEngine:
         self.folder = folder
 
     def new_log(self, append_timeout_seconds=15.0):
-        from app.log.sqlite import SqliteLog
-
         return SqliteLog(
             self.folder,
             image_partitions=PARTITIONS,
@@ -85,9 +84,16 @@ class KafkaEngine:
         await admin.create_topics([NewTopic(name, 1, 1, topic_configs=config)])
         await admin.close()
         log._names["compacted"] = name
-        log._topics["compacted"] = Topic("compacted", name, 1, 1, config | {
-            "max.message.bytes": "1048588",
-        })
+        log._topics["compacted"] = Topic(
+            "compacted",
+            name,
+            1,
+            1,
+            config
+            | {
+                "max.message.bytes": "1048588",
+            },
+        )
         await log._client.set_topics(log._names.values())
         return "compacted"
 

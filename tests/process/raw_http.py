@@ -15,8 +15,12 @@ class RawClient:
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(TIMEOUT_SECONDS)
-        self.socket.connect(gateway.address)
         self.received = b""
+        try:
+            self.socket.connect(gateway.address)
+        except BaseException:
+            self.socket.close()
+            raise
 
     def __enter__(self):
         return self

@@ -16,6 +16,7 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from app.data_folder import lock_folder
 from app.errors import (
     LogUnavailableError,
     NotWrittenError,
@@ -46,7 +47,7 @@ class SqliteLog:
     """A `Log` in a folder that belongs to one process at a time.
 
     A topic keeps the partitions it was made with: `image_partitions` can raise their number and
-    never lowers it, as the ids of images hold partitions.
+    never lowers it, as the ids of images hold partitions. A log is started once.
 
     Attributes:
         path: The database file.
@@ -157,6 +158,11 @@ class SqliteLog:
         self._check(topic, partition)
         return await self._readers.run(partial(rows.bounds, topic=topic, partition=partition))
 
+    def erases(self, topic: str) -> bool:
+        """Erasing always works here."""
+        self._check(topic)
+        return True
+
     async def erase(self, topic: str, positions: Sequence[Position]) -> None:
         """Overwrite the bytes of records, in the database and in its write-ahead log.
 
@@ -206,7 +212,7 @@ class SqliteLog:
 
     def _open(self) -> None:
         with self._opening:
-            self._lock_descriptor = database.lock_folder(self._directory)
+            self._lock_descriptor = lock_folder(self._directory)
             try:
                 self._identity = database.prepare(self.path, self._partitions)
                 with closing(database.connect(self.path)) as connection:

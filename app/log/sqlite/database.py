@@ -1,20 +1,17 @@
-"""The database file: its lock, its layout, and every connection to it.
+"""The database file: its layout, and every connection to it.
 
-Hides: where the file lies, which pragmas make it a log, how one process is kept alone with it, and
-how tables are named. Refuses: a folder that another process uses, a database that is not ours, one
-that a newer imagegate made, and one that is damaged; none of them is changed by the refusal.
+Hides: where the file lies, which pragmas make it a log, and how tables are named. Refuses: a
+database that is not ours, one that a newer imagegate made, and one that is damaged; none of them is
+changed by the refusal.
 
 Sources: https://www.sqlite.org/wal.html, https://www.sqlite.org/pragma.html,
-https://www.sqlite.org/fileformat2.html#the_database_header, flock(2).
+https://www.sqlite.org/fileformat2.html#the_database_header.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sqlite3
 import struct
-import time
 import uuid
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
@@ -26,7 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DATABASE_NAME = "log.sqlite3"
-LOCK_NAME = "log.lock"
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x494D4754  # "IMGT"
 
@@ -35,14 +31,10 @@ APPLICATION_ID = 0x494D4754  # "IMGT"
 PAGE_BYTES = 16_384
 # What a connection waits for another program's lock before it reports the database as busy.
 BUSY_TIMEOUT_SECONDS = 0.25
-# A process that was killed keeps its locks until its last fsync returns (seen after kill -9).
-_LOCK_WAIT_SECONDS = 2.0
-_LOCK_RETRY_SECONDS = 0.02
 WAL_KEPT_BYTES = 32 * 1024 * 1024
 
 _HEADER = struct.Struct(">16s52xI")  # the magic at 0, the application id at 68
 _MAGIC = b"SQLite format 3\0"
-_FOLDER_MODE = 0o700
 
 _SCHEMA = (
     "CREATE TABLE log (identity TEXT NOT NULL)",
@@ -68,38 +60,6 @@ def table(topic: str, partition: int) -> str:
     pages fill up, and no record is ever moved by the arrival of another.
     """
     return f'"{topic}-{partition}"'
-
-
-def lock_folder(folder: Path) -> int:
-    """Create the folder and lock it against every other process.
-
-    The kernel releases the lock with the last descriptor, so after any death of this process. The
-    descriptor closes on exec, so worker processes of `spawn` and `forkserver` do not hold it.
-
-    Returns:
-        The descriptor; closing it unlocks the folder.
-
-    Raises:
-        ConfigurationError: The folder is in use or cannot be written.
-    """
-    try:
-        folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
-        descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        message = f"The data folder {folder} cannot be written: {error.strerror}."
-        raise ConfigurationError(message) from error
-    try:
-        _flock(descriptor)
-    except OSError as error:
-        os.close(descriptor)
-        if isinstance(error, BlockingIOError):
-            raise ConfigurationError(
-                f"The data folder {folder} is in use by another imagegate process. Stop that one,"
-                " give this one a folder of its own, or use Kafka to run several."
-            ) from error
-        message = f"The data folder {folder} cannot be locked: {error.strerror}."
-        raise ConfigurationError(message) from error
-    return descriptor
 
 
 def prepare(path: Path, partitions: Mapping[str, int]) -> str:
@@ -148,19 +108,6 @@ def connect(path: Path, cache_kib: int = 2_000) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
-
-
-def _flock(descriptor: int) -> None:
-    give_up_at = time.monotonic() + _LOCK_WAIT_SECONDS
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > give_up_at:
-                raise
-            time.sleep(_LOCK_RETRY_SECONDS)
-        else:
-            return
 
 
 def _check_header(path: Path) -> None:

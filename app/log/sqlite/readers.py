@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
@@ -46,7 +45,6 @@ class Readers:
         """Drop the queries that wait, finish the others and close; blocks for those."""
         if self._threads is not None:
             self._threads.shutdown(cancel_futures=True)
-            self._threads = None
         while not self._idle.empty():
             self._idle.get().close()
 
@@ -56,22 +54,27 @@ class Readers:
         Raises:
             LogUnavailableError: The log is stopped, too slow, or cannot be read.
         """
-        if self._threads is None:
-            raise LogUnavailableError("The log is not running.")
-        answer = asyncio.get_running_loop().run_in_executor(
-            self._threads, partial(self._answer, query)
-        )
+        answer = self._submit(query)
         try:
             await asyncio.wait({answer}, timeout=self._timeout_seconds)
         finally:
             answered = answer.done() and not answer.cancelled()
             answer.cancel()
         if not answered:
-            raise LogUnavailableError("The log did not answer a read in time.")
+            raise LogUnavailableError("The log did not answer a read.")
         try:
             return answer.result()
         except sqlite3.Error as error:
             raise LogUnavailableError(f"The database cannot be read: {error}.") from error
+
+    def _submit(self, query: Callable[[sqlite3.Connection], Result]) -> asyncio.Future[Result]:
+        loop = asyncio.get_running_loop()
+        try:
+            if self._threads is not None:
+                return loop.run_in_executor(self._threads, self._answer, query)
+        except RuntimeError as error:  # what an executor says once it is shut down
+            raise LogUnavailableError("The log is stopped.") from error
+        raise LogUnavailableError("The log is not started.")
 
     def _answer(self, query: Callable[[sqlite3.Connection], Result]) -> Result:
         connection = self._idle.get()

@@ -162,7 +162,8 @@ class Writer:
             results: list[Any] = []
             try:
                 self._begin()
-                results.extend(write.apply(self._connection) for write in group)
+                for write in group:
+                    results.append(write.apply(self._connection))  # noqa: PERF401 - counts them
             except sqlite3.Error as error:
                 self._fail(group, self._not_written(error))
                 return

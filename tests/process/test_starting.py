@@ -1,0 +1,93 @@
+"""What the gateway starts on, and how it says that it cannot: one line, status 2."""
+
+import socket
+
+import pytest
+
+from tests import images
+from tests.gateway_process import GatewayProcess
+
+JPEG = images.jpeg(images.photo((64, 48)))
+
+
+@pytest.fixture
+def refused(tmp_path):
+    """Start a gateway that cannot; return its one line."""
+
+    def start(*arguments, data_dir=tmp_path / "data", **environment):
+        with GatewayProcess(data_dir, **environment) as gateway:
+            status, output = gateway.refuses(*arguments)
+        assert status == 2, output
+        lines = [line for line in output.splitlines() if line.startswith("imagegate: ")]
+        assert len(lines) == 1, output
+        assert "Traceback" not in output
+        return lines[0]
+
+    return start
+
+
+def test_a_restart_right_after_kill_9_works_on_the_same_folder(new_gateway):
+    gateway = new_gateway()
+    with gateway.client() as client:
+        url = client.post("/images", content=JPEG).json()["url"]
+    for _ in range(2):
+        gateway.kill()
+        gateway.start()
+        with gateway.client() as client:
+            assert client.get(url).status_code == 200
+
+
+def test_a_second_process_on_the_same_folder_is_refused(new_gateway, refused):
+    gateway = new_gateway()
+    message = refused("--port", "0")
+    assert str(gateway.data_dir) in message
+    with gateway.client() as client:
+        assert client.post("/images", content=JPEG).status_code == 201
+
+
+def test_a_second_process_with_a_kafka_is_refused_the_same_catalog(
+    new_gateway, refused, log_settings
+):
+    gateway = new_gateway(**log_settings)
+    assert str(gateway.data_dir) in refused("--port", "0", **log_settings)
+
+
+def test_a_taken_port_is_named(refused):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert f"127.0.0.1:{port}" in refused("--port", str(port))
+
+
+def test_an_unknown_setting_is_named_with_the_nearest_one(refused):
+    message = refused(IMAGEGATE_HTTP__PROT="1234")
+    assert "IMAGEGATE_HTTP__PROT" in message
+    assert "IMAGEGATE_HTTP__PORT" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("IMAGEGATE_HTTP__PORT", "http"),
+        ("IMAGEGATE_UPLOAD__MAX_BYTES", "-1"),
+        ("IMAGEGATE_LOG_LEVEL", "loud"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_named(refused, name, value):
+    assert name in refused(**{name: value})
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])  # noqa: S104 - refused is what it is
+def test_listening_beyond_this_machine_needs_insecure(refused, host):
+    message = refused("--port", "0", "--host", host)
+    assert host in message
+    assert "--insecure" in message
+
+
+def test_a_folder_that_cannot_be_made_is_named(refused, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    assert str(tmp_path / "file") in refused("--port", "0", data_dir=tmp_path / "file" / "data")
+
+
+def test_a_host_that_is_nobodys_is_named(refused):
+    # 192.0.2.0/24 belongs to nobody (RFC 5737).
+    assert "192.0.2.1" in refused("--port", "0", "--host", "192.0.2.1", "--insecure")

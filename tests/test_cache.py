@@ -1,0 +1,100 @@
+"""The cache of records: bounded by bytes, least recently used first out."""
+
+import pytest
+
+from app.cache import RecordCache
+from app.errors import RecordGoneError
+from app.log import IMAGES, Fetched, Position, StoredRecord
+
+
+def record(offset, size=10):
+    return StoredRecord(Position(0, offset), b"key", bytes(size - 3), (), 0)
+
+
+class CountingLog:
+    """Answers with a record of ten bytes, and the neighbours it was told of; counts."""
+
+    def __init__(self):
+        self.reads = []
+        self.neighbours = {}
+        self.gone = set()
+
+    async def read(self, topic, position):
+        assert topic == IMAGES
+        self.reads.append(position.offset)
+        if position.offset in self.gone:
+            raise RecordGoneError("gone")
+        return Fetched(record(position.offset), self.neighbours.get(position.offset, ()))
+
+
+@pytest.fixture
+def log():
+    return CountingLog()
+
+
+async def read(cache, *offsets):
+    for offset in offsets:
+        assert (await cache.read(Position(0, offset))).position.offset == offset
+
+
+async def test_a_record_is_read_from_the_log_once(log):
+    await read(RecordCache(log, IMAGES, 100), 1, 1, 2, 1)
+    assert log.reads == [1, 2]
+
+
+async def test_the_least_recently_used_record_leaves_first(log):
+    cache = RecordCache(log, IMAGES, 30)
+    await read(cache, 1, 2, 3, 1, 4)
+    await read(cache, 1, 3, 4)
+    assert log.reads == [1, 2, 3, 4]
+    await read(cache, 2)
+    assert log.reads == [1, 2, 3, 4, 2]
+
+
+async def test_never_more_than_its_bytes_are_kept(log):
+    cache = RecordCache(log, IMAGES, 55)
+    await read(cache, *range(100))
+    assert len(cache._records) == 5
+    assert cache._bytes == 50
+
+
+async def test_neighbours_are_kept_but_leave_before_what_was_asked_for(log):
+    log.neighbours = {5: tuple(record(offset) for offset in (3, 4, 6))}
+    cache = RecordCache(log, IMAGES, 20)
+    await read(cache, 5, 6, 5)
+    assert log.reads == [5]
+    await read(cache, 3)
+    assert log.reads == [5, 3]
+
+
+async def test_neighbours_that_come_twice_count_once(log):
+    log.neighbours = {1: (record(1), record(2)), 3: (record(2), record(4))}
+    cache = RecordCache(log, IMAGES, 1000)
+    await read(cache, 1, 3)
+    assert cache._bytes == sum(10 for _ in cache._records) == 40
+
+
+async def test_without_memory_every_read_goes_to_the_log(log):
+    cache = RecordCache(log, IMAGES, 0)
+    await read(cache, 1, 1)
+    assert log.reads == [1, 1]
+    assert cache._bytes == 0
+
+
+async def test_what_cannot_be_read_is_not_remembered(log):
+    log.gone.add(1)
+    cache = RecordCache(log, IMAGES, 100)
+    for _ in range(2):
+        with pytest.raises(RecordGoneError):
+            await cache.read(Position(0, 1))
+    log.gone.clear()
+    await read(cache, 1)
+    assert log.reads == [1, 1, 1]
+
+
+async def test_headers_and_key_count_as_memory(log):
+    cache = RecordCache(log, IMAGES, 1000)
+    headers = (("name", b"value"), ("none", None))
+    heavy = StoredRecord(Position(0, 1), b"k" * 7, None, headers, 0)
+    cache._keep(Fetched(heavy))
+    assert cache._bytes == 7 + 9 + 4
