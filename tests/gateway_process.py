@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 import time
 import uuid
 from contextlib import ExitStack
@@ -108,7 +109,7 @@ class GatewayProcess:
 
     def resident_bytes(self):
         """Return the resident memory of the gateway's main process (proc(5))."""
-        with open(f"/proc/{self.process.pid}/statm") as statm:
+        with Path(f"/proc/{self.process.pid}/statm").open() as statm:
             return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
     @property

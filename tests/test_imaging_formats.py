@@ -53,4 +53,4 @@ def test_a_refused_format_is_named_along_with_what_is_accepted(head, name):
     with pytest.raises(UnsupportedFormatError) as refusal:
         sniff(head)
     assert f"looks like {name}." in refusal.value.detail
-    assert "JPEG, PNG, WEBP, GIF" in refusal.value.detail
+    assert "JPEG, PNG, WebP, GIF" in refusal.value.detail

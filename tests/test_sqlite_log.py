@@ -435,7 +435,8 @@ class TestStart:
         gc.collect()
         names = {thread.name for thread in threading.enumerate()}
         assert not [name for name in names if name.startswith("sqlite-log")]
-        assert {path.name for path in log.path.parent.iterdir()} == {"log.sqlite3", "imagegate.lock"}
+        files = {path.name for path in log.path.parent.iterdir()}
+        assert files == {"log.sqlite3", "imagegate.lock"}
 
 
 PRELUDE = """
