@@ -117,7 +117,8 @@ class Feed:
             NotReadyError: It was not: a deletion might be unknown here.
         """
         if not self._state.caught_up_once:
-            raise NotReadyError(f"The gateway is not ready: {self.trouble or 'catching up'}.")
+            trouble = (self.trouble or "catching up").rstrip(".")
+            raise NotReadyError(f"The gateway is not ready: {trouble}.")
 
     async def caught_up(self) -> None:
         """Wait until everything is applied that was in the log at the time of the call."""

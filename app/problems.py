@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 
 from app.errors import (
     GatewayError,
@@ -33,6 +34,7 @@ MEDIA_TYPE = "application/problem+json"
 # nginx's word for a client that left; nobody reads the answer.
 _CLIENT_CLOSED_REQUEST = 499
 _SERVER_ERROR = 500
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
 class Problem(BaseModel):
@@ -125,6 +127,9 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     """Map what the framework raises: no such path, no such method."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
     title = HTTPStatus(error.status_code).phrase
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_allowed(request))
     return _response(
         error.status_code,
         title.lower().replace(" ", "-"),
@@ -132,7 +137,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         f"{request.method} {request.url.path}: {error.detail}.",
         retryable=False,
         request_id=_request_id(request),
-        headers=dict(error.headers or {}),
+        headers=headers,
     )
 
 
@@ -164,6 +169,18 @@ def _response(
     return JSONResponse(
         problem, status, headers | {"Cache-Control": "no-store"}, media_type=MEDIA_TYPE
     )
+
+
+def _allowed(request: Request) -> list[str]:
+    """Return every method of a path; the framework names those of one of its routes."""
+    return [
+        method
+        for method in _METHODS
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL
+            for route in request.app.routes
+        )
+    ]
 
 
 def _place(location: tuple[str | int, ...]) -> str:

@@ -54,7 +54,7 @@ def as_stored(record, offset=0, partition=0, timestamp_ms=1_700_000_000_000):
 async def until(condition, timeout_seconds=10):
     """Wait until a condition holds."""
     async with asyncio.timeout(timeout_seconds):
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
+        while not condition():
             await asyncio.sleep(0.005)
 
 

@@ -403,14 +403,14 @@ class TestDelete:
         for path in folder.rglob("*"):
             assert not path.is_file() or marker not in path.read_bytes()
 
-    async def test_an_image_whose_bytes_have_expired_is_gone_and_can_be_unlisted(self, client):
-        expired = await store(client, seed=7)
-        where = parse(expired.id).position
-        await client.gateway.log.trim(IMAGES, where.partition, where.offset + 1)
-        client.gateway.delivery._cache._records.clear()
-        problem(await client.get(expired.url), 410, "image-gone")
-        assert (await client.delete(expired.url)).status_code == 204
-        assert await client.gateway.catalog.image(expired.id) is None
+    async def test_an_image_whose_bytes_have_expired_is_gone_and_can_be_unlisted(self, tmp_path):
+        async with in_process(tmp_path, delivery={"cache_bytes": 0}) as client:
+            expired = await store(client)
+            where = parse(expired.id).position
+            await client.gateway.log.trim(IMAGES, where.partition, where.offset + 1)
+            problem(await client.get(expired.url), 410, "image-gone")
+            assert (await client.delete(expired.url)).status_code == 204
+            assert (await client.get("/images")).json()["images"] == []
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -496,6 +496,6 @@ async def test_a_download_that_breaks_off_is_not_taken_for_whole(client, picture
         raise InternalError("The image's records do not belong together.")
 
     monkeypatch.setattr(client.gateway.delivery, "stream", broken)
-    response = await client.get(picture.url)
-    assert response.headers["content-length"] == str(picture.length)
-    assert picture.content[:10].startswith(response.content)
+    # What the in-process transport says of a response without an end; a server cuts the connection.
+    with pytest.raises(AssertionError):
+        await client.get(picture.url)

@@ -135,7 +135,8 @@ class TestFollowing:
         record = (await world.log.read(EVENTS, position)).record
         assert (await catalog.image(image_id(1))).created_at_ms == record.timestamp_ms
 
-    async def test_an_empty_log_is_followed_at_once(self, world):
+    async def test_where_nothing_is_to_be_applied_it_is_ready_at_once(self, world, monkeypatch):
+        monkeypatch.setattr("app.log.sqlite.HEARTBEAT_SECONDS", 3600)
         feed, _ = await world.follow()
         feed.require_caught_up()
         assert feed.sequence == -1
@@ -284,6 +285,18 @@ class TestAnotherLog:
         assert await listed(catalog) == [3, 2, 1, 0]
         assert await catalog.image(image_id(1)) is None
         assert not await catalog.is_deleted(image_id(3))
+
+    async def test_a_log_of_another_identity_is_another_log_though_it_holds_the_same(
+        self, world, monkeypatch
+    ):
+        await world.append(stored(1), stored(2))
+        await world.follow()
+        await world.stop()
+        world.log._identity = "a copy"
+        starts = starts_of_tails(world.log, monkeypatch)
+        _, catalog = await world.follow()
+        assert starts == [0]
+        assert await listed(catalog) == [1, 0]
 
     @pytest.mark.parametrize("count", [1, 2, 5])
     async def test_a_topic_made_anew_in_the_same_log_is_noticed(self, world, count):

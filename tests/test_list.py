@@ -74,19 +74,21 @@ async def test_cursors_and_links_lead_through_every_image_once(client, limit):
     assert by_cursor == by_link == EXPECTED
 
 
-async def test_a_cursor_survives_what_is_stored_and_deleted_meanwhile(gateways, tmp_path):
-    client = await gateways()
+async def test_a_cursor_survives_what_is_stored_and_deleted_meanwhile(tmp_path):
+    async with in_process(tmp_path) as client:
 
-    async def happen(*events):
-        await client.gateway.log.append(EVENTS, [encode(event) for event in events])
-        await client.gateway.feed.caught_up()
+        async def happen(*events):
+            await client.gateway.log.append(EVENTS, [encode(event) for event in events])
+            await client.gateway.feed.caught_up()
 
-    await happen(*(stored(number) for number in range(6)))
-    page = await client.get("/images?limit=2")
-    assert ids(page) == [image_id(5), image_id(4)]
-    await happen(stored(6), deleted(4), deleted(3))
-    page = await client.get(f"/images?limit=2&cursor={page.json()['next_cursor']}")
-    assert ids(page) == [image_id(2), image_id(1)]
+        empty = await client.get("/images")
+        assert empty.json() == {"images": [], "next_cursor": None}
+        await happen(*(stored(number) for number in range(6)))
+        page = await client.get("/images?limit=2")
+        assert ids(page) == [image_id(5), image_id(4)]
+        await happen(stored(6), deleted(4), deleted(3))
+        page = await client.get(f"/images?limit=2&cursor={page.json()['next_cursor']}")
+        assert ids(page) == [image_id(2), image_id(1)]
 
 
 async def test_the_image_that_was_just_stored_is_first(client):
@@ -120,7 +122,7 @@ def coded(data):
         coded(b" 7 "),
         coded(b"1_0"),
         coded(b"007"),
-        coded(b"9" * 19),
+        coded(b"%d" % 2**63),
         coded(b"9" * 40),
         coded(b"7") + "==",
         coded("\u0667".encode()),
@@ -129,9 +131,3 @@ def coded(data):
 async def test_a_cursor_that_no_page_returned_is_refused_by_name(client, cursor):
     response = await client.get("/images", params={"cursor": cursor})
     assert "cursor" in problem(response, 422, "invalid-parameter")["detail"]
-
-
-async def test_an_empty_gateway_lists_nothing(gateways, tmp_path):
-    client = await gateways(tmp_path / "empty")
-    response = await client.get("/images")
-    assert response.json() == {"images": [], "next_cursor": None}

@@ -20,7 +20,12 @@ class Health(BaseModel):
     status: Literal["ok"] = "ok"
 
 
-@router.get("/live", operation_id="checkLiveness", summary="Is the process alive?")
+@router.get(
+    "/live",
+    operation_id="checkLiveness",
+    summary="Is the process alive?",
+    responses=openapi.ERRORS,
+)
 async def check_liveness() -> Health:
     """Answer without looking at anything else: a broker that is down is no reason for a restart."""
     return Health()
@@ -39,6 +44,6 @@ async def check_readiness(gateway: Gateway) -> Health:
         gateway.feed.trouble,
         gateway.log.trouble,
     ]
-    if reasons := [trouble for trouble in troubles if trouble]:
-        raise NotReadyError("; ".join(reasons).capitalize() + ".", retry_after_seconds=1)
+    if reasons := "; ".join(trouble.rstrip(".") for trouble in troubles if trouble):
+        raise NotReadyError(f"{reasons[0].upper()}{reasons[1:]}.", retry_after_seconds=1)
     return Health()

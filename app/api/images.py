@@ -186,6 +186,10 @@ def _cursor(sequence: int) -> str:
 
 def _sequence(cursor: str) -> int:
     try:
-        return int(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        sequence = int(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except ValueError as error:
         raise InvalidParameterError("cursor: not one that a page has returned.") from error
+    # Sequences are offsets of a log, which have 63 bits.
+    if not 0 <= sequence < 2**63 or _cursor(sequence) != cursor:
+        raise InvalidParameterError("cursor: not one that a page has returned.")
+    return sequence

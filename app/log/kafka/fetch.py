@@ -47,6 +47,8 @@ _LATEST, _EARLIEST = -1, -2
 _READ_UNCOMMITTED = 0
 # The broker answers with one whole batch at least, however small the limit (KIP-74).
 _ONE_BATCH_BYTES = 1
+# Only a request for what is not there waits. With 0 the tests' in-memory broker answers nothing.
+_READ_WAIT_MS = 1
 _TAIL_BYTES = 1_048_576
 # How long a tail's request waits at the broker for something new.
 _TAIL_WAIT_MS = 500
@@ -139,14 +141,18 @@ class Fetcher:
         return int(leader)
 
     async def _read_once(self, topic: str, position: Position, group: Hashable) -> Fetched:
-        answer = await self._fetch(topic, position, group, max_bytes=_ONE_BATCH_BYTES, wait_ms=0)
+        answer = await self._fetch(
+            topic, position, group, max_bytes=_ONE_BATCH_BYTES, wait_ms=_READ_WAIT_MS
+        )
         if answer.error_code == _OFFSET_OUT_OF_RANGE:
             await self._judge_absence(topic, position)
         records, next_offset = _decode(answer.batches, position)
         for record in records:
             if record.position == position:
                 return Fetched(record, tuple(other for other in records if other is not record))
-        if next_offset <= position.offset and answer.high_watermark <= position.offset:
+        if next_offset <= position.offset:
+            # Nothing came at all, whatever the watermark: a broker whose remote storage is slow
+            # answers like this too (KIP-405). Only a record after it proves that this one is gone.
             await self._judge_absence(topic, position)
         raise RecordGoneError("The record was removed from the topic.")
 
@@ -195,6 +201,9 @@ class Fetcher:
         )
         leader = self.leader(topic, position.partition)
         response = await self._client.send(leader, request, group=group)
+        if not response.topics:
+            # What a client over its quota gets (KIP-219).
+            raise _UncertainError("throttled")
         # The fields between the watermark and the batches differ by version.
         _, error_code, high_watermark, *_, batches = response.topics[0][1][0]
         if error_code not in (0, _OFFSET_OUT_OF_RANGE):

@@ -9,6 +9,7 @@ Sources: https://kafka.apache.org/documentation/#topicconfigs; the reasons besid
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,16 @@ _CONFIG = {
     "retention.ms": "-1",
     "retention.bytes": "-1",
     "message.timestamp.type": "LogAppendTime",
+}
+# What holds where a broker shows an entry not at all, as some that only speak the protocol do:
+# Kafka's own defaults.
+_DEFAULTS = {
+    "cleanup.policy": "delete",
+    "retention.ms": "604800000",
+    "retention.bytes": "-1",
+    "message.timestamp.type": "CreateTime",
+    "max.message.bytes": "1048588",
+    "min.insync.replicas": "1",
 }
 
 
@@ -84,9 +95,12 @@ async def prepare(
     problems = [problem for topic in topics.values() for problem in _problems(topic)]
     if problems:
         raise ConfigurationError(" ".join(problems))
+    warned: dict[str, list[str]] = defaultdict(list)
     for topic in topics.values():
         for warning in _warnings(topic):
-            logger.warning("kafka_topic", topic=topic.name, warning=warning)
+            warned[warning].append(topic.name)
+    for warning, affected in warned.items():
+        logger.warning("kafka_topics", warning=warning, topics=affected)
     return topics
 
 
@@ -152,7 +166,7 @@ async def _configs(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, di
                     f"Kafka does not show the configuration of {name}"
                     f" ({for_code(code).__name__}: {message}); allow DescribeConfigs on it."
                 )
-            configs[name] = {entry[0]: entry[1] for entry in entries}
+            configs[name] = _DEFAULTS | {entry[0]: entry[1] for entry in entries}
     return configs
 
 

@@ -1,0 +1,169 @@
+"""Settings: from the environment, checked together, documented."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from app import settings
+from app.errors import ConfigurationError
+
+DOCUMENT = Path(__file__).parents[1] / "docs/configuration.md"
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    """Start from an environment without settings; returns a function that sets them."""
+    for name in list(os.environ):
+        if name.upper().startswith(settings.PREFIX):
+            monkeypatch.delenv(name)
+
+    def change(**variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, str(value))
+
+    return change
+
+
+class TestEnvironment:
+    def test_nothing_has_to_be_set(self):
+        loaded = settings.load()
+        assert (loaded.http.host, loaded.http.port) == ("127.0.0.1", 8080)
+        assert loaded.data_dir == Path("data")
+        assert loaded.kafka.bootstrap_servers is None
+
+    def test_names_nest_by_two_underscores_in_any_case(self, environment):
+        environment(
+            IMAGEGATE_HTTP__PORT=9000,
+            imagegate_upload__max_bytes=5000,
+            IMAGEGATE_KAFKA__BOOTSTRAP_SERVERS="one:9092,two:9092",
+            IMAGEGATE_DATA_DIR="/srv/images",
+        )
+        loaded = settings.load()
+        assert loaded.http.port == 9000
+        assert loaded.upload.max_bytes == 5000
+        assert loaded.kafka.bootstrap_servers == "one:9092,two:9092"
+        assert loaded.data_dir == Path("/srv/images")
+
+    def test_overrides_win_over_the_environment_one_by_one(self, environment):
+        environment(IMAGEGATE_HTTP__PORT=9000, IMAGEGATE_HTTP__HOST="::1", IMAGEGATE_DATA_DIR="/a")
+        loaded = settings.load(http={"port": 1234}, data_dir=Path("/b"))
+        assert (loaded.http.port, loaded.http.host) == (1234, "::1")
+        assert loaded.data_dir == Path("/b")
+
+    def test_every_setting_can_be_set_by_its_name(self, environment):
+        for name, field in settings.names():
+            default = field.get_default(call_default_factory=True)
+            environment(**{name: "broker:9092" if default is None else default})
+            loaded = settings.load()
+            path = name.removeprefix(settings.PREFIX).lower().split("__")
+            value = loaded
+            for part in path:
+                value = getattr(value, part)
+            assert value == ("broker:9092" if default is None else default)
+
+    def test_settings_never_change(self):
+        loaded = settings.load()
+        with pytest.raises(ValueError, match="frozen"):
+            loaded.http.port = 1
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("name", "near"),
+        [
+            ("IMAGEGATE_HTTP__PROT", "IMAGEGATE_HTTP__PORT"),
+            ("IMAGEGATE_HTTP_PORT", "IMAGEGATE_HTTP__PORT"),
+            ("IMAGEGATE_KAFKA__BOOTSTRAP_SERVER", "IMAGEGATE_KAFKA__BOOTSTRAP_SERVERS"),
+            ("imagegate_datadir", "IMAGEGATE_DATA_DIR"),
+            ("IMAGEGATE_UPLOADS__MAX_BYTES", "IMAGEGATE_UPLOAD__MAX_BYTES"),
+        ],
+    )
+    def test_an_unknown_name_is_an_error_that_suggests_the_nearest(self, environment, name, near):
+        environment(**{name: "1"})
+        with pytest.raises(ConfigurationError) as caught:
+            settings.load()
+        assert caught.value.detail == f"{name} is not a setting. Did you mean {near}?"
+
+    @pytest.mark.parametrize("name", ["IMAGEGATE_", "IMAGEGATE_HTTP", "IMAGEGATE_1"])
+    def test_an_unknown_name_is_an_error_however_far_off(self, environment, name):
+        environment(**{name: "{}"})
+        with pytest.raises(ConfigurationError, match="is not a setting"):
+            settings.load()
+
+    def test_names_of_others_are_left_alone(self, environment):
+        environment(IMAGEGATES="1", HTTP__PORT="2", XIMAGEGATE_HTTP__PORT="3")
+        assert settings.load().http.port == 8080
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("IMAGEGATE_HTTP__PORT", "many"),
+            ("IMAGEGATE_HTTP__PORT", "65536"),
+            ("IMAGEGATE_HTTP__PORT", "-1"),
+            ("IMAGEGATE_HTTP__PORT", ""),
+            ("IMAGEGATE_HTTP__HOST", ""),
+            ("IMAGEGATE_UPLOAD__MAX_BYTES", "0"),
+            ("IMAGEGATE_UPLOAD__MAX_BYTES", "20MB"),
+            ("IMAGEGATE_IMAGING__DEADLINE_SECONDS", "0"),
+            ("IMAGEGATE_IMAGING__DEADLINE_SECONDS", "nan"),
+            ("IMAGEGATE_KAFKA__BOOTSTRAP_SERVERS", ""),
+            ("IMAGEGATE_KAFKA__TOPIC_PREFIX", "a b"),
+            ("IMAGEGATE_LOG_LEVEL", "loud"),
+        ],
+    )
+    def test_a_value_that_does_not_fit_is_an_error_that_names_the_variable(
+        self, environment, name, value
+    ):
+        environment(**{name: value})
+        with pytest.raises(ConfigurationError) as caught:
+            settings.load()
+        assert caught.value.detail.startswith(f"{name}: ")
+
+    def test_every_value_that_does_not_fit_is_named(self, environment):
+        environment(IMAGEGATE_HTTP__PORT="x", IMAGEGATE_LOG_LEVEL="y")
+        with pytest.raises(ConfigurationError) as caught:
+            settings.load(kafka={"partitions": 0})
+        for name in ("HTTP__PORT", "LOG_LEVEL", "KAFKA__PARTITIONS"):
+            assert f"IMAGEGATE_{name}: " in caught.value.detail
+
+    def test_an_unknown_override_is_an_error(self):
+        with pytest.raises(ConfigurationError, match="IMAGEGATE_HTTP__PROT: "):
+            settings.load(http={"prot": 1})
+
+
+class TestDocument:
+    def test_it_lists_exactly_the_settings_in_their_order(self):
+        table = re.findall(r"^\| `([^`]+)` \|", DOCUMENT.read_text("utf-8"), re.MULTILINE)
+        assert table == [name for name, _ in settings.names()]
+        assert len(table) > 20
+
+    def test_it_has_every_default_and_description(self):
+        rows = DOCUMENT.read_text("utf-8").splitlines()
+        for name, field in settings.names():
+            [row] = [row for row in rows if row.startswith(f"| `{name}` |")]
+            assert field.description in row
+            if field.default_factory is None and field.default not in (None, ""):
+                assert f"| `{field.default}` |" in row
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "::1", "localhost"])
+def test_loopback_is_this_machine_alone(host):
+    assert settings.is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "0.0.0.0",  # noqa: S104 - what has to be refused
+        "::",
+        "192.168.1.5",
+        "8.8.8.8",
+        "example.org",
+        "localhost.evil.org",
+        "1",
+    ],
+)
+def test_any_other_host_is_not(host):
+    assert not settings.is_loopback(host)
