@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from app.log import Fetched, Log, Position, StoredRecord
 
+# A record with its position, tuples and dictionary entry (sys.getsizeof), rounded up.
+_OVERHEAD_BYTES = 500
+
 
 class RecordCache:
     """Reads a topic of a log through at most `max_bytes` of memory."""
@@ -44,4 +47,4 @@ class RecordCache:
 
 def _size(record: StoredRecord) -> int:
     headers = sum(len(name) + len(value or b"") for name, value in record.headers)
-    return len(record.key or b"") + len(record.value or b"") + headers
+    return _OVERHEAD_BYTES + len(record.key or b"") + len(record.value or b"") + headers

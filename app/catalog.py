@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
+from app.errors import ConfigurationError
 from app.events import ImageDeleted, ImageStored
 from app.records import INFO, ImageInfo
 
@@ -46,6 +47,10 @@ CREATE TABLE deleted (id TEXT PRIMARY KEY) WITHOUT ROWID;
 # A power failure may cost the last transactions, which the feed then applies again.
 _PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA secure_delete=ON;"
 _READERS = 4
+# What the file is to blame for: damaged, no database, not the tables that were expected. What the
+# disk or another program is to blame for (full, locked) is no reason to throw the catalog away.
+_UNUSABLE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
+_PRIMARY_CODE = 0xFF  # the low byte of an extended result code
 _BUSY_TIMEOUT_SECONDS = 10
 
 
@@ -103,7 +108,11 @@ class Catalog:
         self._reading = ThreadPoolExecutor(_READERS, "catalog-reader")
 
     async def open(self) -> Progress:
-        """Open the database, anew if it cannot be used, and return how far it has come."""
+        """Open the database, anew if it is damaged, and return how far it has come.
+
+        Raises:
+            ConfigurationError: The file cannot be read or written.
+        """
         return await self._write(self._open)
 
     async def close(self) -> None:
@@ -186,6 +195,8 @@ class Catalog:
         try:
             return self._load()
         except sqlite3.Error as error:
+            if error.sqlite_errorcode & _PRIMARY_CODE not in _UNUSABLE:
+                raise ConfigurationError(f"{self._path} cannot be opened: {error}.") from error
             logger.warning("catalog_made_anew", reason=str(error))
             self._discard()
             return self._load()
@@ -199,7 +210,8 @@ class Catalog:
                 f"BEGIN; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;"
             )
         elif version != _SCHEMA_VERSION:
-            raise sqlite3.DatabaseError(f"schema version {version}")
+            self._discard()
+            return self._load()
         row = connection.execute("SELECT * FROM progress").fetchone()
         return Progress(*row) if row else Progress("")
 

@@ -44,6 +44,8 @@ logger = structlog.get_logger(__name__)
 
 # Between attempts while the log does not answer.
 _RETRY_SECONDS = 1.0
+# Applying what came last takes milliseconds.
+_CATCH_UP_SECONDS = 5.0
 # A tail says every second or less that it is alive; this many of them missed are a standstill.
 _STANDSTILL_SECONDS = 5.0
 # A reason may quote what a stranger wrote.
@@ -121,16 +123,21 @@ class Feed:
             raise NotReadyError(f"The gateway is not ready: {trouble}.")
 
     async def caught_up(self) -> None:
-        """Wait until everything is applied that was in the log at the time of the call."""
+        """Wait until everything is applied that was in the log at the time of the call.
+
+        Raises:
+            NotReadyError: That took too long.
+        """
         bounds = await self._log.bounds(EVENTS, 0)
-        await self._applied(bounds.end - 1)
+        if not await self.applied_within(bounds.end - 1, _CATCH_UP_SECONDS):
+            raise NotReadyError(f"The gateway is behind: {self.trouble or 'it catches up'}.")
 
     async def applied_within(self, offset: int, seconds: float) -> bool:
         """Wait so long at most until the event at `offset` is applied, and tell whether it is."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._applied(offset)
-        return self._state.progress.next_offset > offset
+        return self._is_applied(offset)
 
     async def wait_for_more(self) -> None:
         """Wait until something was applied since the call, or the feed closes."""
@@ -138,8 +145,11 @@ class Feed:
             await self._advanced.wait()
 
     async def _applied(self, offset: int) -> None:
-        while not self._state.caught_up_once or self._state.progress.next_offset <= offset:
+        while not self._is_applied(offset):
             await self._advanced.wait()
+
+    def _is_applied(self, offset: int) -> bool:
+        return self._state.caught_up_once and self._state.progress.next_offset > offset
 
     async def _run(self) -> None:
         while True:

@@ -21,6 +21,7 @@ from app.errors import (
     GatewayError,
     InternalError,
     InvalidParameterError,
+    NotReadyError,
     RangeNotSatisfiableError,
     UnavailableError,
 )
@@ -103,7 +104,8 @@ async def unexpected(request: Request, error: Exception) -> Response:
 
 async def _on_gateway_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, GatewayError)  # noqa: S101 - registered for this class
-    if error.status >= _SERVER_ERROR:
+    # That the gateway is not ready is said once by what makes it so, not by every probe.
+    if error.status >= _SERVER_ERROR and not isinstance(error, NotReadyError):
         logger.error(
             "request_failed",
             code=error.code,

@@ -12,6 +12,7 @@ Hides the record format, which is public: any Kafka client can read a picture wi
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -139,7 +140,10 @@ def digest_field(digest: str) -> str:
 
 
 def _digest_hex(field: bytes) -> str:
-    return base64.b64decode(field.removeprefix(b"sha-256=:").removesuffix(b":")).hex()
+    digest = base64.b64decode(field.removeprefix(b"sha-256=:").removesuffix(b":"), validate=True)
+    if len(digest) != hashlib.sha256().digest_size:
+        raise ValueError("not a SHA-256")
+    return digest.hex()
 
 
 def _chunk_key(cookie: bytes, number: int) -> bytes:

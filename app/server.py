@@ -7,6 +7,7 @@ and it raises the signal again at its end, so that a clean stop would look like 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 from contextlib import contextmanager
@@ -110,8 +111,13 @@ def _bind(http: HttpSettings) -> socket.socket:
         return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
     except OSError as error:
         raise ConfigurationError(
-            f"{http.host}:{http.port} cannot be listened on: {error.strerror}."
+            f"{http.host}:{http.port} cannot be listened on: {_reason(error)}."
         ) from error
+
+
+def _reason(error: OSError) -> str:
+    # `create_server` adds the address to the system's words, and name resolution has its own.
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror)
 
 
 def _banner(settings: Settings, listener: socket.socket) -> str:

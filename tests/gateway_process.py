@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-from pathlib import Path
 import time
 import uuid
 from contextlib import ExitStack

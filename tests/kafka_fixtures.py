@@ -50,7 +50,7 @@ class Plan:
     why_not_apache: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)  # a plugin is hashed
 class Account:
     """The worst outcome of each test that reported, by group, and why tests were skipped."""
 

@@ -2,13 +2,15 @@
 
 import pytest
 
-from app.cache import RecordCache
+from app.cache import _OVERHEAD_BYTES, RecordCache
 from app.errors import RecordGoneError
 from app.log import IMAGES, Fetched, Position, StoredRecord
 
+SIZE = 10 + _OVERHEAD_BYTES
 
-def record(offset, size=10):
-    return StoredRecord(Position(0, offset), b"key", bytes(size - 3), (), 0)
+
+def record(offset):
+    return StoredRecord(Position(0, offset), b"key", bytes(7), (), 0)
 
 
 class CountingLog:
@@ -38,12 +40,12 @@ async def read(cache, *offsets):
 
 
 async def test_a_record_is_read_from_the_log_once(log):
-    await read(RecordCache(log, IMAGES, 100), 1, 1, 2, 1)
+    await read(RecordCache(log, IMAGES, 10 * SIZE), 1, 1, 2, 1)
     assert log.reads == [1, 2]
 
 
 async def test_the_least_recently_used_record_leaves_first(log):
-    cache = RecordCache(log, IMAGES, 30)
+    cache = RecordCache(log, IMAGES, 3 * SIZE)
     await read(cache, 1, 2, 3, 1, 4)
     await read(cache, 1, 3, 4)
     assert log.reads == [1, 2, 3, 4]
@@ -52,15 +54,15 @@ async def test_the_least_recently_used_record_leaves_first(log):
 
 
 async def test_never_more_than_its_bytes_are_kept(log):
-    cache = RecordCache(log, IMAGES, 55)
+    cache = RecordCache(log, IMAGES, 5 * SIZE + 5)
     await read(cache, *range(100))
     assert len(cache._records) == 5
-    assert cache._bytes == 50
+    assert cache._bytes == 5 * SIZE
 
 
 async def test_neighbours_are_kept_but_leave_before_what_was_asked_for(log):
     log.neighbours = {5: tuple(record(offset) for offset in (3, 4, 6))}
-    cache = RecordCache(log, IMAGES, 20)
+    cache = RecordCache(log, IMAGES, 2 * SIZE)
     await read(cache, 5, 6, 5)
     assert log.reads == [5]
     await read(cache, 3)
@@ -69,9 +71,9 @@ async def test_neighbours_are_kept_but_leave_before_what_was_asked_for(log):
 
 async def test_neighbours_that_come_twice_count_once(log):
     log.neighbours = {1: (record(1), record(2)), 3: (record(2), record(4))}
-    cache = RecordCache(log, IMAGES, 1000)
+    cache = RecordCache(log, IMAGES, 100 * SIZE)
     await read(cache, 1, 3)
-    assert cache._bytes == sum(10 for _ in cache._records) == 40
+    assert (len(cache._records), cache._bytes) == (4, 4 * SIZE)
 
 
 async def test_without_memory_every_read_goes_to_the_log(log):
@@ -97,4 +99,4 @@ async def test_headers_and_key_count_as_memory(log):
     headers = (("name", b"value"), ("none", None))
     heavy = StoredRecord(Position(0, 1), b"k" * 7, None, headers, 0)
     cache._keep(Fetched(heavy))
-    assert cache._bytes == 7 + 9 + 4
+    assert cache._bytes == _OVERHEAD_BYTES + 7 + 9 + 4

@@ -44,7 +44,7 @@ async def pool():
 
 async def until(condition, seconds=10):
     async with asyncio.timeout(seconds):
-        while not (found := condition()):  # noqa: ASYNC110  # another process changes it
+        while not (found := condition()):  # another process changes it
             await asyncio.sleep(0.005)
     return found
 

@@ -272,7 +272,7 @@ class TestRanges:
     ],
 )
 async def test_a_hostile_file_name_is_a_safe_header(given, plain, encoded):
-    field = content_disposition(clean_filename(given.encode()), ".png")
+    field = content_disposition(clean_filename(given.encode()), "someid", ".png")
     field.encode("ascii")
     assert "\r" not in field
     assert "\n" not in field
@@ -280,7 +280,7 @@ async def test_a_hostile_file_name_is_a_safe_header(given, plain, encoded):
     assert after == encoded
     assert before.startswith('inline; filename="')
     name = before.removeprefix('inline; filename="').removesuffix('"')
-    assert name == (".png" if plain is None else plain)
+    assert name == ("someid.png" if plain is None else plain)
     assert urllib.parse.unquote(after).endswith(".png")
 
 

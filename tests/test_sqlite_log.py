@@ -72,7 +72,7 @@ class Faulty:
 
 async def until(condition):
     async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - files and threads have no event to wait for
+        while not condition():
             await asyncio.sleep(0.01)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from app.errors import PreconditionFailedError, RangeNotSatisfiableError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from starlette.datastructures import Headers
 
 # Digits beyond any size are malformed: Python converts 4,300 at most, and slowly.
 _RANGE = re.compile(r"bytes\s*=\s*(\d{0,18})\s*-\s*(\d{0,18})", re.IGNORECASE | re.ASCII)
@@ -29,18 +29,18 @@ class Slice:
     partial: bool
 
 
-def is_unmodified(headers: Mapping[str, str], etag: str) -> bool:
+def is_unmodified(headers: Headers, etag: str) -> bool:
     """Evaluate the preconditions; True means that the client has the image already.
 
     Raises:
         PreconditionFailedError: `If-Match` names other representations.
     """
-    if "if-match" in headers and not _matches(headers["if-match"], etag, weak=False):
+    if "if-match" in headers and not _matches(headers.getlist("if-match"), etag, weak=False):
         raise PreconditionFailedError(f"The image's entity tag is {etag}.")
-    return "if-none-match" in headers and _matches(headers["if-none-match"], etag, weak=True)
+    return _matches(headers.getlist("if-none-match"), etag, weak=True)
 
 
-def slice_of(headers: Mapping[str, str], etag: str, length: int) -> Slice:
+def slice_of(headers: Headers, etag: str, length: int) -> Slice:
     """Return which bytes a GET asks for.
 
     Raises:
@@ -64,7 +64,8 @@ def slice_of(headers: Mapping[str, str], etag: str, length: int) -> Slice:
     return Slice(start, end, partial=True)
 
 
-def _matches(field: str, etag: str, *, weak: bool) -> bool:
+def _matches(lines: list[str], etag: str, *, weak: bool) -> bool:
+    field = ", ".join(lines)
     if field.strip() == "*":
         return True
     tags = (match.group() for match in _TAG.finditer(field))

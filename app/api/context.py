@@ -99,4 +99,6 @@ class _Exchange:
     def log(self) -> None:
         """Log how the request ended."""
         seconds = round(time.monotonic() - self._started, 4)
-        logger.info("request", **self.described(), seconds=seconds)
+        # Probes come every few seconds, for ever.
+        log = logger.debug if self._scope["path"].startswith("/health/") else logger.info
+        log("request", **self.described(), seconds=seconds)

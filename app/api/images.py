@@ -157,7 +157,7 @@ def _headers(image_id: str, image: StoredImage) -> dict[str, str]:
         "Cache-Control": _CACHE_CONTROL,
         "Accept-Ranges": "bytes",
         "Content-Disposition": content_disposition(
-            info.filename or image_id, _EXTENSIONS.get(info.content_type, "bin")
+            info.filename, image_id, _EXTENSIONS.get(info.content_type, ".bin")
         ),
     }
 
@@ -167,13 +167,14 @@ def _not_modified(headers: dict[str, str]) -> Response:
     return Response(status_code=304, headers={name: headers[name] for name in kept})
 
 
-def content_disposition(filename: str, extension: str) -> str:
+def content_disposition(filename: str | None, image_id: str, extension: str) -> str:
     """Return the field value (RFC 6266) for a file name with the extension of what is served."""
-    stem = filename.rpartition(".")[0] or filename
-    name = f"{stem}.{extension.removeprefix('.')}"
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    named = filename or image_id
+    stem = named.rpartition(".")[0] or named
+    plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode().strip()
     plain = "".join("_" if character in '"\\%;/' else character for character in plain)
-    return f"inline; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+    encoded = quote(f"{stem}{extension}", safe="")
+    return f"inline; filename=\"{plain or image_id}{extension}\"; filename*=UTF-8''{encoded}"
 
 
 def _etag(digest: str) -> str:

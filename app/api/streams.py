@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 router = APIRouter(tags=["streams"])
 
 _PING_SECONDS = 15.0
+_APPLY_SECONDS = 1.0
 # Facts read at once while a client catches up.
 _PAGE = 200
 # A client whose stream ends, because the gateway restarts, comes back after this.
@@ -50,12 +51,13 @@ async def stream_images(
     gateway.feed.require_caught_up()
     if gateway.draining:
         raise NotReadyError("The gateway is stopping.")
-    newest = gateway.feed.sequence
-    if last_event_id is not None and last_event_id > newest:
-        raise InvalidParameterError(f"Last-Event-ID: the newest event is {newest}.")
-    after = newest if last_event_id is None else last_event_id
+    if last_event_id is None:
+        last_event_id = gateway.feed.sequence
+    # The replica that sent the event may be a moment ahead of this one.
+    elif not await gateway.feed.applied_within(last_event_id, _APPLY_SECONDS):
+        raise InvalidParameterError(f"Last-Event-ID: the newest event is {gateway.feed.sequence}.")
     return EventSourceResponse(
-        _follow(gateway, after),
+        _follow(gateway, last_event_id),
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 

@@ -62,6 +62,8 @@ class KafkaEngine:
         )
 
     async def stall(self, log):
+        if self.kafka.broker is None:
+            pytest.skip("the broker at TEST_KAFKA is not ours to pause")
         self.kafka.broker.pause()
 
     async def resume(self):

@@ -243,8 +243,8 @@ class TestTail:
 
 
 class TestBoundsAndCursors:
-    async def test_bounds_of_an_empty_and_of_a_growing_partition(self, engine, opened):
-        log = await opened(engine)
+    async def test_bounds_of_an_empty_and_of_a_growing_partition(self, real_engine, opened):
+        log = await opened(real_engine)
         assert await log.bounds(EVENTS, 0) == Bounds(0, 0)
         await log.append(EVENTS, [Record(b"k", b"v")] * 3)
         assert await log.bounds(EVENTS, 0) == Bounds(0, 3)

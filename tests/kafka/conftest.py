@@ -1,5 +1,18 @@
 """Fixtures of the tests that run a gateway, or its log, on a Kafka broker."""
 
-from tests.gateway_process import log_settings, new_gateway
+import pytest
 
-__all__ = ["log_settings", "new_gateway"]
+from tests.gateway_process import new_gateway, on_kafka
+
+__all__ = ["new_gateway"]
+
+
+@pytest.fixture
+def topics(kafka):
+    """The settings of a gateway with topics of the test's own."""
+    return on_kafka(kafka)
+
+
+@pytest.fixture
+def prefix(topics):
+    return topics["IMAGEGATE_KAFKA__TOPIC_PREFIX"]

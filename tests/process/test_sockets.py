@@ -1,4 +1,4 @@
-"""What a client sees on the wire: interim responses, early refusals, slow and broken connections."""
+"""What a client sees on the wire: interim responses, early refusals, broken connections."""
 
 import pytest
 

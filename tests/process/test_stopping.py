@@ -4,6 +4,7 @@ import hashlib
 import signal
 import time
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -118,7 +119,6 @@ def test_a_gateway_without_requests_stops_well_within_the_grace_period(new_gatew
 
 def _lives(pid):
     try:
-        with open(f"/proc/{pid}/cmdline", "rb") as cmdline:
-            return b"codec_worker" in cmdline.read()
+        return b"codec_worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except FileNotFoundError:
         return False
