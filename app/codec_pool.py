@@ -24,6 +24,7 @@ from app.errors import (
     GatewayError,
     InternalError,
     NotReadyError,
+    OverloadedError,
 )
 
 if TYPE_CHECKING:
@@ -55,12 +56,21 @@ class CodecPool:
         workers: processes, and so images in work at once. Further ones wait their turn.
         deadline_seconds: for one image, from the moment a worker takes it.
         memory_bytes: address space of each worker (RLIMIT_AS).
+        queue_seconds: how long an image waits for a worker.
     """
 
-    def __init__(self, *, workers: int, deadline_seconds: float, memory_bytes: int) -> None:
+    def __init__(
+        self,
+        *,
+        workers: int,
+        deadline_seconds: float,
+        memory_bytes: int,
+        queue_seconds: float = 10.0,
+    ) -> None:
         self._workers = workers
         self._deadline_seconds = deadline_seconds
         self._memory_bytes = memory_bytes
+        self._queue_seconds = queue_seconds
         self._idle: asyncio.LifoQueue[CodecProcess | None] = asyncio.LifoQueue()
         self._alive: set[CodecProcess] = set()
         self._replacing: set[asyncio.Task[None]] = set()
@@ -117,8 +127,9 @@ class CodecPool:
             DecoderCrashedError: the worker died of this image.
             InternalError: the function raised something that is no `GatewayError`.
             NotReadyError: the pool stops.
+            OverloadedError: no worker came free in time.
         """
-        worker = await self._take()
+        worker = await self._await_turn()
         try:
             async with asyncio.timeout(self._deadline_seconds):
                 outcome = await worker.ask((function, args, kwargs), data)
@@ -135,6 +146,13 @@ class CodecPool:
         if isinstance(outcome.result, GatewayError):
             raise outcome.result from WorkerTraceback(outcome.trace)
         return cast("T", outcome.result)
+
+    async def _await_turn(self) -> CodecProcess:
+        try:
+            async with asyncio.timeout(self._queue_seconds):
+                return await self._take()
+        except TimeoutError as error:
+            raise OverloadedError("Too many images wait to be processed.") from error
 
     async def _take(self) -> CodecProcess:
         while worker := await self._idle.get():

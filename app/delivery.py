@@ -89,7 +89,9 @@ class Delivery:
         for number in range(start // size, -(-end // size)):
             value = memoryview(await self._chunk(image, number))
             first = max(start - number * size, 0)
-            last = min(end - number * size, len(value))
+            last = min(end - number * size, size)
+            if last > len(value):
+                raise InternalError("The image's records hold less than they say.")
             for at in range(first, last, _PIECE_BYTES):
                 yield bytes(value[at : min(at + _PIECE_BYTES, last)])
 

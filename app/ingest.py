@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from app import records
 from app.address import Address, new_cookie
@@ -60,6 +60,10 @@ class Source(Protocol):
         """Receive it."""
         ...
 
+    async def left(self) -> NoReturn:
+        """Wait until the client has left, and raise what that is; called once all is received."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
@@ -104,7 +108,7 @@ class Ingest:
             upload = await source.receive()
             reservation.shrink(len(upload.data) * COPIES)
             sniff(upload.data[:_SNIFFED_BYTES])
-            developed = await self._pool.run(develop, upload.data, self._limits)
+            developed = await self._develop(source, upload)
             # Hashing 20 MB takes tens of milliseconds: not on the event loop.
             info = await asyncio.to_thread(_describe, upload, developed)
         except BaseException:
@@ -122,6 +126,18 @@ class Ingest:
 
     async def _admit(self, source: Source) -> Reservation:
         return await self._budget.reserve(source.max_bytes * COPIES)
+
+    async def _develop(self, source: Source, upload: Upload) -> Developed:
+        """Develop in a worker, unless the client leaves: then nobody wants the result."""
+        left = asyncio.create_task(source.left())
+        work = asyncio.create_task(self._pool.run(develop, upload.data, self._limits))
+        try:
+            await asyncio.wait({left, work}, return_when=asyncio.FIRST_COMPLETED)
+            return work.result() if work.done() else left.result()
+        finally:
+            for task in (left, work):
+                task.cancel()
+            await asyncio.gather(left, work, return_exceptions=True)
 
     def _publish(
         self, data: bytes, info: ImageInfo, reservation: Reservation

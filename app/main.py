@@ -55,6 +55,8 @@ def create_app(settings: Settings) -> FastAPI:
         summary="Images in over HTTP, stored in Apache Kafka, streamed back out.",
         description=DESCRIPTION,
         lifespan=lifespan,
+        # A redirect would be to whatever the Host header says.
+        redirect_slashes=False,
         openapi_url="/openapi.json",
         docs_url=None,
         redoc_url=None,
@@ -95,6 +97,7 @@ async def running(settings: Settings) -> AsyncGenerator[State, None]:
             workers=settings.imaging.workers,
             deadline_seconds=settings.imaging.deadline_seconds,
             memory_bytes=settings.imaging.memory_bytes,
+            queue_seconds=settings.imaging.queue_seconds,
         )
         await stack.enter_async_context(pool)
         ingest = Ingest(

@@ -14,10 +14,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    NonNegativeInt,
+    PositiveInt,
+    StringConstraints,
+    TypeAdapter,
+)
 
 from app.errors import ImageNotFoundError, NewerVersionError
 from app.log import Position, Record, StoredRecord
@@ -34,6 +41,26 @@ CHUNK_BYTES = 1_000_000
 _HEADERS_BYTES = 32_768
 
 
+def _check_picture(media_type: str) -> str:
+    # Whoever can write to the topics could have a browser run what is served; SVG holds scripts.
+    if not _PICTURE.fullmatch(media_type):
+        raise ValueError("not a picture")
+    return media_type
+
+
+def _check_printable(name: str) -> str:
+    # It goes into a header.
+    if _UNPRINTABLE.search(name):
+        raise ValueError("not printable")
+    return name
+
+
+# Control characters and lone surrogates.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_PICTURE = re.compile(r"image/(?!svg)[a-z0-9.+-]{1,60}")
+_Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
     """What is known of a stored image.
@@ -42,19 +69,19 @@ class ImageInfo:
     image as served and as it was uploaded; `stored_bytes` is what lies in the log.
     """
 
-    content_type: str
-    content_length: int
-    digest: str
-    width: int
-    height: int
-    frame_count: int
-    filename: str | None
+    content_type: Annotated[str, AfterValidator(_check_picture)]
+    content_length: NonNegativeInt
+    digest: _Digest
+    width: PositiveInt
+    height: PositiveInt
+    frame_count: PositiveInt
+    filename: Annotated[str, AfterValidator(_check_printable)] | None
     profile: str
     codec: str
     kept: bool
-    received_bytes: int
-    received_digest: str
-    stored_bytes: int
+    received_bytes: NonNegativeInt
+    received_digest: _Digest
+    stored_bytes: NonNegativeInt
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +152,7 @@ def parse_head(record: StoredRecord) -> Head:
         return Head(
             INFO.validate_python(fields), int(size), tuple(_position(chunk) for chunk in chunks)
         )
-    except (ValueError, TypeError, ValidationError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise ImageNotFoundError("There is no image with this id.") from error
 
 

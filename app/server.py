@@ -20,7 +20,7 @@ import uvicorn
 from app import settings as settings_module
 from app import telemetry
 from app.errors import ConfigurationError
-from app.http_protocol import MAX_HEADERS_BYTES, HttpProtocol
+from app.http_protocol import HttpProtocol
 from app.main import create_app
 
 if TYPE_CHECKING:
@@ -59,7 +59,6 @@ def serve(settings: Settings, *, insecure: bool = False) -> int:
         access_log=False,
         server_header=False,
         http=HttpProtocol,
-        h11_max_incomplete_event_size=MAX_HEADERS_BYTES,
         ws="none",
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=settings.http.grace_seconds,
@@ -109,13 +108,15 @@ def _bind(http: HttpSettings) -> socket.socket:
             http.host, http.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter for a name that cannot be one
         raise ConfigurationError(
             f"{http.host}:{http.port} cannot be listened on: {_reason(error)}."
         ) from error
 
 
-def _reason(error: OSError) -> str:
+def _reason(error: OSError | UnicodeError) -> str:
+    if isinstance(error, UnicodeError):
+        return "this is no host name"
     # `create_server` adds the address to the system's words, and name resolution has its own.
     return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror)
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.errors import ConfigurationError
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 PREFIX = "IMAGEGATE_"
 _DELIMITER = "__"
+_SERVER = re.compile(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
+_MAX_PORT = 65_535
 
 Seconds = Annotated[float, Field(gt=0, le=600)]
 
@@ -45,10 +48,10 @@ class HttpSettings(Section):
         description="how long requests may go on after SIGTERM before they are cut off",
     )
     slow_body_seconds: Seconds = Field(
-        30, description="how long an upload may take beyond what its minimum rate allows"
+        20, description="how long an upload may take beyond what its minimum rate allows"
     )
     min_body_rate: int = Field(
-        10_000, ge=1, description="the slowest rate of an upload, in bytes a second"
+        20_000, ge=1, description="the slowest rate of an upload, in bytes a second"
     )
 
 
@@ -87,8 +90,14 @@ class ImagingSettings(Section):
     deadline_seconds: Seconds = Field(
         10, description="how long a worker may take for one image before it is killed"
     )
+    queue_seconds: Seconds = Field(
+        10, description="how long an image waits for a worker before its upload gets 503"
+    )
     memory_bytes: int = Field(
-        2_000_000_000, ge=100_000_000, description="address space of one worker (RLIMIT_AS)"
+        2_000_000_000,
+        ge=100_000_000,
+        le=2**40,
+        description="address space of one worker (RLIMIT_AS)",
     )
 
 
@@ -106,6 +115,15 @@ class KafkaSettings(Section):
     bootstrap_servers: str | None = Field(
         None, min_length=1, description="host:port of one or more brokers, separated by commas"
     )
+
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _check_addresses(cls, servers: str | None) -> str | None:
+        for server in servers.split(",") if servers else ():
+            if not _is_address(server.strip()):
+                raise ValueError(f"{server[:100]!r} is not host:port")
+        return servers
+
     topic_prefix: str = Field(
         "", pattern=r"^[a-zA-Z0-9._-]{0,200}$", description="put before the names of the topics"
     )
@@ -190,6 +208,17 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _is_address(server: str) -> bool:
+    if not _SERVER.fullmatch(server):
+        return False
+    host, _, port = server.rpartition(":")
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return 0 < int(port) <= _MAX_PORT
 
 
 def _refuse_unknown_names() -> None:

@@ -14,6 +14,10 @@ import structlog
 _QUIET = {"aiokafka": logging.ERROR, "uvicorn.error": logging.WARNING, "PIL": logging.INFO}
 
 
+# What the application raises is logged where it is raised; uvicorn adds only its own traceback.
+_SAID_TWICE = "Exception in ASGI application"
+
+
 def configure(level: str) -> None:
     """Send logs of `level` and above to standard error."""
     shared: list[structlog.typing.Processor] = [
@@ -44,5 +48,8 @@ def configure(level: str) -> None:
         )
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.getLogger("uvicorn.error").addFilter(
+        lambda record: not record.getMessage().startswith(_SAID_TWICE)
+    )
     for name, quiet in _QUIET.items():
         logging.getLogger(name).setLevel(quiet)

@@ -58,6 +58,11 @@ class Client:
         self.received = False
         self.may = asyncio.Event()
         self.may.set()
+        self.gone = asyncio.Event()
+
+    async def left(self):
+        await self.gone.wait()
+        raise ConnectionError("the client has left")
 
     async def receive(self):
         self.received = True
@@ -146,6 +151,17 @@ def settling():
 
 
 class TestOutcomes:
+    async def test_a_client_that_leaves_while_its_image_is_developed_ends_the_work(self, way):
+        way.pool.may.clear()
+        client = Client()
+        taking = asyncio.create_task(way.ingest.take(client))
+        while not client.received:
+            await asyncio.sleep(0)
+        client.gone.set()
+        with pytest.raises(ConnectionError):
+            await taking
+        assert way.held_bytes == 0
+
     async def test_a_stored_image_is_listed_and_its_memory_is_free(self, way):
         receipt = await way.ingest.take(Client())
         assert await way.listed() == [receipt.image_id] == [receipt.listed.id]

@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import re
 import unicodedata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
+from starlette.requests import ClientDisconnect
 
 from app.errors import (
     BadRequestError,
@@ -43,13 +44,15 @@ _MAX_FILENAME_CHARACTERS = 200
 _NAMELESS = {"", "blob"}
 # The options that a client may name; each takes these values.
 _OPTIONS = {"profile": {"balanced"}, "metadata": {"strip"}}
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# Control characters, and those that reverse the direction of what follows: `gpj.exe` backwards.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 class RequestBody:
     """An upload that a client is about to send; a `Source` of `app.ingest`.
 
     Raises:
+        BadRequestError: It announces its length in two ways.
         BodyTooLargeError: It announces more than the limit.
         UnsupportedMediaTypeError: It is neither of the two forms.
         InvalidParameterError: An option in the query has an unknown value.
@@ -72,6 +75,12 @@ class RequestBody:
             _check_option(name, request.query_params[name])
         self.max_bytes = self._announced()
 
+    async def left(self) -> NoReturn:
+        """See `Source.left`."""
+        while (await self._request.receive())["type"] != "http.disconnect":
+            pass
+        raise ClientDisconnect
+
     async def receive(self) -> Upload:
         """Receive the body; see `Source.receive`."""
         if not self._is_form:
@@ -86,6 +95,9 @@ class RequestBody:
         """Return the most that may come: the announced length, or the limit."""
         limit = self._limit + (_FRAMING_BYTES if self._is_form else 0)
         length = self._request.headers.get("content-length")
+        if length is not None and "transfer-encoding" in self._request.headers:
+            # RFC 9112, section 6.1: the shape of a smuggled request; the length would be a lie.
+            raise BadRequestError("A body with Transfer-Encoding has no Content-Length.")
         if length is None:
             return limit
         if int(length) > limit:

@@ -6,6 +6,9 @@ class would buffer streams.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import logging
 import re
 import time
 import uuid
@@ -16,12 +19,15 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 
 from app import problems
+from app.errors import GatewayError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 logger = structlog.get_logger(__name__)
 
+# nginx's lingering_timeout is 5 s; a client that is told to stop mostly has within this.
+_LINGER_SECONDS = 2.0
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -44,8 +50,8 @@ class RequestContext:
             if exchange.status:
                 # Too late for an answer: the server cuts the connection, so that the client sees
                 # a body that is incomplete.
-                logger.exception("response_broken_off", **exchange.described())
-                return
+                exchange.log_breaking_off(error)
+                raise
             response = await problems.unexpected(Request(scope), error)
             await response(scope, exchange.receive, exchange.send)
         finally:
@@ -85,7 +91,25 @@ class _Exchange:
             if self._body_pending:
                 # The rest of the body would be taken for the next request.
                 headers["Connection"] = "close"
-        await self._send(message)
+        if self._body_pending and message["type"] == "http.response.body":
+            await self._send_before_closing(message)
+        else:
+            await self._send(message)
+
+    async def _send_before_closing(self, message: Message) -> None:
+        """Send a part of an early answer, and take in what the client still sends for a moment.
+
+        A connection that is closed with bytes unread is reset, and the client, busy sending, would
+        never see the answer (RFC 9112, section 9.6).
+        """
+        await self._send({**message, "more_body": True})
+        if message.get("more_body"):
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_SECONDS):
+                while self._body_pending:
+                    await self.receive()
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def described(self) -> dict[str, object]:
         """Return what the log says of every request."""
@@ -95,6 +119,19 @@ class _Exchange:
             "status": self.status,
             "request_id": self._id,
         }
+
+    def log_breaking_off(self, error: Exception) -> None:
+        """Log that a response could not be finished."""
+        # The framework wraps what a handler of errors came too late for.
+        cause = error.__cause__ if isinstance(error.__cause__, GatewayError) else error
+        foreseen = isinstance(cause, GatewayError)
+        logger.log(
+            logging.WARNING if foreseen else logging.ERROR,
+            "response_broken_off",
+            **self.described(),
+            cause=repr(cause),
+            exc_info=None if foreseen else error,
+        )
 
     def log(self) -> None:
         """Log how the request ended."""

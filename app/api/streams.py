@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Header, Response
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
+from pydantic import BeforeValidator
 
 from app.api import openapi, schemas
 from app.api.state import Gateway, State  # noqa: TC001 - FastAPI reads the annotations
@@ -40,6 +41,8 @@ async def stream_images(
     gateway: Gateway,
     last_event_id: Annotated[
         int | None,
+        # An `EventSource` that has seen no event may send an empty one.
+        BeforeValidator(lambda given: given or None),
         Header(ge=-1, description="Sequence number of the last event seen; -1 for all events."),
     ] = None,
 ) -> EventSourceResponse:

@@ -1,5 +1,10 @@
 """What a client sees on the wire: interim responses, early refusals, broken connections."""
 
+import contextlib
+import http.client
+import json
+import time
+
 import pytest
 
 from tests import images
@@ -175,3 +180,62 @@ class TestBrokenConnections:
         # Forty images of 3 MB that were not let go of would be 120 MB.
         until(lambda: gateway.resident_bytes() - before < 30_000_000)
         assert gateway.mistakes() == []
+
+
+class TestHostileFraming:
+    def test_a_length_beside_a_transfer_encoding_is_refused_before_the_body(self, gateway):
+        with RawClient(gateway) as client:
+            client.send_head(
+                "POST",
+                "/images",
+                Content_Type="image/jpeg",
+                Content_Length="1",
+                Transfer_Encoding="chunked",
+            )
+            status, headers, problem = client.read_problem()
+            assert (status, problem["code"]) == (400, "bad-request")
+            assert headers["connection"] == "close"
+
+    def test_a_body_of_tiny_chunks_is_cut_off_and_holds_nobody_up(self, gateway):
+        with RawClient(gateway) as client:
+            client.send_head(
+                "POST", "/images", Content_Type="image/jpeg", Transfer_Encoding="chunked"
+            )
+            with contextlib.suppress(ConnectionError):
+                for _ in range(50):
+                    client.send(b"1\r\na\r\n" * 10_000)
+            started = time.monotonic()
+            with gateway.client() as other:
+                assert other.get("/health/live").status_code == 200
+            assert time.monotonic() - started < 3
+
+    def test_headers_without_end_are_cut_off(self, gateway):
+        with RawClient(gateway) as client:
+            client.send(b"GET / HTTP/1.1\r\nHost: x\r\n")
+            with contextlib.suppress(ConnectionError):
+                for _ in range(1000):
+                    client.send(b"X: " + b"a" * 60_000 + b"\r\n")
+                raise AssertionError("60 MB of headers were taken")
+
+    def test_a_client_that_sends_on_sees_the_early_answer(self, gateway):
+        """http.client sends all of its body before it looks for an answer."""
+        for _ in range(3):
+            connection = http.client.HTTPConnection(*gateway.address, timeout=20)
+            with contextlib.closing(connection):
+                headers = {"Content-Type": "image/jpeg"}
+                connection.request("POST", "/images", bytes(25_000_000), headers)
+                response = connection.getresponse()
+                assert response.status == 413
+                assert json.loads(response.read())["code"] == "body-too-large"
+
+    def test_what_is_no_http_is_answered_as_a_problem(self, gateway):
+        with RawClient(gateway) as client:
+            client.send(b"hello\r\n\r\n")
+            status, _, problem = client.read_problem()
+            assert (status, problem["code"]) == (400, "bad-request")
+
+    def test_a_path_with_a_slash_too_many_is_not_redirected(self, gateway):
+        with gateway.client() as client:
+            response = client.get("/images/", headers={"Host": "evil.example"})
+            assert response.status_code == 404
+            assert response.headers["content-type"] == "application/problem+json"

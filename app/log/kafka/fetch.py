@@ -18,17 +18,17 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import structlog
-from aiokafka.errors import CorruptRecordException, KafkaError, UnsupportedCodecError
+from aiokafka.errors import KafkaError
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.offset import OffsetRequest
-from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 
 from app.errors import LogUnavailableError, RecordGoneError, RecordMissingError
 from app.log import Batch, Bounds, Fetched, Position, StoredRecord
+from app.log.kafka.batches import DamagedBatchError, decode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
@@ -146,7 +146,7 @@ class Fetcher:
         )
         if answer.error_code == _OFFSET_OUT_OF_RANGE:
             await self._judge_absence(topic, position)
-        records, next_offset = _decode(answer.batches, position)
+        records, next_offset = self._decode(answer, topic, position)
         for record in records:
             if record.position == position:
                 return Fetched(record, tuple(other for other in records if other is not record))
@@ -163,10 +163,10 @@ class Fetcher:
         behind = answer.high_watermark < position.offset
         if answer.error_code == _OFFSET_OUT_OF_RANGE or (behind and not answer.batches):
             await self._judge_tail(topic, position)
-        records, next_offset = _decode(answer.batches, position)
+        records, next_offset = self._decode(answer, topic, position)
         # A fetch answers with whole batches: the first may begin before what was asked for.
-        records = tuple(record for record in records if record.position >= position)
-        return Batch(records, next_offset, max(answer.high_watermark, next_offset))
+        wanted = tuple(record for record in records if record.position >= position)
+        return Batch(wanted, next_offset, max(answer.high_watermark, next_offset))
 
     async def _judge_absence(self, topic: str, position: Position) -> NoReturn:
         """Find out why a position answers nothing, of the leader that metadata names now."""
@@ -210,6 +210,17 @@ class Fetcher:
             raise _UncertainError(f"error code {error_code}")
         return _Answer(error_code, high_watermark, batches or b"")
 
+    def _decode(
+        self, answer: _Answer, topic: str, position: Position
+    ) -> tuple[list[StoredRecord], int]:
+        try:
+            return decode(answer.batches, position.partition, position.offset)
+        except DamagedBatchError as error:
+            logger.error(  # noqa: TRY400 - it is no mistake of ours: no traceback
+                "kafka_batch_damaged", topic=topic, position=str(position), reason=str(error)
+            )
+            raise _UncertainError(str(error)) from error
+
     async def _bounds_once(self, topic: str, partition: int) -> Bounds:
         start = await self._list_offset(topic, partition, _EARLIEST)
         return Bounds(start, await self._list_offset(topic, partition, _LATEST))
@@ -225,32 +236,3 @@ class Fetcher:
     def _close_connections(self, group: Hashable) -> None:
         for node_group in [key for key in self._client._conns if key[1] == group]:
             self._client._conns.pop(node_group).close()
-
-
-def _decode(batches: bytes, position: Position) -> tuple[tuple[StoredRecord, ...], int]:
-    """Return the records, and the offset after the last whole batch, never before `position`."""
-    records: list[StoredRecord] = []
-    next_offset = position.offset
-    try:
-        memory = MemoryRecords(batches)
-        while memory.has_next():
-            batch: Any = memory.next_batch()
-            if not batch.validate_crc():
-                logger.error("kafka_crc_mismatch", position=str(position), at=batch.base_offset)
-                raise _UncertainError("CRC mismatch")
-            if not batch.is_control_batch:
-                records += [_stored(record, position.partition) for record in batch]
-            next_offset = max(next_offset, batch.next_offset)
-    except (CorruptRecordException, UnsupportedCodecError) as error:
-        raise _UncertainError(repr(error)) from error
-    return tuple(records), next_offset
-
-
-def _stored(record: Any, partition: int) -> StoredRecord:
-    return StoredRecord(
-        Position(partition, record.offset),
-        record.key,
-        record.value,
-        tuple(record.headers),
-        record.timestamp,
-    )

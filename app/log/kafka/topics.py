@@ -41,6 +41,9 @@ _CONFIG = {
     "retention.ms": "-1",
     "retention.bytes": "-1",
     "message.timestamp.type": "LogAppendTime",
+    # What others write compressed is unpacked by the broker, so that its limit is one for memory
+    # here too: 600 MB of zeros fit a batch of 1 MiB.
+    "compression.type": "uncompressed",
 }
 # What holds where a broker shows an entry not at all, as some that only speak the protocol do:
 # Kafka's own defaults.

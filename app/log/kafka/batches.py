@@ -1,0 +1,111 @@
+"""Record batches, as a fetch answers with them, taken apart.
+
+Hides that aiokafka's parser refuses a whole batch when a stranger's record has a header name that
+is no UTF-8, which Kafka takes: such a batch is read again here, with the name's bytes replaced.
+
+Source: https://kafka.apache.org/documentation/#messageformat.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
+from aiokafka.record.default_records import _DefaultRecordBatchPy
+from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.record.util import decode_varint
+
+from app.log import Position, StoredRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Base offset and length precede what the length counts.
+_PREFIX_BYTES = 12
+_LENGTH = slice(8, 12)
+
+
+class DamagedBatchError(Exception):
+    """The bytes are not what was written: to be fetched again."""
+
+
+def decode(data: bytes, partition: int, offset: int) -> tuple[list[StoredRecord], int]:
+    """Return the records, and the offset after the last whole batch, never before `offset`.
+
+    A batch that the answer cuts off is left out.
+
+    Raises:
+        DamagedBatchError: A checksum (CRC-32C) or the structure is wrong.
+    """
+    records: list[StoredRecord] = []
+    try:
+        for raw, batch in _batches(data):
+            if not batch.validate_crc():
+                raise DamagedBatchError(f"CRC mismatch at offset {batch.base_offset}")
+            offset = max(offset, batch.next_offset)
+            if not batch.is_control_batch:
+                records += _records(raw, batch, partition)
+    except (CorruptRecordException, UnsupportedCodecError) as error:
+        raise DamagedBatchError(repr(error)) from error
+    return records, offset
+
+
+def _batches(data: bytes) -> Iterator[tuple[memoryview, Any]]:
+    view, memory = memoryview(data), MemoryRecords(data)
+    while memory.has_next():
+        size = _PREFIX_BYTES + int.from_bytes(view[_LENGTH], "big")
+        yield view[:size], memory.next_batch()
+        view = view[size:]
+
+
+def _records(raw: memoryview, batch: Any, partition: int) -> list[StoredRecord]:
+    try:
+        return [
+            StoredRecord(
+                Position(partition, record.offset),
+                record.key,
+                record.value,
+                tuple(record.headers),
+                record.timestamp,
+            )
+            for record in batch
+        ]
+    except UnicodeDecodeError:
+        return list(_tolerant(raw, partition))
+
+
+def _tolerant(raw: memoryview, partition: int) -> Iterator[StoredRecord]:
+    batch = _DefaultRecordBatchPy(raw)
+    batch._maybe_uncompress()
+    reader = _Reader(batch._buffer, batch._pos)
+    for _ in range(batch._num_records):
+        reader.varint()  # the record's length
+        reader.varint()  # attributes, of which there are none
+        late_ms, offset = reader.varint(), batch.base_offset + reader.varint()
+        yield StoredRecord(
+            Position(partition, offset),
+            reader.bytes(),
+            reader.bytes(),
+            tuple(
+                ((reader.bytes() or b"").decode("utf-8", "replace"), reader.bytes())
+                for _ in range(reader.varint())
+            ),
+            batch.max_timestamp if batch.timestamp_type else batch.first_timestamp + late_ms,
+        )
+
+
+class _Reader:
+    def __init__(self, buffer: bytearray, position: int) -> None:
+        self._buffer = buffer
+        self._position = position
+
+    def varint(self) -> int:
+        value, self._position = decode_varint(self._buffer, self._position)
+        return int(value)
+
+    def bytes(self) -> bytes | None:
+        length = self.varint()
+        if length < 0:
+            return None
+        start, self._position = self._position, self._position + length
+        return bytes(self._buffer[start : self._position])

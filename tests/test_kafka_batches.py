@@ -1,0 +1,79 @@
+"""Record batches as strangers write them: compressed, with odd header names, damaged."""
+
+import struct
+
+import pytest
+from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
+from aiokafka.record.util import calc_crc32c
+
+from app.log import Position
+from app.log.kafka.batches import DamagedBatchError, decode
+
+GZIP = 1
+CRC_AT, CRC_FROM = 17, 21
+
+
+def batch(*records, base_offset=0, compression=0):
+    builder = DefaultRecordBatchBuilder(2, compression, 0, -1, -1, 0, 1_000_000)
+    for offset, (key, value, headers) in enumerate(records):
+        builder.append(offset, 1000 + offset, key, value, headers)
+    data = bytearray(builder.build())
+    struct.pack_into(">q", data, 0, base_offset)
+    return bytes(data)
+
+
+def with_crc(data):
+    return data[:CRC_AT] + struct.pack(">I", calc_crc32c(data[CRC_FROM:])) + data[CRC_FROM:]
+
+
+@pytest.mark.parametrize("compression", [0, GZIP])
+def test_records_come_out_as_they_were_written(compression):
+    records = [(b"k", b"v" * 500, [("a", b"1"), ("b", None)]), (None, None, [])]
+    data = batch(*records, base_offset=7, compression=compression)
+    decoded, next_offset = decode(data + batch((b"x", b"", []), base_offset=9), 3, 7)
+    assert next_offset == 10
+    assert [(r.position, r.key, r.value, r.headers) for r in decoded] == [
+        (Position(3, 7), b"k", b"v" * 500, (("a", b"1"), ("b", None))),
+        (Position(3, 8), None, None, ()),
+        (Position(3, 9), b"x", b"", ()),
+    ]
+    assert [r.timestamp_ms for r in decoded[:2]] == [1000, 1001]
+
+
+def test_a_header_name_that_is_no_utf_8_costs_neither_its_record_nor_the_neighbours():
+    data = batch(
+        (b"good", b"1", [("h", b"v")]),
+        (b"odd", None, [("NAME", b"v"), ("ok", None)]),
+        (b"last", b"3", []),
+        base_offset=5,
+    )
+    decoded, next_offset = decode(with_crc(data.replace(b"NAME", b"\xff\xfeME")), 0, 5)
+    assert next_offset == 8
+    assert [(r.position.offset, r.key, r.value, r.timestamp_ms) for r in decoded] == [
+        (5, b"good", b"1", 1000),
+        (6, b"odd", None, 1001),
+        (7, b"last", b"3", 1002),
+    ]
+    assert decoded[1].headers == (("\ufffd\ufffdME", b"v"), ("ok", None))
+
+
+def test_a_flipped_bit_anywhere_after_the_checksum_is_noticed():
+    data = batch((b"k", b"value", []))
+    for at in range(CRC_FROM, len(data)):
+        damaged = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+        with pytest.raises(DamagedBatchError):
+            decode(damaged, 0, 0)
+
+
+def test_a_batch_that_is_cut_off_is_left_out():
+    whole = batch((b"k", b"v", []))
+    decoded, next_offset = decode(whole + batch((b"k", b"v", []), base_offset=1)[:-1], 0, 0)
+    assert ([r.position.offset for r in decoded], next_offset) == ([0], 1)
+
+
+def test_an_answer_without_batches_keeps_the_offset():
+    assert decode(b"", 0, 42) == ([], 42)
+
+
+def test_the_batches_made_here_are_those_that_aiokafka_reads():
+    assert DefaultRecordBatch(batch((b"k", b"v", []))).validate_crc()
