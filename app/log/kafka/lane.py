@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -159,7 +160,7 @@ async def _give_up(producer: Any) -> None:
     sender = producer._sender.sender_task
     if sender is not None:
         await _end_sender(sender, client)
-    producer._message_accumulator.fail_all(KafkaConnectionError("given up"))
+    _fail_held(producer._message_accumulator)
     _abort_connections(client)
 
 
@@ -178,6 +179,16 @@ async def _end_sender(sender: asyncio.Task[None], client: Any) -> None:
         await asyncio.wait({sender}, timeout=_SENDER_STEP_SECONDS)
     if sender.done() and not sender.cancelled():
         sender.exception()
+
+
+def _fail_held(accumulator: Any) -> None:
+    batches = [*chain(*accumulator._batches.values()), *accumulator._pending_batches]
+    accumulator.fail_all(KafkaConnectionError("given up"))
+    for batch in batches:
+        # Those that nobody waits for would be reported as never looked at.
+        for future in (batch.future, batch._drain_waiter):
+            if future.done() and not future.cancelled():
+                future.exception()
 
 
 def _abort_connections(client: Any) -> None:
