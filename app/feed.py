@@ -30,7 +30,7 @@ from app.errors import (
     RecordGoneError,
     RecordMissingError,
 )
-from app.events import ImageDeleted, PoisonEventError, decode
+from app.events import ImageDeleted, ImageStored, PoisonEventError, decode
 from app.log import EVENTS, IMAGES, REJECTS, Batch, Position, Record
 from app.records import parse_head
 
@@ -216,9 +216,7 @@ class Feed:
             # Parsing a full batch takes tens of milliseconds: not on the event loop.
             events, letters = await asyncio.to_thread(_sort, batch.records)
             await self._reject(letters)
-            for event in events:
-                if isinstance(event.event, ImageDeleted):
-                    await self._erase(event.event.image_id)
+            await self._erase(events)
             progress = self._next(batch)
             await self._catalog.apply(events, progress)
             self._state.progress = progress
@@ -266,10 +264,25 @@ class Feed:
                     break
         return known
 
-    async def _erase(self, image_id: str) -> None:
-        """Take the image's bytes out of a log that can; a repetition finds nothing to do."""
+    async def _erase(self, events: Sequence[AppliedEvent]) -> None:
+        """Take what was deleted out of a log that can; a repetition finds nothing to do."""
         if not self._log.erases(IMAGES):
             return
+        stored_here = {
+            each.event.image_id: each.sequence
+            for each in events
+            if isinstance(each.event, ImageStored)
+        }
+        for each in events:
+            if isinstance(each.event, ImageDeleted):
+                await self._erase_image(each.event.image_id)
+                # The event that told of the image holds its file name.
+                listed = await self._catalog.image(each.event.image_id)
+                told = listed.sequence if listed else stored_here.get(each.event.image_id)
+                if told is not None:
+                    await self._log.erase(EVENTS, [Position(0, told)])
+
+    async def _erase_image(self, image_id: str) -> None:
         where = address.parse(image_id)
         try:
             head = (await self._log.read(IMAGES, where.position)).record

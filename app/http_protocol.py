@@ -109,6 +109,10 @@ class _Connection(h11.Connection):
         event = super().next_event()
         if isinstance(event, h11.Request):
             self._wire_bytes = self._payload_bytes = 0
+            # h11's own limit is for what comes in pieces.
+            fields = sum(len(name) + len(value) for name, value in event.headers)
+            if len(event.target) + fields > MAX_HEADERS_BYTES:
+                raise h11.RemoteProtocolError("the headers are too large")
         elif isinstance(event, h11.Data):
             self._payload_bytes += len(event.data)
             if self._wire_bytes > _FRAMING_RATIO * self._payload_bytes + _FRAMING_BYTES:

@@ -10,7 +10,7 @@ import asyncio
 import os
 import signal
 import socket
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -34,8 +34,6 @@ logger = structlog.get_logger(__name__)
 
 # Idle connections are kept a little longer than common proxies keep theirs (60 s).
 _KEEP_ALIVE_SECONDS = 65
-# Connections that the kernel accepts while the event loop is busy; uvicorn's own default.
-_BACKLOG = 2048
 
 
 def serve(settings: Settings, *, insecure: bool = False) -> int:
@@ -102,12 +100,18 @@ class _Server(uvicorn.Server):
 
 
 def _bind(http: HttpSettings) -> socket.socket:
-    """Return a listening socket."""
+    """Return a socket that has its address, and listens once there is something to answer."""
     try:
-        [(family, _, _, _, address), *_] = socket.getaddrinfo(
+        [(family, kind, _, _, address), *_] = socket.getaddrinfo(
             http.host, http.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+        with ExitStack() as stack:
+            listener = stack.enter_context(socket.socket(family, kind))
+            # As servers do: connections of the process before, in TIME_WAIT, are no hindrance.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            stack.pop_all()
+            return listener
     except (OSError, UnicodeError) as error:  # the latter for a name that cannot be one
         raise ConfigurationError(
             f"{http.host}:{http.port} cannot be listened on: {_reason(error)}."

@@ -10,8 +10,9 @@ import sys
 
 import structlog
 
-# aiokafka formats whole payloads for its debug messages, and repeats itself while a broker is away.
-_QUIET = {"aiokafka": logging.ERROR, "uvicorn.error": logging.WARNING, "PIL": logging.INFO}
+# aiokafka formats whole payloads for its debug messages, and while a broker is away it says so 45
+# times a second; what matters of that is logged by those who use it.
+_QUIET = {"aiokafka": logging.CRITICAL, "uvicorn.error": logging.WARNING, "PIL": logging.INFO}
 
 
 # What the application raises is logged where it is raised; uvicorn adds only its own traceback.

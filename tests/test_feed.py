@@ -242,7 +242,19 @@ class TestRestart:
         for path in world.folder.glob("catalog.db*"):
             path.unlink()
         _, rebuilt = await world.follow()
-        assert (await facts(rebuilt), await rebuilt.newest(100)) == before
+        # What told of image 1, its file name included, was erased with it.
+        assert [fact for fact in before[0] if fact not in await facts(rebuilt)] == before[0][:1]
+        assert (await facts(rebuilt), await rebuilt.newest(100)) == (before[0][1:], before[1])
+
+    async def test_a_deletion_erases_the_file_name_from_the_embedded_log(self, world):
+        await world.append(stored(1, filename="SECRET-NAME.png"), stored(2, filename="b.png"))
+        feed, _ = await world.follow()
+        await world.append(deleted(1))
+        await feed.caught_up()
+        await world.stop()
+        files = [path.read_bytes() for path in world.folder.rglob("*") if path.is_file()]
+        assert not any(b"SECRET-NAME" in content for content in files)
+        assert any(b"b.png" in content for content in files)
 
     @pytest.mark.parametrize("seed", range(4))
     async def test_any_history_with_restarts_and_kills_gives_the_same_catalog(self, world, seed):

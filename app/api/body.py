@@ -229,6 +229,8 @@ class _Form:
 
 def clean_filename(raw: bytes) -> str | None:
     """Return the last component of a file name that a client gave, or None if it names nothing."""
+    # Browsers and curl write a quotation mark like this (HTML standard, multipart/form-data).
+    raw = raw.replace(b"%22", b'"')
     text = unicodedata.normalize("NFC", raw.decode("utf-8", "replace"))
     text = _CONTROL.sub("", text.replace("\\", "/").rpartition("/")[2]).strip(" .")
     return None if text in _NAMELESS else text[-_MAX_FILENAME_CHARACTERS:]

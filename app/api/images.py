@@ -43,7 +43,8 @@ async def upload_image(request: Request, response: Response, gateway: Gateway) -
 
     Send `multipart/form-data` with a part named `file`, or the bytes of the image as the body. The
     format is told by the bytes: JPEG, PNG, WebP or GIF, animations included. Metadata is removed,
-    the orientation applied, the colour profile kept.
+    the colour profile kept, and the orientation applied, or its tag kept with the pixels as they
+    came where encoding them again would save nothing.
     """
     settings = gateway.settings
     receipt = await gateway.ingest.take(RequestBody(request, settings.http, settings.upload))
@@ -135,6 +136,7 @@ async def describe_image(image_id: ImageId, gateway: Gateway) -> schemas.Image:
 @router.delete(
     "/images/{image_id}",
     status_code=204,
+    response_class=Response,
     operation_id="deleteImage",
     summary="Delete an image for ever",
     responses=openapi.ERRORS,

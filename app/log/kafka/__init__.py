@@ -130,8 +130,8 @@ class KafkaLog:
         if sent:
             await asyncio.wait(sent.values(), timeout=deadline - asyncio.get_running_loop().time())
         for partition, indices in by_partition.items():
-            if any(index in sent and not sent[index].done() for index in indices):
-                self._lane(topic, partition).overdue(started)
+            if any(index in sent and not _is_acknowledged(sent[index]) for index in indices):
+                self._lane(topic, partition).failed(started)
         return _positions([sent.get(index) for index in range(len(records))])
 
     async def read(self, topic: str, position: Position) -> Fetched:
@@ -319,6 +319,10 @@ def _positions(futures: list[asyncio.Future[Any] | None]) -> list[Position]:
     raise OutcomeUnknownError(
         "Kafka did not acknowledge the records in time.", outcomes, _all_done(pending)
     )
+
+
+def _is_acknowledged(future: asyncio.Future[Any]) -> bool:
+    return future.done() and future.exception() is None
 
 
 def _outcome(future: asyncio.Future[Any] | None) -> Position | GatewayError:

@@ -108,14 +108,15 @@ class Lane:
         future.add_done_callback(self._acknowledged)
         return future
 
-    def overdue(self, since: float) -> None:
-        """Report a record that was handed over at `since` (loop time) and is past its deadline.
+    def failed(self, since: float) -> None:
+        """Report a record, handed over at `since` (loop time), that was not acknowledged.
 
-        The producer is replaced if it acknowledged nothing in the meantime. If it did, the delay
-        is one partition's: the record's own time to live ends it.
+        The producer is replaced if it acknowledged nothing in the meantime: until a broker answers
+        again, records are refused at once, and with certainty. If it did acknowledge others, the
+        fault is one partition's.
         """
         if self._producer is not None and self._last_acknowledged < since:
-            self._replace(self._producer, "it acknowledged nothing within the deadline")
+            self._replace(self._producer, "it acknowledges nothing")
 
     def _acknowledged(self, future: asyncio.Future[Any]) -> None:
         if not future.cancelled() and future.exception() is None:
