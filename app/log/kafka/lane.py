@@ -183,7 +183,9 @@ async def _end_sender(sender: asyncio.Task[None], client: Any) -> None:
 
 
 def _fail_held(accumulator: Any) -> None:
-    batches = [*chain(*accumulator._batches.values()), *accumulator._pending_batches]
+    # A batch that waits to be sent again has a callback that takes it out of the pending ones.
+    accumulator._pending_batches.update(chain(*accumulator._batches.values()))
+    batches = list(accumulator._pending_batches)
     accumulator.fail_all(KafkaConnectionError("given up"))
     for batch in batches:
         # Those that nobody waits for would be reported as never looked at.
