@@ -10,7 +10,7 @@ import asyncio
 import os
 import signal
 import socket
-from contextlib import ExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,7 @@ logger = structlog.get_logger(__name__)
 
 # Idle connections are kept a little longer than common proxies keep theirs (60 s).
 _KEEP_ALIVE_SECONDS = 65
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def serve(settings: Settings, *, insecure: bool = False) -> int:
@@ -66,6 +67,7 @@ def serve(settings: Settings, *, insecure: bool = False) -> int:
     with (
         _bind(settings.http) as listener,
         asyncio.Runner(loop_factory=config.get_loop_factory()) as runner,
+        suppress(asyncio.CancelledError),
     ):
         runner.run(_run(_Server(config, app), listener, settings))
     return 0
@@ -73,7 +75,9 @@ def serve(settings: Settings, *, insecure: bool = False) -> int:
 
 async def _run(server: _Server, listener: socket.socket, settings: Settings) -> None:
     app = server.app
-    async with app.router.lifespan_context(app):
+    async with AsyncExitStack() as stack:
+        with _cancelled_by_signals():
+            await stack.enter_async_context(app.router.lifespan_context(app))
         print(_banner(settings, listener), flush=True)  # noqa: T201
         await server.serve([listener])
 
@@ -90,13 +94,29 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        before = {number: signal.signal(number, self.handle_exit) for number in numbers}
+        before = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+@contextmanager
+def _cancelled_by_signals() -> Generator[None, None, None]:
+    """Let a signal end the start: the search for a broker lasts half a minute.
+
+    Without this, process 1 of a container would ignore it (pid_namespaces(7)).
+    """
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None  # noqa: S101 - a coroutine runs in a task
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        yield
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
 
 
 def _bind(http: HttpSettings) -> socket.socket:

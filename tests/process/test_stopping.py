@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import images
-from tests.gateway_process import until
+from tests.gateway_process import GatewayProcess, until
 from tests.process.raw_http import RawClient, refuses_connections
 
 GRACE_SECONDS = 15
@@ -122,3 +122,17 @@ def _lives(pid):
         return b"codec_worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except FileNotFoundError:
         return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_search_for_a_broker(tmp_path, number):
+    nobody = {"IMAGEGATE_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    with GatewayProcess(tmp_path, **nobody) as gateway:
+        gateway.spawn("--port", "0", wait=False)
+        # The folder is locked just before the search begins.
+        until(lambda: (tmp_path / "imagegate.lock").exists(), 30)
+        started = time.monotonic()
+        gateway.process.send_signal(number)
+        assert gateway.wait(20) == 0
+        assert time.monotonic() - started < 10
+        assert "Traceback" not in "".join(gateway.output)
