@@ -130,7 +130,7 @@ def test_a_signal_ends_the_search_for_a_broker(tmp_path, number):
     with GatewayProcess(tmp_path, **nobody) as gateway:
         gateway.spawn("--port", "0", wait=False)
         # The folder is locked just before the search begins.
-        until(lambda: (tmp_path / "imagegate.lock").exists(), 30)
+        until((tmp_path / "imagegate.lock").exists, 30)
         started = time.monotonic()
         gateway.process.send_signal(number)
         assert gateway.wait(20) == 0
