@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import re
 import time
 import uuid
@@ -124,18 +123,16 @@ class _Exchange:
         """Log that a response could not be finished."""
         # The framework wraps what a handler of errors came too late for.
         cause = error.__cause__ if isinstance(error.__cause__, GatewayError) else error
-        foreseen = isinstance(cause, GatewayError)
-        logger.log(
-            logging.WARNING if foreseen else logging.ERROR,
-            "response_broken_off",
-            **self.described(),
-            cause=repr(cause),
-            exc_info=None if foreseen else error,
-        )
+        if isinstance(cause, GatewayError):
+            logger.warning("response_broken_off", **self.described(), cause=repr(cause))
+        else:
+            logger.error("response_broken_off", **self.described(), exc_info=error)
 
     def log(self) -> None:
         """Log how the request ended."""
         seconds = round(time.monotonic() - self._started, 4)
-        # Probes come every few seconds, for ever.
-        log = logger.debug if self._scope["path"].startswith("/health/") else logger.info
-        log("request", **self.described(), seconds=seconds)
+        if self._scope["path"].startswith("/health/"):
+            # Probes come every few seconds, for ever.
+            logger.debug("request", **self.described(), seconds=seconds)
+        else:
+            logger.info("request", **self.described(), seconds=seconds)

@@ -1,0 +1,126 @@
+"""The curl lines of the documents, as a reader would run them: in order, in one shell."""
+
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests import images
+from tests.gateway_process import GatewayProcess, on_kafka
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = ("quick-start", "http-api")
+# curl's own exit status (curl(1)) for an answer of 400 and above with -f, and for --max-time.
+HTTP_ERROR, TIMED_OUT = 22, 28
+# Streams never end: this is how long one is watched.
+STREAM_SECONDS = 1
+CURLRC = 'silent\nshow-error\nfail\nwrite-out = "%{stderr}%{http_code}\\n"\nmax-time = '
+
+pytestmark = pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
+
+
+@dataclass(frozen=True)
+class Line:
+    command: str
+    status: int
+
+    @property
+    def endless(self):
+        return "/streams/" in self.command and self.status == 200
+
+
+def lines_of(page):
+    """Return the curl lines of a page's `sh` blocks; each ends with the status it gets."""
+    text = (DOCS / f"{page}.md").read_text("utf-8")
+    blocks = re.findall(r"(?ms)^```sh\n(.*?)^```", text)
+    commands = "".join(blocks).replace("\\\n", " ").splitlines()
+    found = []
+    for command in commands:
+        if re.search(r"\bcurl ", command):
+            status = re.search(r"  # (\d{3})$", command)
+            assert status, f"which status does it get? {command}"
+            found.append(Line(command, int(status.group(1))))
+    return found
+
+
+LINES = [
+    pytest.param(page, number, id=f"{page}-{number}")
+    for page in PAGES
+    for number in range(len(lines_of(page)))
+]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    exit_status: int
+    statuses: list[int]
+    output: str
+    errors: str
+
+
+def run(page, gateway, folder):
+    """Run the lines of a page in one shell; return the outcome of each."""
+    folder.mkdir()
+    (folder / "img.jpg").write_bytes(images.jpeg(images.photo((320, 240))))
+    for name, seconds in (("quick", 60), ("endless", STREAM_SECONDS)):
+        (folder / name).mkdir()
+        (folder / name / ".curlrc").write_text(f"{CURLRC}{seconds}\n")
+    lines = lines_of(page)
+    script = ["set -o pipefail"]
+    for number, line in enumerate(lines):
+        command = line.command.replace("localhost:8080", "{}:{}".format(*gateway.address))
+        home = "endless" if line.endless else "quick"
+        script.append(
+            f"export CURL_HOME=$PWD/{home}\n"
+            f"{{ {command}\n}} >{number}.out 2>{number}.err\n"
+            f"echo $? >{number}.exit"
+        )
+    subprocess.run(["bash", "-c", "\n".join(script)], cwd=folder, check=True, timeout=300)
+    return [outcome(folder / str(number)) for number in range(len(lines))]
+
+
+def outcome(path):
+    errors = path.with_suffix(".err").read_text()
+    return Outcome(
+        int(path.with_suffix(".exit").read_text()),
+        [int(status) for status in re.findall(r"(?m)^(\d{3})$", errors)],
+        path.with_suffix(".out").read_bytes().decode("utf-8", "replace"),
+        errors,
+    )
+
+
+@pytest.fixture(scope="module", params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
+def outcomes(request, tmp_path_factory):
+    """The outcomes of a page's lines, against a gateway on each log: `outcomes(page)`."""
+    settings = {"IMAGEGATE_IMAGING__WORKERS": 1}
+    if request.param == "kafka":
+        settings |= on_kafka(request.getfixturevalue("kafka"))
+    folder = tmp_path_factory.mktemp("docs")
+    with GatewayProcess(folder / "data", **settings) as gateway:
+        gateway.start()
+        pages = {page: run(page, gateway, folder / page) for page in PAGES}
+        assert gateway.terminate() == 0
+        assert gateway.mistakes() == []
+    return pages.__getitem__
+
+
+@pytest.mark.parametrize(("page", "number"), LINES)
+def test_a_documented_line_does_what_the_document_says(outcomes, page, number):
+    line, seen = lines_of(page)[number], outcomes(page)[number]
+    assert seen.statuses == [line.status], (line.command, seen)
+    if line.endless:
+        assert seen.exit_status == TIMED_OUT, (line.command, seen)
+        assert seen.output.startswith(": connected\n")
+    else:
+        expected = HTTP_ERROR if line.status >= 400 else 0
+        assert seen.exit_status == expected, (line.command, seen)
+
+
+def test_the_whole_stream_shows_both_kinds_of_events(outcomes):
+    [whole] = [n for n, line in enumerate(lines_of("http-api")) if "Event-ID: -1" in line.command]
+    shown = outcomes("http-api")[whole].output
+    assert "event: image.stored\ndata: {" in shown
+    assert "event: image.deleted\ndata: {" in shown

@@ -1,0 +1,109 @@
+"""What the documents name is there: links, settings, errors, log events, paths, headers."""
+
+import ast
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from app import errors, events, records, settings
+from app.log import Position
+from tests import facts
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
+# From the framework: they have no class of ours.
+FRAMEWORK_CODES = {"not-found", "method-not-allowed"}
+FENCED = r"(?ms)^```{}\n(.*?)^```"
+
+
+def text(name):
+    return (ROOT / name).read_text("utf-8")
+
+
+def anchors(name):
+    """The anchors of a page's headings, as GitHub makes them."""
+    prose = re.sub(FENCED.format(r"\w*"), "", text(name))
+    headings = (heading.lower() for heading in re.findall(r"(?m)^#+ (.+)$", prose))
+    return {re.sub(r"[^\w\- ]", "", heading).replace(" ", "-") for heading in headings}
+
+
+def first_column(name, heading):
+    """What the tables of a page list under a heading of their first column."""
+    tables = re.findall(rf"(?m)^\| {heading} \|.*\n((?:\|.*\n)+)", text(name))
+    return {row for table in tables for row in re.findall(r"(?m)^\| `([^`]+)` \|", table)}
+
+
+def codes(error=errors.GatewayError):
+    """Every code of an error."""
+    return {error.code}.union(*(codes(child) for child in error.__subclasses__()))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_relative_link_leads_somewhere(name):
+    for target in re.findall(r"\]\(([^)\s]+)\)", text(name)):
+        path, _, anchor = target.partition("#")
+        if not re.match(r"https?://", target):
+            linked = ((ROOT / name).parent / path).resolve() if path else ROOT / name
+            assert linked.exists(), target
+            assert not anchor or anchor in anchors(linked.relative_to(ROOT)), target
+
+
+def test_every_page_is_reached_from_the_readme():
+    linked = set(re.findall(r"\]\((docs/[^)#]+)", text("README.md")))
+    assert linked == {name for name in NAMES if name.startswith("docs/")}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_setting_that_is_named_exists(name):
+    known = {variable for variable, _ in settings.names()}
+    assert set(re.findall(r"IMAGEGATE_[A-Z_]*[A-Z]", text(name))) <= known
+
+
+def test_every_error_code_in_a_table_of_codes_exists():
+    listed = {name: first_column(name, "code") for name in NAMES}
+    assert listed["docs/errors.md"]
+    assert set().union(*listed.values()) <= codes() | FRAMEWORK_CODES
+
+
+def test_every_event_of_the_log_is_documented_and_no_other():
+    logged = set()
+    for path in (ROOT / "app").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            match node:
+                case ast.Call(
+                    func=ast.Attribute(value=ast.Name(id="logger")),
+                    args=[ast.Constant(value=event), *_],
+                ):
+                    logged.add(event)
+    assert first_column("docs/operations.md", "event") == logged
+
+
+def test_every_path_of_the_api_is_on_its_page():
+    page = text("docs/http-api.md").replace("$ID", "{image_id}")
+    for path in json.loads(text("openapi/openapi.json"))["paths"]:
+        assert f"localhost:8080{path}" in page, path
+
+
+class TestKafka:
+    def test_the_examples_of_events_are_as_the_gateway_writes_them(self):
+        blocks = re.findall(FENCED.format("json"), text("docs/kafka.md"))
+        examples = [json.loads(block) for block in blocks if "specversion" in block]
+        for example, event in zip(examples, (facts.stored(), facts.deleted()), strict=True):
+            record = events.encode(event)
+            written = json.loads(record.value)
+            assert list(example) == list(written)
+            assert list(example.get("data", {})) == list(written.get("data", {}))
+            record = replace(record, value=json.dumps(example).encode())
+            read = events.decode(facts.as_stored(record))
+            assert (type(read), read.image_id) == (type(event), example["subject"])
+
+    def test_every_header_of_a_record_is_documented_and_no_other(self):
+        cookie, data = bytes(12), memoryview(bytes(30))
+        chunks = records.chunk_records(cookie, data, 10)
+        head = records.head_record(cookie, data, facts.INFO, 10, [Position(0, 1)] * len(chunks))
+        written = {name for record in (head, *chunks) for name, _ in record.headers}
+        assert first_column("docs/kafka.md", "header") == written
