@@ -24,6 +24,7 @@ from app.delivery import Delivery
 from app.feed import Feed
 from app.imaging.limits import ImageLimits
 from app.ingest import Ingest
+from app.live import LivePictures
 from app.log import IMAGES
 from app.log.kafka import KafkaLog
 from app.log.sqlite import SqliteLog
@@ -100,22 +101,24 @@ async def running(settings: Settings) -> AsyncGenerator[State, None]:
             queue_seconds=settings.imaging.queue_seconds,
         )
         await stack.enter_async_context(pool)
+        limits = ImageLimits(
+            max_pixels=settings.imaging.max_pixels,
+            max_side=settings.imaging.max_side,
+            max_frames=settings.imaging.max_frames,
+        )
         ingest = Ingest(
             log,
             catalog,
             feed,
             pool,
-            ImageLimits(
-                max_pixels=settings.imaging.max_pixels,
-                max_side=settings.imaging.max_side,
-                max_frames=settings.imaging.max_frames,
-            ),
+            limits,
             ByteBudget(settings.upload.budget_bytes, settings.upload.patience_seconds),
         )
         stack.push_async_callback(ingest.drain)
         cache = RecordCache(log, IMAGES, settings.delivery.cache_bytes)
         delivery = Delivery(log, cache, catalog, feed)
-        yield State(settings, log, catalog, feed, ingest, delivery)
+        pictures = LivePictures(delivery, catalog, feed, pool, limits)
+        yield State(settings, log, catalog, feed, ingest, delivery, pictures)
 
 
 def build_log(settings: Settings) -> Log:

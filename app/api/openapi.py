@@ -100,6 +100,13 @@ STREAM_RESPONSES: dict[int | str, dict[str, Any]] = ERRORS | {
     }
 }
 
+WATCH_RESPONSES: dict[int | str, dict[str, Any]] = ERRORS | {
+    200: {
+        "description": "JPEGs, without end, each in place of the one before.",
+        "content": {"multipart/x-mixed-replace": {"schema": _BINARY}},
+    }
+}
+
 
 def document(app: FastAPI) -> dict[str, Any]:
     """Return the OpenAPI document of the application."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from app.delivery import Delivery
     from app.feed import Feed
     from app.ingest import Ingest
+    from app.live import LivePictures
     from app.log import Log
     from app.settings import Settings
 
@@ -26,6 +27,7 @@ class State:
     feed: Feed
     ingest: Ingest
     delivery: Delivery
+    pictures: LivePictures
     draining: bool = False
 
     def drain(self) -> None:

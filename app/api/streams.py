@@ -1,15 +1,18 @@
-"""`/streams`: facts, live, as the background consumer applies them."""
+"""`/streams`: facts and pictures, live, as the background consumer sees them."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header, Query, Response
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from pydantic import BeforeValidator
+from starlette.responses import StreamingResponse
 
+from app import live
 from app.api import openapi, schemas
 from app.api.state import Gateway, State  # noqa: TC001 - FastAPI reads the annotations
 from app.errors import InvalidParameterError, NotReadyError
@@ -27,6 +30,11 @@ _APPLY_SECONDS = 1.0
 _PAGE = 200
 # A client whose stream ends, because the gateway restarts, comes back after this.
 _RECONNECT_MS = 2000
+_BOUNDARY = "imagegate-picture"
+# A watcher that is slow holds a piece in the server's buffer, not a picture.
+_PIECE_BYTES = 65_536
+# The second is for nginx, which would gather what trickles.
+_UNCACHED = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
 @router.get(
@@ -51,18 +59,67 @@ async def stream_images(
     The event's name is `image.stored` or `image.deleted`, its data the image's JSON, or only its
     `id` once it is deleted, its id the sequence number. A comment comes every 15 seconds at least.
     """
-    gateway.feed.require_caught_up()
-    if gateway.draining:
-        raise NotReadyError("The gateway is stopping.")
+    _require_open(gateway)
     if last_event_id is None:
         last_event_id = gateway.feed.sequence
     # The replica that sent the event may be a moment ahead of this one.
     elif not await gateway.feed.applied_within(last_event_id, _APPLY_SECONDS):
         raise InvalidParameterError(f"Last-Event-ID: the newest event is {gateway.feed.sequence}.")
-    return EventSourceResponse(
-        _follow(gateway, last_event_id),
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    return EventSourceResponse(_follow(gateway, last_event_id), headers=_UNCACHED)
+
+
+@router.get(
+    "/streams/images.mjpeg",
+    operation_id="watchImages",
+    summary="Watch the newest picture",
+    response_class=Response,
+    responses=openapi.WATCH_RESPONSES,
+)
+async def watch_images(
+    gateway: Gateway,
+    width: Annotated[
+        int | None,
+        Query(
+            ge=16,
+            le=live.MAX_SIDE,
+            description="The longest side, in pixels; rounded up to a multiple of 160.",
+        ),
+    ] = None,
+    fps: Annotated[
+        float | None, Query(ge=0.1, le=60, description="Pictures a second at the most.")
+    ] = None,
+) -> StreamingResponse:
+    """Pictures, each in place of the one before: put the address into an `<img>` tag.
+
+    The newest picture comes at once, and then each one that is newest when the watcher is ready for
+    it; one that is slow misses pictures and holds nobody up. What is not a JPEG comes as one.
+    """
+    _require_open(gateway)
+    return StreamingResponse(
+        _parts(gateway.pictures.watch(width, fps)),
+        headers=_UNCACHED | {"Content-Type": f"multipart/x-mixed-replace; boundary={_BOUNDARY}"},
     )
+
+
+async def _parts(frames: AsyncGenerator[live.Frame, None]) -> AsyncGenerator[bytes, None]:
+    """Yield pictures with the boundary *after* each: browsers show a part once it has ended."""
+    yield f"--{_BOUNDARY}\r\n".encode()
+    async with aclosing(frames):
+        async for frame in frames:
+            headers = (
+                f"Content-Type: image/jpeg\r\nContent-Length: {len(frame.jpeg)}\r\n"
+                f"Content-Location: {schemas.path_of(frame.image_id)}\r\n\r\n"
+            )
+            yield headers.encode()
+            for start in range(0, len(frame.jpeg), _PIECE_BYTES):
+                yield frame.jpeg[start : start + _PIECE_BYTES]
+            yield f"\r\n--{_BOUNDARY}\r\n".encode()
+
+
+def _require_open(gateway: State) -> None:
+    gateway.feed.require_caught_up()
+    if gateway.draining:
+        raise NotReadyError("The gateway is stopping.")
 
 
 async def _follow(gateway: State, after: int) -> AsyncGenerator[bytes, None]:

@@ -11,7 +11,10 @@ from app.imaging.encode import PROFILE, encode
 from app.imaging.formats import ImageFormat, sniff
 
 if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
     from app.imaging.limits import ImageLimits
+    from app.imaging.metadata import Stripped
 
 _STRIP = {
     ImageFormat.JPEG: jpeg.strip,
@@ -63,9 +66,7 @@ def develop(data: bytes, limits: ImageLimits) -> Developed:
         ImageLimitError: beyond the limits, or out of the worker's memory.
         InvalidImageError: truncated, damaged, or not what it says.
     """
-    image_format = sniff(data)
-    stripped = _STRIP[image_format](data)
-    image = decode(stripped, image_format, limits)
+    image_format, stripped, image = examine(data, limits)
     encoded = encode(image, stripped)
     stored, codec = _smaller(encoded, stripped.data)
     width, height = _as_seen(stripped.size, stripped.orientation)
@@ -79,6 +80,13 @@ def develop(data: bytes, limits: ImageLimits) -> Developed:
         kept=stored is stripped.data,
         codec=codec,
     )
+
+
+def examine(data: bytes, limits: ImageLimits) -> tuple[ImageFormat, Stripped, ImageFile]:
+    """Tell the format, strip the container and decode every frame; raises what `develop` does."""
+    image_format = sniff(data)
+    stripped = _STRIP[image_format](data)
+    return image_format, stripped, decode(stripped, image_format, limits)
 
 
 def _smaller(encoded: tuple[bytes, str] | None, kept: bytes) -> tuple[bytes, str]:

@@ -1,0 +1,45 @@
+"""Pictures made of a stored image: for now a still, to be shown among others.
+
+Pure and synchronous; runs in a codec worker.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from app.imaging.decode import decoder_errors, upright
+from app.imaging.develop import examine
+
+if TYPE_CHECKING:
+    from app.imaging.limits import ImageLimits
+
+_QUALITY = 80
+"""For a picture that the next one replaces: half the bytes of quality 90."""
+
+
+def still(data: bytes, limits: ImageLimits, max_side: int) -> bytes:
+    """Make a JPEG of the first frame, on white where it is transparent.
+
+    Args:
+        data: any image that is taken.
+        limits: what it may ask of the decoder.
+        max_side: the longest side of the result, in pixels; smaller images are not enlarged.
+
+    Raises:
+        ImageRefusedError: it cannot be decoded.
+    """
+    _, stripped, image = examine(data, limits)
+    with decoder_errors():
+        picture = image.convert("RGBA") if image.has_transparency_data else image.convert("RGB")
+    picture = upright(picture, stripped.orientation)
+    picture.thumbnail((max_side, max_side))
+    if picture.mode == "RGBA":
+        white = Image.new("RGB", picture.size, "white")
+        white.paste(picture, mask=picture)
+        picture = white
+    output = io.BytesIO()
+    picture.save(output, "JPEG", quality=_QUALITY, icc_profile=image.info.get("icc_profile"))
+    return output.getvalue()

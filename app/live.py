@@ -1,0 +1,138 @@
+"""The newest picture, for everyone who watches.
+
+Hides that a picture is read from the log once, and made smaller once, however many watch it. There
+is no queue: a watcher that is slow, or asks for few frames, finds the picture that is newest when
+it comes back, and holds nobody up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from app.errors import GatewayError
+from app.imaging.formats import ImageFormat
+from app.imaging.variants import still
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from app.catalog import Catalog, CatalogImage
+    from app.codec_pool import CodecPool
+    from app.delivery import Delivery
+    from app.feed import Feed
+    from app.imaging.limits import ImageLimits
+
+logger = structlog.get_logger(__name__)
+
+# The longest side of what is not a JPEG already; also the widest that can be asked for.
+MAX_SIDE = 1280
+# Widths are rounded up to a multiple of this, so that watchers share what is made for them.
+_WIDTH_STEP = 160
+# The newest, and the one before it: some watchers ask a moment before an image arrives or goes.
+_KEPT_IMAGES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A picture to show: a whole JPEG, and the id of the image that it shows."""
+
+    image_id: str
+    jpeg: bytes
+
+
+# What was made of one image, by the longest side; None for the image as it is stored.
+_Made = dict[int | None, asyncio.Task[bytes]]
+
+
+class LivePictures:
+    """Hands out the newest picture whenever there is a newer one."""
+
+    def __init__(
+        self,
+        delivery: Delivery,
+        catalog: Catalog,
+        feed: Feed,
+        pool: CodecPool,
+        limits: ImageLimits,
+    ) -> None:
+        self._delivery = delivery
+        self._catalog = catalog
+        self._feed = feed
+        self._pool = pool
+        self._limits = limits
+        self._made: OrderedDict[str, _Made] = OrderedDict()
+
+    async def watch(
+        self, width: int | None = None, max_fps: float | None = None
+    ) -> AsyncGenerator[Frame, None]:
+        """Yield the newest picture, then each newest one that follows, until the feed closes.
+
+        Args:
+            width: The widest that a picture may be, in pixels; rounded up to a multiple of 160.
+            max_fps: How many pictures a second at the most.
+        """
+        side = min(-(-width // _WIDTH_STEP) * _WIDTH_STEP, MAX_SIDE) if width else None
+        pause_seconds = 1 / max_fps if max_fps else 0.0
+        seen = -1
+        while not self._feed.closing:
+            more = asyncio.ensure_future(self._feed.wait_for_more())
+            try:
+                newest = await self._newest()
+                if newest is not None and newest.sequence > seen:
+                    seen = newest.sequence
+                    if (frame := await self._frame(newest, side)) is not None:
+                        yield frame
+                        await self._pause(pause_seconds)
+                else:
+                    await more
+            finally:
+                more.cancel()
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait so long, or until the feed closes."""
+        loop = asyncio.get_running_loop()
+        over = loop.time() + seconds
+        while not self._feed.closing and loop.time() < over:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(over):
+                    await self._feed.wait_for_more()
+
+    async def _newest(self) -> CatalogImage | None:
+        images = await self._catalog.newest(1)
+        return images[0] if images else None
+
+    async def _frame(self, image: CatalogImage, side: int | None) -> Frame | None:
+        made = self._made.setdefault(image.id, {})
+        while len(self._made) > _KEPT_IMAGES:
+            # Whoever still sends that picture keeps it alive, and nobody else does.
+            self._made.popitem(last=False)
+        if side is None and image.info.content_type != ImageFormat.JPEG.media_type:
+            side = MAX_SIDE
+        try:
+            return Frame(image.id, await self._once(made, image.id, side))
+        except GatewayError as error:
+            # Deleted a moment ago, or not to be read now: the next picture comes.
+            logger.warning("live_picture_skipped", image_id=image.id, reason=error.detail)
+            return None
+
+    async def _once(self, made: _Made, image_id: str, side: int | None) -> bytes:
+        """Return the picture as it is stored, or no larger than `side`, made by who asks first."""
+        if side not in made:
+            made[side] = asyncio.create_task(self._make(made, image_id, side))
+            # Those who asked may all have left.
+            made[side].add_done_callback(lambda task: task.cancelled() or task.exception())
+        return await asyncio.shield(made[side])
+
+    async def _make(self, made: _Made, image_id: str, side: int | None) -> bytes:
+        if side is None:
+            image = await self._delivery.find(image_id)
+            pieces = self._delivery.stream(image, 0, image.info.content_length)
+            return b"".join([piece async for piece in pieces])
+        stored = await self._once(made, image_id, None)
+        return await self._pool.run(still, stored, self._limits, side)
