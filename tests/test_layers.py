@@ -13,7 +13,7 @@ LAYERS = [
     {"server", "http_protocol"},
     {"main"},
     {"api"},
-    {"problems", "ingest", "delivery", "feed"},
+    {"problems", "ingest", "delivery", "feed", "live"},
     {"records", "events", "catalog", "codec_pool", "cache", "budget"},
     {"imaging", "address", "log", "codec_process", "codec_worker"},
     {"errors", "settings", "telemetry", "data_folder"},
