@@ -5,7 +5,7 @@ offset that follows it, so that a restart resumes there, neither skipping nor re
 resumes, the last record that was applied is read again: another record there means another topic,
 or one that lost its end, and the catalog is filled anew from the first event.
 
-What cannot be processed goes to `image-rejects`, keyed by its address, and the feed goes on. An
+What cannot be processed becomes a dead letter, and the feed goes on. An
 event of a newer version stops it for good: what it means is not known, so going on might skip a
 deletion.
 """
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,6 +22,7 @@ import structlog
 
 from app import address
 from app.catalog import AppliedEvent, Progress
+from app.dead_letters import DeadLetters
 from app.errors import (
     GatewayError,
     NewerVersionError,
@@ -31,7 +31,7 @@ from app.errors import (
     RecordMissingError,
 )
 from app.events import ImageDeleted, ImageStored, PoisonEventError, decode
-from app.log import EVENTS, IMAGES, REJECTS, Batch, Position, Record
+from app.log import EVENTS, IMAGES, Batch, Position
 from app.records import parse_head
 
 if TYPE_CHECKING:
@@ -48,8 +48,6 @@ _RETRY_SECONDS = 1.0
 _CATCH_UP_SECONDS = 5.0
 # A tail says every second or less that it is alive; this many of them missed are a standstill.
 _STANDSTILL_SECONDS = 5.0
-# A reason may quote what a stranger wrote.
-_REASON_CHARACTERS = 500
 
 
 class _OtherLogError(Exception):
@@ -70,6 +68,7 @@ class Feed:
     def __init__(self, log: Log, catalog: Catalog) -> None:
         self._log = log
         self._catalog = catalog
+        self._dead_letters = DeadLetters(log)
         self._state = _State(Progress(""))
         self._advanced = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -214,8 +213,8 @@ class Feed:
     async def _apply(self, batch: Batch) -> None:
         if batch.next_offset > self._state.progress.next_offset:
             # Parsing a full batch takes tens of milliseconds: not on the event loop.
-            events, letters = await asyncio.to_thread(_sort, batch.records)
-            await self._reject(letters)
+            events, rejected = await asyncio.to_thread(_sort, batch.records)
+            await self._dead_letters.write(rejected)
             await self._erase(events)
             progress = self._next(batch)
             await self._catalog.apply(events, progress)
@@ -239,30 +238,6 @@ class Feed:
         return Progress(
             before.identity, batch.next_offset, last.position.offset, _fingerprint(last)
         )
-
-    async def _reject(self, letters: dict[bytes, bytes]) -> None:
-        """Write dead letters, except those that are there: every rebuild meets them anew."""
-        if not letters:
-            return
-        known = await self._rejected(set(letters))
-        records = [Record(key, letter) for key, letter in letters.items() if key not in known]
-        if records:
-            await self._log.append(REJECTS, records)
-        for record in records:
-            logger.error("event_rejected", letter=letters[record.key].decode())
-
-    async def _rejected(self, keys: set[bytes]) -> set[bytes]:
-        """Return which of the keys are in `image-rejects`."""
-        bounds = await self._log.bounds(REJECTS, 0)
-        known: set[bytes] = set()
-        if bounds.start == bounds.end:
-            return known
-        async with aclosing(self._log.tail(REJECTS, 0, bounds.start)) as tail:
-            async for batch in tail:
-                known |= keys & {record.key for record in batch.records if record.key is not None}
-                if batch.next_offset >= bounds.end:
-                    break
-        return known
 
     async def _erase(self, events: Sequence[AppliedEvent]) -> None:
         """Take what was deleted out of a log that can; a repetition finds nothing to do."""
@@ -298,28 +273,20 @@ class Feed:
         self._advanced = asyncio.Event()
 
 
-def _sort(records: Sequence[StoredRecord]) -> tuple[list[AppliedEvent], dict[bytes, bytes]]:
-    """Return the events, and a dead letter for each record that is none, by its address."""
+def _sort(
+    records: Sequence[StoredRecord],
+) -> tuple[list[AppliedEvent], dict[StoredRecord, str]]:
+    """Return the events, and the records that are none, each with the reason."""
     events: list[AppliedEvent] = []
-    letters: dict[bytes, bytes] = {}
+    rejected: dict[StoredRecord, str] = {}
     for record in records:
         try:
             event = decode(record)
         except PoisonEventError as error:
-            letters[f"{EVENTS}:{record.position}".encode()] = _letter(record, str(error))
+            rejected[record] = str(error)
         else:
             events.append(AppliedEvent(record.position.offset, record.timestamp_ms, event))
-    return events, letters
-
-
-def _letter(record: StoredRecord, reason: str) -> bytes:
-    letter = {
-        "topic": EVENTS,
-        "partition": record.position.partition,
-        "offset": record.position.offset,
-        "reason": reason[:_REASON_CHARACTERS],
-    }
-    return json.dumps(letter).encode()
+    return events, rejected
 
 
 def _fingerprint(record: StoredRecord) -> bytes:
