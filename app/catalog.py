@@ -1,8 +1,8 @@
 """The queryable view of the facts: what images there are, in which order, which are deleted.
 
-Hides that it is an SQLite database. Metadata only, never image bytes. It is disposable: whatever
-is wrong with the file, it is made anew, and the feed fills it again from the first event on. The
-feed alone writes, each batch of facts in one transaction with the offset that follows it.
+Hides that it is an SQLite database. Metadata only, never image bytes. It is disposable: a file that
+is damaged, or of another layout, is made anew, and the feed fills it again from the first event on.
+The feed alone writes, each batch of facts in one transaction with the offset that follows it.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
 import structlog
 
-from app.errors import ConfigurationError
+from app.errors import CatalogDamagedError, ConfigurationError
 from app.events import ImageDeleted, ImageStored
 from app.records import INFO, ImageInfo
 
@@ -31,13 +31,16 @@ logger = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 # Another schema, older or newer, is not migrated but filled again.
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _SCHEMA = """
 CREATE TABLE progress (
     identity TEXT NOT NULL, next_offset INTEGER NOT NULL,
     last_offset INTEGER NOT NULL, last_fingerprint BLOB NOT NULL
 );
-CREATE TABLE facts (sequence INTEGER PRIMARY KEY, type TEXT NOT NULL, image_id TEXT NOT NULL);
+CREATE TABLE facts (
+    sequence INTEGER PRIMARY KEY, type TEXT NOT NULL, image_id TEXT NOT NULL,
+    UNIQUE (image_id, type)
+);
 CREATE TABLE images (
     sequence INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, created_at_ms INTEGER NOT NULL,
     info BLOB NOT NULL
@@ -104,6 +107,9 @@ class Catalog:
         self._path = path
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
+        # Raised with each new file: a thread whose connection is older opens another.
+        self._generation = 0
+        self._damage = ""
         self._writing = ThreadPoolExecutor(1, "catalog-writer")
         self._reading = ThreadPoolExecutor(_READERS, "catalog-reader")
 
@@ -122,8 +128,25 @@ class Catalog:
         for connection in self._connections:
             connection.close()
 
+    def check(self) -> None:
+        """Check that no read or write has met damage.
+
+        Raises:
+            CatalogDamagedError: One has; `discard` the file and fill it again.
+        """
+        if self._damage:
+            raise CatalogDamagedError(f"The catalog is damaged: {self._damage}.")
+
+    async def discard(self) -> None:
+        """Throw the file away, and open a new one."""
+        await self._write(self._reopen)
+
     async def reset(self, identity: str) -> Progress:
-        """Forget everything; the catalog is to be filled from another log, or again."""
+        """Forget what is listed; the catalog is to be filled from another log, or again.
+
+        What was deleted is remembered: a topic that was made anew, or lost its end, may lack the
+        event, and ids are never given twice.
+        """
         progress = Progress(identity)
         await self._write(lambda: self._reset(progress))
         return progress
@@ -173,14 +196,24 @@ class Catalog:
         def query() -> list[T]:
             return [parse(row) for row in self._connection().execute(statement, parameters)]
 
-        return await asyncio.get_running_loop().run_in_executor(self._reading, query)
+        return await self._run(self._reading, query)
 
     async def _write(self, write: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._writing, write)
+        return await self._run(self._writing, write)
+
+    async def _run(self, executor: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(executor, work)
+        except sqlite3.Error as error:
+            if not _is_damage(error):
+                raise
+            self._damage = str(error)
+            raise CatalogDamagedError("The catalog is damaged; it is being built anew.") from error
 
     def _connection(self) -> sqlite3.Connection:
         """Return this thread's connection."""
-        if not hasattr(self._local, "connection"):
+        if getattr(self._local, "generation", None) != self._generation:
+            self._local.generation = self._generation
             self._local.connection = sqlite3.connect(
                 self._path,
                 timeout=_BUSY_TIMEOUT_SECONDS,
@@ -195,11 +228,10 @@ class Catalog:
         try:
             return self._load()
         except sqlite3.Error as error:
-            if error.sqlite_errorcode & _PRIMARY_CODE not in _UNUSABLE:
+            if not _is_damage(error):
                 raise ConfigurationError(f"{self._path} cannot be opened: {error}.") from error
             logger.warning("catalog_made_anew", reason=str(error))
-            self._discard()
-            return self._load()
+            return self._reopen()
 
     def _load(self) -> Progress:
         connection = self._connection()
@@ -210,22 +242,21 @@ class Catalog:
                 f"BEGIN; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;"
             )
         elif version != _SCHEMA_VERSION:
-            self._discard()
-            return self._load()
+            return self._reopen()
         row = connection.execute("SELECT * FROM progress").fetchone()
         return Progress(*row) if row else Progress("")
 
-    def _discard(self) -> None:
-        """Remove the files."""
-        self._connections.remove(self._local.connection)
-        self._local.connection.close()
-        del self._local.connection
+    def _reopen(self) -> Progress:
+        """Remove the files and begin again; other threads' connections are closed with the rest."""
+        self._generation += 1
+        self._damage = ""
         for suffix in ("", "-wal", "-shm"):
             self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        return self._load()
 
     def _reset(self, progress: Progress) -> None:
         with _Transaction(self._connection()) as connection:
-            for table in ("facts", "images", "deleted"):
+            for table in ("facts", "images"):
                 connection.execute(f"DELETE FROM {table}")  # noqa: S608
             _advance(connection, progress)
 
@@ -254,23 +285,32 @@ def _apply(connection: sqlite3.Connection, applied: AppliedEvent) -> None:
     """Apply one event: the first copy of it counts, and a deletion is final."""
     match applied.event:
         case ImageStored(image_id, info):
-            changed = connection.execute(
-                "INSERT OR IGNORE INTO images (sequence, id, created_at_ms, info)"
-                " SELECT ?1, ?2, ?3, ?4 WHERE NOT EXISTS (SELECT 1 FROM deleted WHERE id = ?2)",
-                (applied.sequence, image_id, applied.timestamp_ms, INFO.dump_json(info)),
+            stored = connection.execute(
+                "INSERT OR IGNORE INTO facts (sequence, type, image_id)"
+                " SELECT ?1, 'image.stored', ?2 WHERE NOT EXISTS"
+                " (SELECT 1 FROM facts WHERE image_id = ?2 AND type = 'image.deleted')",
+                (applied.sequence, image_id),
             ).rowcount
-            kind = "image.stored"
+            if stored:
+                connection.execute(
+                    "INSERT INTO images (sequence, id, created_at_ms, info) SELECT ?1, ?2, ?3, ?4"
+                    " WHERE NOT EXISTS (SELECT 1 FROM deleted WHERE id = ?2)",
+                    (applied.sequence, image_id, applied.timestamp_ms, INFO.dump_json(info)),
+                )
         case ImageDeleted(image_id):
-            changed = connection.execute(
-                "INSERT OR IGNORE INTO deleted (id) VALUES (?)", (image_id,)
-            ).rowcount
+            connection.execute(
+                "INSERT OR IGNORE INTO facts (sequence, type, image_id)"
+                " VALUES (?, 'image.deleted', ?)",
+                (applied.sequence, image_id),
+            )
+            connection.execute("INSERT OR IGNORE INTO deleted (id) VALUES (?)", (image_id,))
             connection.execute("DELETE FROM images WHERE id = ?", (image_id,))
-            kind = "image.deleted"
-    if changed:
-        connection.execute(
-            "INSERT INTO facts (sequence, type, image_id) VALUES (?, ?, ?)",
-            (applied.sequence, kind, image_id),
-        )
+        case _:
+            assert_never(applied.event)
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    return error.sqlite_errorcode & _PRIMARY_CODE in _UNUSABLE
 
 
 def _advance(connection: sqlite3.Connection, progress: Progress) -> None:

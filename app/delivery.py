@@ -14,7 +14,7 @@ from app.errors import (
     ImageGoneError,
     ImageNotFoundError,
     InternalError,
-    NotReadyError,
+    OutcomeUnknownError,
     RecordGoneError,
     RecordMissingError,
 )
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from app.cache import RecordCache
     from app.catalog import Catalog, CatalogImage
     from app.feed import Feed
-    from app.log import Log, Position, StoredRecord
+    from app.log import Log, StoredRecord
 
 # A response is handed to the server in pieces of this size, so that a slow client holds one piece
 # in the server's buffer beside the chunk that it is cut from.
@@ -45,6 +45,11 @@ class StoredImage:
     where: Address
     first: StoredRecord
     head: Head
+
+    @property
+    def chunk_bytes(self) -> int:
+        """How many bytes of the image lie in each of its records."""
+        return self.head.chunk_bytes or max(self.info.content_length, 1)
 
     @property
     def info(self) -> ImageInfo:
@@ -83,11 +88,26 @@ class Delivery:
             raise ImageNotFoundError("There is no image with this id.")
         return StoredImage(where, record, parse_head(record))
 
-    async def stream(self, image: StoredImage, start: int, end: int) -> AsyncGenerator[bytes, None]:
-        """Yield the bytes from `start` up to, not including, `end`."""
-        size = image.head.chunk_bytes or max(image.info.content_length, 1)
+    async def open(self, image: StoredImage, start: int, end: int) -> AsyncGenerator[bytes, None]:
+        """Read the first chunk, and return the stream of the bytes from `start` up to `end`.
+
+        Raises:
+            ImageGoneError: The bytes have left the log, which can still be answered.
+            LogUnavailableError: This cannot be told now.
+        """
+        try:
+            first = await self._chunk(image, start // image.chunk_bytes)
+        except (RecordMissingError, RecordGoneError) as error:
+            raise ImageGoneError("A part of the image is no longer in the log.") from error
+        return self._stream(image, start, end, first)
+
+    async def _stream(
+        self, image: StoredImage, start: int, end: int, first_chunk: bytes
+    ) -> AsyncGenerator[bytes, None]:
+        size = image.chunk_bytes
         for number in range(start // size, -(-end // size)):
-            value = memoryview(await self._chunk(image, number))
+            read = first_chunk if number == start // size else await self._chunk(image, number)
+            value = memoryview(read)
             first = max(start - number * size, 0)
             last = min(end - number * size, size)
             if last > len(value):
@@ -116,16 +136,12 @@ class Delivery:
                 return
         [position] = await self._log.append(EVENTS, [encode(ImageDeleted(image_id))])
         if not await self._feed.applied_within(position.offset, _APPLY_SECONDS):
-            raise NotReadyError("The deletion is stored; this replica has yet to apply it.")
+            raise OutcomeUnknownError("The deletion is stored; this replica has yet to apply it.")
 
     async def _chunk(self, image: StoredImage, number: int) -> bytes:
         if number == 0:
             return image.first.value or b""
-        record = await self._cache.read(_chunk_position(image, number))
+        record = await self._cache.read(image.head.chunks[number - 1])
         if not is_chunk(record, image.where, number):
             raise InternalError("The image's records do not belong together.")
         return record.value or b""
-
-
-def _chunk_position(image: StoredImage, number: int) -> Position:
-    return image.head.chunks[number - 1]

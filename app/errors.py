@@ -24,6 +24,7 @@
     │   ├── OverloadedError              503 overloaded
     │   ├── LogUnavailableError          503 log-unavailable
     │   ├── NotWrittenError              503 not-written
+    │   ├── CatalogDamagedError          503 catalog-damaged
     │   └── NewerVersionError            503 newer-version
     ├── OutcomeUnknownError              504 outcome-unknown
     ├── InternalError                    500 internal-error
@@ -214,6 +215,12 @@ class NotWrittenError(UnavailableError):
 
     code, title = "not-written", "Not written"
     settled: Future[None] | None = None
+
+
+class CatalogDamagedError(UnavailableError):
+    """The catalog's file is damaged; it is being filled again from the first event."""
+
+    code, title = "catalog-damaged", "Catalog damaged"
 
 
 class NewerVersionError(UnavailableError):

@@ -24,7 +24,9 @@ from app import address
 from app.catalog import AppliedEvent, Progress
 from app.dead_letters import DeadLetters
 from app.errors import (
+    CatalogDamagedError,
     GatewayError,
+    ImageNotFoundError,
     NewerVersionError,
     NotReadyError,
     RecordGoneError,
@@ -73,6 +75,7 @@ class Feed:
         self._advanced = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
+        self._epoch = 0
 
     async def start(self) -> None:
         """Begin to follow the events, in the background."""
@@ -95,6 +98,11 @@ class Feed:
     def closing(self) -> bool:
         """Whether those who follow the catalog should end."""
         return self._closing
+
+    @property
+    def epoch(self) -> int:
+        """Which build of the catalog this is: sequence numbers of another one mean nothing."""
+        return self._epoch
 
     @property
     def sequence(self) -> int:
@@ -179,6 +187,9 @@ class Feed:
             async with aclosing(self._log.tail(EVENTS, 0, start)) as tail:
                 async for batch in tail:
                     await self._apply(batch)
+        except CatalogDamagedError as error:
+            await self._catalog.discard()
+            return await self._start_over(str(error))
         except (_OtherLogError, RecordGoneError, RecordMissingError) as error:
             return await self._start_over(str(error))
         return False
@@ -207,11 +218,16 @@ class Feed:
             )
             return False
         self._state.progress = await self._catalog.reset(self._log.identity)
+        self._epoch += 1
+        self._wake()
         self._state.trouble = "the catalog is being built"
         return True
 
     async def _apply(self, batch: Batch) -> None:
-        if batch.next_offset > self._state.progress.next_offset:
+        self._catalog.check()
+        # A batch may be a sign of life alone: then there is nothing to wake anyone for.
+        moved = batch.next_offset > self._state.progress.next_offset
+        if moved:
             # Parsing a full batch takes tens of milliseconds: not on the event loop.
             events, rejected = await asyncio.to_thread(_sort, batch.records)
             await self._dead_letters.write(rejected)
@@ -221,12 +237,16 @@ class Feed:
             self._state.progress = progress
         self._state.moved_at = asyncio.get_running_loop().time()
         if self._state.progress.next_offset >= batch.end:
+            if not self._state.caught_up_once or self._state.trouble:
+                logger.info("feed_caught_up", sequence=self.sequence)
+                moved = True
             self._state.caught_up_once, self._state.trouble = True, ""
         elif not self._state.caught_up_once:
             self._state.trouble = (
                 f"{batch.end - self._state.progress.next_offset} events are still to be applied"
             )
-        self._wake()
+        if moved:
+            self._wake()
 
     def _next(self, batch: Batch) -> Progress:
         before = self._state.progress
@@ -265,7 +285,7 @@ class Feed:
             return
         if where.opens(head.key):
             # Chunks first: once the head is gone, nothing says where they are.
-            await self._log.erase(IMAGES, parse_head(head).chunks)
+            await self._log.erase(IMAGES, _chunks(head))
             await self._log.erase(IMAGES, [where.position])
 
     def _wake(self) -> None:
@@ -287,6 +307,15 @@ def _sort(
         else:
             events.append(AppliedEvent(record.position.offset, record.timestamp_ms, event))
     return events, rejected
+
+
+def _chunks(head: StoredRecord) -> tuple[Position, ...]:
+    try:
+        return parse_head(head).chunks
+    except (ImageNotFoundError, NewerVersionError) as error:
+        # The deletion itself is understood, and must not wait for an upgrade.
+        logger.warning("chunks_not_erased", head=str(head.position), reason=error.detail)
+        return ()
 
 
 def _fingerprint(record: StoredRecord) -> bytes:

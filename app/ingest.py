@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 # What the way in holds of an upload at its worst: the body, the developed image, aiokafka's batch,
 # and the request that is made of it.
 COPIES = 4
-# Magic bytes lie at the start; a box-structured format names its brand in the first kilobytes.
-_SNIFFED_BYTES = 4096
 # After the grace period for requests; orchestrators commonly kill 30 s after SIGTERM.
 _DRAIN_SECONDS = 3.0
 # How long an answer waits for the catalog, so that a listing right after it shows the image.
@@ -107,7 +105,7 @@ class Ingest:
         try:
             upload = await source.receive()
             reservation.shrink(len(upload.data) * COPIES)
-            sniff(upload.data[:_SNIFFED_BYTES])
+            sniff(upload.data)
             developed = await self._develop(source, upload)
             # Hashing 20 MB takes tens of milliseconds: not on the event loop.
             info = await asyncio.to_thread(_describe, upload, developed)

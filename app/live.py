@@ -79,13 +79,13 @@ class LivePictures:
         """
         side = min(-(-width // _WIDTH_STEP) * _WIDTH_STEP, MAX_SIDE) if width else None
         pause_seconds = 1 / max_fps if max_fps else 0.0
-        seen = -1
+        seen = (self._feed.epoch, -1)
         while not self._feed.closing:
             more = asyncio.ensure_future(self._feed.wait_for_more())
             try:
                 newest = await self._newest()
-                if newest is not None and newest.sequence > seen:
-                    seen = newest.sequence
+                if newest is not None and (self._feed.epoch, newest.sequence) > seen:
+                    seen = (self._feed.epoch, newest.sequence)
                     if (frame := await self._frame(newest, side)) is not None:
                         yield frame
                         await self._pause(pause_seconds)
@@ -132,7 +132,7 @@ class LivePictures:
     async def _make(self, made: _Made, image_id: str, side: int | None) -> bytes:
         if side is None:
             image = await self._delivery.find(image_id)
-            pieces = self._delivery.stream(image, 0, image.info.content_length)
+            pieces = await self._delivery.open(image, 0, image.info.content_length)
             return b"".join([piece async for piece in pieces])
         stored = await self._once(made, image_id, None)
         return await self._pool.run(still, stored, self._limits, side)

@@ -70,6 +70,7 @@ def serve(settings: Settings, *, insecure: bool = False) -> int:
         suppress(asyncio.CancelledError),
     ):
         runner.run(_run(_Server(config, app), listener, settings))
+    logger.info("stopped")
     return 0
 
 
@@ -134,7 +135,8 @@ def _bind(http: HttpSettings) -> socket.socket:
             return listener
     except (OSError, UnicodeError) as error:  # the latter for a name that cannot be one
         raise ConfigurationError(
-            f"{http.host}:{http.port} cannot be listened on: {_reason(error)}."
+            f"{http.host}:{http.port} cannot be listened on: {_reason(error)}. Another port is"
+            " named by --port or IMAGEGATE_HTTP__PORT."
         ) from error
 
 

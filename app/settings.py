@@ -26,6 +26,8 @@ PREFIX = "IMAGEGATE_"
 _DELIMITER = "__"
 _SERVER = re.compile(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 _MAX_PORT = 65_535
+# A container may be allowed fewer CPUs than the machine has; Linux tells.
+_HAS_AFFINITY = hasattr(os, "sched_getaffinity")
 
 Seconds = Annotated[float, Field(gt=0, le=600)]
 
@@ -75,7 +77,9 @@ class ImagingSettings(Section):
     """Decoding and encoding, and what an image may ask of it."""
 
     workers: int = Field(
-        default_factory=lambda: os.cpu_count() or 1,
+        default_factory=lambda: (
+            len(os.sched_getaffinity(0)) if _HAS_AFFINITY else os.cpu_count() or 1
+        ),
         ge=1,
         le=256,
         description="codec processes; by default one a CPU",
@@ -155,6 +159,14 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         Path("data"), description="folder of the embedded log and of the catalog"
     )
+
+    @field_validator("data_dir", mode="before")
+    @classmethod
+    def _check_named(cls, folder: str | Path) -> str | Path:
+        if not str(folder):
+            raise ValueError("an empty name is no folder")
+        return folder
+
     log_level: str = Field(
         "info", pattern="^(debug|info|warning|error)$", description="what is logged at least"
     )
@@ -179,7 +191,7 @@ def load(**overrides: Any) -> Settings:
         return Settings(**overrides)
     except ValidationError as error:
         problems = [
-            f"{variable(*map(str, problem['loc']))}: {problem['msg']}"
+            f"{variable(*map(str, problem['loc']))}: {problem['msg'].removeprefix('Value error, ')}"
             for problem in error.errors(include_url=False, include_input=False)
         ]
         raise ConfigurationError("; ".join(problems)) from error

@@ -132,7 +132,7 @@ class TestProgress:
 
     async def test_events_and_progress_are_one_transaction(self, catalog, opened):
         await apply(catalog, stored(1))
-        with pytest.raises(UnboundLocalError):
+        with pytest.raises(AssertionError):
             await apply(catalog, stored(2), "no event", start=1)
         assert await listed(catalog) == [0]
         await apply(catalog, stored(3), start=1)
@@ -148,14 +148,18 @@ class TestProgress:
         assert killed.progress.next_offset == 2
         assert await listed(killed) == [1, 0]
 
-    async def test_a_reset_forgets_everything(self, catalog, opened):
+    async def test_a_reset_forgets_everything_but_what_was_deleted(self, catalog, opened):
         await apply(catalog, stored(1), deleted(2))
         assert await catalog.reset("another log") == Progress("another log", 0, -1, b"")
         assert await listed(catalog) == []
         assert await facts(catalog) == []
-        assert not await catalog.is_deleted(image_id(2))
+        assert await catalog.is_deleted(image_id(2))
+        # The same history again gives the same facts, and another one cannot bring it back.
+        await apply(catalog, stored(2), deleted(2), stored(3), stored(2))
+        assert await listed(catalog) == [2]
+        assert [sequence for sequence, *_ in await facts(catalog)] == [0, 1, 2]
         await catalog.close()
-        assert (await opened()).progress == Progress("another log", 0, -1, b"")
+        assert (await opened()).progress.next_offset == 4
 
 
 def garbage(path):

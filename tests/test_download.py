@@ -452,7 +452,7 @@ class TestManyRecords:
         edges = sorted(edge for edge in edges if 0 <= edge <= length)
         for start in edges:
             for end in (edge for edge in edges if edge > start):
-                pieces = [piece async for piece in delivery.stream(image, start, end)]
+                pieces = [piece async for piece in await delivery.open(image, start, end)]
                 assert b"".join(pieces) == data[start:end]
                 assert all(0 < len(piece) <= 65_536 for piece in pieces)
 
@@ -469,7 +469,8 @@ class TestManyRecords:
             return await read(topic, position)
 
         monkeypatch.setattr(log, "read", spy)
-        stream = delivery.stream(image, 350, 750)
+        stream = await delivery.open(image, 350, 750)
+        assert reads == [places[2]]
         await anext(stream)
         assert reads == [places[2]]
         await anext(stream)
@@ -487,7 +488,7 @@ class TestManyRecords:
             image.where, image.first, dataclasses.replace(image.head, chunks=chunks)
         )
         with pytest.raises(InternalError):
-            [piece async for piece in delivery.stream(mixed, 0, 300)]
+            [piece async for piece in await delivery.open(mixed, 0, 300)]
 
 
 async def test_a_download_that_breaks_off_is_not_taken_for_whole(client, picture, monkeypatch):
@@ -495,7 +496,7 @@ async def test_a_download_that_breaks_off_is_not_taken_for_whole(client, picture
         yield picture.content[:10]
         raise InternalError("The image's records do not belong together.")
 
-    monkeypatch.setattr(client.gateway.delivery, "stream", broken)
+    monkeypatch.setattr(client.gateway.delivery, "_stream", broken)
     # The framework passes it on, and the server cuts the connection.
     with pytest.raises(RuntimeError, match="response already started"):
         await client.get(picture.url)

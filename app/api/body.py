@@ -212,8 +212,13 @@ class _Form:
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         self._content_bytes += end - start
-        if self._content_bytes > (self._max_file_bytes if self._name == "file" else _FRAMING_BYTES):
+        if self._name == "file" and self._content_bytes > self._max_file_bytes:
             raise _too_large(self._max_file_bytes)
+        if self._name != "file" and self._content_bytes > _FRAMING_BYTES:
+            raise MissingFileError(
+                f"The part {self._name[:50]!r} has over {_FRAMING_BYTES:,} bytes: send the image as"
+                " a part named file, and nothing else as large."
+            )
         self._content.append(data[start:end])
 
     def _on_part_end(self) -> None:

@@ -102,7 +102,7 @@ async def download_image(image_id: ImageId, request: Request, gateway: Gateway) 
     headers["Content-Length"] = str(part.end - part.start)
     if part.partial:
         headers["Content-Range"] = f"bytes {part.start}-{part.end - 1}/{length}"
-    body = gateway.delivery.stream(image, part.start, part.end)
+    body = await gateway.delivery.open(image, part.start, part.end)
     return StreamingResponse(body, 206 if part.partial else 200, headers)
 
 

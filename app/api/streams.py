@@ -123,19 +123,22 @@ def _require_open(gateway: State) -> None:
 
 
 async def _follow(gateway: State, after: int) -> AsyncGenerator[bytes, None]:
-    feed = gateway.feed
+    feed, loop = gateway.feed, asyncio.get_running_loop()
+    epoch = feed.epoch
     yield format_sse_event(comment="connected", retry=_RECONNECT_MS)
-    while not feed.closing:
+    ping_at = loop.time() + _PING_SECONDS
+    while not feed.closing and feed.epoch == epoch:
         more = asyncio.ensure_future(feed.wait_for_more())
         try:
             while facts := await gateway.catalog.facts(after, _PAGE):
                 for fact in facts:
                     yield _event(fact)
-                after = facts[-1].sequence
-                if feed.closing:
+                after, ping_at = facts[-1].sequence, loop.time() + _PING_SECONDS
+                if feed.closing or feed.epoch != epoch:
                     return
-            if not (await asyncio.wait({more}, timeout=_PING_SECONDS))[0]:
+            if not (await asyncio.wait({more}, timeout=ping_at - loop.time()))[0]:
                 yield KEEPALIVE_COMMENT
+                ping_at = loop.time() + _PING_SECONDS
         finally:
             more.cancel()
 
