@@ -29,7 +29,7 @@ ifneq ($(shell $(BIN)/python -c 'print("works")' 2>/dev/null),works)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint types openapi docs kafka kafka-stop lock clean
+.PHONY: help setup run test lint types openapi docs kafka kafka-stop lock bench clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -78,6 +78,9 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 BUILD_REQUIREMENTS = $(BIN)/python -c "import tomllib; \
   project = tomllib.load(open('pyproject.toml', 'rb')); \
   print(*project['build-system']['requires'], 'editables>=0.3', sep='\n')"
+
+bench: $(VENV)/.dev ## measure uploads against the bare codec; ARGS=host:port does it on that Kafka
+	$(BIN)/python -m bench.ingest $(ARGS)
 
 clean: ## remove what the other targets made, except data/
 	rm -rf $(VENV) .kafka build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -5,7 +5,7 @@ import json
 import random
 import shutil
 import sqlite3
-from contextlib import aclosing
+from contextlib import aclosing, closing
 
 import pytest
 
@@ -13,7 +13,7 @@ from app import feed as feed_module
 from app import records
 from app.address import Address
 from app.catalog import Catalog
-from app.errors import LogUnavailableError, NotReadyError, RecordGoneError
+from app.errors import CatalogDamagedError, LogUnavailableError, NotReadyError, RecordGoneError
 from app.events import encode
 from app.feed import Feed
 from app.log import EVENTS, IMAGES, REJECTS, Position, Record
@@ -202,6 +202,30 @@ class TestFollowing:
         assert feed.trouble is None
         feed._state.moved_at -= 60
         assert "60 seconds" in feed.trouble
+
+
+async def test_a_catalog_that_is_damaged_is_rebuilt_while_the_feed_runs(world):
+    await world.append(stored(1), stored(2), deleted(1))
+    await world.follow()
+    await world.stop()
+    path = world.folder / "catalog.db"
+    with closing(sqlite3.connect(path)) as connection:
+        [page_bytes] = connection.execute("PRAGMA page_size").fetchone()
+        [root] = connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'images'"
+        ).fetchone()
+    with path.open("r+b") as file:
+        file.seek((root - 1) * page_bytes)
+        file.write(b"\xff" * page_bytes)
+    feed, catalog = await world.follow()
+    with pytest.raises(CatalogDamagedError):
+        await catalog.newest(10)
+    await world.append(stored(4))
+    await until(lambda: feed.epoch == 1 and feed.trouble is None)
+    await feed.caught_up()
+    # The first event was erased together with its image.
+    assert await listed(catalog) == [3, 1]
+    assert await catalog.is_deleted(image_id(1))
 
 
 class TestRestart:

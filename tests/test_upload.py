@@ -117,6 +117,13 @@ class TestRefusals:
         response = await client.post("/images", files={"picture": ("a.jpg", images.jpeg())})
         problem(response, 422, "missing-file")
 
+    async def test_an_image_in_a_part_of_another_name_is_told_so(self, client):
+        data = images.png(images.photo((300, 300), noise=255))
+        response = await client.post("/images", files={"image": ("a.png", data)})
+        detail = problem(response, 422, "missing-file")["detail"]
+        assert "'image'" in detail
+        assert "part named file" in detail
+
     async def test_a_form_with_two_files(self, client):
         files = [("file", ("a.jpg", images.jpeg())), ("file", ("b.jpg", images.jpeg()))]
         problem(await client.post("/images", files=files), 422, "too-many-files")

@@ -196,9 +196,10 @@ class TestReplay:
 
 
 async def test_a_comment_comes_while_nothing_happens(new_gateway):
-    gateway = new_gateway(before="from app.api import streams; streams._PING_SECONDS = 0.1")
+    # Longer than the second after which the log says that it is alive: that is no event.
+    gateway = new_gateway(before="from app.api import streams; streams._PING_SECONDS = 2.2")
     async with gateway.async_client() as client, follow(client) as stream:
-        await stream.take_comments(4)
+        await stream.take_comments(3)
         [image] = await upload(client)
         assert (await stream.take(1))[0][2] == image
     assert gateway.terminate() == 0
