@@ -73,6 +73,7 @@ class TestPictures:
         assert json.loads(stored.value)["id"] != json.loads(deleted.value)["id"]
         assert json.loads(stored.value)["data"]["digest"] == image["digest"].split(":")[1]
 
+    @pytest.mark.apache_kafka  # the imitation has no limits, and counts a batch as one record
     async def test_an_image_of_15_mb_goes_in_and_comes_out_whole_and_by_a_range(
         self, new_gateway, topics, prefix, kafka
     ):
