@@ -47,7 +47,7 @@ def parse(image_id: str) -> Address:
         ImageNotFoundError: It is malformed, which looks no different from an unknown image.
     """
     if not _PATTERN.fullmatch(image_id):
-        raise ImageNotFoundError("There is no image with this id.")
+        raise ImageNotFoundError
     raw = base64.b32decode(image_id.upper())
     offset_at, cookie_at = _PARTITION_BYTES, _PARTITION_BYTES + _OFFSET_BYTES
     partition = int.from_bytes(raw[:offset_at], "big")

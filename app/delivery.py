@@ -81,11 +81,11 @@ class Delivery:
         try:
             record = await self._cache.read(where.position)
         except RecordMissingError as error:
-            raise ImageNotFoundError("There is no image with this id.") from error
+            raise ImageNotFoundError from error
         except RecordGoneError as error:
             raise ImageGoneError("The image is no longer in the log.") from error
         if not where.opens(record.key):
-            raise ImageNotFoundError("There is no image with this id.")
+            raise ImageNotFoundError
         return StoredImage(where, record, parse_head(record))
 
     async def open(self, image: StoredImage, start: int, end: int) -> AsyncGenerator[bytes, None]:
@@ -123,7 +123,7 @@ class Delivery:
             await self._feed.caught_up()
             image = await self._catalog.image(image_id)
         if image is None:
-            raise ImageNotFoundError("There is no image with this id.")
+            raise ImageNotFoundError
         return image
 
     async def delete(self, image_id: str) -> None:

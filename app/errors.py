@@ -85,6 +85,9 @@ class ImageNotFoundError(RequestError):
 
     code, status, title = "image-not-found", 404, "Image not found"
 
+    def __init__(self, detail: str = "There is no image with this id.") -> None:
+        super().__init__(detail)
+
 
 class RequestTimeoutError(RequestError):
     """The client sent its body too slowly."""

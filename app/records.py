@@ -153,7 +153,7 @@ def parse_head(record: StoredRecord) -> Head:
             INFO.validate_python(fields), int(size), tuple(_position(chunk) for chunk in chunks)
         )
     except (ValueError, TypeError, RecursionError) as error:
-        raise ImageNotFoundError("There is no image with this id.") from error
+        raise ImageNotFoundError from error
 
 
 def is_chunk(record: StoredRecord, address: Address, number: int) -> bool:

@@ -1,8 +1,9 @@
 """`KafkaLog`: the log on Apache Kafka, through aiokafka. Nothing else imports aiokafka.
 
 Hides, a file each: how a producer is replaced when it fails (`lane`), what an answer to a read
-proves (`fetch`), which topics are needed and how they must be configured (`topics`). Here they
-are put together behind the `Log` protocol.
+proves (`fetch`), how a batch is taken apart (`batches`), what became of records that were sent
+(`outcomes`), which topics are needed and how they must be configured (`topics`). Here they are put
+together behind the `Log` protocol.
 
 The producers are not idempotent (KIP-98) on purpose: an idempotent one of aiokafka never expires
 what it holds and cannot be stopped while a broker is down (#1101), and nothing here needs it: a
@@ -24,17 +25,12 @@ from aiokafka.partitioner import murmur2
 from aiokafka.protocol.admin import DeleteRecordsRequest
 from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
 
-from app.errors import (
-    ConfigurationError,
-    GatewayError,
-    LogUnavailableError,
-    NotWrittenError,
-    OutcomeUnknownError,
-)
+from app.errors import ConfigurationError, LogUnavailableError, NotWrittenError
 from app.log import EVENTS, IMAGES, REJECTS, Batch, Bounds, Fetched, Position, Record
 from app.log.kafka import topics
 from app.log.kafka.fetch import Fetcher
 from app.log.kafka.lane import RECONNECT_SECONDS, Lane
+from app.log.kafka.outcomes import is_acknowledged, positions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -130,9 +126,9 @@ class KafkaLog:
         if sent:
             await asyncio.wait(sent.values(), timeout=deadline - asyncio.get_running_loop().time())
         for partition, indices in by_partition.items():
-            if any(index in sent and not _is_acknowledged(sent[index]) for index in indices):
+            if any(index in sent and not is_acknowledged(sent[index]) for index in indices):
                 self._lane(topic, partition).failed(started)
-        return _positions([sent.get(index) for index in range(len(records))])
+        return positions([sent.get(index) for index in range(len(records))])
 
     async def read(self, topic: str, position: Position) -> Fetched:
         """Read one record by a direct fetch from the partition's leader."""
@@ -305,47 +301,6 @@ class KafkaLog:
 
     async def _coordinator(self, cursor: str) -> int:
         return int(await self._client.coordinator_lookup(CoordinationType.GROUP, cursor))
-
-
-def _positions(futures: list[asyncio.Future[Any] | None]) -> list[Position]:
-    """Return the positions if every record was acknowledged; raise what became of them if not."""
-    outcomes = [_outcome(future) for future in futures]
-    positions = [outcome for outcome in outcomes if isinstance(outcome, Position)]
-    if len(positions) == len(outcomes):
-        return positions
-    if all(isinstance(outcome, NotWrittenError) for outcome in outcomes):
-        raise NotWrittenError("Kafka did not take the records.")
-    pending = [future for future in futures if future is not None and not future.done()]
-    raise OutcomeUnknownError(
-        "Kafka did not acknowledge the records in time.", outcomes, _all_done(pending)
-    )
-
-
-def _is_acknowledged(future: asyncio.Future[Any]) -> bool:
-    return future.done() and future.exception() is None
-
-
-def _outcome(future: asyncio.Future[Any] | None) -> Position | GatewayError:
-    if future is None:
-        return NotWrittenError("Kafka did not take the record.")
-    if not future.done():
-        return OutcomeUnknownError("Kafka did not acknowledge the record in time.")
-    if (error := future.exception()) is not None:
-        # The error is that of the last attempt alone: an earlier one may have been written.
-        unknown = OutcomeUnknownError("Kafka reported an error for the record.")
-        unknown.__cause__ = error
-        return unknown
-    return Position(future.result().partition, future.result().offset)
-
-
-def _all_done(pending: list[asyncio.Future[Any]]) -> asyncio.Future[None] | None:
-    if not pending:
-        return None
-
-    async def wait() -> None:
-        await asyncio.wait(pending)
-
-    return asyncio.ensure_future(wait())
 
 
 def _raise_for(error_code: int) -> None:

@@ -1,0 +1,65 @@
+"""What became of records that were handed to aiokafka.
+
+Hides what the state of a future proves: once there is one, the record may be in the log, whatever
+error comes. It is that of the last attempt alone, and an earlier one may have been written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from app.errors import NotWrittenError, OutcomeUnknownError
+from app.log import Position
+
+if TYPE_CHECKING:
+    from app.errors import GatewayError
+
+
+def positions(futures: list[asyncio.Future[Any] | None]) -> list[Position]:
+    """Return the positions if every record was acknowledged.
+
+    Args:
+        futures: What `Lane.send` gave for each record, in order; None where it was refused.
+
+    Raises:
+        NotWrittenError: No record was handed over.
+        OutcomeUnknownError: At least one was, and is not acknowledged.
+    """
+    outcomes = [_outcome(future) for future in futures]
+    acknowledged = [outcome for outcome in outcomes if isinstance(outcome, Position)]
+    if len(acknowledged) == len(outcomes):
+        return acknowledged
+    if all(isinstance(outcome, NotWrittenError) for outcome in outcomes):
+        raise NotWrittenError("Kafka did not take the records.")
+    pending = [future for future in futures if future is not None and not future.done()]
+    raise OutcomeUnknownError(
+        "Kafka did not acknowledge the records in time.", outcomes, _all_done(pending)
+    )
+
+
+def is_acknowledged(future: asyncio.Future[Any]) -> bool:
+    """Tell whether the record is in the log for certain."""
+    return future.done() and future.exception() is None
+
+
+def _outcome(future: asyncio.Future[Any] | None) -> Position | GatewayError:
+    if future is None:
+        return NotWrittenError("Kafka did not take the record.")
+    if not future.done():
+        return OutcomeUnknownError("Kafka did not acknowledge the record in time.")
+    if (error := future.exception()) is not None:
+        unknown = OutcomeUnknownError("Kafka reported an error for the record.")
+        unknown.__cause__ = error
+        return unknown
+    return Position(future.result().partition, future.result().offset)
+
+
+def _all_done(pending: list[asyncio.Future[Any]]) -> asyncio.Future[None] | None:
+    if not pending:
+        return None
+
+    async def wait() -> None:
+        await asyncio.wait(pending)
+
+    return asyncio.ensure_future(wait())
