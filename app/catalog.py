@@ -255,30 +255,19 @@ class Catalog:
         return self._load()
 
     def _reset(self, progress: Progress) -> None:
-        with _Transaction(self._connection()) as connection:
+        with self._connection() as connection:
+            connection.execute("BEGIN IMMEDIATE")
             for table in ("facts", "images"):
                 connection.execute(f"DELETE FROM {table}")  # noqa: S608
             _advance(connection, progress)
 
     def _apply(self, events: Sequence[AppliedEvent], progress: Progress) -> None:
-        with _Transaction(self._connection()) as connection:
+        # The connection commits when the block ends, and rolls back when that or the block fails.
+        with self._connection() as connection:
+            connection.execute("BEGIN IMMEDIATE")
             for applied in events:
                 _apply(connection, applied)
             _advance(connection, progress)
-
-
-class _Transaction:
-    """Commits when its block ends, and rolls back when it raises."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def __enter__(self) -> sqlite3.Connection:
-        self._connection.execute("BEGIN IMMEDIATE")
-        return self._connection
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        self._connection.execute("COMMIT" if kind is None else "ROLLBACK")
 
 
 def _apply(connection: sqlite3.Connection, applied: AppliedEvent) -> None:

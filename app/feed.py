@@ -5,9 +5,8 @@ offset that follows it, so that a restart resumes there, neither skipping nor re
 resumes, the last record that was applied is read again: another record there means another topic,
 or one that lost its end, and the catalog is filled anew from the first event.
 
-What cannot be processed becomes a dead letter, and the feed goes on. An
-event of a newer version stops it for good: what it means is not known, so going on might skip a
-deletion.
+What cannot be processed becomes a dead letter, and the feed goes on. An event of a newer version
+stops it for good: what it means is not known, so going on might skip a deletion.
 """
 
 from __future__ import annotations

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from app import records
 from app.address import Address, new_cookie
-from app.errors import NotWrittenError, OutcomeUnknownError
+from app.errors import CatalogDamagedError, NotWrittenError, OutcomeUnknownError
 from app.events import ImageStored, encode
 from app.imaging.develop import Developed, develop
 from app.imaging.formats import sniff
@@ -191,7 +192,10 @@ class Ingest:
     async def _listed(self, published: _Published) -> CatalogImage | None:
         if not await self._feed.applied_within(published.event_offset, _LISTING_SECONDS):
             return None
-        return await self._catalog.image(published.image_id)
+        # The image is stored, whatever becomes of the catalog: it must not turn into a 503 now.
+        with suppress(CatalogDamagedError):
+            return await self._catalog.image(published.image_id)
+        return None
 
 
 @dataclass(frozen=True, slots=True)

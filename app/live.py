@@ -11,6 +11,7 @@ import asyncio
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -125,8 +126,7 @@ class LivePictures:
         """Return the picture as it is stored, or no larger than `side`, made by who asks first."""
         if side not in made:
             made[side] = asyncio.create_task(self._make(made, image_id, side))
-            # Those who asked may all have left.
-            made[side].add_done_callback(lambda task: task.cancelled() or task.exception())
+            made[side].add_done_callback(partial(_forget_failure, made, side))
         return await asyncio.shield(made[side])
 
     async def _make(self, made: _Made, image_id: str, side: int | None) -> bytes:
@@ -136,3 +136,9 @@ class LivePictures:
             return b"".join([piece async for piece in pieces])
         stored = await self._once(made, image_id, None)
         return await self._pool.run(still, stored, self._limits, side)
+
+
+def _forget_failure(made: _Made, side: int | None, task: asyncio.Task[bytes]) -> None:
+    """Let whoever asks next try again; those who asked may all have left."""
+    if task.cancelled() or task.exception():
+        del made[side]

@@ -7,7 +7,6 @@ and it raises the signal again at its end, so that a clean stop would look like 
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
 from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
@@ -143,8 +142,7 @@ def _bind(http: HttpSettings) -> socket.socket:
 def _reason(error: OSError | UnicodeError) -> str:
     if isinstance(error, UnicodeError):
         return "this is no host name"
-    # `create_server` adds the address to the system's words, and name resolution has its own.
-    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror)
+    return str(error.strerror)
 
 
 def _banner(settings: Settings, listener: socket.socket) -> str:

@@ -139,6 +139,22 @@ class TestProgress:
         await catalog.close()
         assert (await opened()).progress.next_offset == 2
 
+    async def test_a_full_disk_is_no_reason_to_throw_the_catalog_away(self, catalog):
+        await apply(catalog, stored(1), deleted(1), stored(2))
+
+        async def limit(pages):
+            statement = f"PRAGMA max_page_count = {pages}"
+            await catalog._write(lambda: catalog._connection().execute(statement).fetchone())
+
+        await limit(1)
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            await apply(catalog, *(stored(number) for number in range(3, 200)), start=3)
+        catalog.check()
+        await limit(1_000_000)
+        await apply(catalog, stored(3), start=3)
+        assert await listed(catalog) == [3, 2]
+        assert await catalog.is_deleted(image_id(1))
+
     async def test_what_a_kill_leaves_is_whole_batches(self, catalog, opened, tmp_path):
         await apply(catalog, stored(1), stored(2))
         (tmp_path / "after").mkdir()

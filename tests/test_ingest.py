@@ -12,6 +12,7 @@ from app.budget import ByteBudget
 from app.catalog import Catalog
 from app.errors import (
     BodyTooLargeError,
+    CatalogDamagedError,
     InvalidImageError,
     LogUnavailableError,
     NotReadyError,
@@ -161,6 +162,16 @@ class TestOutcomes:
         with pytest.raises(ConnectionError):
             await taking
         assert way.held_bytes == 0
+
+    async def test_an_image_is_answered_though_the_catalog_is_damaged(self, way, monkeypatch):
+        async def damaged(_image_id):
+            raise CatalogDamagedError("The catalog is damaged.")
+
+        monkeypatch.setattr(way.catalog, "image", damaged)
+        receipt = await way.ingest.take(Client())
+        assert receipt.listed is None
+        monkeypatch.undo()
+        assert await way.listed() == [receipt.image_id]
 
     async def test_a_stored_image_is_listed_and_its_memory_is_free(self, way):
         receipt = await way.ingest.take(Client())

@@ -20,6 +20,9 @@ IMAGES = "images"
 EVENTS = "image-events"
 REJECTS = "image-rejects"
 
+# An image's address has 16 bits for its partition.
+MAX_PARTITIONS = 65_536
+
 # What a record costs in a Kafka batch beyond its bytes: the batch header (61) with one record's
 # length, attributes, timestamp, offset and count (at most 36), rounded up; and a header's varints.
 # https://kafka.apache.org/documentation/#recordbatch

@@ -172,10 +172,11 @@ class KafkaLog:
         async def attempt() -> None:
             leader = fetcher.leader(self._names[topic], partition)
             response = await self._client.send(leader, request)
-            error = for_code(response.topics[0][1][0][2])
+            error_code = response.topics[0][1][0][2]
+            error = for_code(error_code)
             if error in (OffsetOutOfRangeError, PolicyViolationError):
                 raise ValueError(error.description)
-            _raise_for(response.topics[0][1][0][2])
+            _raise_for(error_code)
 
         await fetcher.insist(attempt)
 

@@ -19,7 +19,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_code
 
 from app.errors import ConfigurationError
-from app.log import EVENTS, IMAGES
+from app.log import EVENTS, IMAGES, MAX_PARTITIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,8 +29,6 @@ logger = structlog.get_logger(__name__)
 # Below this a head record with its 8 KiB of metadata leaves little for the picture, and a 20 MB
 # image would need more chunks than one header can list.
 MIN_MESSAGE_BYTES = 131_072
-# An address is `partition u16`.
-MAX_PARTITIONS = 65_536
 # How many replicas hold an acknowledged record at least, for a power failure not to lose it.
 SAFE_REPLICATION, SAFE_MIN_INSYNC = 3, 2
 # A new topic shows up in the metadata of every broker within this time, or something is wrong.

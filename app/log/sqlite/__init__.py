@@ -23,7 +23,17 @@ from app.errors import (
     OutcomeUnknownError,
     RecordMissingError,
 )
-from app.log import EVENTS, IMAGES, REJECTS, Batch, Bounds, Fetched, Position, Record
+from app.log import (
+    EVENTS,
+    IMAGES,
+    MAX_PARTITIONS,
+    REJECTS,
+    Batch,
+    Bounds,
+    Fetched,
+    Position,
+    Record,
+)
 from app.log.sqlite import database, rows
 from app.log.sqlite.readers import Readers
 from app.log.sqlite.writer import GROUP_BYTES, Write, Writer
@@ -36,7 +46,6 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-MAX_PARTITIONS = 65_536  # an image id has 16 bits for the partition
 BATCH_BYTES = 1_048_576
 HEARTBEAT_SECONDS = 1.0
 STOP_SECONDS = 10.0
