@@ -8,8 +8,8 @@ it comes back, and holds nobody up.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import OrderedDict
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -35,6 +35,9 @@ logger = structlog.get_logger(__name__)
 MAX_SIDE = 1280
 # Widths are rounded up to a multiple of this, so that watchers share what is made for them.
 _WIDTH_STEP = 160
+# Chromium and Safari show a picture when the next one begins (Chromium issue 527446, still so in
+# version 156): without a repetition, whoever watches sees the last but one until another comes.
+_REPEAT_SECONDS = 0.5
 # The newest, and the one before it: some watchers ask a moment before an image arrives or goes.
 _KEPT_IMAGES = 2
 
@@ -74,39 +77,39 @@ class LivePictures:
     ) -> AsyncGenerator[Frame, None]:
         """Yield the newest picture, then each newest one that follows, until the feed closes.
 
+        One that no other has followed for half a second comes once more, for browsers.
+
         Args:
             width: The widest that a picture may be, in pixels; rounded up to a multiple of 160.
             max_fps: How many pictures a second at the most.
         """
         side = min(-(-width // _WIDTH_STEP) * _WIDTH_STEP, MAX_SIDE) if width else None
         pause_seconds = 1 / max_fps if max_fps else 0.0
-        seen = (self._feed.epoch, -1)
+        clock = asyncio.get_running_loop().time
+        due, repeat_at = 0.0, math.inf
+        seen, shown = (self._feed.epoch, -1), None
         while not self._feed.closing:
             more = asyncio.ensure_future(self._feed.wait_for_more())
             try:
-                newest = await self._newest()
-                if newest is not None and (self._feed.epoch, newest.sequence) > seen:
+                if clock() >= due and (newest := await self._newer_than(seen)):
                     seen = (self._feed.epoch, newest.sequence)
-                    if (frame := await self._frame(newest, side)) is not None:
-                        yield frame
-                        await self._pause(pause_seconds)
+                    if shown := await self._frame(newest, side):
+                        yield shown
+                    due, repeat_at = clock() + pause_seconds, clock() + _REPEAT_SECONDS
+                elif clock() >= repeat_at:
+                    repeat_at = math.inf
+                    if shown is not None:
+                        yield shown
                 else:
-                    await more
+                    wake_at = min(repeat_at, due if due > clock() else math.inf)
+                    await asyncio.wait({more}, timeout=wake_at - clock())
             finally:
                 more.cancel()
 
-    async def _pause(self, seconds: float) -> None:
-        """Wait so long, or until the feed closes."""
-        loop = asyncio.get_running_loop()
-        over = loop.time() + seconds
-        while not self._feed.closing and loop.time() < over:
-            with suppress(TimeoutError):
-                async with asyncio.timeout_at(over):
-                    await self._feed.wait_for_more()
-
-    async def _newest(self) -> CatalogImage | None:
-        images = await self._catalog.newest(1)
-        return images[0] if images else None
+    async def _newer_than(self, seen: tuple[int, int]) -> CatalogImage | None:
+        """Return the newest image, unless it was seen in this epoch of the feed already."""
+        newest = next(iter(await self._catalog.newest(1)), None)
+        return newest if newest and (self._feed.epoch, newest.sequence) > seen else None
 
     async def _frame(self, image: CatalogImage, side: int | None) -> Frame | None:
         made = self._made.setdefault(image.id, {})

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from app import __version__, problems
-from app.api import context, health, images, openapi, streams
+from app.api import context, health, images, openapi, pages, streams
 from app.api.state import State
 from app.budget import ByteBudget
 from app.cache import RecordCache
@@ -67,7 +67,7 @@ def create_app(settings: Settings) -> FastAPI:
             {"name": "health", "description": "Probes."},
         ],
     )
-    for part in (images, streams, health):
+    for part in (images, streams, health, pages):
         app.include_router(part.router)
     app.add_middleware(context.RequestContext)
     problems.install(app)

@@ -28,7 +28,7 @@ from dev.kafka.jars import JarsUnavailableError, fetch_jars, kafka_version, miss
 from dev.kafka.lifeline import Lifeline
 from dev.kafka.ports import HOST, free_port
 
-GROUPS = ("core", "contract", "kafka", "process")
+GROUPS = ("core", "contract", "kafka", "process", "browser")
 MEMORY_BROKER_TIMEOUT_SECONDS = 30
 
 

@@ -2,6 +2,7 @@
 
 import io
 import re
+import threading
 from contextlib import ExitStack
 
 import httpx
@@ -113,9 +114,21 @@ def test_fps_bounds_how_often_a_picture_comes(gateway):
     with ExitStack() as stack, gateway.client() as client:
         upload(client, images.jpeg(images.photo(seed=0)))
         watcher = Watcher(stack, gateway, fps=0.5)
-        watcher.next()
+        first = watcher.next()
         last = [upload(client, images.jpeg(images.photo(seed=seed))) for seed in (1, 2, 3)][-1]
+        assert watcher.next() == first, "browsers show a picture when the next one begins"
         assert watcher.next()[0] == last
+
+
+def test_a_picture_that_none_follows_comes_once_more_and_not_again(gateway):
+    with ExitStack() as stack, gateway.client() as client:
+        first = upload(client, images.jpeg(images.photo(seed=1)))
+        impatient, patient = Watcher(stack, gateway), Watcher(stack, gateway)
+        assert [impatient.next()[0] for _ in range(2)] == [first, first]
+        # The other one was sent its repetition as well, and got nothing else for twice as long.
+        threading.Event().wait(1.2)
+        second = upload(client, images.jpeg(images.photo(seed=2)))
+        assert [patient.next()[0] for _ in range(4)] == [first, first, second, second]
 
 
 def test_fifty_watchers_and_streams_end_with_the_gateway(gateway):

@@ -1,0 +1,70 @@
+"""The pages for people: `/`, and `/docs`, the interactive description of the API.
+
+Hides where their files come from: `app/web/`, and the installed package `fastapi-swagger`, which
+carries Swagger UI. Nothing is asked of the internet, and the Content-Security-Policy sees to it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Request, Response
+from starlette.staticfiles import StaticFiles
+
+if TYPE_CHECKING:
+    import os
+
+    from starlette.types import Scope
+
+router = APIRouter(include_in_schema=False)
+
+_GET = ["GET", "HEAD"]
+# Scripts, styles and answers of this gateway alone; Swagger UI shows icons and images that were
+# downloaded by data: and blob:.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "Referrer-Policy": "no-referrer",
+    # Asked again each time, and answered by 304: an upgrade is seen at once.
+    "Cache-Control": "no-cache",
+}
+
+
+class _Files(StaticFiles):
+    def file_response(
+        self,
+        full_path: str | os.PathLike[str],
+        stat_result: os.stat_result,
+        scope: Scope,
+        status_code: int = 200,
+    ) -> Response:
+        response = super().file_response(full_path, stat_result, scope, status_code)
+        response.headers.update(_HEADERS)
+        return response
+
+
+_FILES = _Files(
+    directory=Path(__file__).parents[1] / "web", packages=[("fastapi_swagger", "resources")]
+)
+
+
+@router.api_route("/", methods=_GET)
+async def start_page(request: Request) -> Response:
+    """Show what this is, a form for uploads, and the last pictures."""
+    return await _FILES.get_response("index.html", request.scope)
+
+
+@router.api_route("/docs", methods=_GET)
+async def docs_page(request: Request) -> Response:
+    """Show the API, to be tried out."""
+    return await _FILES.get_response("docs.html", request.scope)
+
+
+@router.api_route("/web/{path:path}", methods=_GET)
+async def page_file(path: str, request: Request) -> Response:
+    """Return a script, a style sheet or an icon."""
+    return await _FILES.get_response(path, request.scope)

@@ -1,0 +1,168 @@
+// The start page: uploads what is dropped, pasted or chosen, and shows the last pictures live.
+//
+// The list is the truth: an event on the stream, or a stream that opens again, only says that it is
+// time to read the list. So nothing is missed or shown twice, whatever the network does.
+
+const SHOWN = 24;
+// A burst of uploads is read as one.
+const PAUSE_MS = 250;
+const KEPT_OUTCOMES = 5;
+
+const form = document.getElementById("upload");
+const input = document.getElementById("file");
+const outcomes = document.getElementById("outcomes");
+const pictures = document.getElementById("pictures");
+const empty = document.getElementById("empty");
+const live = document.getElementById("live");
+
+// ---- uploads ------------------------------------------------------------------------------------
+
+let queue = Promise.resolve();
+
+function uploadAll(files) {
+  for (const file of files) {
+    const line = document.createElement("li");
+    line.textContent = `${file.name}: waiting`;
+    outcomes.prepend(line);
+    queue = queue.then(() => upload(file, line));
+  }
+}
+
+async function upload(file, line) {
+  line.textContent = `${file.name}: uploading ${bytes(file.size)}`;
+  const body = new FormData();
+  body.append("file", file);
+  try {
+    const { receipt } = await readJson(await fetch("images", { method: "POST", body }));
+    const [received, stored] = [bytes(receipt.received_bytes), bytes(receipt.stored_bytes)];
+    line.textContent = `${file.name}: stored, ${received} came in, ${stored} are kept`;
+    line.className = "stored";
+  } catch (error) {
+    line.textContent = `${file.name}: ${error.message}`;
+    line.className = "failed";
+  }
+  for (const old of [...outcomes.querySelectorAll(".stored, .failed")].slice(KEPT_OUTCOMES)) {
+    old.remove();
+  }
+}
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  uploadAll(input.files);
+  form.reset();
+});
+
+addEventListener("paste", (event) => uploadAll(event.clipboardData.files));
+
+// A file that misses the form would be opened by the browser in place of this page.
+addEventListener("dragover", (event) => {
+  event.preventDefault();
+  form.classList.add("over");
+});
+addEventListener("dragleave", () => form.classList.remove("over"));
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  form.classList.remove("over");
+  uploadAll(event.dataTransfer.files);
+});
+
+// ---- the last pictures --------------------------------------------------------------------------
+
+let reading = false;
+let again = false;
+
+async function refresh() {
+  if (reading) {
+    again = true;
+    return;
+  }
+  reading = true;
+  do {
+    again = false;
+    try {
+      show((await readJson(await fetch(`images?limit=${SHOWN}`))).images);
+    } catch (error) {
+      live.textContent = error.message;
+    }
+    await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+  } while (again);
+  reading = false;
+}
+
+function show(images) {
+  const shown = new Map([...pictures.children].map((item) => [item.dataset.id, item]));
+  pictures.replaceChildren(...images.map((image) => shown.get(image.id) ?? picture(image)));
+  empty.hidden = images.length > 0;
+}
+
+function picture(image) {
+  const item = document.createElement("li");
+  const link = document.createElement("a");
+  const shown = document.createElement("img");
+  item.dataset.id = image.id;
+  link.href = shown.src = `images/${image.id}`;
+  shown.alt = image.filename ?? "";
+  shown.loading = "lazy";
+  shown.decoding = "async";
+  link.append(
+    shown,
+    text("name", image.filename ?? image.id),
+    text("size", `${image.width} × ${image.height}, ${bytes(image.content_length)}`),
+  );
+  item.append(link);
+  return item;
+}
+
+function text(name, content) {
+  const span = document.createElement("span");
+  span.className = name;
+  span.textContent = content;
+  return span;
+}
+
+// A browser opens six connections to a server: pages that nobody looks at must not hold one each.
+let stream = null;
+
+function follow() {
+  if (document.hidden) {
+    stream?.close();
+    stream = null;
+  } else if (stream === null || stream.readyState === EventSource.CLOSED) {
+    stream = new EventSource("streams/images");
+    stream.addEventListener("image.stored", refresh);
+    stream.addEventListener("image.deleted", refresh);
+    stream.onopen = () => {
+      live.textContent = "live";
+      refresh();
+    };
+    stream.onerror = () => {
+      live.textContent = "connecting again …";
+    };
+  }
+}
+
+document.addEventListener("visibilitychange", follow);
+// An answer that is no stream, as of a gateway that is not ready, closes an EventSource for good.
+setInterval(follow, 5000);
+follow();
+
+// ---- answers ------------------------------------------------------------------------------------
+
+// Returns the JSON of an answer, or throws an error with what the problem (RFC 9457) says.
+async function readJson(response) {
+  // A proxy in between may answer in HTML.
+  const answer = await response.json().catch(() => ({}));
+  if (!response.ok) {
+    throw new Error(answer.detail ?? `the server answered ${response.status}`);
+  }
+  return answer;
+}
+
+function bytes(count) {
+  const [unit, size] = count < 1e6 ? ["kilobyte", 1e3] : ["megabyte", 1e6];
+  return new Intl.NumberFormat("en", {
+    style: "unit",
+    unit,
+    maximumSignificantDigits: 3,
+  }).format(count / size);
+}

@@ -1,0 +1,67 @@
+"""A real Chromium, the one that is installed, driven by Playwright."""
+
+import os
+import shutil
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from tests.gateway_process import new_gateway
+
+__all__ = ["new_gateway"]
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+# Root cannot have its sandbox; the others keep it from asking the internet.
+ARGUMENTS = ("--no-sandbox", "--disable-background-networking", "--disable-component-update")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """The browser that all tests share; each opens a page of its own."""
+    executable = next(filter(None, map(shutil.which, NAMES)), None)
+    if executable is None:
+        missing = f"needs Chromium, as one of: {', '.join(NAMES)}"
+        if os.environ.get("TEST_REQUIRE_BROWSER") == "1":
+            pytest.fail(missing)
+        pytest.skip(missing)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+class Visit:
+    """A page of a gateway, open in a browser.
+
+    Attributes:
+        complaints: What the browser's console said; refused by the policy, or raised by a script.
+        foreign: Addresses outside of the gateway that were asked for.
+    """
+
+    def __init__(self, page, gateway):
+        self.page = page
+        self.complaints, self.foreign = [], []
+        page.on("console", lambda message: self.complaints.append(message.text))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("request", lambda request: self._asked(request.url, gateway.url))
+
+    def _asked(self, url, home):
+        if not url.startswith((f"{home}/", "data:", "blob:")):
+            self.foreign.append(url)
+
+
+@pytest.fixture
+def visit(browser):
+    """Open a path of a gateway in a new page: `visit(gateway, "/docs")`."""
+    contexts = []
+
+    def start(gateway, path):
+        contexts.append(browser.new_context(viewport={"width": 1200, "height": 900}))
+        opened = Visit(contexts[-1].new_page(), gateway)
+        # A live picture has no end, so what holds one never counts as loaded.
+        opened.page.goto(gateway.url + path, wait_until="domcontentloaded")
+        return opened
+
+    yield start
+    for context in contexts:
+        context.close()

@@ -1,0 +1,197 @@
+"""The pages in a real browser, with a real gateway behind them."""
+
+import io
+
+import httpx
+import pytest
+from PIL import Image, ImageColor
+
+from tests import images
+from tests.gateway_process import until
+
+# True once the picture has pixels, which a broken one never gets.
+SHOWS = "image => image.complete && image.naturalWidth > 0"
+
+
+@pytest.fixture
+def gateway(new_gateway):
+    return new_gateway()
+
+
+def image_file(name, data):
+    return {"name": name, "mimeType": "application/octet-stream", "buffer": data}
+
+
+def store(gateway, seed):
+    with gateway.client() as client:
+        response = client.post("/images", content=images.jpeg(images.photo(seed=seed)))
+        assert response.status_code == httpx.codes.CREATED
+        return response.json()["id"]
+
+
+def shown(page):
+    """The ids of the pictures on the start page, in order."""
+    return page.eval_on_selector_all("#pictures li", "all => all.map(item => item.dataset.id)")
+
+
+def await_pictures(page, ids):
+    page.wait_for_function(
+        "ids => JSON.stringify(ids) === JSON.stringify("
+        "[...document.querySelectorAll('#pictures li')].map(item => item.dataset.id))",
+        arg=ids,
+    )
+
+
+def look_away(page, *, hidden):
+    """Tell the page that its tab is hidden, or seen again."""
+    page.evaluate(
+        "hidden => {"
+        " Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });"
+        " document.dispatchEvent(new Event('visibilitychange')); }",
+        hidden,
+    )
+
+
+class TestStartPage:
+    def test_chosen_images_are_stored_and_shown_and_what_is_none_says_why(self, gateway, visit):
+        start = visit(gateway, "/")
+        page = start.page
+        page.get_by_text("There is no picture yet.").wait_for()
+        files = [
+            image_file("one.jpg", images.jpeg(images.photo(seed=1))),
+            image_file("words.txt", b"not an image at all"),
+            image_file("two.png", images.png(images.photo(seed=2))),
+        ]
+        page.set_input_files("#file", files)
+        page.get_by_role("button", name="Upload").click()
+        page.get_by_text("two.png: stored").wait_for()
+        assert "Accepted are" in page.locator(".failed").inner_text()
+        page.locator("#pictures li").nth(1).wait_for()
+        names = page.locator("#pictures .name").all_inner_texts()
+        assert names == ["two.png", "one.jpg"]
+        for picture in page.locator("#pictures img").all():
+            page.wait_for_function(SHOWS, arg=picture.element_handle())
+        assert page.get_by_text("There is no picture yet.").is_hidden()
+        assert start.foreign == []
+        # The browser itself says so of every answer of 400 and above.
+        assert [line for line in start.complaints if "415" not in line] == []
+
+    def test_an_image_is_dropped_and_pasted(self, gateway, visit):
+        page = visit(gateway, "/").page
+        data = images.jpeg()
+        transfer = page.evaluate_handle(
+            "bytes => { const transfer = new DataTransfer();"
+            " transfer.items.add(new File([new Uint8Array(bytes)], 'dropped.jpg'));"
+            " return transfer; }",
+            list(data),
+        )
+        page.dispatch_event("#upload", "drop", {"dataTransfer": transfer})
+        page.get_by_text("dropped.jpg: stored").wait_for()
+        page.evaluate(
+            "clipboardData => dispatchEvent(new ClipboardEvent('paste', { clipboardData }))",
+            transfer,
+        )
+        page.locator("#outcomes .stored").nth(1).wait_for()
+        page.locator("#pictures li").nth(1).wait_for()
+
+    def test_what_others_store_and_delete_is_seen_live(self, gateway, visit):
+        first = store(gateway, 1)
+        page = visit(gateway, "/").page
+        await_pictures(page, [first])
+        second = store(gateway, 2)
+        await_pictures(page, [second, first])
+        with gateway.client() as client:
+            client.delete(f"/images/{first}")
+        await_pictures(page, [second])
+
+    def test_it_goes_on_after_the_gateway_was_away(self, gateway, visit):
+        page = visit(gateway, "/").page
+        page.get_by_text("live", exact=True).wait_for()
+        port = gateway.address[1]
+        assert gateway.terminate() == 0
+        page.get_by_text("connecting again …").wait_for()
+        gateway.spawn("--port", str(port))
+        await_pictures(page, [store(gateway, 1)])
+
+    def test_a_page_that_nobody_looks_at_holds_no_connection(self, gateway, visit):
+        page = visit(gateway, "/").page
+        page.get_by_text("live", exact=True).wait_for()
+        look_away(page, hidden=True)
+        # The request of a stream is logged when it has ended.
+        gateway.await_output("/streams/images")
+        stored = store(gateway, 1)
+        look_away(page, hidden=False)
+        await_pictures(page, [stored])
+
+    def test_a_file_name_is_shown_as_text(self, gateway, visit):
+        name = "<img src=x onerror=alert(1)>.jpg"
+        with gateway.client() as client:
+            client.post("/images", files={"file": (name, images.jpeg())})
+        start = visit(gateway, "/")
+        start.page.locator("#pictures li").wait_for()
+        assert start.page.locator("#pictures .name").inner_text() == name
+        assert start.page.locator("#pictures img").count() == 1
+        assert start.complaints == []
+
+    def test_the_form_works_without_scripts(self, gateway, browser):
+        context = browser.new_context(java_script_enabled=False)
+        page = context.new_page()
+        page.goto(gateway.url)
+        page.set_input_files("#file", image_file("plain.jpg", images.jpeg()))
+        page.get_by_role("button", name="Upload").click()
+        page.get_by_text('"filename":"plain.jpg"').wait_for()
+        context.close()
+
+
+class TestDocs:
+    def test_an_upload_is_tried_out_and_nothing_else_is_asked(self, gateway, visit):
+        docs = visit(gateway, "/docs")
+        page = docs.page
+        block = page.locator("#operations-images-uploadImage")
+        block.locator(".opblock-summary-control").click()
+        block.locator("input[type=file]").set_input_files(image_file("try.jpg", images.jpeg()))
+        block.get_by_role("button", name="Execute").click()
+        answer = block.locator(".live-responses-table")
+        answer.get_by_text("201").first.wait_for()
+        assert "try.jpg" in answer.inner_text()
+        with gateway.client() as client:
+            assert [each["filename"] for each in client.get("/images").json()["images"]] == [
+                "try.jpg"
+            ]
+        assert docs.foreign == []
+        assert docs.complaints == []
+
+    def test_every_operation_is_there_and_endless_ones_are_not_tried_out(self, gateway, visit):
+        page = visit(gateway, "/docs").page
+        page.locator(".opblock").first.wait_for()
+        with gateway.client() as client:
+            paths = client.get("/openapi.json").json()["paths"]
+        assert page.locator(".opblock").count() == sum(map(len, paths.values()))
+        block = page.locator("#operations-streams-streamImages")
+        block.locator(".opblock-summary-control").click()
+        block.get_by_text("Responses").first.wait_for()
+        assert block.get_by_role("button", name="Execute").count() == 0
+
+
+class TestLivePictures:
+    def test_an_img_tag_shows_each_newest_picture_though_none_follows_it(self, gateway, visit):
+        page = visit(gateway, "/docs").page
+        page.evaluate(
+            "document.body.replaceChildren(new Image());"
+            "document.querySelector('img').src = '/streams/images.mjpeg'"
+        )
+        for colour in ("red", "lime", "blue"):
+            with gateway.client() as client:
+                data = images.jpeg(Image.new("RGB", (300, 200), colour))
+                assert client.post("/images", content=data).status_code == httpx.codes.CREATED
+            until(lambda colour=colour: is_seen(page, colour))
+
+
+def is_seen(page, colour):
+    """Tell whether the middle of the page's picture is of a colour, JPEG's losses apart."""
+    picture = page.locator("img")
+    if not picture.evaluate("image => image.naturalWidth"):
+        return False
+    seen = Image.open(io.BytesIO(picture.screenshot())).convert("RGB").getpixel((150, 100))
+    pairs = zip(seen, ImageColor.getrgb(colour), strict=True)
+    return all(abs(shown - wanted) < 16 for shown, wanted in pairs)
