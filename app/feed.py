@@ -19,21 +19,19 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from app import address
 from app.catalog import AppliedEvent, Progress
 from app.dead_letters import DeadLetters
+from app.erasure import erase_deleted
 from app.errors import (
     CatalogDamagedError,
     GatewayError,
-    ImageNotFoundError,
     NewerVersionError,
     NotReadyError,
     RecordGoneError,
     RecordMissingError,
 )
-from app.events import ImageDeleted, ImageStored, PoisonEventError, decode
-from app.log import EVENTS, IMAGES, Batch, Position
-from app.records import parse_head
+from app.events import PoisonEventError, decode
+from app.log import EVENTS, Batch, Position
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -230,7 +228,7 @@ class Feed:
             # Parsing a full batch takes tens of milliseconds: not on the event loop.
             events, rejected = await asyncio.to_thread(_sort, batch.records)
             await self._dead_letters.write(rejected)
-            await self._erase(events)
+            await erase_deleted(self._log, self._catalog, events)
             progress = self._next(batch)
             await self._catalog.apply(events, progress)
             self._state.progress = progress
@@ -258,35 +256,6 @@ class Feed:
             before.identity, batch.next_offset, last.position.offset, _fingerprint(last)
         )
 
-    async def _erase(self, events: Sequence[AppliedEvent]) -> None:
-        """Take what was deleted out of a log that can; a repetition finds nothing to do."""
-        if not self._log.erases(IMAGES):
-            return
-        stored_here = {
-            each.event.image_id: each.sequence
-            for each in events
-            if isinstance(each.event, ImageStored)
-        }
-        for each in events:
-            if isinstance(each.event, ImageDeleted):
-                await self._erase_image(each.event.image_id)
-                # The event that told of the image holds its file name.
-                listed = await self._catalog.image(each.event.image_id)
-                told = listed.sequence if listed else stored_here.get(each.event.image_id)
-                if told is not None:
-                    await self._log.erase(EVENTS, [Position(0, told)])
-
-    async def _erase_image(self, image_id: str) -> None:
-        where = address.parse(image_id)
-        try:
-            head = (await self._log.read(IMAGES, where.position)).record
-        except (RecordGoneError, RecordMissingError):
-            return
-        if where.opens(head.key):
-            # Chunks first: once the head is gone, nothing says where they are.
-            await self._log.erase(IMAGES, _chunks(head))
-            await self._log.erase(IMAGES, [where.position])
-
     def _wake(self) -> None:
         self._advanced.set()
         self._advanced = asyncio.Event()
@@ -306,15 +275,6 @@ def _sort(
         else:
             events.append(AppliedEvent(record.position.offset, record.timestamp_ms, event))
     return events, rejected
-
-
-def _chunks(head: StoredRecord) -> tuple[Position, ...]:
-    try:
-        return parse_head(head).chunks
-    except (ImageNotFoundError, NewerVersionError) as error:
-        # The deletion itself is understood, and must not wait for an upgrade.
-        logger.warning("chunks_not_erased", head=str(head.position), reason=error.detail)
-        return ()
 
 
 def _fingerprint(record: StoredRecord) -> bytes:

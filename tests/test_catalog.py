@@ -144,7 +144,7 @@ class TestProgress:
 
         async def limit(pages):
             statement = f"PRAGMA max_page_count = {pages}"
-            await catalog._write(lambda: catalog._connection().execute(statement).fetchone())
+            await catalog._database.write(lambda writer: writer.execute(statement).fetchone())
 
         await limit(1)
         with pytest.raises(sqlite3.OperationalError, match="full"):

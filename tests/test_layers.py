@@ -14,7 +14,7 @@ LAYERS = [
     {"main"},
     {"api"},
     {"problems", "ingest", "delivery", "feed", "live"},
-    {"records", "events", "catalog", "codec_pool", "cache", "budget", "dead_letters"},
+    {"records", "events", "catalog", "codec_pool", "cache", "budget", "dead_letters", "erasure"},
     {"imaging", "address", "log", "codec_process", "codec_worker"},
     {"errors", "settings", "telemetry", "data_folder"},
     {""},

@@ -1,38 +1,29 @@
 """The queryable view of the facts: what images there are, in which order, which are deleted.
 
-Hides that it is an SQLite database. Metadata only, never image bytes. It is disposable: a file that
-is damaged, or of another layout, is made anew, and the feed fills it again from the first event on.
-The feed alone writes, each batch of facts in one transaction with the offset that follows it.
+Hides the tables. Metadata only, never image bytes. It is disposable: a file that is damaged, or of
+another layout, is made anew (`database`), and the feed fills it again from the first event on. The
+feed alone writes, each batch of facts in one transaction with the offset that follows it.
 """
 
 from __future__ import annotations
 
-import asyncio
-import sqlite3
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
-import structlog
-
-from app.errors import CatalogDamagedError, ConfigurationError
+from app.catalog.database import Database
 from app.events import ImageDeleted, ImageStored
 from app.records import INFO, ImageInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    import sqlite3
+    from collections.abc import Sequence
     from pathlib import Path
 
     from app.events import Event
 
-logger = structlog.get_logger(__name__)
-
-T = TypeVar("T")
-
-# Another schema, older or newer, is not migrated but filled again.
-_SCHEMA_VERSION = 2
-_SCHEMA = """
+# A file of another layout, older or newer, is not migrated but filled again.
+_LAYOUT_VERSION = 2
+_LAYOUT = """
 CREATE TABLE progress (
     identity TEXT NOT NULL, next_offset INTEGER NOT NULL,
     last_offset INTEGER NOT NULL, last_fingerprint BLOB NOT NULL
@@ -47,14 +38,6 @@ CREATE TABLE images (
 );
 CREATE TABLE deleted (id TEXT PRIMARY KEY) WITHOUT ROWID;
 """
-# A power failure may cost the last transactions, which the feed then applies again.
-_PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA secure_delete=ON;"
-_READERS = 4
-# What the file is to blame for: damaged, no database, not the tables that were expected. What the
-# disk or another program is to blame for (full, locked) is no reason to throw the catalog away.
-_UNUSABLE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
-_PRIMARY_CODE = 0xFF  # the low byte of an extended result code
-_BUSY_TIMEOUT_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +87,7 @@ class Catalog:
     """The database at `path`; open it before use, close it after."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._local = threading.local()
-        self._connections: list[sqlite3.Connection] = []
-        # Raised with each new file: a thread whose connection is older opens another.
-        self._generation = 0
-        self._damage = ""
-        self._writing = ThreadPoolExecutor(1, "catalog-writer")
-        self._reading = ThreadPoolExecutor(_READERS, "catalog-reader")
+        self._database = Database(path, _LAYOUT, _LAYOUT_VERSION)
 
     async def open(self) -> Progress:
         """Open the database, anew if it is damaged, and return how far it has come.
@@ -119,14 +95,11 @@ class Catalog:
         Raises:
             ConfigurationError: The file cannot be read or written.
         """
-        return await self._write(self._open)
+        return await self._database.open(_progress)
 
     async def close(self) -> None:
         """Close every connection, once what is running has ended."""
-        await asyncio.to_thread(self._reading.shutdown)
-        await asyncio.to_thread(self._writing.shutdown)
-        for connection in self._connections:
-            connection.close()
+        await self._database.close()
 
     def check(self) -> None:
         """Check that no read or write has met damage.
@@ -134,12 +107,11 @@ class Catalog:
         Raises:
             CatalogDamagedError: One has; `discard` the file and fill it again.
         """
-        if self._damage:
-            raise CatalogDamagedError(f"The catalog is damaged: {self._damage}.")
+        self._database.check()
 
     async def discard(self) -> None:
         """Throw the file away, and open a new one."""
-        await self._write(self._reopen)
+        await self._database.discard()
 
     async def reset(self, identity: str) -> Progress:
         """Forget what is listed; the catalog is to be filled from another log, or again.
@@ -148,12 +120,24 @@ class Catalog:
         event, and ids are never given twice.
         """
         progress = Progress(identity)
-        await self._write(lambda: self._reset(progress))
+
+        def reset(connection: sqlite3.Connection) -> None:
+            for table in ("facts", "images"):
+                connection.execute(f"DELETE FROM {table}")  # noqa: S608
+            _advance(connection, progress)
+
+        await self._database.write(reset)
         return progress
 
     async def apply(self, events: Sequence[AppliedEvent], progress: Progress) -> None:
         """Apply events and advance, in one transaction."""
-        await self._write(lambda: self._apply(events, progress))
+
+        def apply(connection: sqlite3.Connection) -> None:
+            for applied in events:
+                _apply(connection, applied)
+            _advance(connection, progress)
+
+        await self._database.write(apply)
 
     async def image(self, image_id: str) -> CatalogImage | None:
         """Return an image that is listed."""
@@ -162,7 +146,9 @@ class Catalog:
 
     async def is_deleted(self, image_id: str) -> bool:
         """Tell whether an image was ever deleted."""
-        return bool(await self._query(tuple, "SELECT 1 FROM deleted WHERE id = ?", image_id))
+        return bool(
+            await self._database.query(tuple, "SELECT 1 FROM deleted WHERE id = ?", image_id)
+        )
 
     async def newest(self, limit: int, before: int | None = None) -> list[CatalogImage]:
         """Return images in descending order of sequence, below `before`."""
@@ -174,7 +160,7 @@ class Catalog:
 
     async def facts(self, after: int, limit: int) -> list[Fact]:
         """Return facts in ascending order of sequence, above `after`."""
-        return await self._query(
+        return await self._database.query(
             _fact,
             "SELECT facts.sequence, type, image_id, images.sequence, created_at_ms, info FROM facts"
             " LEFT JOIN images ON images.id = image_id"
@@ -184,90 +170,11 @@ class Catalog:
         )
 
     async def _images(self, condition: str, *parameters: object) -> list[CatalogImage]:
-        return await self._query(
+        return await self._database.query(
             _image,
             f"SELECT id, sequence, created_at_ms, info FROM images {condition}",  # noqa: S608
             *parameters,
         )
-
-    async def _query(
-        self, parse: Callable[[tuple[Any, ...]], T], statement: str, *parameters: object
-    ) -> list[T]:
-        def query() -> list[T]:
-            return [parse(row) for row in self._connection().execute(statement, parameters)]
-
-        return await self._run(self._reading, query)
-
-    async def _write(self, write: Callable[[], T]) -> T:
-        return await self._run(self._writing, write)
-
-    async def _run(self, executor: ThreadPoolExecutor, work: Callable[[], T]) -> T:
-        try:
-            return await asyncio.get_running_loop().run_in_executor(executor, work)
-        except sqlite3.Error as error:
-            if not _is_damage(error):
-                raise
-            self._damage = str(error)
-            raise CatalogDamagedError("The catalog is damaged; it is being built anew.") from error
-
-    def _connection(self) -> sqlite3.Connection:
-        """Return this thread's connection."""
-        if getattr(self._local, "generation", None) != self._generation:
-            self._local.generation = self._generation
-            self._local.connection = sqlite3.connect(
-                self._path,
-                timeout=_BUSY_TIMEOUT_SECONDS,
-                isolation_level=None,
-                check_same_thread=False,
-            )
-            self._connections.append(self._local.connection)
-        connection: sqlite3.Connection = self._local.connection
-        return connection
-
-    def _open(self) -> Progress:
-        try:
-            return self._load()
-        except sqlite3.Error as error:
-            if not _is_damage(error):
-                raise ConfigurationError(f"{self._path} cannot be opened: {error}.") from error
-            logger.warning("catalog_made_anew", reason=str(error))
-            return self._reopen()
-
-    def _load(self) -> Progress:
-        connection = self._connection()
-        connection.executescript(_PRAGMAS)
-        [version] = connection.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            connection.executescript(
-                f"BEGIN; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;"
-            )
-        elif version != _SCHEMA_VERSION:
-            return self._reopen()
-        row = connection.execute("SELECT * FROM progress").fetchone()
-        return Progress(*row) if row else Progress("")
-
-    def _reopen(self) -> Progress:
-        """Remove the files and begin again; other threads' connections are closed with the rest."""
-        self._generation += 1
-        self._damage = ""
-        for suffix in ("", "-wal", "-shm"):
-            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-        return self._load()
-
-    def _reset(self, progress: Progress) -> None:
-        with self._connection() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            for table in ("facts", "images"):
-                connection.execute(f"DELETE FROM {table}")  # noqa: S608
-            _advance(connection, progress)
-
-    def _apply(self, events: Sequence[AppliedEvent], progress: Progress) -> None:
-        # The connection commits when the block ends, and rolls back when that or the block fails.
-        with self._connection() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            for applied in events:
-                _apply(connection, applied)
-            _advance(connection, progress)
 
 
 def _apply(connection: sqlite3.Connection, applied: AppliedEvent) -> None:
@@ -298,8 +205,9 @@ def _apply(connection: sqlite3.Connection, applied: AppliedEvent) -> None:
             assert_never(applied.event)
 
 
-def _is_damage(error: sqlite3.Error) -> bool:
-    return error.sqlite_errorcode & _PRIMARY_CODE in _UNUSABLE
+def _progress(connection: sqlite3.Connection) -> Progress:
+    row = connection.execute("SELECT * FROM progress").fetchone()
+    return Progress(*row) if row else Progress("")
 
 
 def _advance(connection: sqlite3.Connection, progress: Progress) -> None:

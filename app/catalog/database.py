@@ -1,0 +1,168 @@
+"""The catalog's SQLite file, and what is done about damage to it.
+
+Hides which thread asks SQLite what, and that the file may be thrown away: it holds nothing that the
+log does not. What the disk or another program is to blame for (full, locked) is no damage.
+
+Sources: https://www.sqlite.org/wal.html, https://www.sqlite.org/rescode.html.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import structlog
+
+from app.errors import CatalogDamagedError, ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+logger = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+# A power failure may cost the last transactions, which the feed then applies again.
+_PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA secure_delete=ON;"
+# A query takes some 0.1 ms, and a page of 1,000 images 20: a few, so that one does not hold up all.
+_READERS = 4
+# What the file is to blame for: damaged, no database, not the tables that were expected.
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
+_PRIMARY_CODE = 0xFF  # the low byte of an extended result code
+# For a backup or a curious operator that holds the file's lock for a moment.
+_BUSY_TIMEOUT_SECONDS = 10
+
+
+class Database:
+    """The file at `path`, with the tables of `layout`; open it before use, close it after."""
+
+    def __init__(self, path: Path, layout: str, layout_version: int) -> None:
+        self._path = path
+        self._layout = layout
+        self._layout_version = layout_version
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        # Raised with each new file: a thread whose connection is older opens another.
+        self._generation = 0
+        self._damage = ""
+        self._writing = ThreadPoolExecutor(1, "catalog-writer")
+        self._reading = ThreadPoolExecutor(_READERS, "catalog-reader")
+
+    async def open(self, load: Callable[[sqlite3.Connection], T]) -> T:
+        """Open the file, anew if it is damaged or of another layout, and return what `load` does.
+
+        Raises:
+            ConfigurationError: The file cannot be read or written.
+        """
+        return await self._run(self._writing, lambda: self._open(load))
+
+    async def close(self) -> None:
+        """Close every connection, once what is running has ended."""
+        await asyncio.to_thread(self._reading.shutdown)
+        await asyncio.to_thread(self._writing.shutdown)
+        for connection in self._connections:
+            connection.close()
+
+    def check(self) -> None:
+        """Check that nothing has met damage since the file was opened.
+
+        Raises:
+            CatalogDamagedError: Something has; `discard` the file.
+        """
+        if self._damage:
+            raise CatalogDamagedError(f"The catalog is damaged: {self._damage}.")
+
+    async def discard(self) -> None:
+        """Throw the file away, and open a new one."""
+        await self._run(self._writing, self._remake)
+
+    async def query(
+        self, parse: Callable[[tuple[Any, ...]], T], statement: str, *parameters: object
+    ) -> list[T]:
+        """Return each row that a statement finds, as `parse` makes it, in a reader's thread.
+
+        Raises:
+            CatalogDamagedError: The file is damaged.
+        """
+
+        def query() -> list[T]:
+            return [parse(row) for row in self._connection().execute(statement, parameters)]
+
+        return await self._run(self._reading, query)
+
+    async def write(self, change: Callable[[sqlite3.Connection], None]) -> None:
+        """Apply a change in one transaction, in the writer's thread.
+
+        Raises:
+            CatalogDamagedError: The file is damaged.
+            sqlite3.Error: The change failed for another reason; nothing of it was written.
+        """
+
+        def write() -> None:
+            # The connection commits when the block ends, and rolls back when that or it fails.
+            with self._connection() as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                change(connection)
+
+        await self._run(self._writing, write)
+
+    async def _run(self, executor: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(executor, work)
+        except sqlite3.Error as error:
+            if not _is_damage(error):
+                raise
+            self._damage = str(error)
+            raise CatalogDamagedError("The catalog is damaged; it is being built anew.") from error
+
+    def _connection(self) -> sqlite3.Connection:
+        """Return this thread's connection."""
+        if getattr(self._local, "generation", None) != self._generation:
+            self._local.generation = self._generation
+            self._local.connection = sqlite3.connect(
+                self._path,
+                timeout=_BUSY_TIMEOUT_SECONDS,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            self._connections.append(self._local.connection)
+        connection: sqlite3.Connection = self._local.connection
+        return connection
+
+    def _open(self, load: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            self._prepare()
+            return load(self._connection())
+        except sqlite3.Error as error:
+            if not _is_damage(error):
+                raise ConfigurationError(f"{self._path} cannot be opened: {error}.") from error
+            logger.warning("catalog_made_anew", reason=str(error))
+            self._remake()
+            return load(self._connection())
+
+    def _prepare(self) -> None:
+        connection = self._connection()
+        connection.executescript(_PRAGMAS)
+        [version] = connection.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            connection.executescript(
+                f"BEGIN; {self._layout} PRAGMA user_version = {self._layout_version}; COMMIT;"
+            )
+        elif version != self._layout_version:
+            self._remake()
+
+    def _remake(self) -> None:
+        """Remove the files and begin again; other threads' connections are closed with the rest."""
+        self._generation += 1
+        self._damage = ""
+        for suffix in ("", "-wal", "-shm"):
+            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        self._prepare()
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    return error.sqlite_errorcode & _PRIMARY_CODE in _DAMAGE
