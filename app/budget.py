@@ -10,6 +10,7 @@ from collections import deque
 
 from app.errors import OverloadedError
 
+# A photo is through in a fraction of a second: the budget frees itself quickly.
 _RETRY_AFTER_SECONDS = 2
 
 

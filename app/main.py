@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
     from app.log import Log
-    from app.settings import Settings
+    from app.settings import ImagingSettings, Settings
 
 DESCRIPTION = """\
 imagegate takes images in over HTTP, validates and compresses them, stores them in Apache Kafka and
@@ -94,26 +94,10 @@ async def running(settings: Settings) -> AsyncGenerator[State, None]:
         stack.push_async_callback(catalog.close)
         await feed.start()
         stack.push_async_callback(feed.stop)
-        pool = CodecPool(
-            workers=settings.imaging.workers,
-            deadline_seconds=settings.imaging.deadline_seconds,
-            memory_bytes=settings.imaging.memory_bytes,
-            queue_seconds=settings.imaging.queue_seconds,
-        )
-        await stack.enter_async_context(pool)
-        limits = ImageLimits(
-            max_pixels=settings.imaging.max_pixels,
-            max_side=settings.imaging.max_side,
-            max_frames=settings.imaging.max_frames,
-        )
-        ingest = Ingest(
-            log,
-            catalog,
-            feed,
-            pool,
-            limits,
-            ByteBudget(settings.upload.budget_bytes, settings.upload.patience_seconds),
-        )
+        pool = await stack.enter_async_context(build_pool(settings.imaging))
+        limits = build_limits(settings.imaging)
+        budget = ByteBudget(settings.upload.budget_bytes, settings.upload.patience_seconds)
+        ingest = Ingest(log, catalog, feed, pool, limits, budget)
         stack.push_async_callback(ingest.drain)
         cache = RecordCache(log, IMAGES, settings.delivery.cache_bytes)
         delivery = Delivery(log, cache, catalog, feed)
@@ -126,3 +110,22 @@ def build_log(settings: Settings) -> Log:
     if settings.kafka.bootstrap_servers:
         return KafkaLog(settings.kafka)
     return SqliteLog(settings.data_dir)
+
+
+def build_pool(imaging: ImagingSettings) -> CodecPool:
+    """Return the codec workers that the settings ask for, not started."""
+    return CodecPool(
+        workers=imaging.workers,
+        deadline_seconds=imaging.deadline_seconds,
+        memory_bytes=imaging.memory_bytes,
+        queue_seconds=imaging.queue_seconds,
+    )
+
+
+def build_limits(imaging: ImagingSettings) -> ImageLimits:
+    """Return what one image may ask of a worker."""
+    return ImageLimits(
+        max_pixels=imaging.max_pixels,
+        max_side=imaging.max_side,
+        max_frames=imaging.max_frames,
+    )

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from app.address import Address
 
 VERSION = 1
+# With key and headers it fits the 1 MiB that Kafka takes for a batch by default.
 CHUNK_BYTES = 1_000_000
 # What a head record needs beside its chunk: 8 KiB of metadata, the list of chunks (some 12 bytes
 # each) and the other headers.

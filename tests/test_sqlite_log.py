@@ -224,7 +224,7 @@ class TestReaders:
         monkeypatch.setattr("app.log.sqlite.HEARTBEAT_SECONDS", 60)
         log = await open_log()
         waiting = asyncio.create_task(anext(log.tail(EVENTS, 0, 0)))
-        await until(lambda: log._appended)
+        await until(lambda: log._wakeups._appended)
         await log.append(EVENTS, [Record(b"k", b"v")])
         async with asyncio.timeout(5):
             assert len((await waiting).records) == 1
@@ -233,7 +233,7 @@ class TestReaders:
         monkeypatch.setattr("app.log.sqlite.HEARTBEAT_SECONDS", 60)
         log = await open_log()
         waiting = asyncio.create_task(anext(log.tail(EVENTS, 0, 0)))
-        await until(lambda: log._appended)
+        await until(lambda: log._wakeups._appended)
         await log.stop()
         async with asyncio.timeout(5):
             with pytest.raises(LogUnavailableError):

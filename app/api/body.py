@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 # Boundaries, part headers and small fields around a file.
 _FRAMING_BYTES = 65_536
+# An upload has three: the file and two options. The rest is room for what forms send along.
 _MAX_PARTS = 32
 # File systems and headers are comfortable with this.
 _MAX_FILENAME_CHARACTERS = 200

@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 
 router = APIRouter(tags=["streams"])
 
+# Below the 60 s after which common proxies end a connection that says nothing.
 _PING_SECONDS = 15.0
+# What one replica has announced, another has applied within milliseconds.
 _APPLY_SECONDS = 1.0
-# Facts read at once while a client catches up.
+# Facts read at once while a client catches up: some 120 KB of JSON.
 _PAGE = 200
 # A client whose stream ends, because the gateway restarts, comes back after this.
 _RECONNECT_MS = 2000

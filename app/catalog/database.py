@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 # A power failure may cost the last transactions, which the feed then applies again.
 _PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA secure_delete=ON;"
-# A query takes some 0.1 ms, and a page of 1,000 images 20: a few, so that one does not hold up all.
+# A query takes 0.1 ms, and a page of 1,000 images 6: pages must not hold up the rest.
 _READERS = 4
 # What the file is to blame for: damaged, no database, not the tables that were expected.
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}

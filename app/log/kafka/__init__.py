@@ -2,8 +2,8 @@
 
 Hides, a file each: how a producer is replaced when it fails (`lane`), what an answer to a read
 proves (`fetch`), how a batch is taken apart (`batches`), what became of records that were sent
-(`outcomes`), which topics are needed and how they must be configured (`topics`). Here they are put
-together behind the `Log` protocol.
+(`outcomes`), where consumer groups keep their offsets (`cursors`), which topics are needed and how
+they must be configured (`topics`). Here they are put together behind the `Log` protocol.
 
 The producers are not idempotent (KIP-98) on purpose: an idempotent one of aiokafka never expires
 what it holds and cannot be stopped while a broker is down (#1101), and nothing here needs it: a
@@ -19,15 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.client import AIOKafkaClient, CoordinationType
-from aiokafka.errors import KafkaError, OffsetOutOfRangeError, PolicyViolationError, for_code
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError, PolicyViolationError
 from aiokafka.partitioner import murmur2
 from aiokafka.protocol.admin import DeleteRecordsRequest
-from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
 
 from app.errors import ConfigurationError, LogUnavailableError, NotWrittenError
 from app.log import EVENTS, IMAGES, REJECTS, Batch, Bounds, Fetched, Position, Record
-from app.log.kafka import topics
+from app.log.kafka import cursors, topics
 from app.log.kafka.fetch import Fetcher
 from app.log.kafka.lane import RECONNECT_SECONDS, Lane
 from app.log.kafka.outcomes import is_acknowledged, positions
@@ -172,38 +171,26 @@ class KafkaLog:
         async def attempt() -> None:
             leader = fetcher.leader(self._names[topic], partition)
             response = await self._client.send(leader, request)
-            error_code = response.topics[0][1][0][2]
-            error = for_code(error_code)
-            if error in (OffsetOutOfRangeError, PolicyViolationError):
-                raise ValueError(error.description)
-            _raise_for(error_code)
+            try:
+                cursors.raise_for(response.topics[0][1][0][2])
+            except (OffsetOutOfRangeError, PolicyViolationError) as error:
+                raise ValueError(error.description) from error
 
         await fetcher.insist(attempt)
 
     async def commit(self, cursor: str, topic: str, partition: int, offset: int) -> None:
         """Commit an offset for the consumer group `cursor`, which has no members."""
-        request = OffsetCommitRequest(
-            cursor, -1, "", -1, [(self._names[topic], [(partition, offset, "")])]
+        name = self._names[topic]
+        await self._reading().insist(
+            lambda: cursors.commit(self._client, cursor, name, partition, offset)
         )
-
-        async def attempt() -> None:
-            response = await self._client.send(await self._coordinator(cursor), request)
-            _raise_for(response.topics[0][1][0][1])
-
-        await self._reading().insist(attempt)
 
     async def committed(self, cursor: str, topic: str, partition: int) -> int | None:
         """Return the committed offset of the consumer group `cursor`."""
-        request = OffsetFetchRequest(cursor, [(self._names[topic], [partition])])
-
-        async def attempt() -> int | None:
-            response = await self._client.send(await self._coordinator(cursor), request)
-            _raise_for(response.error_code)
-            _, offset, _, error_code = response.topics[0][1][0]
-            _raise_for(error_code)
-            return None if offset < 0 else int(offset)
-
-        return await self._reading().insist(attempt)
+        name = self._names[topic]
+        return await self._reading().insist(
+            lambda: cursors.committed(self._client, cursor, name, partition)
+        )
 
     async def _prepare_topics(self) -> None:
         admin = AIOKafkaAdminClient(**self._connection("admin"))
@@ -299,14 +286,6 @@ class KafkaLog:
                     sent[index] = await lane.send(self._names[topic], partition, records[index])
         except (TimeoutError, NotWrittenError) as error:
             logger.warning("kafka_not_sent", topic=topic, partition=partition, error=repr(error))
-
-    async def _coordinator(self, cursor: str) -> int:
-        return int(await self._client.coordinator_lookup(CoordinationType.GROUP, cursor))
-
-
-def _raise_for(error_code: int) -> None:
-    if error_code:
-        raise for_code(error_code)
 
 
 async def _until_connected(start: Any) -> None:

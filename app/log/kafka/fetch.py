@@ -49,9 +49,11 @@ _READ_UNCOMMITTED = 0
 _ONE_BATCH_BYTES = 1
 # Only a request for what is not there waits. With 0 the tests' in-memory broker answers nothing.
 _READ_WAIT_MS = 1
+# A thousand events and more; one batch comes whole, however large (KIP-74).
 _TAIL_BYTES = 1_048_576
 # How long a tail's request waits at the broker for something new.
 _TAIL_WAIT_MS = 500
+# The leaders of a new topic take up to 0.9 s.
 _BACKOFF_SECONDS = 0.1
 
 

@@ -1,8 +1,8 @@
 """The embedded log: records in one SQLite database, for one process on one machine.
 
 Hides: how the asynchronous protocol meets SQLite's blocking calls. `writer` decides when something
-is durable, `readers` who answers, `rows` how a record lies in its table, `database` what the file
-is. Only the `sqlite3` of the standard library is used.
+is durable, `readers` who answers, `wakeups` when a tail looks again, `rows` how a record lies in
+its table, `database` what the file is. Only the `sqlite3` of the standard library is used.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from app.log import (
 )
 from app.log.sqlite import database, rows
 from app.log.sqlite.readers import Readers
+from app.log.sqlite.wakeups import Wakeups, is_set
 from app.log.sqlite.writer import GROUP_BYTES, Write, Writer
 
 if TYPE_CHECKING:
@@ -46,9 +47,9 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-BATCH_BYTES = 1_048_576
-HEARTBEAT_SECONDS = 1.0
-STOP_SECONDS = 10.0
+BATCH_BYTES = 1_048_576  # as a tail of Kafka has it
+HEARTBEAT_SECONDS = 1.0  # a feed that hears nothing for five of these is at a standstill
+STOP_SECONDS = 10.0  # within the 30 that orchestrators commonly give, the grace period aside
 _ERASED_AT_ONCE = 8  # records of the largest size fill a transaction
 
 
@@ -82,7 +83,7 @@ class SqliteLog:
         self._ends: rows.Ends = {}
         self._writer = Writer(self.path)
         self._readers = Readers(self.path, read_timeout_seconds)
-        self._appended: dict[tuple[str, int], asyncio.Event] = {}
+        self._wakeups = Wakeups()
         self._lock_descriptor: int | None = None
         self._opening = threading.Lock()  # stop waits for a start that was cancelled
 
@@ -107,8 +108,7 @@ class SqliteLog:
     async def stop(self) -> None:
         """Commit what was appended, within `STOP_SECONDS`, and release the folder."""
         await asyncio.to_thread(self._close)
-        for appended in self._appended.values():
-            appended.set()
+        self._wakeups.all()
 
     def max_record_bytes(self, topic: str) -> int:
         """Return the limit for `Record.size_bytes`, the same for every topic."""
@@ -135,7 +135,9 @@ class SqliteLog:
             size_bytes=sum(record.size_bytes for record in records),
         )
         try:
-            return await self._write(write, partial(self._announce, topic))
+            return await self._writer.perform(
+                write, self._append_timeout_seconds, partial(self._announce, topic)
+            )
         except NotWrittenError as error:
             raise NotWrittenError(error.detail) from error
         except OutcomeUnknownError as error:
@@ -153,11 +155,10 @@ class SqliteLog:
         """Follow a partition; a commit of this process wakes it at once; see `Log.tail`."""
         self._check(topic, partition)
         while True:
-            # Looked up before the read, so that no commit falls between the two.
-            appended = self._appended.setdefault((topic, partition), asyncio.Event())
+            appended = self._wakeups.next(topic, partition)
             step = partial(rows.step, topic=topic, partition=partition, start=start)
             batch = await self._readers.run(partial(step, size_bytes=BATCH_BYTES))
-            if batch.next_offset == start and await _is_set(appended, HEARTBEAT_SECONDS):
+            if batch.next_offset == start and await is_set(appended, HEARTBEAT_SECONDS):
                 continue
             start = batch.next_offset
             yield batch
@@ -261,22 +262,6 @@ class SqliteLog:
             return zlib.crc32(record.key) % self._partitions[topic]
         return record.partition
 
-    async def _write(
-        self, write: Write[Result], then: Callable[[Future[Result]], object]
-    ) -> Result:
-        """Have the writer apply `write`; it goes on when the caller is cancelled."""
-        self._writer.submit(write)
-        written = asyncio.wrap_future(write.done)
-        written.add_done_callback(then)
-        await asyncio.wait({written}, timeout=self._append_timeout_seconds)
-        if self._writer.withdraw(write):
-            raise NotWrittenError("The log was too busy to take the records in time.")
-        if write.done.done():
-            return write.done.result()
-        settled: Future[None] = asyncio.get_running_loop().create_future()
-        written.add_done_callback(partial(_settle, settled))
-        raise OutcomeUnknownError("The log did not confirm the records in time.", (), settled)
-
     async def _change(
         self,
         apply: Callable[[Connection], Result],
@@ -285,31 +270,17 @@ class SqliteLog:
         scrubs: bool = False,
     ) -> Result:
         try:
-            return await self._write(Write(apply, size_bytes, scrubs), _failed)
+            return await self._writer.perform(
+                Write(apply, size_bytes, scrubs), self._append_timeout_seconds, _failed
+            )
         except (NotWrittenError, OutcomeUnknownError) as error:
             raise LogUnavailableError(error.detail) from error
 
     def _announce(self, topic: str, appended: Future[list[Position]]) -> None:
-        if _failed(appended):
-            return
-        for partition in {position.partition for position in appended.result()}:
-            if waiting := self._appended.pop((topic, partition), None):
-                waiting.set()
+        if not _failed(appended):
+            self._wakeups.appended(topic, appended.result())
 
 
 def _failed(future: Future[Result]) -> bool:
     """Look at the outcome, so that asyncio does not report it when nobody waits any longer."""
     return future.cancelled() or future.exception() is not None
-
-
-def _settle(settled: Future[None], _: Future[Result]) -> None:
-    if not settled.done():
-        settled.set_result(None)
-
-
-async def _is_set(event: asyncio.Event, within_seconds: float) -> bool:
-    try:
-        async with asyncio.timeout(within_seconds):
-            return await event.wait()
-    except TimeoutError:
-        return False

@@ -31,6 +31,7 @@ APPLICATION_ID = 0x494D4754  # "IMGT"
 PAGE_BYTES = 16_384
 # What a connection waits for another program's lock before it reports the database as busy.
 BUSY_TIMEOUT_SECONDS = 0.25
+# Room for some groups between two checkpoints; a longer file is cut back to this.
 WAL_KEPT_BYTES = 32 * 1024 * 1024
 
 _HEADER = struct.Struct(">16s52xI")  # the magic at 0, the application id at 68

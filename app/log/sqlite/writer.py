@@ -10,6 +10,7 @@ SQLite says that the commit did not reach the file: https://www.sqlite.org/resco
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import threading
 import time
@@ -17,6 +18,7 @@ from collections import deque
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from app.errors import GatewayError, NotWrittenError, OutcomeUnknownError
@@ -111,6 +113,32 @@ class Writer:
                 raise NotWrittenError("The log is not running.")
             self._waiting.append(write)
             self._changed.notify()
+
+    async def perform(
+        self,
+        write: Write[Result],
+        within_seconds: float,
+        then: Callable[[asyncio.Future[Result]], object],
+    ) -> Result:
+        """Submit a write and return its result; it goes on when the caller is cancelled.
+
+        `then` is called with the outcome in the event loop, though nobody waits any longer.
+
+        Raises:
+            NotWrittenError: Nothing was written, and will be.
+            OutcomeUnknownError: The commit was under way at the end of the time, or failed.
+        """
+        self.submit(write)
+        written = asyncio.wrap_future(write.done)
+        written.add_done_callback(then)
+        await asyncio.wait({written}, timeout=within_seconds)
+        if self.withdraw(write):
+            raise NotWrittenError("The log was too busy to take the records in time.")
+        if write.done.done():
+            return write.done.result()
+        settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        written.add_done_callback(partial(_settle, settled))
+        raise OutcomeUnknownError("The log did not confirm the records in time.", (), settled)
 
     def withdraw(self, write: Write[Any]) -> bool:
         """Forget a write, and return True, if it is not taken yet."""
@@ -255,6 +283,11 @@ class Writer:
         for write, result in self._unscrubbed:
             write.done.set_result(result)
         self._unscrubbed.clear()
+
+
+def _settle(settled: asyncio.Future[None], _: asyncio.Future[Any]) -> None:
+    if not settled.done():
+        settled.set_result(None)
 
 
 def _stopped() -> NotWrittenError:
