@@ -17,8 +17,6 @@ SwaggerUIBundle({
   dom_id: "#docs",
   url: "openapi.json",
   plugins: [withoutStreams],
-  // By default a validator on the internet is asked about the document.
-  validatorUrl: null,
   deepLinking: true,
   displayRequestDuration: true,
   tryItOutEnabled: true,

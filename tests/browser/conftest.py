@@ -11,8 +11,14 @@ from tests.gateway_process import new_gateway
 __all__ = ["new_gateway"]
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-# Root cannot have its sandbox; the others keep it from asking the internet.
-ARGUMENTS = ("--no-sandbox", "--disable-background-networking", "--disable-component-update")
+# Root cannot have its sandbox, and it must not ask the internet. Pages may behave differently on a
+# loopback address, so there is another name for it.
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--host-resolver-rules=MAP elsewhere.test 127.0.0.1",
+)
 
 
 @pytest.fixture(scope="session")
@@ -38,12 +44,12 @@ class Visit:
         foreign: Addresses outside of the gateway that were asked for.
     """
 
-    def __init__(self, page, gateway):
+    def __init__(self, page, url):
         self.page = page
         self.complaints, self.foreign = [], []
         page.on("console", lambda message: self.complaints.append(message.text))
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("request", lambda request: self._asked(request.url, gateway.url))
+        page.on("request", lambda request: self._asked(request.url, url))
 
     def _asked(self, url, home):
         if not url.startswith((f"{home}/", "data:", "blob:")):
@@ -52,14 +58,17 @@ class Visit:
 
 @pytest.fixture
 def visit(browser):
-    """Open a path of a gateway in a new page: `visit(gateway, "/docs")`."""
+    """Open a path of a gateway in a new page: `visit(gateway, "/docs")`; by another name than that
+    of loopback: `visit(gateway, "/docs", host="elsewhere.test")`.
+    """
     contexts = []
 
-    def start(gateway, path):
+    def start(gateway, path, host="127.0.0.1"):
         contexts.append(browser.new_context(viewport={"width": 1200, "height": 900}))
-        opened = Visit(contexts[-1].new_page(), gateway)
+        url = f"http://{host}:{gateway.address[1]}"
+        opened = Visit(contexts[-1].new_page(), url)
         # A live picture has no end, so what holds one never counts as loaded.
-        opened.page.goto(gateway.url + path, wait_until="domcontentloaded")
+        opened.page.goto(url + path, wait_until="domcontentloaded")
         return opened
 
     yield start

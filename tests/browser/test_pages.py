@@ -145,7 +145,7 @@ class TestStartPage:
 
 class TestDocs:
     def test_an_upload_is_tried_out_and_nothing_else_is_asked(self, gateway, visit):
-        docs = visit(gateway, "/docs")
+        docs = visit(gateway, "/docs", host="elsewhere.test")
         page = docs.page
         block = page.locator("#operations-images-uploadImage")
         block.locator(".opblock-summary-control").click()
