@@ -60,12 +60,35 @@ class Problem(BaseModel):
     type: str = Field(description="A URN that names the kind of problem, for ever the same.")
     title: str = Field(description="The kind of problem in words.")
     status: int = Field(description="The HTTP status.")
-    detail: str = Field(description="What happened this time.")
-    code: str = Field(description="The last part of `type`; docs/errors.md lists all of them.")
+    detail: str = Field(description="What happened this time, in words.")
+    # No enumeration: a client generated before a code existed would fail on it.
+    code: str = Field(
+        description="The last part of `type`. Each answer of an operation lists its own; there may"
+        " be more in later versions."
+    )
     retryable: bool = Field(description="Whether the same request may succeed later.")
     request_id: str = Field(description="Names the request in the server's log.")
     outcome: str | None = Field(
         None, description="`unknown` when the image may or may not have been stored."
+    )
+
+
+def example_of(error: type[GatewayError], detail: str, request_id: str) -> dict[str, Any]:
+    """Return a problem as it is answered, for the documentation."""
+    return _body(
+        error.status,
+        error.code,
+        error.title,
+        detail,
+        retryable=error.retryable,
+        request_id=request_id,
+    )
+
+
+def example_of_status(status: HTTPStatus, detail: str, request_id: str) -> dict[str, Any]:
+    """Return a problem of the framework's as it is answered, for the documentation."""
+    return _body(
+        status, _code_of(status), status.phrase, detail, retryable=False, request_id=request_id
     )
 
 
@@ -128,14 +151,14 @@ async def _on_invalid_parameter(request: Request, error: Exception) -> Response:
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     """Map what the framework raises: no such path, no such method."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
-    title = HTTPStatus(error.status_code).phrase
+    status = HTTPStatus(error.status_code)
     headers = dict(error.headers or {})
-    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(_allowed(request))
     return _response(
-        error.status_code,
-        title.lower().replace(" ", "-"),
-        title,
+        status,
+        _code_of(status),
+        status.phrase,
         f"{request.method} {request.url.path}: {error.detail}.",
         retryable=False,
         request_id=_request_id(request),
@@ -157,6 +180,15 @@ def _response(
     request_id: str,
     headers: dict[str, str],
 ) -> Response:
+    problem = _body(status, code, title, detail, retryable=retryable, request_id=request_id)
+    return JSONResponse(
+        problem, status, headers | {"Cache-Control": "no-store"}, media_type=MEDIA_TYPE
+    )
+
+
+def _body(
+    status: int, code: str, title: str, detail: str, *, retryable: bool, request_id: str
+) -> dict[str, Any]:
     problem: dict[str, Any] = {
         "type": f"urn:imagegate:problem:{code}",
         "title": title,
@@ -168,9 +200,11 @@ def _response(
     }
     if status == HTTPStatus.GATEWAY_TIMEOUT:
         problem["outcome"] = "unknown"
-    return JSONResponse(
-        problem, status, headers | {"Cache-Control": "no-store"}, media_type=MEDIA_TYPE
-    )
+    return problem
+
+
+def _code_of(status: HTTPStatus) -> str:
+    return status.phrase.lower().replace(" ", "-")
 
 
 def _allowed(request: Request) -> list[str]:

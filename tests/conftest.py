@@ -7,6 +7,7 @@ import pytest
 
 from app import settings
 from app.main import create_app
+from tests.described import checked_async
 
 pytest_plugins = ["tests.kafka_fixtures"]
 
@@ -22,7 +23,9 @@ async def in_process(data_dir, **sections):
     app = create_app(settings.load(data_dir=data_dir, **sections))
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://gateway", event_hooks=checked_async()
+        ) as client:
             client.gateway = app.state.gateway
             await client.gateway.feed.caught_up()
             yield client

@@ -14,6 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.described import checked, checked_async
+
 START_SECONDS = 60
 _POLL_SECONDS = 0.02
 
@@ -100,11 +102,12 @@ class GatewayProcess:
 
     def client(self, **options):
         """Return a synchronous client; close it."""
-        return httpx.Client(base_url=self.url, timeout=60, **options)
+        return httpx.Client(base_url=self.url, timeout=60, event_hooks=checked(), **options)
 
     def async_client(self, **options):
         """Return an asynchronous client; close it."""
-        return httpx.AsyncClient(base_url=self.url, timeout=60, **options)
+        hooks = checked_async()
+        return httpx.AsyncClient(base_url=self.url, timeout=60, event_hooks=hooks, **options)
 
     def resident_bytes(self):
         """Return the resident memory of the gateway's main process (proc(5))."""

@@ -7,13 +7,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app import __version__
+from app import __version__, problems
+from app.api import examples, schemas
 from app.main import create_app
 from app.settings import Settings
+from tests.described import DOCUMENT, METHODS, check, resolve
+from tests.test_errors import answers
 
 FILE = Path(__file__).parents[1] / "openapi/openapi.json"
-DOCUMENT = create_app(Settings.model_construct()).openapi()
-METHODS = {"get", "put", "post", "delete", "head", "patch", "options", "trace"}
 OPERATIONS = {
     f"{method} {path}": operation
     for path, item in DOCUMENT["paths"].items()
@@ -21,6 +22,15 @@ OPERATIONS = {
     if method in METHODS
 }
 each_operation = pytest.mark.parametrize("name", OPERATIONS)
+PROBLEM = "application/problem+json"
+CLASSES = {each.code: each for each in answers()}
+FRAMEWORK = {"not-found": 404, "method-not-allowed": 405}
+COMPONENTS = {"schemas", "headers", "parameters", "examples"}
+
+
+def codes(response):
+    """The error codes that a response of the document lists."""
+    return set(response["content"][PROBLEM]["examples"])
 
 
 def nodes(value, path=()):
@@ -42,19 +52,27 @@ def test_the_document_is_valid_openapi_3_1():
     assert DOCUMENT["openapi"] == "3.1.0"
     assert DOCUMENT["info"]["title"] == "imagegate"
     assert DOCUMENT["info"]["version"] == __version__
-    assert set(DOCUMENT) <= {"openapi", "info", "paths", "components", "tags", "servers"}
+    known = {"openapi", "info", "paths", "components", "tags", "servers", "security"}
+    assert set(DOCUMENT) == known
+    assert DOCUMENT["security"] == []
+    assert [server["url"] for server in DOCUMENT["servers"]] == ["/"]
     assert all(path.startswith("/") for path in DOCUMENT["paths"])
     for item in DOCUMENT["paths"].values():
         assert set(item) <= METHODS
-    for name in DOCUMENT["components"]["schemas"]:
-        assert re.fullmatch(r"[A-Za-z0-9._-]+", name)
+    assert set(DOCUMENT["components"]) == COMPONENTS
+    for named in DOCUMENT["components"].values():
+        assert all(re.fullmatch(r"[A-Za-z0-9._-]+", name) for name in named)
     # 3.2's, which confuses generators in a 3.1 document.
     assert not any("itemSchema" in node for _, node in nodes(DOCUMENT))
 
 
-def test_every_reference_leads_somewhere_and_every_schema_is_referred_to():
+def test_every_reference_leads_somewhere_and_every_component_is_referred_to():
     referred = {node["$ref"] for _, node in nodes(DOCUMENT) if "$ref" in node}
-    known = {f"#/components/schemas/{name}" for name in DOCUMENT["components"]["schemas"]}
+    known = {
+        f"#/components/{kind}/{name}"
+        for kind, named in DOCUMENT["components"].items()
+        for name in named
+    }
     assert referred == known
 
 
@@ -74,37 +92,124 @@ def test_an_operation_has_one_tag_a_summary_and_a_description(name):
 
 
 @each_operation
-def test_an_operation_answers_every_error_with_a_problem(name):
+def test_an_operation_lists_every_status_and_any_other_is_a_problem_too(name):
     responses = OPERATIONS[name]["responses"]
-    content = responses["default"]["content"]
-    assert content == {
-        "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
-    }
-    assert all(code == "default" or re.fullmatch(r"[23]\d\d", code) for code in responses)
+    assert list(responses) == sorted(responses)
+    assert all(re.fullmatch(r"[2345]\d\d|default", status) for status in responses)
+    assert {"400", "500", "default"} < set(responses)
     assert all(response["description"] for response in responses.values())
 
 
 @each_operation
+def test_a_status_lists_the_codes_of_its_errors_each_with_a_problem_as_it_is_answered(name):
+    for status, response in OPERATIONS[name]["responses"].items():
+        if not re.fullmatch(r"[45]\d\d", status):
+            continue
+        if name.startswith("head "):
+            assert "content" not in response
+            continue
+        [(media_type, content)] = response["content"].items()
+        assert media_type == PROBLEM
+        assert content["schema"] == {"$ref": "#/components/schemas/Problem"}
+        for code, example in content["examples"].items():
+            problem = resolve(example)["value"]
+            problems.Problem.model_validate(problem, strict=True)
+            assert (problem["code"], str(problem["status"])) == (code, status)
+            assert CLASSES[code].status == int(status)
+            assert problem["title"] == CLASSES[code].title
+            assert problem["retryable"] is CLASSES[code].retryable
+            assert f"`{code}`: " in response["description"]
+
+
+@each_operation
+def test_the_default_is_what_the_framework_answers(name):
+    default = OPERATIONS[name]["responses"]["default"]
+    if not name.startswith("head "):
+        assert codes(default) == set(FRAMEWORK)
+        for code, example in default["content"][PROBLEM]["examples"].items():
+            assert resolve(example)["value"]["status"] == FRAMEWORK[code]
+
+
+def test_every_error_that_a_client_can_meet_is_listed_and_no_other():
+    listed = {
+        code
+        for name, operation in OPERATIONS.items()
+        for status, response in operation["responses"].items()
+        if status[0] in "45" and not name.startswith("head ")
+        for code in codes(response)
+    }
+    assert listed == set(CLASSES)
+
+
+def test_a_head_answers_what_the_download_does_without_a_body():
+    head = OPERATIONS["head /images/{image_id}"]["responses"]
+    get = OPERATIONS["get /images/{image_id}"]["responses"]
+    assert set(get) - set(head) == {"206", "416"}
+    assert set(head) <= set(get)
+    assert not any("content" in response for response in head.values())
+
+
+@each_operation
+def test_every_header_of_an_answer_is_described_with_an_example(name):
+    for status, response in OPERATIONS[name]["responses"].items():
+        assert {"X-Request-ID", "X-Content-Type-Options"} <= set(response["headers"])
+        for reference in response["headers"].values():
+            header = resolve(reference)
+            assert header["description"]
+            assert isinstance(header["example"], str)
+        assert ("Retry-After" in response["headers"]) == (status == "503")
+        assert ("Allow" in response["headers"]) == (status == "default")
+        assert ("Content-Range" in response["headers"]) == (status in {"206", "416"})
+
+
+@each_operation
 def test_an_operation_declares_exactly_the_parameters_of_its_path(name):
-    parameters = OPERATIONS[name].get("parameters", [])
+    parameters = [resolve(each) for each in OPERATIONS[name]["parameters"]]
     declared = {each["name"] for each in parameters if each["in"] == "path"}
     assert declared == set(re.findall(r"{(\w+)}", name))
     for each in parameters:
         assert each["description"]
-        assert "schema" in each
+        assert each["schema"]["description"] == each["description"]
+        assert "example" in each or each["schema"]["examples"]
         assert each["in"] != "path" or each["required"] is True
     keys = [(each["in"], each["name"]) for each in parameters]
     assert len(keys) == len(set(keys))
 
 
+def test_the_headers_that_a_handler_reads_are_parameters():
+    expected = {
+        "get /images/{image_id}": {"Range", "If-Range", "If-Match", "If-None-Match"},
+        "head /images/{image_id}": {"If-Match", "If-None-Match"},
+        "get /streams/images": {"Last-Event-ID"},
+    }
+    for name, operation in OPERATIONS.items():
+        parameters = [resolve(each) for each in operation["parameters"]]
+        declared = {each["name"] for each in parameters if each["in"] == "header"}
+        assert declared == expected.get(name, set()) | {"X-Request-ID"}
+
+
+def test_every_schema_and_every_field_is_described():
+    for schema in DOCUMENT["components"]["schemas"].values():
+        assert schema["description"]
+        for name, field in schema["properties"].items():
+            assert resolve(field)["description"], name
+
+
+def test_the_parameter_of_a_stream_is_a_number_that_clients_turn_into_text():
+    [parameter, _] = OPERATIONS["get /streams/images"]["parameters"]
+    schema = resolve(parameter)["schema"]
+    assert (schema["type"], schema["minimum"]) == ("integer", -1)
+
+
 def test_the_file_of_an_upload_is_binary_in_both_forms():
     content = OPERATIONS["post /images"]["requestBody"]["content"]
-    form = content["multipart/form-data"]["schema"]
+    form = resolve(content["multipart/form-data"]["schema"])
     assert form["required"] == ["file"]
     file = form["properties"]["file"]
     assert (file["type"], file["format"]) == ("string", "binary")
-    assert content["application/octet-stream"]["schema"] == {"type": "string", "format": "binary"}
-    assert next(iter(content)) == "multipart/form-data"
+    assert list(content) == ["multipart/form-data", "application/octet-stream", "image/*"]
+    for media_type in ("application/octet-stream", "image/*"):
+        assert content[media_type]["schema"] == {"type": "string", "format": "binary"}
 
 
 @pytest.mark.parametrize("status", ["200", "206"])
@@ -135,6 +240,80 @@ def test_a_problem_is_described_as_it_is_answered():
     [example] = problem["examples"]
     assert set(problem["required"]) == set(example)
     assert set(problem["properties"]) == {*example, "outcome"}
+
+
+class TestExamples:
+    def test_an_image_is_one_that_the_gateway_would_answer(self):
+        image = schemas.Image.model_validate_json(json.dumps(examples.IMAGE), strict=True)
+        assert image.model_dump(mode="json") == examples.IMAGE
+        page = schemas.ImagePage.model_validate_json(json.dumps(examples.IMAGE_PAGE), strict=True)
+        assert page.model_dump(mode="json") == examples.IMAGE_PAGE
+
+    def test_ids_and_digests_have_their_full_length(self):
+        text = json.dumps(DOCUMENT)
+        assert {len(each) for each in re.findall(r"sha256:([0-9a-f]*)", text)} == {64}
+        assert {len(each) for each in re.findall(r"/images/([a-z2-7]{8,})", text)} == {32}
+        assert {len(each) for each in re.findall(r"sha-256=:([^:]*):", text)} == {44}
+
+    async def test_an_id_in_an_example_could_be_one(self, client):
+        response = await client.get(examples.IMAGE_PATH)
+        assert response.json()["code"] == "image-not-found"
+
+    async def test_a_cursor_in_an_example_is_one(self, client):
+        response = await client.get("/images", params={"cursor": examples.CURSOR})
+        assert response.status_code == 200
+
+    def test_each_success_with_a_text_has_one(self):
+        for operation in OPERATIONS.values():
+            for status, response in operation["responses"].items():
+                for media_type, content in response.get("content", {}).items():
+                    if status[0] == "2" and media_type.startswith(("application/json", "text/")):
+                        assert content["examples"]
+
+    def test_events_read_as_a_stream_does(self):
+        content = OPERATIONS["get /streams/images"]["responses"]["200"]["content"]
+        text = resolve(content["text/event-stream"]["examples"]["events"])["value"]
+        _, stored, deleted = text.strip().split("\n\n")
+        assert (
+            f"event: image.stored\ndata: {json.dumps(examples.IMAGE, separators=(',', ':'))}"
+            in (stored)
+        )
+        assert f'data: {{"id": "{examples.IMAGE_ID}"}}' in deleted
+
+
+class TestCheck:
+    """`check`, which every answer in the other tests has passed, can fail."""
+
+    @pytest.mark.parametrize(
+        ("status", "code", "headers"),
+        [
+            (418, "image-not-found", {}),
+            (404, "image-gone", {}),
+            (404, "image-not-found", {"x-undescribed": "1"}),
+            (503, "not-ready", {}),
+            (404, "image-not-found", {"content-type": "application/json"}),
+            (404, "image-not-found", {"x-request-id": None}),
+        ],
+        ids=["status", "code", "header", "no Retry-After", "media type", "no request id"],
+    )
+    def test_an_answer_that_the_document_does_not_describe_is_found(self, status, code, headers):
+        with pytest.raises(AssertionError):
+            check(self.answer(status, code, **headers))
+        check(self.answer(404, "image-not-found"))
+
+    def answer(self, status, code, **headers):
+        sent = {
+            "content-type": PROBLEM,
+            "cache-control": "no-store",
+            "x-request-id": "1",
+            "x-content-type-options": "nosniff",
+        } | headers
+        return httpx.Response(
+            status,
+            headers={name: value for name, value in sent.items() if value},
+            json={"code": code},
+            request=httpx.Request("GET", f"http://gateway{examples.IMAGE_PATH}"),
+        )
 
 
 async def test_the_application_serves_the_document():

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from fastapi import APIRouter
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
-from app.api import openapi
+from app.api import responses
 from app.api.state import Gateway  # noqa: TC001 - FastAPI reads the annotations
 from app.errors import NotReadyError
 
@@ -17,14 +17,14 @@ router = APIRouter(prefix="/health", tags=["health"])
 class Health(BaseModel):
     """An answer to a probe."""
 
-    status: Literal["ok"] = "ok"
+    status: Literal["ok"] = Field("ok", description="Always this: trouble is a problem.")
 
 
 @router.get(
     "/live",
     operation_id="checkLiveness",
     summary="Is the process alive?",
-    responses=openapi.ERRORS,
+    responses=responses.LIVENESS,
 )
 async def check_liveness() -> Health:
     """Answer without looking at anything else: a broker that is down is no reason for a restart."""
@@ -35,7 +35,7 @@ async def check_liveness() -> Health:
     "/ready",
     operation_id="checkReadiness",
     summary="Should it get requests?",
-    responses=openapi.ERRORS,
+    responses=responses.READINESS,
 )
 async def check_readiness(gateway: Gateway) -> Health:
     """Answer 200 when the log is reachable and every event was applied; otherwise say why not."""

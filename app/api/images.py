@@ -10,7 +10,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.responses import StreamingResponse
 
-from app.api import conditions, openapi, schemas
+from app.api import conditions, examples, requests, responses, schemas
 from app.api.body import RequestBody
 from app.api.state import Gateway  # noqa: TC001 - FastAPI reads the annotations
 from app.errors import InvalidParameterError
@@ -26,7 +26,10 @@ router = APIRouter(tags=["images"])
 _CACHE_CONTROL = "public, max-age=31536000, immutable"
 _EXTENSIONS = {each.media_type: each.extension for each in ImageFormat}
 
-ImageId = Annotated[str, Path(description="The image's id, as the upload returned it.")]
+ImageId = Annotated[
+    str,
+    Path(description="The image's id, as the upload returned it.", examples=[examples.IMAGE_ID]),
+]
 
 
 @router.post(
@@ -35,8 +38,8 @@ ImageId = Annotated[str, Path(description="The image's id, as the upload returne
     response_model=schemas.Image,
     operation_id="uploadImage",
     summary="Store an image",
-    openapi_extra=openapi.UPLOAD,
-    responses=openapi.UPLOAD_RESPONSES,
+    openapi_extra=requests.UPLOAD,
+    responses=responses.UPLOAD,
 )
 async def upload_image(request: Request, response: Response, gateway: Gateway) -> schemas.Image:
     """Validate, compress and store an image; it is durable when the answer arrives.
@@ -60,15 +63,22 @@ async def upload_image(request: Request, response: Response, gateway: Gateway) -
     "/images",
     operation_id="listImages",
     summary="List images, newest first",
-    responses=openapi.ERRORS,
+    responses=responses.LIST,
 )
 async def list_images(
     request: Request,
     response: Response,
     gateway: Gateway,
-    limit: Annotated[int, Query(ge=1, le=1000, description="The most images in a page.")] = 50,
+    limit: Annotated[
+        int, Query(ge=1, le=1000, description="The most images in a page.", examples=[50])
+    ] = 50,
     cursor: Annotated[
-        str | None, Query(description="`next_cursor` of the page before.", max_length=64)
+        str | None,
+        Query(
+            description="`next_cursor` of the page before.",
+            max_length=64,
+            examples=[examples.CURSOR],
+        ),
     ] = None,
 ) -> schemas.ImagePage:
     """Return a page of images; the `Link` header leads to the next one."""
@@ -89,7 +99,8 @@ async def list_images(
     operation_id="downloadImage",
     summary="Download an image",
     response_class=Response,
-    responses=openapi.DOWNLOAD_RESPONSES,
+    openapi_extra=requests.DOWNLOAD,
+    responses=responses.DOWNLOAD,
 )
 async def download_image(image_id: ImageId, request: Request, gateway: Gateway) -> Response:
     """Stream the bytes of an image, or a range of them."""
@@ -111,7 +122,8 @@ async def download_image(image_id: ImageId, request: Request, gateway: Gateway) 
     operation_id="headImage",
     summary="Ask for an image's headers",
     response_class=Response,
-    responses=openapi.HEAD_RESPONSES,
+    openapi_extra=requests.HEAD,
+    responses=responses.HEAD,
 )
 async def head_image(image_id: ImageId, request: Request, gateway: Gateway) -> Response:
     """Answer as a download would, without the bytes."""
@@ -126,7 +138,7 @@ async def head_image(image_id: ImageId, request: Request, gateway: Gateway) -> R
     "/images/{image_id}/metadata",
     operation_id="describeImage",
     summary="Describe an image",
-    responses=openapi.ERRORS,
+    responses=responses.DESCRIBE,
 )
 async def describe_image(image_id: ImageId, gateway: Gateway) -> schemas.Image:
     """Return the JSON that the upload returned."""
@@ -139,7 +151,7 @@ async def describe_image(image_id: ImageId, gateway: Gateway) -> schemas.Image:
     response_class=Response,
     operation_id="deleteImage",
     summary="Delete an image for ever",
-    responses=openapi.ERRORS,
+    responses=responses.DELETE,
 )
 async def delete_image(image_id: ImageId, gateway: Gateway) -> None:
     """Hide the image at once and for ever; deleting it again changes nothing.

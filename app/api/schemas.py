@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field
 
+from app.api import examples
+
 if TYPE_CHECKING:
     from app.catalog import CatalogImage
     from app.records import ImageInfo
@@ -15,55 +17,63 @@ if TYPE_CHECKING:
 class Receipt(BaseModel):
     """What became of the bytes that were uploaded."""
 
-    received_bytes: int = Field(description="Size of the upload.", examples=[2_190_194])
-    stored_bytes: int = Field(description="Size of what lies in the log.", examples=[1_204_881])
+    received_bytes: int = Field(
+        description="Size of the upload.", examples=[examples.RECEIVED_BYTES]
+    )
+    stored_bytes: int = Field(
+        description="Size of what lies in the log.", examples=[examples.CONTENT_LENGTH]
+    )
     received_digest: str = Field(
-        description="SHA-256 of the upload.", examples=["sha256:9f86d081884c7d65"]
+        description="SHA-256 of the upload.", examples=[examples.RECEIVED_DIGEST]
     )
     codec: str = Field(
         description="How the stored bytes were encoded; `original` if they were not.",
-        examples=["jpeg q85 progressive"],
+        examples=[examples.CODEC],
     )
     kept: bool = Field(
-        description="Whether the upload is kept, less its metadata, as encoding saved nothing."
+        description="Whether the upload is kept, less its metadata, as encoding saved nothing.",
+        examples=[False],
     )
 
 
 class Image(BaseModel):
     """A stored image."""
 
-    id: str = Field(
-        description="Names the image for ever.", examples=["aaaqaaaaaaaafxrb4w2wzq5s5vvhk2wl"]
-    )
-    url: str = Field(
-        description="Path of the image.", examples=["/images/aaaqaaaaaaaafxrb4w2wzq5s5vvhk2wl"]
-    )
+    id: str = Field(description="Names the image for ever.", examples=[examples.IMAGE_ID])
+    url: str = Field(description="Path of the image.", examples=[examples.IMAGE_PATH])
     sequence: int | None = Field(
         description="Place in the one order of all events; null where it is not known yet.",
-        examples=[42],
+        examples=[examples.SEQUENCE],
     )
     created_at: datetime | None = Field(
-        description="When it was stored, by the log's clock; null where it is not known yet."
+        description="When it was stored, by the log's clock; null where it is not known yet.",
+        examples=[examples.CREATED_AT],
     )
-    content_type: str = Field(examples=["image/jpeg"])
-    content_length: int = Field(description="Size of the image as served.", examples=[1_204_881])
-    digest: str = Field(
-        description="SHA-256 of the image as served.", examples=["sha256:2c26b46b68ffc68f"]
+    content_type: str = Field(
+        description="Media type of the image as served.", examples=[examples.CONTENT_TYPE]
     )
-    width: int = Field(description="In pixels, as it is to be seen.", examples=[4000])
-    height: int = Field(description="In pixels, as it is to be seen.", examples=[3000])
+    content_length: int = Field(
+        description="Size of the image as served.", examples=[examples.CONTENT_LENGTH]
+    )
+    digest: str = Field(description="SHA-256 of the image as served.", examples=[examples.DIGEST])
+    width: int = Field(description="In pixels, as it is to be seen.", examples=[examples.WIDTH])
+    height: int = Field(description="In pixels, as it is to be seen.", examples=[examples.HEIGHT])
     frame_count: int = Field(description="1 unless it is animated.", examples=[1])
-    filename: str | None = Field(examples=["img.jpg"])
-    profile: str = Field(description="How it was to be compressed.", examples=["balanced"])
+    filename: str | None = Field(
+        description="Name of the uploaded file, without folders; null where there was none.",
+        examples=[examples.FILENAME],
+    )
+    profile: str = Field(description="How it was to be compressed.", examples=[examples.PROFILE])
     receipt: Receipt
 
 
 class ImagePage(BaseModel):
     """A part of the list of images, newest first."""
 
-    images: list[Image]
+    images: list[Image] = Field(description="At most `limit` images.")
     next_cursor: str | None = Field(
-        description="Give it back as `cursor` for the next page; null on the last one."
+        description="Give it back as `cursor` for the next page; null on the last one.",
+        examples=[examples.CURSOR],
     )
 
 

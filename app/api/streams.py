@@ -13,7 +13,7 @@ from pydantic import BeforeValidator
 from starlette.responses import StreamingResponse
 
 from app import live
-from app.api import openapi, schemas
+from app.api import requests, responses, schemas
 from app.api.state import Gateway, State  # noqa: TC001 - FastAPI reads the annotations
 from app.errors import InvalidParameterError, NotReadyError
 
@@ -45,7 +45,8 @@ _UNCACHED = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     summary="Follow what happens to images",
     # With `EventSourceResponse` here FastAPI would take the handler itself for the generator.
     response_class=Response,
-    responses=openapi.STREAM_RESPONSES,
+    openapi_extra=requests.STREAM,
+    responses=responses.STREAM,
 )
 async def stream_images(
     gateway: Gateway,
@@ -53,7 +54,7 @@ async def stream_images(
         int | None,
         # An `EventSource` that has seen no event may send an empty one.
         BeforeValidator(lambda given: given or None),
-        Header(ge=-1, description="Sequence number of the last event seen; -1 for all events."),
+        Header(ge=-1, include_in_schema=False),
     ] = None,
 ) -> EventSourceResponse:
     """Server-sent events from now on, or after `Last-Event-ID`, each exactly once and in order.
@@ -75,7 +76,7 @@ async def stream_images(
     operation_id="watchImages",
     summary="Watch the newest picture",
     response_class=Response,
-    responses=openapi.WATCH_RESPONSES,
+    responses=responses.WATCH,
 )
 async def watch_images(
     gateway: Gateway,
@@ -85,10 +86,12 @@ async def watch_images(
             ge=16,
             le=live.MAX_SIDE,
             description="The longest side, in pixels; rounded up to a multiple of 160.",
+            examples=[640],
         ),
     ] = None,
     fps: Annotated[
-        float | None, Query(ge=0.1, le=60, description="Pictures a second at the most.")
+        float | None,
+        Query(ge=0.1, le=60, description="Pictures a second at the most.", examples=[2]),
     ] = None,
 ) -> StreamingResponse:
     """Pictures, each in place of the one before: put the address into an `<img>` tag.

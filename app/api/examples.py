@@ -1,0 +1,52 @@
+"""The one image that the OpenAPI document speaks of, wherever it gives an example.
+
+Its values are what a gateway answered, so that they agree with each other: the digest in the JSON
+is that of the entity tag, and has its full length.
+"""
+
+from __future__ import annotations
+
+from app.records import digest_field
+
+IMAGE_ID = "aabaaaaaaaaaawannwvxlqtvrjfyq2au"
+IMAGE_PATH = f"/images/{IMAGE_ID}"
+FILENAME = "img.jpg"
+CONTENT_TYPE = "image/jpeg"
+CONTENT_LENGTH = 45_013
+SHA_256 = "30fbb367cd1eabeca06069458951c5f2e00530d869041cb932b83221970fc34c"
+DIGEST = f"sha256:{SHA_256}"
+REPR_DIGEST = digest_field(SHA_256)
+ETAG = f'"{SHA_256}"'
+WIDTH, HEIGHT = 640, 480
+CREATED_AT = "2026-11-22T23:03:28.273000Z"
+SEQUENCE = 42
+CODEC = "jpeg q85 progressive"
+PROFILE = "balanced"
+RECEIVED_BYTES = 128_797
+RECEIVED_DIGEST = "sha256:e792c7954bd9452601015f30ddac45b9dc5482cd0228bc4ce76b74f0694f4347"
+# base64url of a sequence number.
+CURSOR = "NDI"
+REQUEST_ID = "4d5f0f4a3c1b4e0f8a4b1d1c2e3f4a5b"
+
+IMAGE = {
+    "id": IMAGE_ID,
+    "url": IMAGE_PATH,
+    "sequence": SEQUENCE,
+    "created_at": CREATED_AT,
+    "content_type": CONTENT_TYPE,
+    "content_length": CONTENT_LENGTH,
+    "digest": DIGEST,
+    "width": WIDTH,
+    "height": HEIGHT,
+    "frame_count": 1,
+    "filename": FILENAME,
+    "profile": PROFILE,
+    "receipt": {
+        "received_bytes": RECEIVED_BYTES,
+        "stored_bytes": CONTENT_LENGTH,
+        "received_digest": RECEIVED_DIGEST,
+        "codec": CODEC,
+        "kept": False,
+    },
+}
+IMAGE_PAGE = {"images": [IMAGE], "next_cursor": CURSOR}

@@ -1,0 +1,67 @@
+"""What FastAPI cannot see of requests: the body of an upload, and headers that handlers read.
+
+Hides what generators of client code need: a binary schema that none of them takes for a string, and
+a form with a name of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.api import examples, headers
+from app.api.responses import BINARY
+
+UPLOAD_FORM = {
+    "type": "object",
+    "description": "An image, and how to treat it.",
+    "required": ["file"],
+    "properties": {
+        "file": BINARY | {"description": "The image: JPEG, PNG, WebP or GIF."},
+        "profile": {
+            "type": "string",
+            "enum": ["balanced"],
+            "description": "How to compress it: `balanced`, which is also the default, keeps what"
+            " the eye sees.",
+            "examples": [examples.PROFILE],
+        },
+        "metadata": {
+            "type": "string",
+            "enum": ["strip"],
+            "description": "What becomes of EXIF, XMP and comments: `strip`, which is also the"
+            " default, removes them.",
+            "examples": ["strip"],
+        },
+    },
+}
+
+UPLOAD: dict[str, Any] = {
+    "requestBody": {
+        "description": "The image, as a form or as it is.",
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {"$ref": "#/components/schemas/UploadForm"},
+                "examples": {"form": {"$ref": "#/components/examples/form"}},
+            },
+            "application/octet-stream": {"schema": BINARY},
+            "image/*": {"schema": BINARY},
+        },
+    }
+}
+DOWNLOAD = {
+    "parameters": headers.read(
+        headers.RANGE, headers.IF_RANGE, headers.IF_MATCH, headers.IF_NONE_MATCH
+    )
+}
+STREAM = {"parameters": headers.read(headers.LAST_EVENT_ID)}
+HEAD = {"parameters": headers.read(headers.IF_MATCH, headers.IF_NONE_MATCH)}
+
+
+def components() -> dict[str, Any]:
+    """Return the examples that requests refer to."""
+    return {
+        "form": {
+            "summary": "The bytes of a file, with the defaults spelt out",
+            "value": {"file": "(bytes)", "profile": examples.PROFILE, "metadata": "strip"},
+        }
+    }

@@ -1,0 +1,86 @@
+"""What the OpenAPI document says of an answer: every answer that a test gets has to agree.
+
+The clients of `tests/conftest.py` and `tests/gateway_process.py` call `check` for each response.
+"""
+
+import re
+
+from app.main import create_app
+from app.settings import Settings
+
+DOCUMENT = create_app(Settings.model_construct()).openapi()
+METHODS = {"get", "put", "post", "delete", "head", "patch", "options", "trace"}
+# What the server adds, whatever is answered, and what frames a body.
+_FRAMING = {"connection", "content-length", "content-type", "date", "transfer-encoding"}
+_PROBLEM = "application/problem+json"
+
+
+def resolve(node):
+    """Return what a reference leads to, or the node itself."""
+    while "$ref" in node:
+        found = DOCUMENT
+        for part in node["$ref"].removeprefix("#/").split("/"):
+            found = found[part]
+        node = found
+    return node
+
+
+def operation_of(method, path):
+    """Return the operation that a request is for; None where the path is in no operation."""
+    for template, item in DOCUMENT["paths"].items():
+        if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template)), path):
+            return item.get(method.lower(), {"responses": {"405": _default(item)}})
+    return None
+
+
+def _default(item):
+    return next(iter(item.values()))["responses"]["default"]
+
+
+def check(response):
+    """Check status, headers, media type and error code; the body of a problem has been read."""
+    operation = operation_of(response.request.method, response.request.url.path)
+    if operation is None:
+        return
+    where = f"{response.request.method} {response.request.url.path} {response.status_code}"
+    assert str(response.status_code) in operation["responses"], where
+    described = operation["responses"][str(response.status_code)]
+    declared = {name.lower(): resolve(node) for name, node in described["headers"].items()}
+    sent = {name.lower() for name in response.headers}
+    assert sent - _FRAMING <= set(declared), where
+    assert {name for name, header in declared.items() if header["required"]} <= sent, where
+    if response.request.method != "HEAD":
+        _check_content(response, described.get("content", {}), where)
+
+
+def _check_content(response, content, where):
+    media_type = response.headers.get("content-type", "").partition(";")[0]
+    assert media_type in content or not (content or media_type), (where, media_type)
+    if media_type == _PROBLEM:
+        assert response.json()["code"] in content[_PROBLEM]["examples"], (where, response.text)
+
+
+def checked():
+    """Return the event hooks of a client that checks what it gets."""
+
+    def hook(response):
+        if is_problem(response):
+            response.read()
+        check(response)
+
+    return {"response": [hook]}
+
+
+def checked_async():
+    """Return the same for an asynchronous client."""
+
+    async def hook(response):
+        if is_problem(response):
+            await response.aread()
+        check(response)
+
+    return {"response": [hook]}
+
+
+def is_problem(response):
+    return response.headers.get("content-type") == _PROBLEM
