@@ -29,11 +29,11 @@ ifneq ($(shell $(BIN)/python -c 'print("works")' 2>/dev/null),works)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint types openapi docs kafka kafka-stop lock bench clean
+.PHONY: help setup run test lint lint-openapi types openapi docs kafka kafka-stop lock bench clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.dev ## install everything for development into .venv
 
@@ -46,6 +46,23 @@ test: $(VENV)/.dev ## run every test; make test ARGS='-k upload' passes argument
 lint: $(VENV)/.dev ## check the style of the code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+lint-openapi: ## check openapi/openapi.json by the rules in dev/openapi/redocly.yaml; needs npm
+	@if command -v npm >/dev/null; then \
+	  $(MAKE) --no-print-directory $(NODE_MODULES) && $(REDOCLY) lint $(REDOCLY_OPTIONS) openapi/openapi.json; \
+	else \
+	  echo 'lint-openapi: SKIPPED, npm is not installed. The linter needs Node.js 20.19 or newer.' >&2; \
+	fi
+
+NODE_MODULES := dev/openapi/node_modules/.package-lock.json
+# It would report its use, and look for a newer version.
+REDOCLY := REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true dev/openapi/node_modules/.bin/redocly
+REDOCLY_OPTIONS := --config dev/openapi/redocly.yaml --lint-config error
+
+$(NODE_MODULES): dev/openapi/package.json dev/openapi/package-lock.json
+	@echo 'Installing dev/openapi/package-lock.json ...'
+	@npm --prefix dev/openapi ci --silent
+	@touch $@
 
 types: $(VENV)/.dev ## check the types
 	$(BIN)/mypy
@@ -83,7 +100,7 @@ bench: $(VENV)/.dev ## measure uploads against the bare codec; ARGS=host:port do
 	$(BIN)/python -m bench.ingest $(ARGS)
 
 clean: ## remove what the other targets made, except data/
-	rm -rf $(VENV) .kafka build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .jars dev/openapi/node_modules build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find app bench dev tests -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 $(VENV)/.made:

@@ -24,11 +24,12 @@ from typing import Literal
 import pytest
 
 from dev.kafka.broker import Broker
-from dev.kafka.jars import JarsUnavailableError, fetch_jars, kafka_version, missing_tools
+from dev.kafka.jars import JARS, kafka_version
 from dev.kafka.lifeline import Lifeline
 from dev.kafka.ports import HOST, free_port
+from dev.maven import JarsUnavailableError
 
-GROUPS = ("core", "contract", "kafka", "process", "browser")
+GROUPS = ("core", "contract", "kafka", "process", "clients", "browser")
 MEMORY_BROKER_TIMEOUT_SECONDS = 30
 
 
@@ -113,7 +114,7 @@ def kafka(
 @pytest.fixture
 def new_broker(tmp_path: Path) -> Iterator[Callable[..., Broker]]:
     """Start brokers for one test to stop, kill or pause: `new_broker({"option": "value"})`."""
-    if missing := missing_tools():
+    if missing := JARS.missing_tools():
         pytest.skip(f"needs a broker of its own: {', '.join(missing)}")
     with ExitStack() as stack:
         started: list[Broker] = []
@@ -188,10 +189,10 @@ def make_plan() -> Plan:
     """Decide on a Kafka; this fetches the broker's jars the first time."""
     if given := os.environ.get("TEST_KAFKA"):
         return Plan("given", f"the given Kafka at {given}")
-    why_not = ", ".join(missing_tools())
+    why_not = ", ".join(JARS.missing_tools())
     if not why_not:
         try:
-            fetch_jars()
+            JARS.fetch()
         except JarsUnavailableError as error:
             why_not = str(error)
         else:

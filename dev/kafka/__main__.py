@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 
 from dev.kafka.broker import STOP_TIMEOUT_SECONDS, Broker, BrokerError
-from dev.kafka.jars import JarsUnavailableError, jars_directory, kafka_version, missing_tools
+from dev.kafka.jars import JARS, kafka_version
 from dev.kafka.pidfile import find_running, running_port, stop_running
+from dev.maven import JarsUnavailableError
 
 DEFAULT_PORT = "9092"
 DEFAULT_DATA = "data/kafka"
@@ -39,9 +40,9 @@ def start(data_dir: Path) -> int:
         return _fail(f"KAFKA_PORT={port} is not a port")
     if (pid := find_running(data_dir)) is not None:
         return _already_running(data_dir, pid, int(port))
-    if missing := missing_tools():
+    if missing := JARS.missing_tools():
         return _fail(f"Apache Kafka needs Java 17 and Maven: {', '.join(missing)}.")
-    fetching = "" if jars_directory().is_dir() else ", after fetching its jars (54 MB)"
+    fetching = "" if JARS.directory().is_dir() else ", after fetching its jars (54 MB)"
     print(f"Starting Apache Kafka {kafka_version()}{fetching} …", flush=True)
     broker = Broker(data_dir, port=int(port), detached=True)
     try:

@@ -22,12 +22,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from dev.kafka.jars import fetch_jars, java, missing_tools
+from dev.kafka.jars import JARS
 from dev.kafka.lifeline import Lifeline
 from dev.kafka.pidfile import NODE_PROPERTIES, PID, find_running
 from dev.kafka.ports import HOST, free_port, is_free
+from dev.maven import java
 
-__all__ = ["Broker", "BrokerError", "free_port", "missing_tools"]
+__all__ = ["Broker", "BrokerError", "free_port"]
 
 LOG4J = Path(__file__).with_name("log4j2.properties")
 READY = "Kafka Server started"
@@ -138,7 +139,7 @@ class Broker:
         for port in (self.port, self.controller_port):
             if not is_free(port):
                 raise BrokerError(f"port {port} on {HOST} is taken")
-        command = self._java_command(fetch_jars())
+        command = self._java_command(JARS.fetch())
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self._write_properties()
         self._format(command)

@@ -1,0 +1,1 @@
+"""The OpenAPI document as a product: its linter, and the generator of the TypeScript client."""
