@@ -209,7 +209,8 @@ def test_the_file_of_an_upload_is_binary_in_both_forms():
     assert (file["type"], file["format"]) == ("string", "binary")
     assert list(content) == ["multipart/form-data", "application/octet-stream", "image/*"]
     for media_type in ("application/octet-stream", "image/*"):
-        assert content[media_type]["schema"] == {"type": "string", "format": "binary"}
+        schema = content[media_type]["schema"]
+        assert (schema["type"], schema["format"]) == ("string", "binary")
 
 
 @pytest.mark.parametrize("status", ["200", "206"])

@@ -34,6 +34,8 @@ UPLOAD_FORM = {
     },
 }
 
+_BYTES = BINARY | {"description": "The bytes of the image, and nothing else."}
+
 UPLOAD: dict[str, Any] = {
     "requestBody": {
         "description": "The image, as a form or as it is.",
@@ -43,8 +45,8 @@ UPLOAD: dict[str, Any] = {
                 "schema": {"$ref": "#/components/schemas/UploadForm"},
                 "examples": {"form": {"$ref": "#/components/examples/form"}},
             },
-            "application/octet-stream": {"schema": BINARY},
-            "image/*": {"schema": BINARY},
+            "application/octet-stream": {"schema": _BYTES},
+            "image/*": {"schema": _BYTES},
         },
     }
 }

@@ -1,0 +1,58 @@
+"""One gateway, and each client generated once, for all tests of this folder.
+
+Without Node.js, npm, Java or Maven there is no TypeScript client, and its tests are skipped; with
+TEST_REQUIRE_CLIENTS=1 they fail instead.
+"""
+
+import json
+import os
+
+import pytest
+
+from dev.maven import JarsUnavailableError
+from tests import images
+from tests.clients import generated
+from tests.gateway_process import GatewayProcess
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("gateway")
+    with GatewayProcess(folder, IMAGEGATE_IMAGING__WORKERS=1) as gateway:
+        yield gateway.start()
+
+
+@pytest.fixture(scope="session")
+def python_client(tmp_path_factory):
+    return generated.python(tmp_path_factory.mktemp("python"))
+
+
+@pytest.fixture(scope="session")
+def typescript_client(tmp_path_factory):
+    if missing := generated.missing_tools():
+        give_up(", ".join(missing))
+    try:
+        return generated.typescript(tmp_path_factory.mktemp("typescript"))
+    except JarsUnavailableError as error:
+        give_up(str(error))
+
+
+@pytest.fixture(scope="session", params=["python", "typescript"])
+def client(request):
+    return request.getfixturevalue(f"{request.param}_client")
+
+
+@pytest.fixture(scope="session")
+def result(client, gateway):
+    """What a client's script says of its calls; `out.jpg` beside it is what it downloaded."""
+    (client.folder / "img.jpg").write_bytes(images.jpeg())
+    (client.folder / "broken.jpg").write_bytes(images.jpeg()[:1000])
+    return json.loads(client.run(gateway.url))
+
+
+def give_up(reason):
+    """Skip, unless the environment says that there must be every client."""
+    reason = f"needs a TypeScript client: {reason}"
+    if os.environ.get("TEST_REQUIRE_CLIENTS") == "1":
+        pytest.fail(f"TEST_REQUIRE_CLIENTS=1: {reason}")
+    pytest.skip(reason)

@@ -1,0 +1,25 @@
+// The generated TypeScript client at work; docs/clients.md shows it. Arguments: the gateway's URL.
+
+import { readFile, writeFile } from "node:fs/promises";
+import { Configuration, ImagesApi, ProblemFromJSON, ResponseError } from "./imagegate-client/index.js";
+
+const images = new ImagesApi(new Configuration({ basePath: process.argv[2] }));
+
+const file = new File([await readFile("img.jpg")], "img.jpg");
+const uploaded = await images.uploadImage({ file });
+
+const downloaded = await images.downloadImage({ imageId: uploaded.id });
+await writeFile("out.jpg", Buffer.from(await downloaded.arrayBuffer()));
+
+const page = await images.listImages({ limit: 10 });
+
+const broken = new File([await readFile("broken.jpg")], "broken.jpg");
+const problem = await images.uploadImage({ file: broken }).catch(async (error: unknown) => {
+  if (error instanceof ResponseError) return ProblemFromJSON(await error.response.json());
+  throw error;
+});
+
+// For the tests.
+import { ImageToJSON } from "./imagegate-client/index.js";
+const listed = page.images.map((image) => image.id);
+console.log(JSON.stringify({ uploaded: ImageToJSON(uploaded), listed, problem }));
