@@ -11,7 +11,7 @@ from app import __version__, problems
 from app.api import examples, schemas
 from app.main import create_app
 from app.settings import Settings
-from tests.described import DOCUMENT, METHODS, check, resolve
+from tests.described import DOCUMENT, METHODS, resolve
 from tests.test_errors import answers
 
 FILE = Path(__file__).parents[1] / "openapi/openapi.json"
@@ -280,41 +280,6 @@ class TestExamples:
             in (stored)
         )
         assert f'data: {{"id": "{examples.IMAGE_ID}"}}' in deleted
-
-
-class TestCheck:
-    """`check`, which every answer in the other tests has passed, can fail."""
-
-    @pytest.mark.parametrize(
-        ("status", "code", "headers"),
-        [
-            (418, "image-not-found", {}),
-            (404, "image-gone", {}),
-            (404, "image-not-found", {"x-undescribed": "1"}),
-            (503, "not-ready", {}),
-            (404, "image-not-found", {"content-type": "application/json"}),
-            (404, "image-not-found", {"x-request-id": None}),
-        ],
-        ids=["status", "code", "header", "no Retry-After", "media type", "no request id"],
-    )
-    def test_an_answer_that_the_document_does_not_describe_is_found(self, status, code, headers):
-        with pytest.raises(AssertionError):
-            check(self.answer(status, code, **headers))
-        check(self.answer(404, "image-not-found"))
-
-    def answer(self, status, code, **headers):
-        sent = {
-            "content-type": PROBLEM,
-            "cache-control": "no-store",
-            "x-request-id": "1",
-            "x-content-type-options": "nosniff",
-        } | headers
-        return httpx.Response(
-            status,
-            headers={name: value for name, value in sent.items() if value},
-            json={"code": code},
-            request=httpx.Request("GET", f"http://gateway{examples.IMAGE_PATH}"),
-        )
 
 
 async def test_the_application_serves_the_document():
