@@ -96,8 +96,8 @@ BUILD_REQUIREMENTS = $(BIN)/python -c "import tomllib; \
   project = tomllib.load(open('pyproject.toml', 'rb')); \
   print(*project['build-system']['requires'], 'editables>=0.3', sep='\n')"
 
-bench: $(VENV)/.dev ## measure uploads against the bare codec; ARGS=host:port does it on that Kafka
-	$(BIN)/python -m bench.ingest $(ARGS)
+bench: $(VENV)/.dev ## measure uploads, downloads and memory; ARGS=host:port does it on that Kafka
+	$(BIN)/python -m bench $(ARGS)
 
 clean: ## remove what the other targets made, except data/
 	rm -rf $(VENV) .jars dev/openapi/node_modules build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

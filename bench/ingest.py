@@ -1,88 +1,74 @@
-"""How much of the codec's speed is left of an upload: HTTP, log and event against the bare loop.
+"""Uploads against what they are made of: the codec, the write to the log, the HTTP server.
 
-Alternates rounds of both in one run, as machines are noisy, and prints medians and their ratio. The
-bare loop has the gateway's own codec workers and nothing else. With an argument, `host:port`, the
-gateway writes to that Kafka instead of the embedded log.
+All four do the same images in the same rounds:
 
-    make bench ARGS=127.0.0.1:9092
+- *codec*: a loop of `develop` in as many processes as the gateway has workers, and nothing else;
+- *log*: the records that the gateway writes of an image, written without it;
+- *server*: the same HTTP server takes the body, and answers at once;
+- *gateway*: uploads over HTTP, acknowledged by the log.
+
+They share the cores, so an upload cannot be faster than the three *in turn*, whose rate is the
+harmonic sum, unless a core was idle in one of them.
 """
 
 import asyncio
+import multiprocessing
 import os
-import statistics
-import sys
-import tempfile
-import time
-import uuid
-from pathlib import Path
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import AsyncExitStack
 
-from app.codec_pool import CodecPool
 from app.imaging.develop import develop
 from app.imaging.limits import ImageLimits
-from tests import images
-from tests.gateway_process import GatewayProcess
+from bench.http_client import Client, connected
+from bench.memory_server import memory_server
+from bench.rounds import medians, rates, ratios
+from bench.samples import jpeg, kilobytes
+from bench.targets import gateway
 
-ROUNDS = 5
-# Uploads a round and side of the picture, for about 50 KB, 500 KB and 5 MB.
-CASES = ((60, 330), (30, 1040), (6, 3300))
-IN_FLIGHT = 8
-
-
-async def many(count, work):
-    """Run `work` so often, several at once; return the seconds that it took."""
-    turns = asyncio.Semaphore(IN_FLIGHT)
-
-    async def one():
-        async with turns:
-            await work()
-
-    started = time.perf_counter()
-    async with asyncio.TaskGroup() as group:
-        for _ in range(count):
-            group.create_task(one())
-    return time.perf_counter() - started
+WORKERS = os.cpu_count() or 1
+# Side of the picture and uploads a round, for about 50 KB, 500 KB and 5 MB.
+CASES = ((268, 160), (870, 32), (2754, 8))
 
 
-async def compare(count, data, pool, client):
-    """Return the medians of both, in megabytes a second."""
-
-    async def bare():
-        await pool.run(develop, data, ImageLimits())
-
-    async def upload():
-        response = await client.post("/images", content=data)
-        response.raise_for_status()
-
-    seconds = {bare: [], upload: []}
-    for _ in range(ROUNDS):
-        for work, taken in seconds.items():
-            taken.append(await many(count, work))
-    return [len(data) * count / statistics.median(taken) / 1e6 for taken in seconds.values()]
-
-
-async def main(kafka):
-    settings = {}
-    if kafka:
-        settings["IMAGEGATE_KAFKA__BOOTSTRAP_SERVERS"] = kafka
-        settings["IMAGEGATE_KAFKA__TOPIC_PREFIX"] = f"bench-{uuid.uuid4().hex[:8]}-"
-    workers = os.cpu_count() or 1
-    pool = CodecPool(workers=workers, deadline_seconds=60, memory_bytes=2_000_000_000)
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        GatewayProcess(Path(folder), **settings) as gateway,
-    ):
-        gateway.start()
-        async with pool, gateway.async_client() as client:
-            print("    upload    bare codec       gateway  ratio")
-            for count, side in CASES:
-                data = images.jpeg(images.photo((side, side), noise=60), quality=95)
-                bare, through = await compare(count, data, pool, client)
-                print(
-                    f"{len(data) / 1000:7,.0f} KB {bare:8.1f} MB/s {through:8.1f} MB/s"
-                    f" {through / bare:6.2f}"
-                )
-        gateway.terminate()
+async def measure(target, folder):
+    """Return the rows of the table, one a size."""
+    async with AsyncExitStack() as stack:
+        context = multiprocessing.get_context("spawn")
+        codec = stack.enter_context(ProcessPoolExecutor(WORKERS, context))
+        log = await stack.enter_async_context(target.bare(folder))
+        addresses = (
+            stack.enter_context(memory_server()),
+            stack.enter_context(gateway(target, folder / "gateway")).address,
+        )
+        clients = [
+            Client(await stack.enter_async_context(connected(*address))) for address in addresses
+        ]
+        return [await _row(side, count, codec, log, *clients) for side, count in CASES]
 
 
-if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1] if len(sys.argv) > 1 else None))
+async def _row(side, count, codec, log, server, through):
+    sample = jpeg(side)
+    seconds = await medians(
+        {
+            "codec": lambda: _develop(codec, sample.upload, count),
+            "log": lambda: log.write([sample.values] * count),
+            "server": lambda: server.upload([sample.upload] * count),
+            "gateway": lambda: through.upload([sample.upload] * count),
+        }
+    )
+    bare = ("codec", "log", "server")
+    seconds["in turn"] = sum(seconds[name] for name in bare)
+    sizes = {"upload": kilobytes(len(sample.upload)), "stored": kilobytes(sample.stored_bytes)}
+    cells = sizes | rates(len(sample.upload), count, seconds)
+    return cells | ratios("gateway", seconds, (*bare, "in turn"))
+
+
+async def _develop(pool, data, count):
+    loop = asyncio.get_running_loop()
+    shares = [count // WORKERS] * WORKERS
+    await asyncio.gather(*(loop.run_in_executor(pool, _loop, data, share) for share in shares))
+
+
+def _loop(data, count):
+    for _ in range(count):
+        develop(data, ImageLimits())

@@ -1,0 +1,86 @@
+"""Measure everything, on the embedded log and on Kafka, and print the tables.
+
+    python -m bench [host:port] [--only ingest delivery memory] [--log embedded kafka]
+
+Without an address, Kafka is an Apache Kafka of its own, for as long as it takes.
+"""
+
+import argparse
+import asyncio
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from uvicorn.loops.auto import auto_loop_factory
+
+from bench import delivery, ingest, memory
+from bench.rounds import IN_FLIGHT, ROUNDS, show
+from bench.targets import Embedded, Kafka, removing_topics
+from dev.kafka.broker import Broker
+from dev.kafka.jars import JarsUnavailableError, fetch_jars, missing_tools
+
+BENCHES = {
+    "ingest": ("Uploads in MB/s", ingest),
+    "delivery": ("Downloads in MB/s", delivery),
+    "memory": ("Peak memory", memory),
+}
+LOGS = ("embedded", "kafka")
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m bench")
+    parser.add_argument("kafka", nargs="?", help="host:port of a Kafka; by default its own")
+    parser.add_argument("--only", nargs="+", choices=BENCHES, default=list(BENCHES))
+    parser.add_argument("--log", nargs="+", choices=LOGS, default=list(LOGS))
+    options = parser.parse_args()
+    print(f"Medians of {ROUNDS} alternating rounds, {IN_FLIGHT} requests at once.")
+    started = time.monotonic()
+    # The loop that the gateway runs on, too.
+    with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
+        if "embedded" in options.log:
+            runner.run(_measure(Embedded(), options.only))
+        if "kafka" in options.log:
+            with _broker(options.kafka) as servers:
+                if servers:
+                    runner.run(_measure_kafka(servers, options.only))
+    print(f"It took {time.monotonic() - started:.0f} seconds.")
+
+
+async def _measure(target, only):
+    for name in only:
+        title, bench = BENCHES[name]
+        with tempfile.TemporaryDirectory() as folder:
+            show(f"{title}, {target.name}", await bench.measure(target, Path(folder)))
+
+
+async def _measure_kafka(servers, only):
+    async with removing_topics(Kafka(servers)) as target:
+        await _measure(target, only)
+
+
+@contextmanager
+def _broker(given):
+    """Yield the address of a Kafka, or None where there is none."""
+    if given:
+        yield given
+    elif why_not := _why_no_broker():
+        print(f"Not measured on Kafka: {why_not}.")
+        yield None
+    else:
+        with tempfile.TemporaryDirectory() as folder, Broker(Path(folder)) as broker:
+            yield broker.bootstrap_servers
+
+
+def _why_no_broker():
+    if missing := missing_tools():
+        return ", ".join(missing)
+    try:
+        fetch_jars()
+    except JarsUnavailableError as error:
+        return str(error)
+    return ""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Downloads against the bare read of the log, and against the same server with bytes from memory.
+
+- *log*: the records of an image are read without the gateway;
+- *memory*: the same HTTP server sends as many bytes from memory, in the same pieces;
+- *uncached*: a gateway without a cache; *cached*: one that has every image in memory.
+"""
+
+from contextlib import AsyncExitStack
+from itertools import cycle, islice
+
+from bench.http_client import Client, connected
+from bench.memory_server import memory_server
+from bench.rounds import medians, rates, ratios
+from bench.samples import jpeg, kilobytes
+from bench.targets import gateway
+
+# Side of the picture, images and downloads a round. What is stored is served: 50 KB to 5 MB.
+CASES = ((400, 32, 320), (1290, 16, 160), (4090, 4, 24))
+CACHES = {"uncached": 0, "cached": 512_000_000}
+
+
+async def measure(target, folder):
+    """Return the rows of the table, one a size."""
+    async with AsyncExitStack() as stack:
+        log = await stack.enter_async_context(target.bare(folder))
+        servers = {"memory": stack.enter_context(memory_server())}
+        for name, size in CACHES.items():
+            settings = {"IMAGEGATE_DELIVERY__CACHE_BYTES": size}
+            process = gateway(target, folder / name, **settings)
+            servers[name] = stack.enter_context(process).address
+        clients = {
+            name: Client(await stack.enter_async_context(connected(*address)))
+            for name, address in servers.items()
+        }
+        return [await _row(*case, log, clients) for case in CASES]
+
+
+async def _row(side, images, count, log, clients):
+    sample = jpeg(side)
+    size = sample.stored_bytes
+    addresses, paths = [], {"memory": [f"/{size}"], "uncached": [], "cached": []}
+    # One by one: images that are written at once may share a batch, and are then fetched at once.
+    for _ in range(images):
+        addresses += await log.write([sample.values])
+        for name in CACHES:
+            paths[name] += await clients[name].upload([sample.upload])
+
+    def downloads(name):
+        return lambda: clients[name].download(islice(cycle(paths[name]), count))
+
+    reads = list(islice(cycle(addresses), count))
+    seconds = await medians(
+        {"log": lambda: log.read(reads)} | {name: downloads(name) for name in clients}
+    )
+    cells = {"image": kilobytes(size)} | rates(size, count, seconds)
+    for name in CACHES:
+        cells |= ratios(name, seconds, ("log", "memory"))
+    return cells

@@ -1,0 +1,71 @@
+"""The gateway's HTTP server with nothing behind it: bytes from memory out, bodies in and forgotten.
+
+`GET /N` answers N bytes in the pieces of a download. `POST` answers as an upload does, without an
+image. What the gateway takes beyond it is the gateway's own.
+"""
+
+import multiprocessing
+import os
+import socket
+from contextlib import contextmanager
+from dataclasses import asdict
+
+import uvicorn
+from starlette.requests import Request
+from starlette.responses import JSONResponse, StreamingResponse
+
+from app.http_protocol import HttpProtocol
+from tests import facts
+
+# As in app/delivery.py.
+PIECE_BYTES = 65_536
+# Not zeros, which the kernel keeps in a single page: they would never leave the CPU's cache.
+_IMAGE = os.urandom(20_000_000)
+
+
+@contextmanager
+def memory_server():
+    """Run it in a process of its own; yield its host and port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        process = multiprocessing.get_context("spawn").Process(
+            target=_serve, args=(listener,), daemon=True
+        )
+        process.start()
+        try:
+            yield listener.getsockname()
+        finally:
+            process.kill()
+            process.join()
+
+
+def _serve(listener):
+    config = uvicorn.Config(
+        _application,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        http=HttpProtocol,
+        ws="none",
+        lifespan="off",
+        # Connections idle while the other sides have their turn.
+        timeout_keep_alive=600,
+    )
+    uvicorn.Server(config).run([listener])
+
+
+async def _application(scope, receive, send):
+    if scope["method"] == "POST":
+        async for _ in Request(scope, receive).stream():
+            pass
+        # About as much as the JSON of an image.
+        response = JSONResponse(asdict(facts.INFO), 201, {"Location": "/images/none"})
+    else:
+        size = int(scope["path"][1:])
+        response = StreamingResponse(_pieces(size), headers={"Content-Length": str(size)})
+    await response(scope, receive, send)
+
+
+async def _pieces(size):
+    image = memoryview(_IMAGE)
+    for at in range(0, size, PIECE_BYTES):
+        yield bytes(image[at : min(at + PIECE_BYTES, size)])

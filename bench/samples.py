@@ -1,0 +1,34 @@
+"""The images that are measured with: gradients with noise, about as hard on a codec as photos."""
+
+from dataclasses import dataclass
+
+from app.imaging.develop import develop
+from app.imaging.limits import ImageLimits
+from app.records import CHUNK_BYTES
+from tests import images
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A JPEG as it is uploaded, and the values of the records that are stored of it."""
+
+    upload: bytes
+    values: list[bytes]
+
+    @property
+    def stored_bytes(self):
+        """How many bytes lie in the log."""
+        return sum(map(len, self.values))
+
+
+def jpeg(side):
+    """Make a square one: 660 KB a megapixel, of which 300 KB are stored."""
+    upload = images.jpeg(images.photo((side, side), noise=60), quality=95)
+    stored = develop(upload, ImageLimits()).data
+    starts = range(0, len(stored), CHUNK_BYTES)
+    return Sample(upload, [stored[start : start + CHUNK_BYTES] for start in starts])
+
+
+def kilobytes(size_bytes):
+    """Return a size as people read it."""
+    return f"{size_bytes / 1000:,.0f} KB"
