@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 # A response is handed to the server in pieces of this size, so that a slow client holds one piece
 # in the server's buffer beside the chunk that it is cut from.
-_PIECE_BYTES = 65_536
+PIECE_BYTES = 65_536
 # Applying an event takes milliseconds; a feed that takes longer is not ready.
 _APPLY_SECONDS = 5.0
 
@@ -112,8 +112,8 @@ class Delivery:
             last = min(end - number * size, size)
             if last > len(value):
                 raise InternalError("The image's records hold less than they say.")
-            for at in range(first, last, _PIECE_BYTES):
-                yield bytes(value[at : min(at + _PIECE_BYTES, last)])
+            for at in range(first, last, PIECE_BYTES):
+                yield bytes(value[at : min(at + PIECE_BYTES, last)])
 
     async def describe(self, image_id: str) -> CatalogImage:
         """Return what the catalog says of an image that exists."""

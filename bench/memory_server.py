@@ -14,11 +14,10 @@ import uvicorn
 from starlette.requests import Request
 from starlette.responses import JSONResponse, StreamingResponse
 
+from app.delivery import PIECE_BYTES
 from app.http_protocol import HttpProtocol
 from tests import facts
 
-# As in app/delivery.py.
-PIECE_BYTES = 65_536
 # Not zeros, which the kernel keeps in a single page: they would never leave the CPU's cache.
 _IMAGE = os.urandom(20_000_000)
 

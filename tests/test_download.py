@@ -497,6 +497,9 @@ async def test_a_download_that_breaks_off_is_not_taken_for_whole(client, picture
         raise InternalError("The image's records do not belong together.")
 
     monkeypatch.setattr(client.gateway.delivery, "_stream", broken)
+    # What is one piece is answered once it is there.
+    problem(await client.get(picture.url), 500, "internal-error")
+    monkeypatch.setattr("app.api.images.PIECE_BYTES", len(picture.content) - 1)
     # The framework passes it on, and the server cuts the connection.
     with pytest.raises(RuntimeError, match="response already started"):
         await client.get(picture.url)

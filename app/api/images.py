@@ -13,6 +13,7 @@ from starlette.responses import StreamingResponse
 from app.api import conditions, examples, requests, responses, schemas
 from app.api.body import RequestBody
 from app.api.state import Gateway  # noqa: TC001 - FastAPI reads the annotations
+from app.delivery import PIECE_BYTES
 from app.errors import InvalidParameterError
 from app.imaging.formats import ImageFormat
 from app.records import digest_field
@@ -114,7 +115,11 @@ async def download_image(image_id: ImageId, request: Request, gateway: Gateway) 
     if part.partial:
         headers["Content-Range"] = f"bytes {part.start}-{part.end - 1}/{length}"
     body = await gateway.delivery.open(image, part.start, part.end)
-    return StreamingResponse(body, 206 if part.partial else 200, headers)
+    status = 206 if part.partial else 200
+    if part.end <= min(PIECE_BYTES, image.chunk_bytes):
+        # It is all there: a stream would only add tasks that wait for the client to leave.
+        return Response(b"".join([piece async for piece in body]), status, headers)
+    return StreamingResponse(body, status, headers)
 
 
 @router.head(
