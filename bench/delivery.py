@@ -2,6 +2,7 @@
 
 - *log*: the records of an image are read without the gateway;
 - *memory*: the same HTTP server sends as many bytes from memory, in the same pieces;
+- *in turn*: both of them, one after the other, which is what a download is made of;
 - *uncached*: a gateway without a cache; *cached*: one that has every image in memory.
 """
 
@@ -38,12 +39,7 @@ async def measure(target, folder):
 async def _row(side, images, count, log, clients):
     sample = jpeg(side)
     size = sample.stored_bytes
-    addresses, paths = [], {"memory": [f"/{size}"], "uncached": [], "cached": []}
-    # One by one: images that are written at once may share a batch, and are then fetched at once.
-    for _ in range(images):
-        addresses += await log.write([sample.values])
-        for name in CACHES:
-            paths[name] += await clients[name].upload([sample.upload])
+    addresses, paths = await _store(sample, images, log, clients)
 
     def downloads(name):
         return lambda: clients[name].download(islice(cycle(paths[name]), count))
@@ -52,7 +48,21 @@ async def _row(side, images, count, log, clients):
     seconds = await medians(
         {"log": lambda: log.read(reads)} | {name: downloads(name) for name in clients}
     )
-    cells = {"image": kilobytes(size)} | rates(size, count, seconds)
-    for name in CACHES:
-        cells |= ratios(name, seconds, ("log", "memory"))
-    return cells
+    seconds["in turn"] = seconds["log"] + seconds["memory"]
+    return (
+        {"image": kilobytes(size)}
+        | rates(size, count, seconds)
+        | ratios("uncached", seconds, ("log", "memory", "in turn"))
+        | ratios("cached", seconds, ("memory",))
+    )
+
+
+async def _store(sample, images, log, clients):
+    """Return the addresses of the images' records, and the paths of the images by server."""
+    addresses, paths = [], {"memory": [f"/{sample.stored_bytes}"], "uncached": [], "cached": []}
+    # One by one: images that are written at once may share a batch, and are then fetched at once.
+    for _ in range(images):
+        addresses += await log.write([sample.values])
+        for name in CACHES:
+            paths[name] += await clients[name].upload([sample.upload])
+    return addresses, paths
