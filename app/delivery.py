@@ -78,6 +78,8 @@ class Delivery:
         where = address.parse(image_id)
         if await self._catalog.is_deleted(image_id):
             raise ImageGoneError("The image was deleted.")
+        # Again, as the catalog that has answered may be an empty one, made anew in this moment.
+        self._feed.require_caught_up()
         try:
             record = await self._cache.read(where.position)
         except RecordMissingError as error:

@@ -134,7 +134,8 @@ class Feed:
         """
         bounds = await self._log.bounds(EVENTS, 0)
         if not await self.applied_within(bounds.end - 1, _CATCH_UP_SECONDS):
-            raise NotReadyError(f"The gateway is behind: {self.trouble or 'it catches up'}.")
+            trouble = (self.trouble or "it catches up").rstrip(".")
+            raise NotReadyError(f"The gateway is behind: {trouble}.")
 
     async def applied_within(self, offset: int, seconds: float) -> bool:
         """Wait so long at most until the event at `offset` is applied, and tell whether it is."""
@@ -185,6 +186,8 @@ class Feed:
                 async for batch in tail:
                     await self._apply(batch)
         except CatalogDamagedError as error:
+            # Before anyone asks the empty one which images are deleted.
+            self._state.caught_up_once = False
             await self._catalog.discard()
             return await self._start_over(str(error))
         except (_OtherLogError, RecordGoneError, RecordMissingError) as error:
@@ -199,7 +202,14 @@ class Feed:
         if progress.identity != self._log.identity:
             raise _OtherLogError("the catalog was built from another log")
         if progress.last_offset >= 0:
-            last = await self._log.read(EVENTS, Position(0, progress.last_offset))
+            try:
+                last = await self._log.read(EVENTS, Position(0, progress.last_offset))
+            except RecordGoneError:
+                bounds = await self._log.bounds(EVENTS, 0)
+                if self._log.erases(EVENTS) and progress.last_offset >= bounds.start:
+                    # Erased with its image, a moment before the deletion was to be applied.
+                    return
+                raise
             if _fingerprint(last.record) != progress.last_fingerprint:
                 raise _OtherLogError("the last event applied is another one now")
 

@@ -18,7 +18,8 @@ from bench import delivery, ingest, memory
 from bench.rounds import IN_FLIGHT, ROUNDS, show
 from bench.targets import Embedded, Kafka, removing_topics
 from dev.kafka.broker import Broker
-from dev.kafka.jars import JarsUnavailableError, fetch_jars, missing_tools
+from dev.kafka.jars import JARS
+from dev.maven import JarsUnavailableError
 
 BENCHES = {
     "ingest": ("Uploads in MB/s", ingest),
@@ -73,10 +74,10 @@ def _broker(given):
 
 
 def _why_no_broker():
-    if missing := missing_tools():
+    if missing := JARS.missing_tools():
         return ", ".join(missing)
     try:
-        fetch_jars()
+        JARS.fetch()
     except JarsUnavailableError as error:
         return str(error)
     return ""

@@ -228,6 +228,28 @@ async def test_a_catalog_that_is_damaged_is_rebuilt_while_the_feed_runs(world):
     assert await catalog.is_deleted(image_id(1))
 
 
+async def test_while_a_damaged_catalog_is_thrown_away_nobody_is_answered(world, monkeypatch):
+    await world.append(stored(1), deleted(1))
+    feed, catalog = await world.follow()
+    discard, asked = catalog.discard, []
+
+    async def spy():
+        with pytest.raises(NotReadyError):
+            feed.require_caught_up()
+        await discard()
+        asked.append(await catalog.is_deleted(image_id(1)))
+        with pytest.raises(NotReadyError):
+            feed.require_caught_up()
+
+    monkeypatch.setattr(catalog, "discard", spy)
+    catalog._database._damage = "provoked"
+    before = feed.epoch
+    await world.append(stored(2))
+    await until(lambda: feed.epoch > before and feed.trouble is None)
+    assert asked == [False]
+    assert await catalog.is_deleted(image_id(1))
+
+
 class TestRestart:
     async def test_a_restart_resumes_after_the_last_event(self, world, monkeypatch):
         await world.append(stored(1), stored(2), deleted(1))
@@ -564,6 +586,27 @@ class TestErasure:
         for place in places:
             with pytest.raises(RecordGoneError):
                 await world.log.read(IMAGES, place)
+
+    async def test_an_event_that_is_erased_before_its_deletion_is_applied_is_no_other_log(
+        self, world, monkeypatch
+    ):
+        await world.append(stored(1))
+        feed, catalog = await world.follow()
+        apply, failures = catalog.apply, [sqlite3.OperationalError("disk is full")]
+
+        async def faulty(*arguments):
+            if failures:
+                raise failures.pop()
+            await apply(*arguments)
+
+        monkeypatch.setattr(catalog, "apply", faulty)
+        failures[0].sqlite_errorcode = sqlite3.SQLITE_FULL
+        before = feed.epoch
+        [position] = await world.append(deleted(1))
+        assert await feed.applied_within(position.offset, 10)
+        assert not failures
+        assert feed.epoch == before, "the catalog was built anew"
+        assert await catalog.is_deleted(image_id(1))
 
     async def test_the_deletion_of_a_guessed_id_erases_nothing(self, world):
         where, places = await self.append_image(world.log)

@@ -111,12 +111,14 @@ class Database:
         await self._run(self._writing, write)
 
     async def _run(self, executor: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        generation = self._generation
         try:
             return await asyncio.get_running_loop().run_in_executor(executor, work)
         except sqlite3.Error as error:
             if not _is_damage(error):
                 raise
-            self._damage = str(error)
+            if generation == self._generation:
+                self._damage = str(error)
             raise CatalogDamagedError("The catalog is damaged; it is being built anew.") from error
 
     def _connection(self) -> sqlite3.Connection:
@@ -157,11 +159,14 @@ class Database:
 
     def _remake(self) -> None:
         """Remove the files and begin again; other threads' connections are closed with the rest."""
-        self._generation += 1
-        self._damage = ""
         for suffix in ("", "-wal", "-shm"):
             self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        self._local.generation = None
         self._prepare()
+        # The others come over only now that there are tables.
+        self._generation += 1
+        self._local.generation = self._generation
+        self._damage = ""
 
 
 def _is_damage(error: sqlite3.Error) -> bool:

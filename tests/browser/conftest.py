@@ -21,9 +21,10 @@ ARGUMENTS = (
 )
 
 
-@pytest.fixture(scope="session")
+# Not for the session: Playwright's event loop would still run when asynchronous tests want theirs.
+@pytest.fixture(scope="package")
 def browser():
-    """The browser that all tests share; each opens a page of its own."""
+    """The browser that the tests share; each opens a page of its own."""
     executable = next(filter(None, map(shutil.which, NAMES)), None)
     if executable is None:
         missing = f"needs Chromium, as one of: {', '.join(NAMES)}"

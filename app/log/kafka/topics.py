@@ -123,7 +123,8 @@ async def _create(
                 f"The topic {name} is missing and Kafka refuses to create it"
                 f" ({error.__name__}: {message[0] if message else ''})."
             )
-        logger.info("kafka_topic_created", topic=name)
+        if error is NoError:
+            logger.info("kafka_topic_created", topic=name)
 
 
 async def _describe(admin: AIOKafkaAdminClient, names: Mapping[str, str]) -> dict[str, Topic]:
