@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from app.api import examples
+from app.api.openapi import examples
 from app.errors import CatalogDamagedError, LogUnavailableError, NewerVersionError
 from tests import images
 from tests.described import check

@@ -8,7 +8,8 @@ import httpx
 import pytest
 
 from app import __version__, problems
-from app.api import examples, schemas
+from app.api import schemas
+from app.api.openapi import examples
 from app.main import create_app
 from app.settings import Settings
 from tests.described import DOCUMENT, METHODS, resolve

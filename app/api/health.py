@@ -7,7 +7,7 @@ from typing import Literal
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from app.api import responses
+from app.api.openapi import responses
 from app.api.state import Gateway  # noqa: TC001 - FastAPI reads the annotations
 from app.errors import NotReadyError
 

@@ -10,8 +10,9 @@ from urllib.parse import quote
 from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.responses import StreamingResponse
 
-from app.api import conditions, examples, requests, responses, schemas
+from app.api import conditions, schemas
 from app.api.body import RequestBody
+from app.api.openapi import examples, requests, responses
 from app.api.state import Gateway  # noqa: TC001 - FastAPI reads the annotations
 from app.delivery import PIECE_BYTES
 from app.errors import InvalidParameterError

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field
 
-from app.api import examples
+from app.api.openapi import examples
 
 if TYPE_CHECKING:
     from app.catalog import CatalogImage

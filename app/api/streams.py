@@ -13,7 +13,8 @@ from pydantic import BeforeValidator
 from starlette.responses import StreamingResponse
 
 from app import live
-from app.api import requests, responses, schemas
+from app.api import schemas
+from app.api.openapi import requests, responses
 from app.api.state import Gateway, State  # noqa: TC001 - FastAPI reads the annotations
 from app.errors import InvalidParameterError, NotReadyError
 

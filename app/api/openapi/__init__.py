@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi.openapi.utils import get_openapi
 
 from app import __version__, problems
-from app.api import headers, requests, responses
+from app.api.openapi import headers, requests, responses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.api import examples, headers
-from app.api.responses import BINARY
+from app.api.openapi import examples, headers
+from app.api.openapi.responses import BINARY
 
 UPLOAD_FORM = {
     "type": "object",

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from fastapi.sse import format_sse_event
 
 from app import errors, problems
-from app.api import examples, headers
-from app.api.headers import sent
+from app.api.openapi import examples, headers
+from app.api.openapi.headers import sent
 from app.imaging.formats import ImageFormat
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.api import examples
+from app.api.openapi import examples
 
 
 @dataclass(frozen=True, slots=True)
