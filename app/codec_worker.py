@@ -114,7 +114,3 @@ def _answer(connection: socket.socket, outcome: Outcome) -> None:
     answer = pickle.dumps(outcome, protocol=pickle.HIGHEST_PROTOCOL)
     connection.sendall(ANSWER_HEADER.pack(len(answer)))
     connection.sendall(answer)
-
-
-if __name__ == "__main__":
-    main()

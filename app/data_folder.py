@@ -25,8 +25,7 @@ _FOLDER_MODE = 0o700
 def lock_folder(folder: Path) -> int:
     """Create the folder and lock it against every other process.
 
-    The kernel releases the lock with the last descriptor, so after any death of this process. The
-    descriptor closes on exec, so worker processes of `spawn` and `forkserver` do not hold it.
+    The descriptor closes on exec, so that codec workers do not hold it.
 
     Returns:
         The descriptor; closing it unlocks the folder.

@@ -136,7 +136,7 @@ class RangeNotSatisfiableError(RequestError):
 
 
 class InvalidParameterError(RequestError):
-    """A parameter is unknown, malformed or out of range."""
+    """A parameter is malformed, out of range, or has a value that is not known."""
 
     code, status, title = "invalid-parameter", 422, "Invalid parameter"
 
@@ -198,13 +198,13 @@ class NotReadyError(UnavailableError):
 
 
 class OverloadedError(UnavailableError):
-    """The budget for bytes in flight is spent."""
+    """The budget for bytes in flight is spent, or no codec worker came free."""
 
     code, title = "overloaded", "Overloaded"
 
 
 class LogUnavailableError(UnavailableError):
-    """The log did not answer a read."""
+    """The log did not answer a read, or another call that stores nothing, in time."""
 
     code, title = "log-unavailable", "Log unavailable"
 

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
-# The longest side of what is not a JPEG already; also the widest that can be asked for.
+# The longest side of what is not a JPEG already; also the longest that can be asked for.
 MAX_SIDE = 1280
-# Widths are rounded up to a multiple of this, so that watchers share what is made for them.
-_WIDTH_STEP = 160
+# Sides are rounded up to a multiple of this, so that watchers share what is made for them.
+_SIDE_STEP = 160
 # Chromium and Safari show a picture when the next one begins (Chromium issue 527446, still so in
 # version 156): without a repetition, whoever watches sees the last but one until another comes.
 _REPEAT_SECONDS = 0.5
@@ -73,17 +73,17 @@ class LivePictures:
         self._made: OrderedDict[str, _Made] = OrderedDict()
 
     async def watch(
-        self, width: int | None = None, max_fps: float | None = None
+        self, max_side: int | None = None, max_fps: float | None = None
     ) -> AsyncGenerator[Frame, None]:
         """Yield the newest picture, then each newest one that follows, until the feed closes.
 
         One that no other has followed for half a second comes once more, for browsers.
 
         Args:
-            width: The widest that a picture may be, in pixels; rounded up to a multiple of 160.
+            max_side: The longest side of a picture, in pixels; rounded up to a multiple of 160.
             max_fps: How many pictures a second at the most.
         """
-        side = min(-(-width // _WIDTH_STEP) * _WIDTH_STEP, MAX_SIDE) if width else None
+        side = min(-(-max_side // _SIDE_STEP) * _SIDE_STEP, MAX_SIDE) if max_side else None
         pause_seconds = 1 / max_fps if max_fps else 0.0
         clock = asyncio.get_running_loop().time
         due, repeat_at = 0.0, math.inf

@@ -34,7 +34,6 @@ logger = structlog.get_logger(__name__)
 MEDIA_TYPE = "application/problem+json"
 # nginx's word for a client that left; nobody reads the answer.
 _CLIENT_CLOSED_REQUEST = 499
-_SERVER_ERROR = 500
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -73,23 +72,17 @@ class Problem(BaseModel):
     )
 
 
-def example_of(error: type[GatewayError], detail: str, request_id: str) -> dict[str, Any]:
-    """Return a problem as it is answered, for the documentation."""
-    return _body(
-        error.status,
-        error.code,
-        error.title,
-        detail,
-        retryable=error.retryable,
-        request_id=request_id,
-    )
+def body_of(
+    error: GatewayError | type[GatewayError], detail: str, request_id: str
+) -> dict[str, Any]:
+    """Return the JSON of an error's problem."""
+    return _body(error.status, error.code, error.title, detail, request_id, error.retryable)
 
 
-def example_of_status(status: HTTPStatus, detail: str, request_id: str) -> dict[str, Any]:
-    """Return a problem of the framework's as it is answered, for the documentation."""
-    return _body(
-        status, _code_of(status), status.phrase, detail, retryable=False, request_id=request_id
-    )
+def body_of_status(status: HTTPStatus, detail: str, request_id: str) -> dict[str, Any]:
+    """Return the JSON of a problem that the framework met."""
+    code = status.phrase.lower().replace(" ", "-")
+    return _body(status, code, status.phrase, detail, request_id, retryable=False)
 
 
 def install(app: FastAPI) -> None:
@@ -107,15 +100,7 @@ def answer(error: GatewayError, request_id: str) -> Response:
         headers["Retry-After"] = str(error.retry_after_seconds)
     if isinstance(error, RangeNotSatisfiableError):
         headers["Content-Range"] = f"bytes */{error.content_length}"
-    return _response(
-        error.status,
-        error.code,
-        error.title,
-        error.detail,
-        retryable=error.retryable,
-        request_id=request_id,
-        headers=headers,
-    )
+    return _response(body_of(error, error.detail, request_id), headers)
 
 
 async def unexpected(request: Request, error: Exception) -> Response:
@@ -128,7 +113,7 @@ async def unexpected(request: Request, error: Exception) -> Response:
 async def _on_gateway_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, GatewayError)  # noqa: S101 - registered for this class
     # That the gateway is not ready is said once by what makes it so, not by every probe.
-    if error.status >= _SERVER_ERROR and not isinstance(error, NotReadyError):
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, NotReadyError):
         logger.error(
             "request_failed",
             code=error.code,
@@ -136,7 +121,7 @@ async def _on_gateway_error(request: Request, error: Exception) -> Response:
             method=request.method,
             path=request.url.path,
             request_id=_request_id(request),
-            exc_info=error.__cause__ if error.status == _SERVER_ERROR else None,
+            exc_info=error.__cause__ if error.status == HTTPStatus.INTERNAL_SERVER_ERROR else None,
             cause=repr(error.__cause__) if error.__cause__ else None,
         )
     return answer(error, _request_id(request))
@@ -155,39 +140,22 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {})
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(_allowed(request))
-    return _response(
-        status,
-        _code_of(status),
-        status.phrase,
-        f"{request.method} {request.url.path}: {error.detail}.",
-        retryable=False,
-        request_id=_request_id(request),
-        headers=headers,
-    )
+    detail = f"{request.method} {request.url.path}: {error.detail}."
+    return _response(body_of_status(status, detail, _request_id(request)), headers)
 
 
 async def _on_disconnect(_request: Request, _error: Exception) -> Response:
     return Response(status_code=_CLIENT_CLOSED_REQUEST)
 
 
-def _response(
-    status: int,
-    code: str,
-    title: str,
-    detail: str,
-    *,
-    retryable: bool,
-    request_id: str,
-    headers: dict[str, str],
-) -> Response:
-    problem = _body(status, code, title, detail, retryable=retryable, request_id=request_id)
+def _response(body: dict[str, Any], headers: dict[str, str]) -> Response:
     return JSONResponse(
-        problem, status, headers | {"Cache-Control": "no-store"}, media_type=MEDIA_TYPE
+        body, body["status"], headers | {"Cache-Control": "no-store"}, media_type=MEDIA_TYPE
     )
 
 
 def _body(
-    status: int, code: str, title: str, detail: str, *, retryable: bool, request_id: str
+    status: int, code: str, title: str, detail: str, request_id: str, retryable: bool
 ) -> dict[str, Any]:
     problem: dict[str, Any] = {
         "type": f"urn:imagegate:problem:{code}",
@@ -201,10 +169,6 @@ def _body(
     if status == HTTPStatus.GATEWAY_TIMEOUT:
         problem["outcome"] = "unknown"
     return problem
-
-
-def _code_of(status: HTTPStatus) -> str:
-    return status.phrase.lower().replace(" ", "-")
 
 
 def _allowed(request: Request) -> list[str]:

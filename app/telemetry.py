@@ -12,17 +12,16 @@ import structlog
 
 # aiokafka formats whole payloads for its debug messages, and while a broker is away it says so 45
 # times a second; what matters of that is logged by those who use it.
-_QUIET = {"aiokafka": logging.CRITICAL, "uvicorn.error": logging.WARNING, "PIL": logging.INFO}
+_QUIET = {"aiokafka": logging.CRITICAL, "uvicorn.error": logging.WARNING}
 
 
-# What the application raises is logged where it is raised; uvicorn adds only its own traceback.
+# What the application raises is logged by `problems` and `api.context`; uvicorn would add the same.
 _SAID_TWICE = "Exception in ASGI application"
 
 
 def configure(level: str) -> None:
     """Send logs of `level` and above to standard error."""
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]

@@ -28,7 +28,7 @@ router = APIRouter(tags=["streams"])
 # Below the 60 s after which common proxies end a connection that says nothing.
 _PING_SECONDS = 15.0
 # What one replica has announced, another has applied within milliseconds.
-_APPLY_SECONDS = 1.0
+_AHEAD_SECONDS = 1.0
 # Facts read at once while a client catches up: some 120 KB of JSON.
 _PAGE = 200
 # A client whose stream ends, because the gateway restarts, comes back after this.
@@ -67,7 +67,7 @@ async def stream_images(
     if last_event_id is None:
         last_event_id = gateway.feed.sequence
     # The replica that sent the event may be a moment ahead of this one.
-    elif not await gateway.feed.applied_within(last_event_id, _APPLY_SECONDS):
+    elif not await gateway.feed.applied_within(last_event_id, _AHEAD_SECONDS):
         raise InvalidParameterError(f"Last-Event-ID: the newest event is {gateway.feed.sequence}.")
     return EventSourceResponse(_follow(gateway, last_event_id), headers=_UNCACHED)
 
@@ -150,7 +150,7 @@ async def _follow(gateway: State, after: int) -> AsyncGenerator[bytes, None]:
 
 
 def _event(fact: Fact) -> bytes:
-    if fact.image is not None and fact.type == "image.stored":
+    if fact.image is not None:
         data = schemas.listed(fact.image).model_dump_json()
     else:
         data = json.dumps({"id": fact.image_id})

@@ -1,1 +1,4 @@
-"""Image formats, limits, metadata and codecs: pure, synchronous, run inside the codec workers."""
+"""Image formats, limits, metadata and codecs: pure and synchronous.
+
+What decodes or encodes runs in the codec workers alone; `formats` also serves the gateway.
+"""

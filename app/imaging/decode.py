@@ -1,7 +1,7 @@
 """Pillow's decoders: the only place where what a decoder raises becomes a refusal.
 
 Of 10,887 hostile files, 294 made Pillow raise something other than `OSError`; whatever it raises
-means that it cannot read the image. Our own code is never called inside `decoder_errors`.
+means that it cannot read the image. Nothing inside `decoder_errors` does more than call Pillow.
 
 The plugins' classes are used directly, not `Image.open`: no other plugin is ever tried, and a JPEG
 is never taken for an MPO.

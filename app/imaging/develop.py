@@ -41,7 +41,7 @@ class Developed:
         width: in pixels, as seen: after orientation.
         height: the same.
         frame_count: 1 for a still image.
-        profile: the compression profile that was asked for.
+        profile: the compression profile that was applied.
         kept: whether `data` is the upload less its metadata, and not a new encoding.
         codec: in words, how `data` was encoded here; `original` when it was not.
     """

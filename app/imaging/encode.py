@@ -1,8 +1,9 @@
 """The `balanced` profile: which images are compressed again, and how.
 
-JPEG is encoded again; PNG is packed again without a change to any sample. The rest stays as it was
-uploaded: animations, because Pillow merges frames and rounds durations; GIF and WebP, because a
-second pass gains little for a generation of quality (lossy) or for seconds (lossless: 1.6 s/MP).
+JPEG of grey or RGB is encoded again; PNG of up to 4.2 megapixels is packed again where Pillow
+changes no sample of it. The rest stays as it was uploaded: animations, because Pillow merges frames
+and rounds durations; GIF and WebP, because a second pass gains little for a generation of quality
+(lossy) or for seconds (lossless: 1.6 s/MP).
 """
 
 from __future__ import annotations

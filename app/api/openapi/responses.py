@@ -111,12 +111,12 @@ def components() -> dict[str, Any]:
     found = {
         code: {
             "summary": kind.title,
-            "value": problems.example_of(kind, _meaning(kind), examples.REQUEST_ID),
+            "value": problems.body_of(kind, _meaning(kind), examples.REQUEST_ID),
         }
         for code, kind in kinds.items()
     }
     for code, (status, detail) in _FRAMEWORK.items():
-        problem = problems.example_of_status(status, detail, examples.REQUEST_ID)
+        problem = problems.body_of_status(status, detail, examples.REQUEST_ID)
         found[code] = {"summary": status.phrase, "value": problem}
     return found | {
         "image": {"summary": "A JPEG", "value": examples.IMAGE},

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -60,7 +59,7 @@ class KafkaLog:
         self._client: Any = None
         self._fetcher: Fetcher | None = None
         self._image_lanes: list[Lane] = []
-        self._event_lane: Lane | None = None
+        self._event_lanes: list[Lane] = []
 
     @property
     def identity(self) -> str:
@@ -69,7 +68,7 @@ class KafkaLog:
 
     @property
     def trouble(self) -> str | None:
-        """Say which connections are being renewed, if any."""
+        """Say how many connections are being renewed, if any."""
         down = [lane for lane in self._lanes() if not lane.ready]
         return f"{len(down)} of the Kafka producers cannot connect" if down else None
 
@@ -93,7 +92,7 @@ class KafkaLog:
         """Flush for a moment, then close every connection."""
         self._fetcher = None
         await asyncio.gather(*(lane.stop(_FLUSH_SECONDS) for lane in self._lanes()))
-        self._image_lanes, self._event_lane = [], None
+        self._image_lanes, self._event_lanes = [], []
         if self._client is not None:
             client, self._client = self._client, None
             await client.close()
@@ -220,7 +219,7 @@ class KafkaLog:
             Lane(f"images-{number}", self._producing(IMAGES, f"images-{number}"), read_ms / 1000)
             for number in range(self._settings.producers)
         ]
-        self._event_lane = Lane("events", self._producing(EVENTS, "events"), read_ms / 1000)
+        self._event_lanes = [Lane("events", self._producing(EVENTS, "events"), read_ms / 1000)]
         await asyncio.gather(*(_until_connected(lane.start) for lane in self._lanes()))
         self._fetcher = fetcher
 
@@ -243,10 +242,10 @@ class KafkaLog:
         }
 
     def _lanes(self) -> list[Lane]:
-        return list(chain(self._image_lanes, [self._event_lane] if self._event_lane else []))
+        return [*self._image_lanes, *self._event_lanes]
 
     def _lane(self, topic: str, partition: int) -> Lane:
-        lanes = self._image_lanes if topic == IMAGES else self._lanes()[-1:]
+        lanes = self._image_lanes if topic == IMAGES else self._event_lanes
         return lanes[partition % len(lanes)]
 
     def _reading(self) -> Fetcher:

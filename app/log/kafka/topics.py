@@ -22,12 +22,12 @@ from app.errors import ConfigurationError
 from app.log import EVENTS, IMAGES, MAX_PARTITIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 logger = structlog.get_logger(__name__)
 
-# Below this a head record with its 8 KiB of metadata leaves little for the picture, and a 20 MB
-# image would need more chunks than one header can list.
+# Below this a head record with its 8 KiB of metadata leaves little for the picture, and the list of
+# an image's chunks, 27 KB at 200 MB, no longer fits the room that `records` leaves for headers.
 MIN_MESSAGE_BYTES = 131_072
 # How many replicas hold an acknowledged record at least, for a power failure not to lose it.
 SAFE_REPLICATION, SAFE_MIN_INSYNC = 3, 2
@@ -96,12 +96,7 @@ async def prepare(
     problems = [problem for topic in topics.values() for problem in _problems(topic)]
     if problems:
         raise ConfigurationError(" ".join(problems))
-    warned: dict[str, list[str]] = defaultdict(list)
-    for topic in topics.values():
-        for warning in _warnings(topic):
-            warned[warning].append(topic.name)
-    for warning, affected in warned.items():
-        logger.warning("kafka_topics", warning=warning, topics=affected)
+    _warn(topics.values())
     return topics
 
 
@@ -204,6 +199,16 @@ def _mend(topic: Topic, name: str, value: str, reason: str) -> str:
         f"{topic.name} has {name}={topic.config[name]}, which does not fit ({reason}):"
         f" kafka-configs --alter --topic {topic.name} --add-config {name}={value} mends it."
     )
+
+
+def _warn(topics: Iterable[Topic]) -> None:
+    """Log each warning once, with the topics that it is about."""
+    warned: dict[str, list[str]] = defaultdict(list)
+    for topic in topics:
+        for warning in _warnings(topic):
+            warned[warning].append(topic.name)
+    for warning, affected in warned.items():
+        logger.warning("kafka_topics", warning=warning, topics=affected)
 
 
 def _warnings(topic: Topic) -> Iterator[str]:

@@ -49,7 +49,7 @@ Result = TypeVar("Result")
 
 BATCH_BYTES = 1_048_576  # as a tail of Kafka has it
 HEARTBEAT_SECONDS = 1.0  # a feed that hears nothing for five of these is at a standstill
-STOP_SECONDS = 10.0  # within the 30 that orchestrators commonly give, the grace period aside
+STOP_SECONDS = 10.0  # docs/operations.md adds it to what comes before
 _ERASED_AT_ONCE = 8  # records of the largest size fill a transaction
 
 

@@ -125,7 +125,7 @@ class Writer:
         `then` is called with the outcome in the event loop, though nobody waits any longer.
 
         Raises:
-            NotWrittenError: Nothing was written, and will be.
+            NotWrittenError: Nothing was written, nor will be.
             OutcomeUnknownError: The commit was under way at the end of the time, or failed.
         """
         self.submit(write)
