@@ -1,6 +1,7 @@
 """The pages in a real browser, with a real gateway behind them."""
 
 import io
+import re
 
 import httpx
 import pytest
@@ -160,6 +161,22 @@ class TestDocs:
             ]
         assert docs.foreign == []
         assert docs.complaints == []
+
+    def test_what_is_not_filled_in_is_not_sent(self, gateway, visit):
+        image_id = store(gateway, 1)
+        page = visit(gateway, "/docs").page
+        for operation in ("listImages", "downloadImage"):
+            block = page.locator(f"#operations-images-{operation}")
+            block.locator(".opblock-summary-control").click()
+            if operation == "downloadImage":
+                block.get_by_placeholder("image_id").fill(image_id)
+            block.get_by_role("button", name="Execute").click()
+            block.locator(".live-responses-table .response-col_status").get_by_text(
+                "200"
+            ).wait_for()
+            curl = block.locator(".curl-command").inner_text()
+            assert "?" not in curl.replace("?limit=50", "")
+            assert re.findall(r"-H '([^:]+)", curl) == ["accept"]
 
     def test_every_operation_is_there_and_endless_ones_are_not_tried_out(self, gateway, visit):
         page = visit(gateway, "/docs").page
