@@ -86,7 +86,7 @@ class LivePictures:
         side = min(-(-max_side // _SIDE_STEP) * _SIDE_STEP, MAX_SIDE) if max_side else None
         pause_seconds = 1 / max_fps if max_fps else 0.0
         clock = asyncio.get_running_loop().time
-        due, repeat_at = 0.0, math.inf
+        due = repeat_at = 0.0
         seen, shown = (self._feed.epoch, -1), None
         while not self._feed.closing:
             more = asyncio.ensure_future(self._feed.wait_for_more())
@@ -96,12 +96,16 @@ class LivePictures:
                     if shown := await self._frame(newest, side):
                         yield shown
                     due, repeat_at = clock() + pause_seconds, clock() + _REPEAT_SECONDS
-                elif clock() >= repeat_at:
-                    repeat_at = math.inf
-                    if shown is not None:
+                elif shown is not None and clock() >= repeat_at:
+                    if not await self._catalog.is_deleted(shown.image_id):
                         yield shown
+                    # A watcher that waits holds no picture: with few a second, each holds another.
+                    shown = None
                 else:
-                    wake_at = min(repeat_at, due if due > clock() else math.inf)
+                    wake_at = min(
+                        repeat_at if shown is not None else math.inf,
+                        due if due > clock() else math.inf,
+                    )
                     await asyncio.wait({more}, timeout=wake_at - clock())
             finally:
                 more.cancel()

@@ -79,3 +79,14 @@ async def test_a_picture_that_could_not_be_made_is_made_for_whoever_comes_next(
             await asyncio.gather(waiting, return_exceptions=True)
     await first_frames(counted.gateway, [320])
     assert counted.calls["run"] == 1
+
+
+async def test_a_picture_that_is_deleted_meanwhile_is_not_repeated(counted):
+    first = await stored(counted, images.jpeg(images.photo(seed=1)))
+    async with aclosing(counted.gateway.pictures.watch()) as frames:
+        assert (await anext(frames)).image_id == first
+        assert (await counted.delete(f"/images/{first}")).status_code == 204
+        following = asyncio.ensure_future(anext(frames))
+        assert not (await asyncio.wait({following}, timeout=1))[0]
+        second = await stored(counted, images.jpeg(images.photo(seed=2)))
+        assert (await following).image_id == second

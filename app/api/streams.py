@@ -120,6 +120,7 @@ async def _parts(frames: AsyncGenerator[live.Frame, None]) -> AsyncGenerator[byt
             for start in range(0, len(frame.jpeg), _PIECE_BYTES):
                 yield frame.jpeg[start : start + _PIECE_BYTES]
             yield f"\r\n--{_BOUNDARY}\r\n".encode()
+            del frame  # it would be held until the next one comes
 
 
 def _require_open(gateway: State) -> None:
