@@ -123,8 +123,7 @@ class Feed:
             NotReadyError: It was not: a deletion might be unknown here.
         """
         if not self._state.caught_up_once:
-            trouble = (self.trouble or "catching up").rstrip(".")
-            raise NotReadyError(f"The gateway is not ready: {trouble}.")
+            raise NotReadyError(f"The gateway is not ready: {self.trouble or 'it catches up'}.")
 
     async def caught_up(self) -> None:
         """Wait until everything is applied that was in the log at the time of the call.
@@ -134,8 +133,7 @@ class Feed:
         """
         bounds = await self._log.bounds(EVENTS, 0)
         if not await self.applied_within(bounds.end - 1, _CATCH_UP_SECONDS):
-            trouble = (self.trouble or "it catches up").rstrip(".")
-            raise NotReadyError(f"The gateway is behind: {trouble}.")
+            raise NotReadyError(f"The gateway is behind: {self.trouble or 'it catches up'}.")
 
     async def applied_within(self, offset: int, seconds: float) -> bool:
         """Wait so long at most until the event at `offset` is applied, and tell whether it is."""
@@ -164,11 +162,11 @@ class Feed:
             except NewerVersionError as error:
                 logger.error("feed_stopped", reason=error.detail)  # noqa: TRY400
                 self._state.caught_up_once = False
-                self._state.trouble = error.detail
+                self._state.trouble = _clause(error)
                 return
             except GatewayError as error:
                 logger.warning("feed_interrupted", reason=error.detail)
-                self._state.trouble = f"the events cannot be read: {error.detail}"
+                self._state.trouble = f"the events cannot be read: {_clause(error)}"
             # Whatever it is, following the events must go on, and readiness must say it.
             except Exception as error:
                 logger.exception("feed_failed")
@@ -285,6 +283,11 @@ def _sort(
         else:
             events.append(AppliedEvent(record.position.offset, record.timestamp_ms, event))
     return events, rejected
+
+
+def _clause(error: GatewayError) -> str:
+    """Return what an error says without its full stop, to stand among other reasons."""
+    return error.detail.removesuffix(".")
 
 
 def _fingerprint(record: StoredRecord) -> bytes:

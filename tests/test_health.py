@@ -48,14 +48,14 @@ async def test_liveness_never_touches_the_log(client, monkeypatch):
     assert (await client.get("/health/live")).status_code == 200
 
 
-async def test_a_gateway_that_stops_is_alive_but_not_ready(client, monkeypatch):
-    monkeypatch.setattr(client.gateway, "draining", True)
+async def test_a_gateway_that_stops_is_alive_but_not_ready(client):
+    client.gateway.drain()
     assert "stopping" in await not_ready(client)
 
 
 async def test_every_trouble_is_named(client, monkeypatch):
-    monkeypatch.setattr(client.gateway, "draining", True)
-    monkeypatch.setattr(type(client.gateway.log), "trouble", "the broker on Host1 is away.")
+    client.gateway.drain()
+    monkeypatch.setattr(type(client.gateway.log), "trouble", "the broker on Host1 is away")
     monkeypatch.setattr(type(client.gateway.feed), "trouble", "the events cannot be read")
     detail = await not_ready(client)
     assert detail == (

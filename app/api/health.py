@@ -40,10 +40,10 @@ async def check_liveness() -> Health:
 async def check_readiness(gateway: Gateway) -> Health:
     """Answer 200 when the log is reachable and every event was applied; otherwise say why not."""
     troubles = [
-        "the gateway is stopping" if gateway.draining else None,
+        "the gateway is stopping" if gateway.feed.closing else None,
         gateway.feed.trouble,
         gateway.log.trouble,
     ]
-    if reasons := "; ".join(trouble.rstrip(".") for trouble in troubles if trouble):
+    if reasons := "; ".join(filter(None, troubles)):
         raise NotReadyError(f"{reasons[0].upper()}{reasons[1:]}.", retry_after_seconds=1)
     return Health()

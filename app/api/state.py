@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from app.settings import Settings
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class State:
-    """The parts of a running gateway. `draining` is set when it is told to stop."""
+    """The parts of a running gateway."""
 
     settings: Settings
     log: Log
@@ -28,11 +28,9 @@ class State:
     ingest: Ingest
     delivery: Delivery
     pictures: LivePictures
-    draining: bool = False
 
     def drain(self) -> None:
         """Be ready no longer, and end the streams; requests under way go on."""
-        self.draining = True
         self.feed.close_streams()
 
 

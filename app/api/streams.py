@@ -125,7 +125,7 @@ async def _parts(frames: AsyncGenerator[live.Frame, None]) -> AsyncGenerator[byt
 
 def _require_open(gateway: State) -> None:
     gateway.feed.require_caught_up()
-    if gateway.draining:
+    if gateway.feed.closing:
         raise NotReadyError("The gateway is stopping.")
 
 

@@ -125,7 +125,7 @@ class Log(Protocol):
 
     @property
     def trouble(self) -> str | None:
-        """Say why appends are failing at the moment, or None."""
+        """Say why appends are failing at the moment, in a clause without a full stop, or None."""
         ...
 
     async def start(self) -> None:

@@ -94,7 +94,7 @@ class SqliteLog:
 
     @property
     def trouble(self) -> str | None:
-        """Why the last transaction failed, or None."""
+        """Why the last transaction or checkpoint failed, or None."""
         return self._writer.trouble
 
     async def start(self) -> None:

@@ -210,7 +210,7 @@ class Writer:
             except sqlite3.OperationalError as error:
                 if _code(error) != sqlite3.SQLITE_BUSY or self._late():
                     raise
-                self.trouble = "Another program holds the database's write lock."
+                self.trouble = "another program holds the database's write lock"
             else:
                 return
 
@@ -233,14 +233,14 @@ class Writer:
                 write.done.set_result(result)
 
     def _not_written(self, error: sqlite3.Error) -> NotWrittenError:
-        self.trouble = f"The database cannot be written: {error}."
-        failure = NotWrittenError(self.trouble)
+        self.trouble = f"the database cannot be written: {error}"
+        failure = NotWrittenError(f"The database cannot be written: {error}.")
         failure.__cause__ = error
         return failure
 
     def _unknown(self, error: sqlite3.Error) -> OutcomeUnknownError:
-        self.trouble = f"The database did not confirm a commit: {error}."
-        failure = OutcomeUnknownError(self.trouble)
+        self.trouble = f"the database did not confirm a commit: {error}"
+        failure = OutcomeUnknownError(f"The database did not confirm a commit: {error}.")
         failure.__cause__ = error
         return failure
 
@@ -274,7 +274,7 @@ class Writer:
         try:
             busy = self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()[0]
         except sqlite3.Error as error:
-            self.trouble = f"The write-ahead log cannot be copied: {error}."
+            self.trouble = f"the write-ahead log cannot be copied: {error}"
             busy = True
         if busy:
             self._checkpoint_from = time.monotonic() + _RETRY_SECONDS
