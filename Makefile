@@ -29,7 +29,7 @@ ifneq ($(shell $(BIN)/python -c 'print("works")' 2>/dev/null),works)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint lint-openapi types openapi docs kafka kafka-stop lock bench clean
+.PHONY: help setup run test faults lint lint-openapi types openapi docs kafka kafka-stop lock bench clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -42,6 +42,11 @@ run: $(VENV)/.runtime ## start the gateway; its settings are the environment's I
 
 test: $(VENV)/.dev ## run every test; make test ARGS='-k upload' passes arguments to pytest
 	$(BIN)/python -m pytest $(ARGS)
+
+ROUNDS := 1
+
+faults: $(VENV)/.dev ## run the whole matrix of faults on real brokers; ROUNDS=n repeats each
+	FAULT_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest tests/faults $(ARGS)
 
 lint: $(VENV)/.dev ## check the style of the code
 	$(BIN)/ruff check .

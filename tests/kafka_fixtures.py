@@ -29,7 +29,7 @@ from dev.kafka.lifeline import Lifeline
 from dev.kafka.ports import HOST, free_port
 from dev.maven import JarsUnavailableError
 
-GROUPS = ("core", "contract", "kafka", "process", "clients", "browser")
+GROUPS = ("core", "contract", "kafka", "process", "faults", "clients", "browser")
 MEMORY_BROKER_TIMEOUT_SECONDS = 30
 
 

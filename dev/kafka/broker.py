@@ -28,7 +28,7 @@ from dev.kafka.pidfile import NODE_PROPERTIES, PID, find_running
 from dev.kafka.ports import HOST, free_port, is_free
 from dev.maven import java
 
-__all__ = ["Broker", "BrokerError", "free_port"]
+__all__ = ["Broker", "BrokerError", "free_port", "new_uuid"]
 
 LOG4J = Path(__file__).with_name("log4j2.properties")
 READY = "Kafka Server started"
@@ -78,6 +78,7 @@ class Broker:
         port: of the client listener; a free one by default, the same for every start.
         controller_port: of the KRaft controller; likewise.
         properties: broker options, over the ones that this class sets.
+        format_options: of a member of a cluster, see `cluster`; by default the node is alone.
         jvm_options: given to Java as they are.
         detached: the broker survives this process; otherwise it ends with it, whatever happens.
     """
@@ -89,6 +90,7 @@ class Broker:
         port: int | None = None,
         controller_port: int | None = None,
         properties: Mapping[str, str] | None = None,
+        format_options: Sequence[str] = (),
         jvm_options: Sequence[str] = JVM_OPTIONS,
         detached: bool = False,
     ) -> None:
@@ -97,6 +99,7 @@ class Broker:
         self.controller_port = controller_port or free_port()
         self.log_path = self.data_dir / "broker.log"
         self._properties = dict(properties or {})
+        self._format_options = format_options or ("-t", new_uuid(), "--standalone")
         self._jvm_options = list(jvm_options)
         self._detached = detached
         self._process: subprocess.Popen[bytes] | None = None
@@ -212,9 +215,9 @@ class Broker:
     def _format(self, command: list[str]) -> None:
         if (self.data_dir / "logs" / "meta.properties").exists():
             return
-        arguments = ["format", "-t", _cluster_id(), "-c", str(self._properties_path)]
+        arguments = ["format", "-c", str(self._properties_path), *self._format_options]
         result = subprocess.run(
-            [*command, "kafka.tools.StorageTool", *arguments, "--standalone"],
+            [*command, "kafka.tools.StorageTool", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -261,7 +264,8 @@ class Broker:
             self._lifeline = None
 
 
-def _cluster_id() -> str:
+def new_uuid() -> str:
+    """Return an id for a cluster or a directory."""
     # Kafka's Uuid: 16 bytes in unpadded URL-safe Base64; a leading "-" would look like an option.
     while (text := base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="))[0] == "-":
         pass
