@@ -102,6 +102,7 @@ class Ingest:
             OutcomeUnknownError: It may or may not have been stored.
         """
         self._feed.require_caught_up()
+        self._log.require_writable()
         reservation = await self._admit(source)
         try:
             upload = await source.receive()
@@ -143,8 +144,10 @@ class Ingest:
     ) -> asyncio.Task[_Published]:
         async def publish() -> _Published:
             try:
-                address = await self._append(data, info)
-                published = await self._announce(address, info)
+                # One for all: a client waits for the whole, not for each of its parts.
+                deadline = self._log.deadline()
+                address = await self._append(data, info, deadline)
+                published = await self._announce(address, info, deadline)
             except (NotWrittenError, OutcomeUnknownError) as error:
                 if error.settled is not None:
                     error.settled.add_done_callback(reservation.release)
@@ -168,25 +171,26 @@ class Ingest:
         if not task.cancelled():
             task.exception()
 
-    async def _append(self, data: bytes, info: ImageInfo) -> Address:
+    async def _append(self, data: bytes, info: ImageInfo, deadline: float) -> Address:
         """Append chunks 1…n-1, then the head, which commits them."""
         cookie, view = new_cookie(), memoryview(data)
         size = records.chunk_bytes(self._log.max_record_bytes(IMAGES))
         chunks = records.chunk_records(cookie, view, size)
         try:
-            positions = await self._log.append(IMAGES, chunks) if chunks else []
+            positions = await self._log.append(IMAGES, chunks, deadline) if chunks else []
         except OutcomeUnknownError as error:
             # Chunks without a head are never part of an image: the outcome is known after all.
             lost = NotWrittenError("The log did not acknowledge a part of the image.")
             lost.settled = error.settled
             raise lost from error
         head = records.head_record(cookie, view, info, size, positions)
-        [position] = await self._log.append(IMAGES, [head])
+        [position] = await self._log.append(IMAGES, [head], deadline)
         return Address(position, cookie)
 
-    async def _announce(self, address: Address, info: ImageInfo) -> _Published:
+    async def _announce(self, address: Address, info: ImageInfo, deadline: float) -> _Published:
         image_id = str(address)
-        [position] = await self._log.append(EVENTS, [encode(ImageStored(image_id, info))])
+        event = encode(ImageStored(image_id, info))
+        [position] = await self._log.append(EVENTS, [event], deadline)
         return _Published(image_id, position.offset)
 
     async def _listed(self, published: _Published) -> CatalogImage | None:

@@ -86,14 +86,14 @@ class Faults:
         self.appended = []
         append = log.append
 
-        async def faulty(topic, records):
+        async def faulty(topic, records, deadline=None):
             self.appended.append((topic, len(records)))
             await self.may.wait()
             error = next(iter(self.errors[topic]), None)
             del self.errors[topic][:1]
             if error:
                 raise error
-            return await append(topic, records)
+            return await append(topic, records, deadline)
 
         monkeypatch.setattr(log, "append", faulty)
 

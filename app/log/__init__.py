@@ -148,8 +148,27 @@ class Log(Protocol):
         """Return how many partitions `topic` has."""
         ...
 
-    async def append(self, topic: str, records: Sequence[Record]) -> list[Position]:
+    def deadline(self) -> float:
+        """Return the loop time by which an append that begins now is answered."""
+        ...
+
+    def require_writable(self) -> None:
+        """Check that an image's records would be taken now, before work is put into them.
+
+        Raises:
+            NotReadyError: They would be refused at once.
+        """
+        ...
+
+    async def append(
+        self, topic: str, records: Sequence[Record], deadline: float | None = None
+    ) -> list[Position]:
         """Append the records; they are durable on return. Order is kept within a partition.
+
+        Args:
+            topic: Where to.
+            records: What.
+            deadline: What `deadline()` returned, where several appends share one.
 
         Returns:
             The position of each record, in the order given.

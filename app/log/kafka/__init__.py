@@ -1,9 +1,10 @@
 """`KafkaLog`: the log on Apache Kafka, through aiokafka. Nothing else imports aiokafka.
 
-Hides, a file each: how a producer is replaced when it fails (`lane`), what an answer to a read
-proves (`fetch`), how a batch is taken apart (`batches`), what became of records that were sent
-(`outcomes`), where consumer groups keep their offsets (`cursors`), which topics are needed and how
-they must be configured (`topics`). Here they are put together behind the `Log` protocol.
+Hides, a file each: which record goes where (`appender`), how a producer is replaced when it fails
+(`lane`), what became of records that were sent (`outcomes`), what an answer to a read proves
+(`fetch`), how a batch is taken apart (`batches`), where consumer groups keep their offsets
+(`cursors`), which topics are needed and how they must be configured (`topics`), and when that is
+checked again (`watch`). Here they are put together behind the `Log` protocol.
 
 The producers are not idempotent (KIP-98) on purpose: an idempotent one of aiokafka never expires
 what it holds and cannot be stopped while a broker is down (#1101), and nothing here needs it: a
@@ -13,29 +14,27 @@ duplicate in `images` is an unreferenced record, a duplicate event is applied on
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import structlog
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError, PolicyViolationError
-from aiokafka.partitioner import murmur2
 from aiokafka.protocol.admin import DeleteRecordsRequest
 
-from app.errors import ConfigurationError, LogUnavailableError, NotWrittenError
+from app.errors import ConfigurationError, LogUnavailableError, NotReadyError, NotWrittenError
 from app.log import EVENTS, IMAGES, REJECTS, Batch, Bounds, Fetched, Position, Record
 from app.log.kafka import cursors, topics
+from app.log.kafka.appender import Appender
 from app.log.kafka.fetch import Fetcher
 from app.log.kafka.lane import RECONNECT_SECONDS, Lane
-from app.log.kafka.outcomes import is_acknowledged, positions
+from app.log.kafka.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from app.settings import KafkaSettings
-
-logger = structlog.get_logger(__name__)
 
 # A batch gathers what waits, up to this: the default of 16 KiB makes every image its own batch.
 _BATCH_BYTES = 1_048_576
@@ -58,8 +57,8 @@ class KafkaLog:
         self._identity = ""
         self._client: Any = None
         self._fetcher: Fetcher | None = None
-        self._image_lanes: list[Lane] = []
-        self._event_lanes: list[Lane] = []
+        self._appender: Appender | None = None
+        self._watch = Watch(self._look_at_topics)
 
     @property
     def identity(self) -> str:
@@ -68,9 +67,8 @@ class KafkaLog:
 
     @property
     def trouble(self) -> str | None:
-        """Say how many connections are being renewed, if any."""
-        down = [lane for lane in self._lanes() if not lane.ready]
-        return f"{len(down)} of the Kafka producers cannot connect" if down else None
+        """Say why images or events cannot be written, or what of the topics does not fit now."""
+        return self._watch.trouble or (self._appender.trouble if self._appender else "it is closed")
 
     async def start(self) -> None:
         """Connect, create and check the topics, and wait until every partition has a leader."""
@@ -90,9 +88,11 @@ class KafkaLog:
 
     async def stop(self) -> None:
         """Flush for a moment, then close every connection."""
+        await self._watch.stop()
         self._fetcher = None
-        await asyncio.gather(*(lane.stop(_FLUSH_SECONDS) for lane in self._lanes()))
-        self._image_lanes, self._event_lanes = [], []
+        if self._appender is not None:
+            appender, self._appender = self._appender, None
+            await asyncio.gather(*(lane.stop(_FLUSH_SECONDS) for lane in appender.lanes))
         if self._client is not None:
             client, self._client = self._client, None
             await client.close()
@@ -105,28 +105,23 @@ class KafkaLog:
         """Return how many partitions the topic had at start."""
         return self._topics[topic].partitions
 
-    async def append(self, topic: str, records: Sequence[Record]) -> list[Position]:
-        """Append with `acks=all`, each record on the lane that owns its partition."""
+    def deadline(self) -> float:
+        """Return the loop time by which an append that begins now is answered."""
+        return asyncio.get_running_loop().time() + self._settings.append_timeout_seconds
+
+    def require_writable(self) -> None:
+        """Check that there are producers that work, and topics that fit."""
+        if trouble := self.trouble:
+            raise NotReadyError(f"Nothing can be stored now: {trouble}.")
+
+    async def append(
+        self, topic: str, records: Sequence[Record], deadline: float | None = None
+    ) -> list[Position]:
+        """Append with `acks=all`; see `appender`."""
         self._check_sizes(topic, records)
-        if self._fetcher is None:
+        if self._appender is None:
             raise NotWrittenError("The log is closed.")
-        by_partition: dict[int, list[int]] = defaultdict(list)
-        for index, record in enumerate(records):
-            by_partition[self._place(topic, record)].append(index)
-        started = asyncio.get_running_loop().time()
-        deadline = started + self._settings.append_timeout_seconds
-        sent: dict[int, asyncio.Future[Any]] = {}
-        async with asyncio.TaskGroup() as group:
-            for partition, indices in by_partition.items():
-                group.create_task(
-                    self._hand_over(topic, partition, records, indices, sent, deadline)
-                )
-        if sent:
-            await asyncio.wait(sent.values(), timeout=deadline - asyncio.get_running_loop().time())
-        for partition, indices in by_partition.items():
-            if any(index in sent and not is_acknowledged(sent[index]) for index in indices):
-                self._lane(topic, partition).failed(started)
-        return positions([sent.get(index) for index in range(len(records))])
+        return await self._appender.append(topic, records, deadline or self.deadline())
 
     async def read(self, topic: str, position: Position) -> Fetched:
         """Read one record by a direct fetch from the partition's leader."""
@@ -192,14 +187,20 @@ class KafkaLog:
         )
 
     async def _prepare_topics(self) -> None:
+        try:
+            async with self._administration() as admin:
+                self._topics = await topics.prepare(admin, self._names, self._settings.partitions)
+                cluster = await admin.describe_cluster()
+        except KafkaError as error:
+            raise ConfigurationError(f"Kafka failed while starting: {error!r}.") from error
+        self._identity = f"kafka:{cluster['cluster_id']}:{self._names[EVENTS]}"
+
+    @asynccontextmanager
+    async def _administration(self) -> AsyncGenerator[AIOKafkaAdminClient, None]:
         admin = AIOKafkaAdminClient(**self._connection("admin"))
         try:
             await _until_connected(admin.start)
-            self._topics = await topics.prepare(admin, self._names, self._settings.partitions)
-            cluster = await admin.describe_cluster()
-            self._identity = f"kafka:{cluster['cluster_id']}:{self._names[EVENTS]}"
-        except KafkaError as error:
-            raise ConfigurationError(f"Kafka failed while starting: {error!r}.") from error
+            yield admin
         finally:
             await admin.close()
 
@@ -215,13 +216,36 @@ class KafkaLog:
         for role, name in self._names.items():
             for partition in range(self._topics[role].partitions):
                 await fetcher.bounds(name, partition)
-        self._image_lanes = [
-            Lane(f"images-{number}", self._producing(IMAGES, f"images-{number}"), read_ms / 1000)
-            for number in range(self._settings.producers)
-        ]
-        self._event_lanes = [Lane("events", self._producing(EVENTS, "events"), read_ms / 1000)]
-        await asyncio.gather(*(_until_connected(lane.start) for lane in self._lanes()))
+        self._appender = Appender(
+            self._client,
+            self._topics,
+            [
+                Lane(f"images-{number}", self._producing(IMAGES), read_ms / 1000)
+                for number in range(self._settings.producers)
+            ],
+            Lane("events", self._producing(EVENTS), read_ms / 1000),
+            self._watch.doubt,
+        )
+        await asyncio.gather(*(_until_connected(lane.start) for lane in self._appender.lanes))
         self._fetcher = fetcher
+        self._watch.start()
+
+    async def _look_at_topics(self) -> None:
+        """Take over the limits that the topics have now.
+
+        Raises:
+            ConfigurationError: Something no longer fits.
+            KafkaError, OSError: Kafka does not say.
+        """
+        async with self._administration() as admin:
+            found = await topics.inspect(admin, self._names)
+        limits = {role: self.max_record_bytes(role) for role in self._names}
+        # Partitions are those of the start: see `partitions`.
+        for role, topic in found.items():
+            self._topics[role] = replace(topic, partitions=self._topics[role].partitions)
+        if self._appender and limits != {role: self.max_record_bytes(role) for role in self._names}:
+            for lane in self._appender.lanes:
+                lane.renew(self._producing(EVENTS if lane.name == "events" else IMAGES))
 
     def _connection(self, purpose: str, request_timeout_ms: int = 10_000) -> dict[str, Any]:
         return {
@@ -230,9 +254,9 @@ class KafkaLog:
             "request_timeout_ms": request_timeout_ms,
         }
 
-    def _producing(self, topic: str, purpose: str) -> dict[str, Any]:
+    def _producing(self, topic: str) -> dict[str, Any]:
         expiry_ms = int(self._settings.append_timeout_seconds * 1000 * _EXPIRY_RATIO)
-        return self._connection(purpose, expiry_ms) | {
+        return self._connection(f"producer-{topic}", expiry_ms) | {
             "acks": "all",
             "enable_idempotence": False,
             # Images are compressed already, and the codec would run on the event loop.
@@ -240,13 +264,6 @@ class KafkaLog:
             "max_batch_size": self.max_record_bytes(topic),
             "max_request_size": self.max_record_bytes(topic),
         }
-
-    def _lanes(self) -> list[Lane]:
-        return [*self._image_lanes, *self._event_lanes]
-
-    def _lane(self, topic: str, partition: int) -> Lane:
-        lanes = self._image_lanes if topic == IMAGES else self._event_lanes
-        return lanes[partition % len(lanes)]
 
     def _reading(self) -> Fetcher:
         if self._fetcher is None:
@@ -257,34 +274,6 @@ class KafkaLog:
         limit = self.max_record_bytes(topic)
         if any(record.size_bytes > limit for record in records):
             raise ValueError(f"a record is over the limit of {limit} bytes")
-
-    def _place(self, topic: str, record: Record) -> int:
-        """Choose the partition as Kafka's own partitioner does, passing over leaderless ones."""
-        if record.partition is not None:
-            return record.partition
-        total = self.partitions(topic)
-        first: int = (murmur2(record.key) & 0x7FFFFFFF) % total
-        led = self._client.cluster.available_partitions_for_topic(self._names[topic]) or ()
-        around = [(first + step) % total for step in range(total)]
-        return next((partition for partition in around if partition in led), first)
-
-    async def _hand_over(
-        self,
-        topic: str,
-        partition: int,
-        records: Sequence[Record],
-        indices: Sequence[int],
-        sent: dict[int, asyncio.Future[Any]],
-        deadline: float,
-    ) -> None:
-        """Send records in order until one is refused; what is in `sent` may be in the log."""
-        lane = self._lane(topic, partition)
-        try:
-            async with asyncio.timeout_at(deadline):
-                for index in indices:
-                    sent[index] = await lane.send(self._names[topic], partition, records[index])
-        except (TimeoutError, NotWrittenError) as error:
-            logger.warning("kafka_not_sent", topic=topic, partition=partition, error=repr(error))
 
 
 async def _until_connected(start: Any) -> None:

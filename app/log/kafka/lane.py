@@ -29,6 +29,10 @@ logger = structlog.get_logger(__name__)
 # Between two attempts to connect a new producer: short beside the five seconds that a broker
 # needs to come back, long enough not to fill its listen queue.
 RECONNECT_SECONDS = 1.0
+# A leader that was killed is replaced within three to five seconds (seen on 4.3.1), so a producer
+# that acknowledges nothing for this long takes no further records: what it holds may still succeed,
+# and what comes is refused with certainty instead of being held as well.
+_BREAKER_SECONDS = 5.0
 # A sender that was cancelled ends within its back-off of 0.1 s, unless it waits for metadata.
 _SENDER_STEPS, _SENDER_STEP_SECONDS = 10, 0.2
 
@@ -36,8 +40,11 @@ _SENDER_STEPS, _SENDER_STEP_SECONDS = 10, 0.2
 class Lane:
     """A producer and its replacement: appends go through while there is one.
 
-    Args:
+    Attributes:
         name: For the log.
+
+    Args:
+        name: The same.
         options: Constructor arguments of `AIOKafkaProducer`.
         connect_timeout_seconds: Bound for one attempt to connect.
     """
@@ -45,18 +52,33 @@ class Lane:
     def __init__(
         self, name: str, options: Mapping[str, Any], connect_timeout_seconds: float
     ) -> None:
-        self._name = name
+        self.name = name
         self._options = options
         self._connect_timeout_seconds = connect_timeout_seconds
         self._producer: Any = None
         self._renewal: asyncio.Task[None] | None = None
         self._last_acknowledged = 0.0
+        self._held = 0
+        # When the first of what is held was handed over, or the last acknowledgement came.
+        self._silent_since = 0.0
+        self._complained = False
         self._stopped = False
 
     @property
-    def ready(self) -> bool:
-        """Whether a producer is connected."""
-        return self._producer is not None
+    def trouble(self) -> str | None:
+        """Say why records are refused at the moment, in a clause, or None."""
+        if self._producer is None:
+            return "no connection to Kafka could be made that writes"
+        silent_seconds = asyncio.get_running_loop().time() - self._silent_since
+        if self._held and silent_seconds > _BREAKER_SECONDS:
+            return f"Kafka has acknowledged nothing for {silent_seconds:.0f} seconds"
+        return None
+
+    def renew(self, options: Mapping[str, Any]) -> None:
+        """Replace the producer by one with other options."""
+        self._options = options
+        if self._producer is not None:
+            self._replace(self._producer, "the topic has other limits")
 
     async def start(self) -> None:
         """Connect.
@@ -89,8 +111,9 @@ class Lane:
             NotWrittenError: The record was not handed over.
         """
         producer = self._producer
-        if producer is None:
-            raise NotWrittenError("The connection that writes to Kafka is being renewed.")
+        if producer is None or self.trouble:
+            self._complain(self.trouble)
+            raise NotWrittenError("Kafka acknowledges no records at the moment.")
         try:
             future: asyncio.Future[Any] = await producer.send(
                 topic,
@@ -104,8 +127,12 @@ class Lane:
         except Exception as error:
             if producer._sender.sender_task.done():
                 self._replace(producer, "its sender ended")
+            self._complain(repr(error))
             raise NotWrittenError("Kafka does not take records at the moment.") from error
-        future.add_done_callback(self._acknowledged)
+        if not self._held:
+            self._silent_since = asyncio.get_running_loop().time()
+        self._held += 1
+        future.add_done_callback(self._resolved)
         return future
 
     def failed(self, since: float) -> None:
@@ -118,14 +145,22 @@ class Lane:
         if self._producer is not None and self._last_acknowledged < since:
             self._replace(self._producer, "it acknowledges nothing")
 
-    def _acknowledged(self, future: asyncio.Future[Any]) -> None:
+    def _resolved(self, future: asyncio.Future[Any]) -> None:
+        self._held -= 1
         if not future.cancelled() and future.exception() is None:
-            self._last_acknowledged = asyncio.get_running_loop().time()
+            self._last_acknowledged = self._silent_since = asyncio.get_running_loop().time()
+            self._complained = False
+
+    def _complain(self, reason: str | None) -> None:
+        """Log why records are refused, once until one is acknowledged again."""
+        if not self._complained:
+            self._complained = True
+            logger.warning("kafka_refuses_records", lane=self.name, reason=reason)
 
     def _replace(self, producer: Any, reason: str) -> None:
         if self._stopped or producer is not self._producer:
             return
-        logger.warning("kafka_producer_replaced", lane=self._name, reason=reason)
+        logger.warning("kafka_producer_replaced", lane=self.name, reason=reason)
         self._producer = None
         self._renewal = asyncio.create_task(self._renew(producer))
 
@@ -137,7 +172,7 @@ class Lane:
             except (KafkaError, OSError, TimeoutError):
                 await asyncio.sleep(RECONNECT_SECONDS)
             else:
-                logger.info("kafka_producer_connected", lane=self._name)
+                logger.info("kafka_producer_connected", lane=self.name)
                 return
 
     async def _connect(self) -> Any:

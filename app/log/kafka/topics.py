@@ -92,11 +92,29 @@ async def prepare(
     missing = {role: name for role, name in names.items() if name not in existing}
     if missing:
         await _create(admin, missing, image_partitions)
+    topics = await _fitting(admin, names)
+    _warn(topics.values())
+    return topics
+
+
+async def inspect(admin: AIOKafkaAdminClient, names: Mapping[str, str]) -> dict[str, Topic]:
+    """Return the topics by role, as they are.
+
+    Raises:
+        ConfigurationError: One does not fit, or is not there.
+        KafkaError: The broker failed.
+    """
+    existing = set(await admin.list_topics())
+    if missing := [name for name in names.values() if name not in existing]:
+        raise ConfigurationError(f"There is no topic {' and no topic '.join(missing)}.")
+    return await _fitting(admin, names)
+
+
+async def _fitting(admin: AIOKafkaAdminClient, names: Mapping[str, str]) -> dict[str, Topic]:
     topics = await _describe(admin, names)
     problems = [problem for topic in topics.values() for problem in _problems(topic)]
     if problems:
         raise ConfigurationError(" ".join(problems))
-    _warn(topics.values())
     return topics
 
 

@@ -120,7 +120,16 @@ class SqliteLog:
         self._check(topic)
         return self._partitions[topic]
 
-    async def append(self, topic: str, records: Sequence[Record]) -> list[Position]:
+    def deadline(self) -> float:
+        """Return the loop time at which an append that begins now gives up."""
+        return asyncio.get_running_loop().time() + self._append_timeout_seconds
+
+    def require_writable(self) -> None:
+        """Only a write shows whether the disk takes one again: none is refused beforehand."""
+
+    async def append(
+        self, topic: str, records: Sequence[Record], deadline: float | None = None
+    ) -> list[Position]:
         """Append the records in one transaction: all of them or none; see `Log.append`.
 
         Raises:
@@ -135,8 +144,9 @@ class SqliteLog:
             size_bytes=sum(record.size_bytes for record in records),
         )
         try:
+            seconds = (deadline or self.deadline()) - asyncio.get_running_loop().time()
             return await self._writer.perform(
-                write, self._append_timeout_seconds, partial(self._announce, topic)
+                write, max(seconds, 0), partial(self._announce, topic)
             )
         except NotWrittenError as error:
             raise NotWrittenError(error.detail) from error

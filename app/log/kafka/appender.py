@@ -1,0 +1,122 @@
+"""Writes to Kafka: which record goes where, on which producer, and for how long.
+
+Hides that there are several producers, as one keeps a single request in flight per broker. Those of
+images own some partitions each; events have one of their own. Records are placed as Kafka's own
+partitioner does, on partitions that have a leader and a producer that works.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from aiokafka.partitioner import murmur2
+
+from app.errors import NotWrittenError
+from app.log import IMAGES
+from app.log.kafka.outcomes import is_acknowledged, positions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from aiokafka.client import AIOKafkaClient
+
+    from app.log import Position, Record
+    from app.log.kafka.lane import Lane
+    from app.log.kafka.topics import Topic
+
+
+class Appender:
+    """Appends records with `acks=all`.
+
+    Args:
+        client: Knows which partitions have a leader; the caller closes it.
+        topics: By role.
+        image_lanes: For `images`; not started.
+        event_lane: For everything else; not started.
+        on_failure: Called when a record was not acknowledged.
+    """
+
+    def __init__(
+        self,
+        client: AIOKafkaClient,
+        topics: Mapping[str, Topic],
+        image_lanes: Sequence[Lane],
+        event_lane: Lane,
+        on_failure: Callable[[], None],
+    ) -> None:
+        self._client = client
+        self._topics = topics
+        self._image_lanes = image_lanes
+        self._event_lane = event_lane
+        self._on_failure = on_failure
+
+    @property
+    def lanes(self) -> list[Lane]:
+        """Every producer's lane."""
+        return [*self._image_lanes, self._event_lane]
+
+    @property
+    def trouble(self) -> str | None:
+        """Say why images or events would be refused now, in a clause, or None."""
+        images = [lane.trouble for lane in self._image_lanes]
+        return (images[0] if all(images) else None) or self._event_lane.trouble
+
+    async def append(
+        self, topic: str, records: Sequence[Record], deadline: float
+    ) -> list[Position]:
+        """Append, each record on the lane that owns its partition; see `Log.append`."""
+        by_partition: dict[int, list[int]] = defaultdict(list)
+        for index, record in enumerate(records):
+            by_partition[self._place(topic, record)].append(index)
+        started = asyncio.get_running_loop().time()
+        sent: dict[int, asyncio.Future[Any]] = {}
+        async with asyncio.TaskGroup() as group:
+            for partition, indices in by_partition.items():
+                group.create_task(
+                    self._hand_over(topic, partition, records, indices, sent, deadline)
+                )
+        if sent:
+            left_seconds = deadline - asyncio.get_running_loop().time()
+            await asyncio.wait(sent.values(), timeout=max(left_seconds, 0))
+        for partition, indices in by_partition.items():
+            if any(index in sent and not is_acknowledged(sent[index]) for index in indices):
+                self._lane(topic, partition).failed(started)
+                self._on_failure()
+        return positions([sent.get(index) for index in range(len(records))])
+
+    async def _hand_over(
+        self,
+        topic: str,
+        partition: int,
+        records: Sequence[Record],
+        indices: Sequence[int],
+        sent: dict[int, asyncio.Future[Any]],
+        deadline: float,
+    ) -> None:
+        """Send records in order until one is refused; what is in `sent` may be in the log."""
+        lane, name = self._lane(topic, partition), self._topics[topic].name
+        try:
+            async with asyncio.timeout_at(deadline):
+                for index in indices:
+                    sent[index] = await lane.send(name, partition, records[index])
+        except (TimeoutError, NotWrittenError):
+            # The lane says why, once; the outcomes say it to the caller.
+            return
+
+    def _place(self, topic: str, record: Record) -> int:
+        if record.partition is not None:
+            return record.partition
+        total = self._topics[topic].partitions
+        first: int = (murmur2(record.key) & 0x7FFFFFFF) % total
+        led = self._client.cluster.available_partitions_for_topic(self._topics[topic].name) or ()
+        for partition in ((first + step) % total for step in range(total)):
+            if partition in led and not self._lane(topic, partition).trouble:
+                return partition
+        return first
+
+    def _lane(self, topic: str, partition: int) -> Lane:
+        if topic != IMAGES:
+            return self._event_lane
+        return self._image_lanes[partition % len(self._image_lanes)]

@@ -1,0 +1,86 @@
+"""The topics, looked at again while the gateway runs.
+
+Hides when: every minute, and soon after an append that failed. What was checked at start may be
+changed under a running gateway: limits, policies, partitions, or a topic may be deleted. What no
+longer fits is said by `trouble`, and logged when it begins and when it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+from aiokafka.errors import KafkaError
+
+from app.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+logger = structlog.get_logger(__name__)
+
+# Changes are made by people, and rarely; an append that fails asks at once.
+_PERIOD_SECONDS = 60.0
+# Appends fail by the hundred while a broker is away.
+_REST_SECONDS = 2.0
+_TIMEOUT_SECONDS = 20.0
+
+
+class Watch:
+    """Calls `look` again and again between `start` and `stop`.
+
+    Args:
+        look: Raises a `ConfigurationError` for what does not fit; other failures are those of the
+            connection, which others report.
+    """
+
+    def __init__(self, look: Callable[[], Awaitable[None]]) -> None:
+        self.trouble: str | None = None
+        self._look = look
+        self._doubt = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to look, in the background."""
+        self._task = asyncio.create_task(self._run(), name="topics-watch")
+
+    async def stop(self) -> None:
+        """Look no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    def doubt(self) -> None:
+        """Ask for a look soon."""
+        self._doubt.set()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(_PERIOD_SECONDS):
+                    await self._doubt.wait()
+            except TimeoutError:
+                pass
+            self._doubt.clear()
+            try:
+                async with asyncio.timeout(_TIMEOUT_SECONDS):
+                    await self._look()
+            except ConfigurationError as error:
+                self._say(error.detail.removesuffix("."))
+            except (KafkaError, OSError, TimeoutError):
+                self._doubt.set()
+            else:
+                self._say(None)
+            await asyncio.sleep(_REST_SECONDS)
+
+    def _say(self, trouble: str | None) -> None:
+        if trouble != self.trouble:
+            if trouble:
+                logger.error("kafka_topics_misfit", reason=trouble)
+            else:
+                logger.info("kafka_topics_fit")
+        self.trouble = trouble
+        if trouble:
+            # Whoever mends it should not have to wait.
+            self._doubt.set()
