@@ -9,8 +9,6 @@ Recipe: https://kafka.apache.org/documentation/#kraft_nodes; six seconds to star
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from dev.kafka.broker import Broker, new_uuid
 from dev.kafka.ports import HOST, free_port
@@ -54,18 +52,6 @@ class Cluster:
             _member(data_dir, number, port, formatting, {**shared, **(properties or {})})
             for number, port in enumerate(controllers, start=1)
         ]
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.kill()
 
     @property
     def bootstrap_servers(self) -> str:

@@ -9,16 +9,14 @@ order; memory stayed under its cap; nothing that the gateway logged is a mistake
 import asyncio
 import hashlib
 import itertools
-import json
 import random
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
-
 from tests import images
+from tests.faults.stream_reader import StreamReader
 
 UPLOADERS, DOWNLOADERS, READERS = 5, 2, 2
 # An uploader shares the machine's cores with brokers and gateway: not all of them.
@@ -42,7 +40,6 @@ class Counts:
     statuses: Counter = field(default_factory=Counter)
     deleted: int = 0
     unknown_stored: int = 0
-    downloads: int = 0
     pause_seconds: float = 0.0
     slowest_seconds: float = 0.0
     peak_bytes: int = 0
@@ -53,16 +50,14 @@ class Checker:
 
     Args:
         gateway: A `GatewayProcess` that is ready.
-        breaks: Whether connections to the gateway may break: its process is killed.
     """
 
-    def __init__(self, gateway, *, breaks=False):
+    def __init__(self, gateway):
         self.counts = Counts()
         self.on_finished = None  # called with the counts
         self.stored = {}  # the JSON of each 201 by its URL
         self.deleting, self.deleted = set(), set()
         self._gateway = gateway
-        self._breaks = breaks
         self._digests = {}
         self._attempted = {}
         self._numbers = itertools.count()
@@ -158,12 +153,12 @@ class Checker:
         self.counts.deleted = len(self.deleted)
 
     async def _verify_streams(self, listed):
-        sequences = [image["sequence"] for image in listed.values()]
-        newest = max(sequences, default=-1)
-        await self.until(lambda: all(reader.last >= newest for reader in self._readers))
+        ids = {image["id"] for image in listed.values()}
+        # A deletion may be the newest fact: what was told has to lead to the listing.
+        await self.until(lambda: all(reader.shown == ids for reader in self._readers))
         await self._stop(self._tasks)
         for reader in self._readers:
-            reader.verify({image["id"] for image in listed.values()})
+            reader.verify()
         shortest = min(len(reader.facts) for reader in self._readers)
         first, second = (reader.facts[:shortest] for reader in self._readers)
         assert first == second
@@ -183,12 +178,7 @@ class Checker:
 
     async def _repeat(self, work):
         while True:
-            try:
-                await work()
-            except httpx.TransportError:
-                if not self._breaks:
-                    raise
-                await asyncio.sleep(0.1)
+            await work()
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _upload(self):
@@ -205,7 +195,7 @@ class Checker:
         if response.status_code == 201:
             self._take_note(kind, response.json())
         else:
-            _expect_honest(response)
+            expect_honest(response)
             # As Retry-After asks for, shortened.
             await asyncio.sleep(0.1)
         return response
@@ -230,7 +220,6 @@ class Checker:
         assert response.status_code in expected, (url, response.status_code, response.text)
         if response.status_code == 200:
             assert hashlib.sha256(response.content).hexdigest() == _digest(self.stored[url])
-        self.counts.downloads += 1
 
     async def _delete(self):
         left = [url for url in self.stored if url not in self.deleting]
@@ -251,56 +240,8 @@ class Checker:
                 raise outcome
 
 
-class StreamReader:
-    """Follows the facts as an EventSource in a browser does, resuming where it was cut off."""
-
-    def __init__(self, gateway):
-        self.facts = []
-        self._gateway = gateway
-
-    @property
-    def last(self):
-        """The sequence number of the last fact, -1 for none."""
-        return self.facts[-1][0] if self.facts else -1
-
-    async def follow(self):
-        """Read for ever."""
-        while True:
-            try:
-                # Another URL after the gateway's process has been started anew.
-                async with httpx.AsyncClient(base_url=self._gateway.url, timeout=30) as client:
-                    await self._read(client)
-            except httpx.TransportError:
-                pass
-            await asyncio.sleep(0.1)
-
-    def verify(self, listed):
-        """Check that each fact came once, in order, and that they lead to what is listed."""
-        sequences = [sequence for sequence, *_ in self.facts]
-        assert sequences == sorted(set(sequences)), "facts out of order, or twice"
-        told = [fact[1:] for fact in self.facts]
-        assert len(told) == len(set(told)), "a fact was told twice"
-        stored = {image_id for kind, image_id in told if kind == "image.stored"}
-        deleted = {image_id for kind, image_id in told if kind == "image.deleted"}
-        assert stored - deleted == listed
-
-    async def _read(self, client):
-        headers = {"Last-Event-ID": str(self.last)}
-        async with client.stream("GET", "/streams/images", headers=headers) as response:
-            if response.status_code != 200:
-                return
-            event = {}
-            async for line in response.aiter_lines():
-                if line:
-                    name, _, value = line.partition(":")
-                    event[name] = value.strip()
-                elif "id" in event and "data" in event:
-                    subject = json.loads(event["data"])["id"]
-                    self.facts.append((int(event["id"]), event["event"], subject))
-                    event = {}
-
-
-def _expect_honest(response):
+def expect_honest(response):
+    """Check an answer that is no 201: it says whether the image may have been stored."""
     problem = response.json()
     if response.status_code == 504:
         assert (problem["code"], problem["outcome"]) == ("outcome-unknown", "unknown")
