@@ -64,6 +64,7 @@ class Checker:
         self._last_stored = time.monotonic()
         self._readers = [StreamReader(gateway) for _ in range(READERS)]
         self._client = gateway.async_client()
+        self._ending = False
         self._tasks = []
 
     async def __aenter__(self):
@@ -125,7 +126,9 @@ class Checker:
     async def finish(self):
         """Stop the load, wait until the gateway is ready, and verify."""
         await self.ready()
-        await self._stop(self._tasks[: -len(self._readers)])
+        # None is cancelled: what its client no longer waits for may still be stored.
+        self._ending = True
+        await asyncio.gather(*self._tasks[: -len(self._readers)])
         listed = await self._listed()
         await self._verify_images(listed)
         await self._verify_deleted(listed)
@@ -177,7 +180,7 @@ class Checker:
         return found
 
     async def _repeat(self, work):
-        while True:
+        while not self._ending:
             await work()
             await asyncio.sleep(PAUSE_SECONDS)
 
