@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app import __version__, settings
+from app.dead_letters import DeadLetters
 from app.errors import ConfigurationError, GatewayError
-from app.main import create_app
+from app.main import build_log, create_app
 from app.server import serve
 
 if TYPE_CHECKING:
@@ -49,6 +51,14 @@ def _parser() -> argparse.ArgumentParser:
         "--insecure", action="store_true", help="listen beyond this machine without authentication"
     )
     serving.set_defaults(run=_serve)
+    feed = commands.add_parser("feed", help="mend the background consumer's way")
+    skip = feed.add_subparsers(required=True, metavar="command").add_parser(
+        "skip", help="let every replica pass over what is damaged in image-events"
+    )
+    skip.add_argument(
+        "--offset", type=int, required=True, help="where the damage begins; readiness says it"
+    )
+    skip.set_defaults(run=_feed_skip)
     document = commands.add_parser("openapi", help="print the OpenAPI document")
     document.set_defaults(run=_openapi)
     return parser
@@ -61,6 +71,24 @@ def _serve(options: argparse.Namespace) -> int:
         "kafka": _given(bootstrap_servers=options.kafka),
     }
     return serve(settings.load(**_given(**overrides)), insecure=options.insecure)
+
+
+def _feed_skip(options: argparse.Namespace) -> int:
+    next_offset = asyncio.run(_skip(settings.load(), options.offset))
+    print(  # noqa: T201
+        f"Every gateway goes on at offset {next_offset}. What lay from {options.offset} on is lost:"
+        " images may be missing from the listings, and deleted ones may be back."
+    )
+    return 0
+
+
+async def _skip(loaded: settings.Settings, offset: int) -> int:
+    log = build_log(loaded)
+    await log.start()
+    try:
+        return await DeadLetters(log).skip(offset)
+    finally:
+        await log.stop()
 
 
 def _openapi(_options: argparse.Namespace) -> int:

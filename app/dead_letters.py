@@ -2,20 +2,33 @@
 
 Hides that a letter is written once, however often its record is met: every rebuild of a catalog
 meets it anew. Where two replicas meet it in the same instant, both may write; the first one counts.
+
+A letter with a `next_offset` is an operator's word that what is damaged from its offset on may be
+passed over; every replica that meets the damage looks for one.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
 import structlog
 
-from app.log import EVENTS, REJECTS, Record
+from app import telemetry
+from app.catalog import AppliedEvent
+from app.errors import (
+    ConfigurationError,
+    RecordDamagedError,
+    RecordGoneError,
+    RecordMissingError,
+)
+from app.events import PoisonEventError, decode
+from app.log import EVENTS, REJECTS, Position, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncGenerator, Mapping, Sequence
 
     from app.log import Log, StoredRecord
 
@@ -23,6 +36,23 @@ logger = structlog.get_logger(__name__)
 
 # A reason may quote what a stranger wrote.
 _REASON_CHARACTERS = 500
+_RETRY_SECONDS = 0.5
+
+
+def sort(
+    records: Sequence[StoredRecord],
+) -> tuple[list[AppliedEvent], dict[StoredRecord, str]]:
+    """Return the events, and the records that are none, each with the reason."""
+    events: list[AppliedEvent] = []
+    rejected: dict[StoredRecord, str] = {}
+    for record in records:
+        try:
+            event = decode(record)
+        except PoisonEventError as error:
+            rejected[record] = str(error)
+        else:
+            events.append(AppliedEvent(record.position.offset, record.timestamp_ms, event))
+    return events, rejected
 
 
 class DeadLetters:
@@ -33,7 +63,10 @@ class DeadLetters:
 
     async def write(self, rejected: Mapping[StoredRecord, str]) -> None:
         """Write a letter for each record of `image-events`, given with its reason."""
-        letters = {_address(record): _letter(record, why) for record, why in rejected.items()}
+        letters = {
+            _address(record.position): _letter(record.position, why)
+            for record, why in rejected.items()
+        }
         if not letters:
             return
         known = await self._known(set(letters))
@@ -41,31 +74,81 @@ class DeadLetters:
         if records:
             await self._log.append(REJECTS, records)
         for record in records:
+            telemetry.DEAD_LETTERS.inc()
             logger.error("event_rejected", letter=letters[record.key].decode())
+
+    async def skip(self, offset: int) -> int:
+        """Let every replica pass over what is damaged from `offset` on; return where it goes on.
+
+        Raises:
+            ConfigurationError: Nothing is damaged there.
+            LogUnavailableError, NotWrittenError, OutcomeUnknownError: The log does not work.
+        """
+        if not await self._is_damaged(offset):
+            raise ConfigurationError(
+                f"The record at offset {offset} of {EVENTS} can be read, or there is none:"
+                " nothing has to be skipped."
+            )
+        next_offset = offset + 1
+        # A batch's own count of its records may be what is damaged: only reading tells.
+        while await self._is_damaged(next_offset):
+            next_offset += 1
+        where = Position(0, offset)
+        letter = _letter(where, "damaged, and skipped by an operator", next_offset=next_offset)
+        await self._log.append(REJECTS, [Record(_address(where), letter)])
+        return next_offset
+
+    async def skipped(self, offset: int) -> int | None:
+        """Return where to go on after the damage at `offset`, if an operator has said so."""
+        async with aclosing(self._letters()) as letters:
+            async for record in letters:
+                with suppress(ValueError, TypeError, KeyError):
+                    letter = json.loads(record.value or b"")
+                    if (
+                        letter["topic"] == EVENTS
+                        and letter["offset"] <= offset < letter["next_offset"]
+                    ):
+                        return int(letter["next_offset"])
+        return None
 
     async def _known(self, keys: set[bytes]) -> set[bytes]:
         """Return those of the keys that are there already."""
+        known = {record.key async for record in self._letters() if record.key is not None}
+        return keys & known
+
+    async def _letters(self) -> AsyncGenerator[StoredRecord, None]:
         bounds = await self._log.bounds(REJECTS, 0)
-        known: set[bytes] = set()
-        if bounds.start == bounds.end:
-            return known
-        async with aclosing(self._log.tail(REJECTS, 0, bounds.start)) as tail:
-            async for batch in tail:
-                known |= keys & {record.key for record in batch.records if record.key is not None}
-                if batch.next_offset >= bounds.end:
-                    break
-        return known
+        offset = bounds.start
+        while offset < bounds.end:
+            async with aclosing(self._log.tail(REJECTS, 0, offset)) as tail:
+                async for batch in tail:
+                    for record in batch.records:
+                        yield record
+                    offset = batch.next_offset
+                    if offset >= bounds.end:
+                        return
+            # The tail has lost sight of the log: not in a tight loop.
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _is_damaged(self, offset: int) -> bool:
+        try:
+            await self._log.read(EVENTS, Position(0, offset))
+        except RecordDamagedError:
+            return True
+        except (RecordGoneError, RecordMissingError):
+            return False
+        return False
 
 
-def _address(record: StoredRecord) -> bytes:
-    return f"{EVENTS}:{record.position}".encode()
+def _address(position: Position) -> bytes:
+    return f"{EVENTS}:{position}".encode()
 
 
-def _letter(record: StoredRecord, reason: str) -> bytes:
+def _letter(position: Position, reason: str, **more: int) -> bytes:
     letter = {
         "topic": EVENTS,
-        "partition": record.position.partition,
-        "offset": record.position.offset,
+        "partition": position.partition,
+        "offset": position.offset,
         "reason": reason[:_REASON_CHARACTERS],
     }
-    return json.dumps(letter).encode()
+    return json.dumps(letter | more).encode()

@@ -6,6 +6,7 @@ is bounded by a chunk, whatever the image's size, and a client that leaves stops
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,11 +16,12 @@ from app.errors import (
     ImageNotFoundError,
     InternalError,
     OutcomeUnknownError,
+    RecordDamagedError,
     RecordGoneError,
     RecordMissingError,
 )
 from app.events import ImageDeleted, encode
-from app.log import EVENTS
+from app.log import EVENTS, IMAGES
 from app.records import Head, ImageInfo, is_chunk, parse_head
 
 if TYPE_CHECKING:
@@ -71,7 +73,7 @@ class Delivery:
 
         Raises:
             ImageNotFoundError: There is none.
-            ImageGoneError: It was deleted, or has left the log.
+            ImageGoneError: It was deleted, or a part of it has left the log.
             LogUnavailableError, NotReadyError: This cannot be told now.
         """
         self._feed.require_caught_up()
@@ -85,10 +87,28 @@ class Delivery:
         except RecordMissingError as error:
             raise ImageNotFoundError from error
         except RecordGoneError as error:
-            raise ImageGoneError("The image is no longer in the log.") from error
+            raise self._gone() from error
         if not where.opens(record.key):
             raise ImageNotFoundError
-        return StoredImage(where, record, parse_head(record))
+        head = parse_head(record)
+        await self._require_whole(head)
+        return StoredImage(where, record, head)
+
+    async def _require_whole(self, head: Head) -> None:
+        """Check that no chunk left the log before its head did."""
+        lowest: dict[int, int] = {}
+        for partition, offset in sorted((each.partition, each.offset) for each in head.chunks):
+            lowest.setdefault(partition, offset)
+        try:
+            bounds = await asyncio.gather(*(self._log.bounds(IMAGES, each) for each in lowest))
+        except RecordMissingError as error:
+            raise self._gone() from error
+        if any(offset < each.start for offset, each in zip(lowest.values(), bounds, strict=True)):
+            raise self._gone()
+
+    def _gone(self) -> ImageGoneError:
+        self._feed.doubt_listing()
+        return ImageGoneError("The image is no longer in the log.")
 
     async def open(self, image: StoredImage, start: int, end: int) -> AsyncGenerator[bytes, None]:
         """Read the first chunk, and return the stream of the bytes from `start` up to `end`.
@@ -100,7 +120,7 @@ class Delivery:
         try:
             first = await self._chunk(image, start // image.chunk_bytes)
         except (RecordMissingError, RecordGoneError) as error:
-            raise ImageGoneError("A part of the image is no longer in the log.") from error
+            raise self._gone() from error
         return self._stream(image, start, end, first)
 
     async def _stream(
@@ -136,6 +156,10 @@ class Delivery:
             # Deleted before, unless its bytes have expired while it is still listed.
             if await self._catalog.image(image_id) is None:
                 return
+        except RecordDamagedError:
+            # What it holds cannot be read, but its id is known to be right.
+            if await self._catalog.image(image_id) is None:
+                raise
         [position] = await self._log.append(EVENTS, [encode(ImageDeleted(image_id))])
         if not await self._feed.applied_within(position.offset, _APPLY_SECONDS):
             raise OutcomeUnknownError("The deletion is stored; this replica has yet to apply it.")

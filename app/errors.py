@@ -24,6 +24,7 @@
     │   ├── OverloadedError              503 overloaded
     │   ├── LogUnavailableError          503 log-unavailable
     │   ├── NotWrittenError              503 not-written
+    │   ├── RecordDamagedError           503 record-damaged
     │   ├── CatalogDamagedError          503 catalog-damaged
     │   └── NewerVersionError            503 newer-version
     ├── OutcomeUnknownError              504 outcome-unknown
@@ -218,6 +219,20 @@ class NotWrittenError(UnavailableError):
 
     code, title = "not-written", "Not written"
     settled: Future[None] | None = None
+
+
+class RecordDamagedError(UnavailableError):
+    """What lies in the log is not what was written, wherever it was read.
+
+    Attributes:
+        offset: Where, in the partition that was asked.
+    """
+
+    code, title = "record-damaged", "Record damaged"
+
+    def __init__(self, detail: str, offset: int) -> None:
+        super().__init__(detail, retry_after_seconds=60)
+        self.offset = offset
 
 
 class CatalogDamagedError(UnavailableError):

@@ -4,7 +4,8 @@ Hides the event format, which is public: structured mode of the Kafka binding,
 https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md.
 The key of the record and the event's `subject` are the image's id. `imagegateversion` is an
 extension attribute: a reader that meets a higher one than it knows must stop, as it cannot tell
-what it would miss. The event's time is the log's, the timestamp of the record.
+what it would miss. Another, `imagegatechunks`, says where the chunks lie, as the head does. The
+event's time is the log's, the timestamp of the record.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ import uuid
 from dataclasses import asdict, dataclass
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from app import address
 from app.errors import ImageNotFoundError, NewerVersionError
-from app.log import Record, StoredRecord
-from app.records import ImageInfo  # noqa: TC001 - pydantic reads the annotations
+from app.log import Position, Record, StoredRecord
+from app.records import ImageInfo, list_chunks, parse_chunks
 
 VERSION = 1
 CONTENT_TYPE = b"application/cloudevents+json; charset=UTF-8"
@@ -27,10 +28,15 @@ CONTENT_TYPE = b"application/cloudevents+json; charset=UTF-8"
 
 @dataclass(frozen=True, slots=True)
 class ImageStored:
-    """An image was stored; from now on it is listed."""
+    """An image was stored; from now on it is listed.
+
+    `chunks` are the positions of chunks 1…n-1, for a reader to know when one of them has left.
+    """
 
     image_id: str
     info: ImageInfo
+    chunk_bytes: int = 0
+    chunks: tuple[Position, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,11 @@ class PoisonEventError(Exception):
     """A record that is no event of ours; its text says why."""
 
 
+def _check_chunks(text: str) -> str:
+    parse_chunks(text)
+    return text
+
+
 class _Envelope(BaseModel):
     model_config = ConfigDict(frozen=True)
 
@@ -60,6 +71,7 @@ class _Envelope(BaseModel):
 class _Stored(_Envelope):
     type: Literal["image.stored"]
     data: ImageInfo
+    imagegatechunks: Annotated[str, AfterValidator(_check_chunks)] = "0"
 
 
 class _Deleted(_Envelope):
@@ -86,6 +98,8 @@ def encode(event: Event) -> Record:
         "imagegateversion": VERSION,
     }
     if isinstance(event, ImageStored):
+        if event.chunks:
+            envelope["imagegatechunks"] = list_chunks(event.chunk_bytes, event.chunks)
         envelope |= {"datacontenttype": "application/json", "data": asdict(event.info)}
     return Record(
         event.image_id.encode(), json.dumps(envelope).encode(), (("content-type", CONTENT_TYPE),)
@@ -115,7 +129,8 @@ def decode(record: StoredRecord) -> Event:
     except ImageNotFoundError as error:
         raise PoisonEventError("subject: not an image id") from error
     if isinstance(envelope, _Stored):
-        return ImageStored(envelope.subject, envelope.data)
+        size, chunks = parse_chunks(envelope.imagegatechunks)
+        return ImageStored(envelope.subject, envelope.data, size, chunks)
     return ImageDeleted(envelope.subject)
 
 

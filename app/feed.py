@@ -5,39 +5,38 @@ offset that follows it, so that a restart resumes there, neither skipping nor re
 resumes, the last record that was applied is read again: another record there means another topic,
 or one that lost its end, and the catalog is filled anew from the first event.
 
-What cannot be processed becomes a dead letter, and the feed goes on. An event of a newer version
+What cannot be processed becomes a dead letter, and the feed goes on. What is damaged on every
+replica stops it until an operator has it skipped. An event of a newer version
 stops it for good: what it means is not known, so going on might skip a deletion.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
 
-from app.catalog import AppliedEvent, Progress
-from app.dead_letters import DeadLetters
+from app.catalog.progress import Progress, fingerprint
+from app.dead_letters import DeadLetters, sort
 from app.erasure import erase_deleted
 from app.errors import (
     CatalogDamagedError,
     GatewayError,
     NewerVersionError,
     NotReadyError,
+    RecordDamagedError,
     RecordGoneError,
     RecordMissingError,
 )
-from app.events import PoisonEventError, decode
+from app.expiry import Expiry
 from app.log import EVENTS, Batch, Position
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from app.catalog import Catalog
-    from app.log import Log, StoredRecord
+    from app.log import Log
 
 logger = structlog.get_logger(__name__)
 
@@ -68,6 +67,7 @@ class Feed:
         self._log = log
         self._catalog = catalog
         self._dead_letters = DeadLetters(log)
+        self._expiry = Expiry(log, catalog)
         self._state = _State(Progress(""))
         self._advanced = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -78,10 +78,12 @@ class Feed:
         """Begin to follow the events, in the background."""
         self._state.progress = await self._catalog.open()
         self._task = asyncio.create_task(self._run(), name="feed")
+        self._expiry.start()
 
     async def stop(self) -> None:
         """End what `wait_for_more` waits for, and stop following. The catalog stays open."""
         self.close_streams()
+        await self._expiry.stop()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
@@ -90,6 +92,10 @@ class Feed:
         """Wake everyone who follows the catalog, for the last time."""
         self._closing = True
         self._wake()
+
+    def doubt_listing(self) -> None:
+        """Report an image that has left the log: it may still be listed."""
+        self._expiry.doubt()
 
     @property
     def closing(self) -> bool:
@@ -165,8 +171,10 @@ class Feed:
                 self._state.trouble = _clause(error)
                 return
             except GatewayError as error:
-                logger.warning("feed_interrupted", reason=error.detail)
-                self._state.trouble = f"the events cannot be read: {_clause(error)}"
+                trouble = f"the events cannot be read: {_clause(error)}"
+                if trouble != self._state.trouble:
+                    logger.warning("feed_interrupted", reason=error.detail)
+                self._state.trouble = trouble
             # Whatever it is, following the events must go on, and readiness must say it.
             except Exception as error:
                 logger.exception("feed_failed")
@@ -174,7 +182,7 @@ class Feed:
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _follow(self) -> bool:
-        """Follow the events as long as they fit the catalog; True means: again, it is empty now."""
+        """Follow the events as long as they fit the catalog; True means: again, at once."""
         try:
             await self._check_log()
             start, bounds = self._state.progress.next_offset, await self._log.bounds(EVENTS, 0)
@@ -183,6 +191,8 @@ class Feed:
             async with aclosing(self._log.tail(EVENTS, 0, start)) as tail:
                 async for batch in tail:
                     await self._apply(batch)
+        except RecordDamagedError as error:
+            await self._pass_over(error)
         except CatalogDamagedError as error:
             # Before anyone asks the empty one which images are deleted.
             self._state.caught_up_once = False
@@ -190,7 +200,7 @@ class Feed:
             return await self._start_over(str(error))
         except (_OtherLogError, RecordGoneError, RecordMissingError) as error:
             return await self._start_over(str(error))
-        return False
+        return True
 
     async def _check_log(self) -> None:
         """Check that the catalog was built from this very log."""
@@ -208,8 +218,22 @@ class Feed:
                     # Erased with its image, a moment before the deletion was to be applied.
                     return
                 raise
-            if _fingerprint(last.record) != progress.last_fingerprint:
+            except RecordDamagedError as error:
+                # It was applied before it was damaged, and nothing is left to compare it with.
+                if await self._dead_letters.skipped(error.offset) is None:
+                    raise
+                return
+            if fingerprint(last.record) != progress.last_fingerprint:
                 raise _OtherLogError("the last event applied is another one now")
+
+    async def _pass_over(self, damage: RecordDamagedError) -> None:
+        """Go on behind a damaged batch if an operator has said so; otherwise raise `damage`."""
+        next_offset = await self._dead_letters.skipped(damage.offset)
+        if next_offset is None or damage.offset != self._state.progress.next_offset:
+            raise damage
+        bounds = await self._log.bounds(EVENTS, 0)
+        logger.warning("feed_skipped", offset=damage.offset, next_offset=next_offset)
+        await self._apply(Batch((), next_offset, bounds.end))
 
     async def _start_over(self, reason: str) -> bool:
         """Empty the catalog, unless the events that it would need are gone; tell which."""
@@ -234,16 +258,17 @@ class Feed:
         moved = batch.next_offset > self._state.progress.next_offset
         if moved:
             # Parsing a full batch takes tens of milliseconds: not on the event loop.
-            events, rejected = await asyncio.to_thread(_sort, batch.records)
+            events, rejected = await asyncio.to_thread(sort, batch.records)
             await self._dead_letters.write(rejected)
             await erase_deleted(self._log, self._catalog, events)
-            progress = self._next(batch)
+            progress = self._state.progress.after(batch)
             await self._catalog.apply(events, progress)
             self._state.progress = progress
         self._state.moved_at = asyncio.get_running_loop().time()
         if self._state.progress.next_offset >= batch.end:
             if not self._state.caught_up_once or self._state.trouble:
                 logger.info("feed_caught_up", sequence=self.sequence)
+                self._expiry.doubt()
                 moved = True
             self._state.caught_up_once, self._state.trouble = True, ""
         elif not self._state.caught_up_once:
@@ -253,46 +278,11 @@ class Feed:
         if moved:
             self._wake()
 
-    def _next(self, batch: Batch) -> Progress:
-        before = self._state.progress
-        if not batch.records:
-            return Progress(
-                before.identity, batch.next_offset, before.last_offset, before.last_fingerprint
-            )
-        last = batch.records[-1]
-        return Progress(
-            before.identity, batch.next_offset, last.position.offset, _fingerprint(last)
-        )
-
     def _wake(self) -> None:
         self._advanced.set()
         self._advanced = asyncio.Event()
 
 
-def _sort(
-    records: Sequence[StoredRecord],
-) -> tuple[list[AppliedEvent], dict[StoredRecord, str]]:
-    """Return the events, and the records that are none, each with the reason."""
-    events: list[AppliedEvent] = []
-    rejected: dict[StoredRecord, str] = {}
-    for record in records:
-        try:
-            event = decode(record)
-        except PoisonEventError as error:
-            rejected[record] = str(error)
-        else:
-            events.append(AppliedEvent(record.position.offset, record.timestamp_ms, event))
-    return events, rejected
-
-
 def _clause(error: GatewayError) -> str:
     """Return what an error says without its full stop, to stand among other reasons."""
     return error.detail.removesuffix(".")
-
-
-def _fingerprint(record: StoredRecord) -> bytes:
-    """Tell a record from any other: the event ids in the values are random."""
-    digest = hashlib.sha256(str(record.timestamp_ms).encode())
-    digest.update(record.key or b"")
-    digest.update(record.value or b"")
-    return digest.digest()

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
-from app import records
+from app import records, telemetry
 from app.address import Address, new_cookie
 from app.errors import CatalogDamagedError, NotWrittenError, OutcomeUnknownError
 from app.events import ImageStored, encode
@@ -146,8 +146,7 @@ class Ingest:
             try:
                 # One for all: a client waits for the whole, not for each of its parts.
                 deadline = self._log.deadline()
-                address = await self._append(data, info, deadline)
-                published = await self._announce(address, info, deadline)
+                published = await self._append(data, info, deadline)
             except (NotWrittenError, OutcomeUnknownError) as error:
                 if error.settled is not None:
                     error.settled.add_done_callback(reservation.release)
@@ -158,6 +157,7 @@ class Ingest:
                 reservation.release()
                 raise
             reservation.release()
+            telemetry.IMAGES_STORED.inc()
             return published
 
         task = asyncio.create_task(publish())
@@ -171,8 +171,8 @@ class Ingest:
         if not task.cancelled():
             task.exception()
 
-    async def _append(self, data: bytes, info: ImageInfo, deadline: float) -> Address:
-        """Append chunks 1…n-1, then the head, which commits them."""
+    async def _append(self, data: bytes, info: ImageInfo, deadline: float) -> _Published:
+        """Append chunks 1…n-1, then the head, which commits them, then the event, which tells."""
         cookie, view = new_cookie(), memoryview(data)
         size = records.chunk_bytes(self._log.max_record_bytes(IMAGES))
         chunks = records.chunk_records(cookie, view, size)
@@ -185,11 +185,8 @@ class Ingest:
             raise lost from error
         head = records.head_record(cookie, view, info, size, positions)
         [position] = await self._log.append(IMAGES, [head], deadline)
-        return Address(position, cookie)
-
-    async def _announce(self, address: Address, info: ImageInfo, deadline: float) -> _Published:
-        image_id = str(address)
-        event = encode(ImageStored(image_id, info))
+        image_id = str(Address(position, cookie))
+        event = encode(ImageStored(image_id, info, size, tuple(positions)))
         [position] = await self._log.append(EVENTS, [event], deadline)
         return _Published(image_id, position.offset)
 

@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
+from app import telemetry
 from app.errors import (
     GatewayError,
     InternalError,
@@ -149,6 +150,7 @@ async def _on_disconnect(_request: Request, _error: Exception) -> Response:
 
 
 def _response(body: dict[str, Any], headers: dict[str, str]) -> Response:
+    telemetry.PROBLEMS.labels(body["code"]).inc()
     return JSONResponse(
         body, body["status"], headers | {"Cache-Control": "no-store"}, media_type=MEDIA_TYPE
     )

@@ -128,8 +128,7 @@ def head_record(
         ("imagegate-meta", INFO.dump_json(info, exclude=_HEADER_FIELDS)),
     ]
     if chunks:
-        listed = ",".join([str(size), *map(str, chunks)])
-        headers.append(("imagegate-chunks", listed.encode()))
+        headers.append(("imagegate-chunks", list_chunks(size, chunks).encode()))
     return Record(cookie.hex().encode(), data[:size], tuple(headers))
 
 
@@ -149,12 +148,25 @@ def parse_head(record: StoredRecord) -> Head:
             "content_length": int(record.header("content-length") or b""),
             "digest": _digest_hex(record.header("content-digest") or b""),
         }
-        size, *chunks = (record.header("imagegate-chunks") or b"0").decode().split(",")
-        return Head(
-            INFO.validate_python(fields), int(size), tuple(_position(chunk) for chunk in chunks)
-        )
+        size, chunks = parse_chunks((record.header("imagegate-chunks") or b"0").decode())
+        return Head(INFO.validate_python(fields), size, chunks)
     except (ValueError, TypeError, RecursionError) as error:
         raise ImageNotFoundError from error
+
+
+def list_chunks(size: int, chunks: Sequence[Position]) -> str:
+    """Return where the chunks 1…n-1 of `size` bytes lie, as header and event say it."""
+    return ",".join([str(size), *map(str, chunks)])
+
+
+def parse_chunks(text: str) -> tuple[int, tuple[Position, ...]]:
+    """Read what `list_chunks` wrote.
+
+    Raises:
+        ValueError: It did not.
+    """
+    size, *chunks = text.split(",")
+    return int(size), tuple(_position(chunk) for chunk in chunks)
 
 
 def is_chunk(record: StoredRecord, address: Address, number: int) -> bool:

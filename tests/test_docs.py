@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
-from app import errors, events, records, settings
+from app import errors, events, records, settings, telemetry
 from app.log import Position
 from tests import facts
 
@@ -80,6 +81,12 @@ def test_every_event_of_the_log_is_documented_and_no_other():
                 ):
                     logged.add(event)
     assert first_column("docs/operations.md", "event") == logged
+
+
+def test_every_metric_is_documented_and_no_other():
+    families = text_string_to_metric_families(telemetry.metrics().decode())
+    ours = {f"{each.name}_total" for each in families if each.name.startswith("imagegate_")}
+    assert first_column("docs/operations.md", "metric") == ours
 
 
 def test_every_path_of_the_api_is_on_its_page():

@@ -1,17 +1,18 @@
-"""`/health`: is the process alive, and should it get requests."""
+"""`/health`: is the process alive, and should it get requests. `/metrics`: what it has done."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
+from app import telemetry
 from app.api.openapi import responses
 from app.api.state import Gateway  # noqa: TC001 - FastAPI reads the annotations
 from app.errors import NotReadyError
 
-router = APIRouter(prefix="/health", tags=["health"])
+router = APIRouter(tags=["health"])
 
 
 class Health(BaseModel):
@@ -21,7 +22,7 @@ class Health(BaseModel):
 
 
 @router.get(
-    "/live",
+    "/health/live",
     operation_id="checkLiveness",
     summary="Is the process alive?",
     responses=responses.LIVENESS,
@@ -32,7 +33,7 @@ async def check_liveness() -> Health:
 
 
 @router.get(
-    "/ready",
+    "/health/ready",
     operation_id="checkReadiness",
     summary="Should it get requests?",
     responses=responses.READINESS,
@@ -47,3 +48,9 @@ async def check_readiness(gateway: Gateway) -> Health:
     if reasons := "; ".join(filter(None, troubles)):
         raise NotReadyError(f"{reasons[0].upper()}{reasons[1:]}.", retry_after_seconds=1)
     return Health()
+
+
+@router.get("/metrics", include_in_schema=False)
+async def show_metrics() -> Response:
+    """Answer with counters for Prometheus."""
+    return Response(telemetry.metrics(), media_type=telemetry.METRICS_TYPE)

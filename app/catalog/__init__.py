@@ -10,19 +10,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, assert_never
 
+from app import address
 from app.catalog.database import Database
+from app.catalog.progress import Progress
 from app.events import ImageDeleted, ImageStored
 from app.records import INFO, ImageInfo
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from app.events import Event
 
 # A file of another layout, older or newer, is not migrated but filled again.
-_LAYOUT_VERSION = 2
+_LAYOUT_VERSION = 3
 _LAYOUT = """
 CREATE TABLE progress (
     identity TEXT NOT NULL, next_offset INTEGER NOT NULL,
@@ -36,6 +38,11 @@ CREATE TABLE images (
     sequence INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, created_at_ms INTEGER NOT NULL,
     info BLOB NOT NULL
 );
+CREATE TABLE places (
+    partition INTEGER NOT NULL, offset INTEGER NOT NULL, image_id TEXT NOT NULL,
+    PRIMARY KEY (partition, offset, image_id)
+) WITHOUT ROWID;
+CREATE INDEX places_of_image ON places (image_id);
 CREATE TABLE deleted (id TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 
@@ -67,20 +74,6 @@ class AppliedEvent:
     sequence: int
     timestamp_ms: int
     event: Event
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far the catalog has come, and in which log.
-
-    `last_offset` is that of the last record applied, -1 for none, and `last_fingerprint` tells
-    that record from any other, should the topic be another one tomorrow.
-    """
-
-    identity: str
-    next_offset: int = 0
-    last_offset: int = -1
-    last_fingerprint: bytes = b""
 
 
 class Catalog:
@@ -122,7 +115,7 @@ class Catalog:
         progress = Progress(identity)
 
         def reset(connection: sqlite3.Connection) -> None:
-            for table in ("facts", "images"):
+            for table in ("facts", "images", "places"):
                 connection.execute(f"DELETE FROM {table}")  # noqa: S608
             _advance(connection, progress)
 
@@ -138,6 +131,24 @@ class Catalog:
             _advance(connection, progress)
 
         await self._database.write(apply)
+
+    async def forget_before(self, starts: Mapping[int, int]) -> None:
+        """List no longer what has a record below the start of its partition.
+
+        Args:
+            starts: The first offset that can be read, by partition of `images`.
+        """
+
+        def forget(connection: sqlite3.Connection) -> None:
+            for place in starts.items():
+                connection.execute(
+                    "DELETE FROM images WHERE id IN"
+                    " (SELECT image_id FROM places WHERE partition = ? AND offset < ?)",
+                    place,
+                )
+                connection.execute("DELETE FROM places WHERE partition = ? AND offset < ?", place)
+
+        await self._database.write(forget)
 
     async def image(self, image_id: str) -> CatalogImage | None:
         """Return an image that is listed."""
@@ -180,7 +191,7 @@ class Catalog:
 def _apply(connection: sqlite3.Connection, applied: AppliedEvent) -> None:
     """Apply one event: the first copy of it counts, and a deletion is final."""
     match applied.event:
-        case ImageStored(image_id, info):
+        case ImageStored(image_id, info) as event:
             stored = connection.execute(
                 "INSERT OR IGNORE INTO facts (sequence, type, image_id)"
                 " SELECT ?1, 'image.stored', ?2 WHERE NOT EXISTS"
@@ -193,6 +204,9 @@ def _apply(connection: sqlite3.Connection, applied: AppliedEvent) -> None:
                     " WHERE NOT EXISTS (SELECT 1 FROM deleted WHERE id = ?2)",
                     (applied.sequence, image_id, applied.timestamp_ms, INFO.dump_json(info)),
                 )
+                connection.executemany(
+                    "INSERT OR IGNORE INTO places VALUES (?, ?, ?)", _places(event)
+                )
         case ImageDeleted(image_id):
             connection.execute(
                 "INSERT OR IGNORE INTO facts (sequence, type, image_id)"
@@ -201,8 +215,20 @@ def _apply(connection: sqlite3.Connection, applied: AppliedEvent) -> None:
             )
             connection.execute("INSERT OR IGNORE INTO deleted (id) VALUES (?)", (image_id,))
             connection.execute("DELETE FROM images WHERE id = ?", (image_id,))
+            connection.execute("DELETE FROM places WHERE image_id = ?", (image_id,))
         case _:
             assert_never(applied.event)
+
+
+def _places(event: ImageStored) -> Iterator[tuple[int, int, str]]:
+    """Yield the head's place, and that of the first chunk in each partition, which leaves first."""
+    head = address.parse(event.image_id).position
+    yield head.partition, head.offset, event.image_id
+    first: dict[int, int] = {}
+    for chunk in sorted(event.chunks):
+        first.setdefault(chunk.partition, chunk.offset)
+    for partition, offset in first.items():
+        yield partition, offset, event.image_id
 
 
 def _progress(connection: sqlite3.Connection) -> Progress:

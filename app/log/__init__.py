@@ -186,16 +186,21 @@ class Log(Protocol):
         Raises:
             RecordMissingError: Nothing was ever written there.
             RecordGoneError: It was erased, trimmed or has expired.
+            RecordDamagedError: What lies there is not what was written.
             LogUnavailableError: The log did not give a certain answer in time.
         """
         ...
 
     def tail(self, topic: str, partition: int, start: int) -> AsyncGenerator[Batch, None]:
-        """Follow a partition from `start` for ever, in order, without gaps.
+        """Follow a partition from `start`, in order, without gaps.
+
+        It ends where the log was lost sight of for a moment: another topic may be under the name
+        since. Make sure that it is not, and tail again from the last `next_offset`.
 
         Raises:
             RecordGoneError: `start` lies before the first offset that can be read.
             RecordMissingError: `start` lies beyond the end.
+            RecordDamagedError: What lies at its `offset` is not what was written.
             LogUnavailableError: The log stopped answering; tail again from the last `next_offset`.
         """
         ...

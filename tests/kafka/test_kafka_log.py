@@ -10,7 +10,12 @@ import pytest
 from aiokafka.protocol.fetch import FetchRequest
 
 from app.cache import RecordCache
-from app.errors import LogUnavailableError, NotWrittenError, OutcomeUnknownError
+from app.errors import (
+    LogUnavailableError,
+    NotWrittenError,
+    OutcomeUnknownError,
+    RecordDamagedError,
+)
 from app.log import EVENTS, IMAGES, Position, Record
 from app.log.kafka import KafkaLog
 from app.settings import KafkaSettings
@@ -169,13 +174,12 @@ class TestBatches:
             batches[damaged] ^= 0x55
             return replace(answer, batches=bytes(batches))
 
-        whole = await intact(log._names[IMAGES], position, "x", max_bytes=1, wait_ms=1)
+        whole = await intact(log._names[IMAGES], position, "x", 1, max_bytes=1, wait_ms=1)
         log._fetcher._fetch = fetch
-        log._fetcher._timeout_seconds = 0.05
         for damaged in range(CRC_COVERS_FROM, len(whole.batches), 17):  # noqa: B007 - fetch sees it
-            with pytest.raises(LogUnavailableError):
+            with pytest.raises(RecordDamagedError):
                 await log.read(IMAGES, position)
-        with pytest.raises(LogUnavailableError):
+        with pytest.raises(RecordDamagedError):
             await anext(log.tail(IMAGES, 0, 0))
 
     async def test_one_that_was_damaged_once_is_fetched_again(self, log):
@@ -204,9 +208,11 @@ class TestBatches:
             return replace(answer, batches=answer.batches[:kept])
 
         log._fetcher._fetch = fetch
-        log._fetcher._timeout_seconds = 0.1
-        for kept in (0, 1, 11, 12, 61, 300, 570):  # noqa: B007 - fetch sees it
-            with pytest.raises(LogUnavailableError):
+        log._leaders._timeout_seconds = 0.1
+        with pytest.raises(LogUnavailableError):
+            await log.read(IMAGES, position)
+        for kept in (1, 11, 12, 61, 300, 570):  # noqa: B007 - fetch sees it
+            with pytest.raises(RecordDamagedError):
                 await log.read(IMAGES, position)
 
     async def test_an_answer_without_topics_is_asked_for_again(self, log, monkeypatch):

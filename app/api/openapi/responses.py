@@ -159,6 +159,7 @@ _FIND = (
     errors.ImageNotFoundError,
     errors.NotReadyError,
     errors.LogUnavailableError,
+    errors.RecordDamagedError,
     errors.CatalogDamagedError,
     errors.NewerVersionError,
 )

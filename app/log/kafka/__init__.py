@@ -2,9 +2,9 @@
 
 Hides, a file each: which record goes where (`appender`), how a producer is replaced when it fails
 (`lane`), what became of records that were sent (`outcomes`), what an answer to a read proves
-(`fetch`), how a batch is taken apart (`batches`), where consumer groups keep their offsets
-(`cursors`), which topics are needed and how they must be configured (`topics`), and when that is
-checked again (`watch`). Here they are put together behind the `Log` protocol.
+(`fetch`), whom to ask (`leaders`), how a batch is taken apart (`batches`), where consumer groups
+keep their offsets (`cursors`), which topics are needed and how they must be configured (`topics`),
+and when that is checked again (`watch`). Here they are put together behind the `Log` protocol.
 
 The producers are not idempotent (KIP-98) on purpose: an idempotent one of aiokafka never expires
 what it holds and cannot be stopped while a broker is down (#1101), and nothing here needs it: a
@@ -29,6 +29,7 @@ from app.log.kafka import cursors, topics
 from app.log.kafka.appender import Appender
 from app.log.kafka.fetch import Fetcher
 from app.log.kafka.lane import RECONNECT_SECONDS, Lane
+from app.log.kafka.leaders import Leaders
 from app.log.kafka.watch import Watch
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class KafkaLog:
         self._topics: dict[str, topics.Topic] = {}
         self._identity = ""
         self._client: Any = None
+        self._leaders: Leaders | None = None
         self._fetcher: Fetcher | None = None
         self._appender: Appender | None = None
         self._watch = Watch(self._look_at_topics)
@@ -89,7 +91,7 @@ class KafkaLog:
     async def stop(self) -> None:
         """Flush for a moment, then close every connection."""
         await self._watch.stop()
-        self._fetcher = None
+        self._leaders = self._fetcher = None
         if self._appender is not None:
             appender, self._appender = self._appender, None
             await asyncio.gather(*(lane.stop(_FLUSH_SECONDS) for lane in appender.lanes))
@@ -133,7 +135,8 @@ class KafkaLog:
 
     async def bounds(self, topic: str, partition: int) -> Bounds:
         """Ask the partition's leader for its first and next offset."""
-        return await self._reading().bounds(self._names[topic], partition)
+        leaders = self._asking()
+        return await leaders.insist(lambda: leaders.bounds(self._names[topic], partition))
 
     def erases(self, topic: str) -> bool:
         """Tell whether the topic is compacted; elsewhere bytes leave with the retention."""
@@ -160,29 +163,29 @@ class KafkaLog:
             [(self._names[topic], [(partition, before)])],
             int(self._settings.read_timeout_seconds * 1000),
         )
-        fetcher = self._reading()
+        leaders = self._asking()
 
         async def attempt() -> None:
-            leader = fetcher.leader(self._names[topic], partition)
+            leader = await leaders.leader(self._names[topic], partition)
             response = await self._client.send(leader, request)
             try:
                 cursors.raise_for(response.topics[0][1][0][2])
             except (OffsetOutOfRangeError, PolicyViolationError) as error:
                 raise ValueError(error.description) from error
 
-        await fetcher.insist(attempt)
+        await leaders.insist(attempt)
 
     async def commit(self, cursor: str, topic: str, partition: int, offset: int) -> None:
         """Commit an offset for the consumer group `cursor`, which has no members."""
         name = self._names[topic]
-        await self._reading().insist(
+        await self._asking().insist(
             lambda: cursors.commit(self._client, cursor, name, partition, offset)
         )
 
     async def committed(self, cursor: str, topic: str, partition: int) -> int | None:
         """Return the committed offset of the consumer group `cursor`."""
         name = self._names[topic]
-        return await self._reading().insist(
+        return await self._asking().insist(
             lambda: cursors.committed(self._client, cursor, name, partition)
         )
 
@@ -209,8 +212,12 @@ class KafkaLog:
         self._client = AIOKafkaClient(**self._connection("reads", read_ms))
         await _until_connected(self._client.bootstrap)
         await self._client.set_topics(self._names.values())
+        leaders = Leaders(self._client, self._settings.read_timeout_seconds)
         fetcher = Fetcher(
-            self._client, self._settings.read_connections, self._settings.read_timeout_seconds
+            self._client,
+            leaders,
+            self._settings.read_connections,
+            self._settings.read_timeout_seconds,
         )
         # Metadata may name a leader that does not know it yet: what it answers decides.
         for role, name in self._names.items():
@@ -227,7 +234,7 @@ class KafkaLog:
             self._watch.doubt,
         )
         await asyncio.gather(*(_until_connected(lane.start) for lane in self._appender.lanes))
-        self._fetcher = fetcher
+        self._leaders, self._fetcher = leaders, fetcher
         self._watch.start()
 
     async def _look_at_topics(self) -> None:
@@ -269,6 +276,11 @@ class KafkaLog:
         if self._fetcher is None:
             raise LogUnavailableError("The log is closed.")
         return self._fetcher
+
+    def _asking(self) -> Leaders:
+        if self._leaders is None:
+            raise LogUnavailableError("The log is closed.")
+        return self._leaders
 
     def _check_sizes(self, topic: str, records: Sequence[Record]) -> None:
         limit = self.max_record_bytes(topic)

@@ -32,22 +32,32 @@ class DamagedBatchError(Exception):
 def decode(data: bytes, partition: int, offset: int) -> tuple[list[StoredRecord], int]:
     """Return the records, and the offset after the last whole batch, never before `offset`.
 
-    A batch that the answer cuts off is left out.
+    A batch that the answer cuts off is left out, and so is what follows a damaged one.
 
     Raises:
-        DamagedBatchError: A checksum (CRC-32C) or the structure is wrong.
+        DamagedBatchError: The batch at `offset` is cut off, or its checksum (CRC-32C) or structure
+            is wrong.
     """
     records: list[StoredRecord] = []
+    next_offset = offset
     try:
         for raw, batch in _batches(data):
-            if not batch.validate_crc():
-                raise DamagedBatchError(f"CRC mismatch at offset {batch.base_offset}")
-            offset = max(offset, batch.next_offset)
-            if not batch.is_control_batch:
-                records += _records(raw, batch, partition)
+            _check_crc(batch)
+            batch_records = () if batch.is_control_batch else _records(raw, batch, partition)
+            records += batch_records
+            next_offset = max(next_offset, batch.next_offset)
     except (CorruptRecordException, UnsupportedCodecError) as error:
-        raise DamagedBatchError(repr(error)) from error
-    return records, offset
+        if next_offset == offset:
+            raise DamagedBatchError(repr(error)) from error
+    # The first batch of an answer is whole, however large (KIP-74).
+    if data and next_offset == offset:
+        raise DamagedBatchError(f"no whole batch in {len(data)} bytes")
+    return records, next_offset
+
+
+def _check_crc(batch: Any) -> None:
+    if not batch.validate_crc():
+        raise CorruptRecordException(f"CRC mismatch at offset {batch.base_offset}")
 
 
 def _batches(data: bytes) -> Iterator[tuple[memoryview, Any]]:

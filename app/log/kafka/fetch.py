@@ -1,12 +1,13 @@
 """Reads from Kafka: one record at random, or a partition from an offset on.
 
-Hides the Fetch and ListOffsets requests, and what an answer proves. The consumer is not used: a
+Hides the Fetch request, and what an answer proves. The consumer is not used: a
 random read through `seek` costs twice as much as a direct fetch, and `AIOKafkaConsumer` skips a
 record that is too large without an error (aiokafka 0.14, #1173).
 
 What an answer proves (seen on Apache Kafka 4.3.1):
 
-- A fetch checks no CRC: it is checked here, and a bad batch is fetched again.
+- A fetch checks no CRC: it is checked here. A bad batch is fetched again, and then from the other
+  replicas, which answer a fetch of version 11 too (KIP-392).
 - A removed offset answers with the records after it: offsets are compared.
 - Below the start and beyond the end, the error is the same; and a new leader may answer an
   acknowledged offset with no error and no records, until its high watermark is known. So absence
@@ -16,6 +17,7 @@ What an answer proves (seen on Apache Kafka 4.3.1):
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, NoReturn, TypeVar
@@ -23,17 +25,19 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 import structlog
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.fetch import FetchRequest
-from aiokafka.protocol.offset import OffsetRequest
-from aiokafka.structs import TopicPartition
 
-from app.errors import LogUnavailableError, RecordGoneError, RecordMissingError
-from app.log import Batch, Bounds, Fetched, Position, StoredRecord
+from app import telemetry
+from app.errors import RecordDamagedError, RecordGoneError, RecordMissingError
+from app.log import Batch, Bounds, Fetched, Position
 from app.log.kafka.batches import DamagedBatchError, decode
+from app.log.kafka.leaders import BACKOFF_SECONDS, READ_UNCOMMITTED, UncertainError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
 
     from aiokafka.client import AIOKafkaClient
+
+    from app.log.kafka.leaders import Leaders
 
 logger = structlog.get_logger(__name__)
 
@@ -41,10 +45,6 @@ T = TypeVar("T")
 
 # https://kafka.apache.org/protocol#protocol_error_codes
 _OFFSET_OUT_OF_RANGE = 1
-# https://kafka.apache.org/protocol#The_Messages_ListOffsets
-_LATEST, _EARLIEST = -1, -2
-# Transactions are not ours, and one that a stranger leaves open must not hold back the rest.
-_READ_UNCOMMITTED = 0
 # The broker answers with one whole batch at least, however small the limit (KIP-74).
 _ONE_BATCH_BYTES = 1
 # Only a request for what is not there waits. With 0 the tests' in-memory broker answers nothing.
@@ -53,12 +53,10 @@ _READ_WAIT_MS = 1
 _TAIL_BYTES = 1_048_576
 # How long a tail's request waits at the broker for something new.
 _TAIL_WAIT_MS = 500
-# The leaders of a new topic take up to 0.9 s.
-_BACKOFF_SECONDS = 0.1
-
-
-class _UncertainError(Exception):
-    """The answer proves nothing: ask again."""
+# On the way from the leader's memory a bit may flip; what is wrong on its disk stays wrong.
+_LEADER_FETCHES = 2
+# How many damaged batches are remembered, for each to be logged once.
+_KNOWN_DAMAGES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,22 +71,31 @@ class Fetcher:
 
     Args:
         client: A bootstrapped client; the caller closes it.
+        leaders: Of the same client.
         connections: How many random reads a broker may be asked at once.
         timeout_seconds: Bound for every call, and for every step of a tail.
     """
 
-    def __init__(self, client: AIOKafkaClient, connections: int, timeout_seconds: float) -> None:
+    def __init__(
+        self, client: AIOKafkaClient, leaders: Leaders, connections: int, timeout_seconds: float
+    ) -> None:
         self._client = client
+        self._leaders = leaders
         self._timeout_seconds = timeout_seconds
         self._load = {("read", number): 0 for number in range(connections)}
         self._tails = count()
+        self._damages: set[tuple[str, Position]] = set()
 
     async def read(self, topic: str, position: Position) -> Fetched:
         """Read one record and its neighbours; see `Log.read`."""
         group = min(self._load, key=self._load.__getitem__)
         self._load[group] += 1
         try:
-            return await self.insist(lambda: self._read_once(topic, position, group))
+            return await self._leaders.insist(
+                lambda: self._undamaged(
+                    topic, position, lambda node: self._read_once(topic, position, group, node)
+                )
+            )
         finally:
             self._load[group] -= 1
 
@@ -98,8 +105,15 @@ class Fetcher:
         position = Position(partition, start)
         try:
             while True:
-                here = position
-                batch = await self.insist(lambda: self._step(topic, here, group))  # noqa: B023
+                try:
+                    async with asyncio.timeout(self._timeout_seconds):
+                        batch = await self._next(topic, position, group)
+                except (UncertainError, KafkaError, OSError, TimeoutError):
+                    # What answers next may be another topic, or one that has lost its end: who
+                    # follows it has to look, once it answers.
+                    await asyncio.sleep(BACKOFF_SECONDS)
+                    await self.bounds(topic, partition)
+                    return
                 position = Position(partition, batch.next_offset)
                 yield batch
         finally:
@@ -107,48 +121,50 @@ class Fetcher:
 
     async def bounds(self, topic: str, partition: int) -> Bounds:
         """Ask the leader for the first and the next offset; see `Log.bounds`."""
-        return await self.insist(lambda: self._bounds_once(topic, partition))
+        return await self._leaders.insist(lambda: self._leaders.bounds(topic, partition))
 
-    async def insist(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Repeat an attempt that is uncertain, after fresh metadata, until the deadline.
-
-        Raises:
-            LogUnavailableError: There was no certain answer in time.
-        """
-        cause: Exception | None = None
-        try:
-            async with asyncio.timeout(self._timeout_seconds):
-                while True:
-                    try:
-                        return await attempt()
-                    except (_UncertainError, KafkaError, OSError) as error:
-                        cause = error
-                    await self._client.force_metadata_update()
-                    await asyncio.sleep(_BACKOFF_SECONDS)
-        except TimeoutError:
-            raise LogUnavailableError("Kafka gave no certain answer in time.") from cause
-
-    def leader(self, topic: str, partition: int) -> int:
-        """Return the node that leads a partition, as far as is known.
+    async def _undamaged(
+        self, topic: str, position: Position, fetch: Callable[[int], Awaitable[T]]
+    ) -> T:
+        """Fetch from the leader, and where a batch is damaged there, from the other replicas.
 
         Raises:
-            RecordMissingError: The topic has no such partition.
+            RecordDamagedError: It is damaged wherever it could be read.
         """
-        partitions = self._client.cluster.partitions_for_topic(topic)
-        if partitions and partition not in partitions:
-            raise RecordMissingError("The topic has no such partition.")
-        leader = self._client.cluster.leader_for_partition(TopicPartition(topic, partition))
-        if leader is None or leader == -1:
-            raise _UncertainError("no leader")
-        return int(leader)
+        leader = await self._leaders.leader(topic, position.partition)
+        for _ in range(_LEADER_FETCHES):
+            try:
+                return await fetch(leader)
+            except DamagedBatchError as error:
+                damage = error
+        telemetry.DAMAGED_BATCHES.labels(topic).inc()
+        self._report(topic, position, damage)
+        for node in self._leaders.followers(topic, position.partition):
+            # A replica that lags behind, or does not answer, is one that does not help.
+            with suppress(DamagedBatchError, UncertainError, KafkaError, OSError):
+                return await fetch(node)
+        raise RecordDamagedError(
+            f"The batch at {position} of {topic} is damaged on every replica that could be read.",
+            position.offset,
+        ) from damage
 
-    async def _read_once(self, topic: str, position: Position, group: Hashable) -> Fetched:
+    def _report(self, topic: str, position: Position, damage: DamagedBatchError) -> None:
+        if (topic, position) in self._damages:
+            return
+        if len(self._damages) >= _KNOWN_DAMAGES:
+            self._damages.clear()
+        self._damages.add((topic, position))
+        logger.error("kafka_batch_damaged", topic=topic, position=str(position), reason=str(damage))
+
+    async def _read_once(
+        self, topic: str, position: Position, group: Hashable, node: int
+    ) -> Fetched:
         answer = await self._fetch(
-            topic, position, group, max_bytes=_ONE_BATCH_BYTES, wait_ms=_READ_WAIT_MS
+            topic, position, group, node, max_bytes=_ONE_BATCH_BYTES, wait_ms=_READ_WAIT_MS
         )
         if answer.error_code == _OFFSET_OUT_OF_RANGE:
             await self._judge_absence(topic, position)
-        records, next_offset = self._decode(answer, topic, position)
+        records, next_offset = decode(answer.batches, position.partition, position.offset)
         for record in records:
             if record.position == position:
                 return Fetched(record, tuple(other for other in records if other is not record))
@@ -158,14 +174,19 @@ class Fetcher:
             await self._judge_absence(topic, position)
         raise RecordGoneError("The record was removed from the topic.")
 
-    async def _step(self, topic: str, position: Position, group: Hashable) -> Batch:
+    async def _next(self, topic: str, position: Position, group: Hashable) -> Batch:
+        return await self._undamaged(
+            topic, position, lambda node: self._step(topic, position, group, node)
+        )
+
+    async def _step(self, topic: str, position: Position, group: Hashable, node: int) -> Batch:
         answer = await self._fetch(
-            topic, position, group, max_bytes=_TAIL_BYTES, wait_ms=_TAIL_WAIT_MS
+            topic, position, group, node, max_bytes=_TAIL_BYTES, wait_ms=_TAIL_WAIT_MS
         )
         behind = answer.high_watermark < position.offset
         if answer.error_code == _OFFSET_OUT_OF_RANGE or (behind and not answer.batches):
             await self._judge_tail(topic, position)
-        records, next_offset = self._decode(answer, topic, position)
+        records, next_offset = decode(answer.batches, position.partition, position.offset)
         # A fetch answers with whole batches: the first may begin before what was asked for.
         wanted = tuple(record for record in records if record.position >= position)
         return Batch(wanted, next_offset, max(answer.high_watermark, next_offset))
@@ -173,67 +194,50 @@ class Fetcher:
     async def _judge_absence(self, topic: str, position: Position) -> NoReturn:
         """Find out why a position answers nothing, of the leader that metadata names now."""
         await self._client.force_metadata_update()
-        bounds = await self._bounds_once(topic, position.partition)
+        bounds = await self._leaders.bounds(topic, position.partition)
         if position.offset < bounds.start:
             raise RecordGoneError("The record has left the topic.")
         if position.offset >= bounds.end:
             raise RecordMissingError("The topic does not reach so far.")
-        raise _UncertainError(f"{position} lies within {bounds}")
+        raise UncertainError(f"{position} lies within {bounds}")
 
     async def _judge_tail(self, topic: str, position: Position) -> NoReturn:
         """Do the same for a tail, which may rightly stand at the end."""
         await self._client.force_metadata_update()
-        bounds = await self._bounds_once(topic, position.partition)
+        bounds = await self._leaders.bounds(topic, position.partition)
         if position.offset < bounds.start:
             raise RecordGoneError("The topic starts later.")
         if position.offset > bounds.end:
             raise RecordMissingError("The topic does not reach so far.")
-        raise _UncertainError(f"{position} lies within {bounds}")
+        raise UncertainError(f"{position} lies within {bounds}")
 
     async def _fetch(
-        self, topic: str, position: Position, group: Hashable, *, max_bytes: int, wait_ms: int
+        self,
+        topic: str,
+        position: Position,
+        group: Hashable,
+        node: int,
+        *,
+        max_bytes: int,
+        wait_ms: int,
     ) -> _Answer:
         """Send one Fetch request; an answer has no error, or is out of range."""
         request = FetchRequest(
             wait_ms,
             1,
             max_bytes,
-            _READ_UNCOMMITTED,
+            READ_UNCOMMITTED,
             [(topic, [(position.partition, position.offset, max_bytes)])],
         )
-        leader = self.leader(topic, position.partition)
-        response = await self._client.send(leader, request, group=group)
+        response = await self._client.send(node, request, group=group)
         if not response.topics:
             # What a client over its quota gets (KIP-219).
-            raise _UncertainError("throttled")
+            raise UncertainError("throttled")
         # The fields between the watermark and the batches differ by version.
         _, error_code, high_watermark, *_, batches = response.topics[0][1][0]
         if error_code not in (0, _OFFSET_OUT_OF_RANGE):
-            raise _UncertainError(f"error code {error_code}")
+            raise UncertainError(f"error code {error_code}")
         return _Answer(error_code, high_watermark, batches or b"")
-
-    def _decode(
-        self, answer: _Answer, topic: str, position: Position
-    ) -> tuple[list[StoredRecord], int]:
-        try:
-            return decode(answer.batches, position.partition, position.offset)
-        except DamagedBatchError as error:
-            logger.error(  # noqa: TRY400 - it is no mistake of ours: no traceback
-                "kafka_batch_damaged", topic=topic, position=str(position), reason=str(error)
-            )
-            raise _UncertainError(str(error)) from error
-
-    async def _bounds_once(self, topic: str, partition: int) -> Bounds:
-        start = await self._list_offset(topic, partition, _EARLIEST)
-        return Bounds(start, await self._list_offset(topic, partition, _LATEST))
-
-    async def _list_offset(self, topic: str, partition: int, timestamp: int) -> int:
-        request = OffsetRequest(-1, _READ_UNCOMMITTED, [(topic, [(partition, timestamp)])])
-        response = await self._client.send(self.leader(topic, partition), request)
-        _, error_code, _, offset = response.topics[0][1][0]
-        if error_code:
-            raise _UncertainError(f"error code {error_code}")
-        return int(offset)
 
     def _close_connections(self, group: Hashable) -> None:
         for node_group in [key for key in self._client._conns if key[1] == group]:

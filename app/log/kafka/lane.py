@@ -17,6 +17,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
+from app import telemetry
 from app.errors import NotWrittenError
 
 if TYPE_CHECKING:
@@ -161,6 +162,7 @@ class Lane:
         if self._stopped or producer is not self._producer:
             return
         logger.warning("kafka_producer_replaced", lane=self.name, reason=reason)
+        telemetry.PRODUCERS_REPLACED.labels(self.name).inc()
         self._producer = None
         self._renewal = asyncio.create_task(self._renew(producer))
 
