@@ -10,6 +10,8 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from app.log import Fetched, Log, Position, StoredRecord
 
 # A record with its position, tuples and dictionary entry (sys.getsizeof), rounded up.
@@ -26,9 +28,17 @@ class RecordCache:
         self._bytes = 0
         self._records: OrderedDict[Position, StoredRecord] = OrderedDict()
 
-    async def read(self, position: Position) -> StoredRecord:
-        """Return a record from memory or from the log; see `Log.read`."""
-        if (record := self._records.get(position)) is not None:
+    async def read(
+        self, position: Position, belongs: Callable[[StoredRecord], bool]
+    ) -> StoredRecord:
+        """Return a record from memory, where it is one that `belongs`, or else from the log.
+
+        Where a topic was made anew, what is remembered of a position may be of the old one.
+
+        Raises:
+            GatewayError: As `Log.read`.
+        """
+        if (record := self._records.get(position)) is not None and belongs(record):
             self._records.move_to_end(position)
             return record
         fetched = await self._log.read(self._topic, position)
@@ -37,9 +47,10 @@ class RecordCache:
 
     def _keep(self, fetched: Fetched) -> None:
         for record in (*fetched.neighbours, fetched.record):
-            if record.position not in self._records:
-                self._records[record.position] = record
-                self._bytes += _size(record)
+            if (old := self._records.get(record.position)) is not None:
+                self._bytes -= _size(old)
+            self._records[record.position] = record
+            self._bytes += _size(record)
         while self._bytes > self._max_bytes:
             _, oldest = self._records.popitem(last=False)
             self._bytes -= _size(oldest)

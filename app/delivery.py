@@ -83,7 +83,9 @@ class Delivery:
         # Again, as the catalog that has answered may be an empty one, made anew in this moment.
         self._feed.require_caught_up()
         try:
-            record = await self._cache.read(where.position)
+            record = await self._cache.read(
+                where.position, lambda remembered: where.opens(remembered.key)
+            )
         except RecordMissingError as error:
             raise ImageNotFoundError from error
         except RecordGoneError as error:
@@ -167,7 +169,11 @@ class Delivery:
     async def _chunk(self, image: StoredImage, number: int) -> bytes:
         if number == 0:
             return image.first.value or b""
-        record = await self._cache.read(image.head.chunks[number - 1])
-        if not is_chunk(record, image.where, number):
+
+        def belongs(record: StoredRecord) -> bool:
+            return is_chunk(record, image.where, number)
+
+        record = await self._cache.read(image.head.chunks[number - 1], belongs)
+        if not belongs(record):
             raise InternalError("The image's records do not belong together.")
         return record.value or b""

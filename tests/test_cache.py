@@ -36,7 +36,7 @@ def log():
 
 async def read(cache, *offsets):
     for offset in offsets:
-        assert (await cache.read(Position(0, offset))).position.offset == offset
+        assert (await cache.read(Position(0, offset), bool)).position.offset == offset
 
 
 async def test_a_record_is_read_from_the_log_once(log):
@@ -83,12 +83,22 @@ async def test_without_memory_every_read_goes_to_the_log(log):
     assert cache._bytes == 0
 
 
+async def test_what_no_longer_belongs_is_read_again_and_takes_its_place(log):
+    cache = RecordCache(log, IMAGES, 100 * SIZE)
+    await read(cache, 1, 2)
+    await cache.read(Position(0, 1), lambda _: False)
+    assert log.reads == [1, 2, 1]
+    assert (len(cache._records), cache._bytes) == (2, 2 * SIZE)
+    await read(cache, 1)
+    assert log.reads == [1, 2, 1]
+
+
 async def test_what_cannot_be_read_is_not_remembered(log):
     log.gone.add(1)
     cache = RecordCache(log, IMAGES, 100)
     for _ in range(2):
         with pytest.raises(RecordGoneError):
-            await cache.read(Position(0, 1))
+            await cache.read(Position(0, 1), bool)
     log.gone.clear()
     await read(cache, 1)
     assert log.reads == [1, 1, 1]

@@ -12,6 +12,7 @@ import itertools
 import random
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,6 +56,7 @@ class Checker:
     def __init__(self, gateway):
         self.counts = Counts()
         self.on_finished = None  # called with the counts
+        self.may_break_off = ()  # what a client meets where the gateway itself dies
         self.stored = {}  # the JSON of each 201 by its URL
         self.deleting, self.deleted = set(), set()
         self._gateway = gateway
@@ -101,9 +103,12 @@ class Checker:
         """Wait until the gateway is ready, or is not; return the seconds that took."""
         started = time.monotonic()
         status = 200 if wanted else 503
-        while (answer := await self._client.get("/health/ready")).status_code != status:
-            assert time.monotonic() - started < seconds, answer.text
+        answer = None
+        while answer is None or answer.status_code != status:
+            assert time.monotonic() - started < seconds, answer and answer.text
             await asyncio.sleep(0.05)
+            with suppress(*self.may_break_off):
+                answer = await self._client.get("/health/ready")
         return time.monotonic() - started
 
     async def get(self, path):
@@ -181,7 +186,8 @@ class Checker:
 
     async def _repeat(self, work):
         while not self._ending:
-            await work()
+            with suppress(*self.may_break_off):
+                await work()
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _upload(self):

@@ -11,7 +11,7 @@ class StreamReader:
 
     def __init__(self, gateway):
         self.facts = []
-        self._gateway = gateway
+        self._url = gateway.url
 
     @property
     def last(self):
@@ -22,8 +22,7 @@ class StreamReader:
         """Read for ever."""
         while True:
             try:
-                # Another URL after the gateway's process has been started anew.
-                async with httpx.AsyncClient(base_url=self._gateway.url, timeout=30) as client:
+                async with httpx.AsyncClient(base_url=self._url, timeout=30) as client:
                     await self._read(client)
             except httpx.TransportError:
                 pass

@@ -3,7 +3,7 @@
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 
@@ -79,3 +79,27 @@ async def delete(kafka, *topics):
         await client.delete_topics(list(topics))
         while set(topics) & set(await client.list_topics()):
             pass
+
+
+async def alter(kafka, topic, **config):
+    """Give a topic this configuration and no other; dots are written as underscores."""
+    dotted = {name.replace("_", "."): str(value) for name, value in config.items()}
+    async with admin(kafka) as client:
+        [response] = await client.alter_configs(
+            [ConfigResource(ConfigResourceType.TOPIC, topic, configs=dotted)]
+        )
+        assert [code for code, *_ in response.resources] == [0]
+
+
+async def add_partitions(kafka, topic, total):
+    async with admin(kafka) as client:
+        response = await client.create_partitions({topic: NewPartitions(total)})
+        assert [code for _, code, *_ in response.topic_errors] == [0]
+
+
+async def delete_before(kafka, topic, partition, offset):
+    """Delete the records of a partition below an offset, as retention does."""
+    async with admin(kafka) as client:
+        await client.delete_records(
+            {TopicPartition(topic, partition): RecordsToDelete(before_offset=offset)}
+        )

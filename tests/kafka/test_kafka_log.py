@@ -244,7 +244,7 @@ class TestBatches:
             assert (neighbour.key, neighbour.value) == (original.key, original.value)
             assert neighbour.headers == original.headers
         cache = RecordCache(log, IMAGES, 1_000_000)
-        await cache.read(positions[-1])
+        await cache.read(positions[-1], bool)
         log._fetcher = None  # the log answers nothing any more
         for neighbour in fetched.neighbours:
-            assert await cache.read(neighbour.position) == neighbour
+            assert await cache.read(neighbour.position, bool) == neighbour

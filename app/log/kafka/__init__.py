@@ -193,10 +193,13 @@ class KafkaLog:
         try:
             async with self._administration() as admin:
                 self._topics = await topics.prepare(admin, self._names, self._settings.partitions)
-                cluster = await admin.describe_cluster()
+                self._identity = await self._identify(admin)
         except KafkaError as error:
             raise ConfigurationError(f"Kafka failed while starting: {error!r}.") from error
-        self._identity = f"kafka:{cluster['cluster_id']}:{self._names[EVENTS]}"
+
+    async def _identify(self, admin: AIOKafkaAdminClient) -> str:
+        cluster = await admin.describe_cluster()
+        return f"kafka:{cluster['cluster_id']}:{self._names[EVENTS]}"
 
     @asynccontextmanager
     async def _administration(self) -> AsyncGenerator[AIOKafkaAdminClient, None]:
@@ -246,6 +249,7 @@ class KafkaLog:
         """
         async with self._administration() as admin:
             found = await topics.inspect(admin, self._names)
+            self._identity = await self._identify(admin)
         limits = {role: self.max_record_bytes(role) for role in self._names}
         # Partitions are those of the start: see `partitions`.
         for role, topic in found.items():

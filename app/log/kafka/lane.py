@@ -79,7 +79,7 @@ class Lane:
         """Replace the producer by one with other options."""
         self._options = options
         if self._producer is not None:
-            self._replace(self._producer, "the topic has other limits")
+            self._replace(self._producer, "it has other limits")
 
     async def start(self) -> None:
         """Connect.

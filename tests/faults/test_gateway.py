@@ -1,0 +1,75 @@
+"""The gateway itself: killed in the middle of uploads, or with a clock that lies."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from app import records
+from app.log import Position, StoredRecord
+from dev.kafka.ports import free_port
+from tests.faults.checker import SETTINGS
+from tests.gateway_process import on_kafka
+from tests.kafka import plain
+
+pytestmark = pytest.mark.apache_kafka
+
+# A year ahead at first; then every half second a day ahead, two years back, or where it was.
+JUMPING_CLOCK = """
+import datetime, itertools, threading, time_machine
+now = datetime.datetime.now(datetime.timezone.utc)
+year = datetime.timedelta(days=365)
+clock = time_machine.travel(now + year).start()
+def jump():
+    for step in itertools.cycle([datetime.timedelta(days=1), -2 * year, 2 * year]):
+        pause.wait(0.5)
+        clock.shift(step)
+pause = threading.Event()
+threading.Thread(target=jump, daemon=True).start()
+"""
+
+
+@pytest.mark.cheap
+async def test_gateway_killed_in_the_middle_of_uploads(new_broker, new_gateway, checker):
+    broker, port = new_broker(), str(free_port())
+    settings = on_kafka(broker) | SETTINGS
+    gateway = new_gateway("--port", port, **settings)
+    async with checker(gateway) as clients:
+        clients.may_break_off = (httpx.TransportError,)
+        await clients.more_stored()
+        for _ in range(3):
+            await asyncio.to_thread(gateway.kill)
+            await asyncio.to_thread(gateway.start, "--port", port)
+            await clients.more_stored()
+        await clients.finish()
+    await expect_heads_with_all_their_chunks(broker, settings)
+
+
+async def test_clock_a_year_off_and_jumping(new_broker, new_gateway, checker):
+    gateway = new_gateway(before=f"exec({JUMPING_CLOCK!r})", **on_kafka(new_broker()) | SETTINGS)
+    assert "2027" in "".join(gateway.output)
+    async with checker(gateway) as clients:
+        await clients.more_stored(200)
+        await clients.finish()
+    assert clients.counts.statuses.keys() == {201}
+    # What is told of time is the broker's.
+    stored = [image["created_at"] for image in clients.stored.values()]
+    assert max(stored) < "2027"
+    assert sorted(stored) == [
+        image["created_at"]
+        for image in sorted(clients.stored.values(), key=lambda image: image["sequence"])
+    ]
+
+
+async def expect_heads_with_all_their_chunks(broker, settings):
+    topic = f"{settings['IMAGEGATE_KAFKA__TOPIC_PREFIX']}images"
+    found = await plain.read(broker, topic, settings["IMAGEGATE_KAFKA__PARTITIONS"])
+    chunked = 0
+    for record in found.values():
+        where = Position(record.partition, record.offset)
+        stored = StoredRecord(where, record.key, record.value, record.headers, record.timestamp)
+        if stored.header("imagegate-chunks"):
+            chunks = records.parse_head(stored).chunks
+            assert all((chunk.partition, chunk.offset) in found for chunk in chunks)
+            chunked += 1
+    assert chunked
