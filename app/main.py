@@ -21,19 +21,21 @@ from app.catalog import Catalog
 from app.codec_pool import CodecPool
 from app.data_folder import lock_folder
 from app.delivery import Delivery
+from app.errors import ConfigurationError
 from app.feed import Feed
 from app.imaging.limits import ImageLimits
 from app.ingest import Ingest
 from app.live import LivePictures
 from app.log import IMAGES
-from app.log.kafka import KafkaLog
+from app.log.kafka import KafkaLog, checkup
 from app.log.sqlite import SqliteLog
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
+    from app.findings import Finding
     from app.log import Log
-    from app.settings import ImagingSettings, Settings
+    from app.settings import ImagingSettings, KafkaSettings, Settings
 
 DESCRIPTION = """\
 imagegate takes images in over HTTP, validates and compresses them, stores them in Apache Kafka and
@@ -110,6 +112,19 @@ def build_log(settings: Settings) -> Log:
     if settings.kafka.bootstrap_servers:
         return KafkaLog(settings.kafka)
     return SqliteLog(settings.data_dir)
+
+
+async def examine_topics(kafka: KafkaSettings, *, create: bool) -> list[Finding]:
+    """Look at the topics, after creating what is missing if that is asked for.
+
+    Raises:
+        ConfigurationError: There are none on the embedded log, or no broker answers.
+    """
+    if not kafka.bootstrap_servers:
+        raise ConfigurationError(
+            "The embedded log has no topics: set IMAGEGATE_KAFKA__BOOTSTRAP_SERVERS or use --kafka."
+        )
+    return await checkup.examine_topics(kafka, create=create)
 
 
 def build_pool(imaging: ImagingSettings) -> CodecPool:

@@ -6,17 +6,26 @@ import random
 import shutil
 import sqlite3
 from contextlib import aclosing, closing
+from dataclasses import replace
 
 import pytest
 
+from app import expiry, records
 from app import feed as feed_module
-from app import records
 from app.address import Address
 from app.catalog import Catalog
-from app.errors import CatalogDamagedError, LogUnavailableError, NotReadyError, RecordGoneError
+from app.dead_letters import DeadLetters
+from app.errors import (
+    CatalogDamagedError,
+    ConfigurationError,
+    LogUnavailableError,
+    NotReadyError,
+    RecordDamagedError,
+    RecordGoneError,
+)
 from app.events import encode
 from app.feed import Feed
-from app.log import EVENTS, IMAGES, REJECTS, Position, Record
+from app.log import EVENTS, IMAGES, REJECTS, Batch, Position, Record
 from app.log.sqlite import SqliteLog
 from tests.facts import deleted, image_id, info, stored, until, watchdog
 
@@ -631,3 +640,105 @@ class TestErasure:
 
 def deleted_at(where):
     return type(deleted())(str(where))
+
+
+class TestDamage:
+    """A batch of events that no replica has whole."""
+
+    @pytest.fixture
+    def damaged(self, world, monkeypatch):
+        """The offsets that cannot be read: reads and tails of the log in use fail there."""
+        offsets, read, tail = set(), world.log.read, world.log.tail
+
+        async def read_or_fail(topic, position):
+            if topic == EVENTS and position.offset in offsets:
+                raise RecordDamagedError("It is damaged.", position.offset)
+            return await read(topic, position)
+
+        async def tail_or_fail(topic, partition, start):
+            if topic == EVENTS and start in offsets:
+                raise RecordDamagedError("It is damaged.", start)
+            async with aclosing(tail(topic, partition, start)) as batches:
+                async for batch in batches:
+                    if topic != EVENTS or not offsets:
+                        yield batch
+                        continue
+                    intact = [r for r in batch.records if r.position.offset < min(offsets)]
+                    if intact or start > max(offsets):
+                        records = tuple(intact) or batch.records
+                        yield Batch(records, records[-1].position.offset + 1, batch.end)
+                    if start <= max(offsets):
+                        raise RecordDamagedError("It is damaged.", min(offsets))
+
+        monkeypatch.setattr(world.log, "read", read_or_fail)
+        monkeypatch.setattr(world.log, "tail", tail_or_fail)
+        return offsets
+
+    async def test_stops_the_feed_until_it_is_skipped_and_the_rest_is_applied(self, world, damaged):
+        await world.append(*(stored(number) for number in range(5)))
+        damaged.update({2, 3})
+        feed, catalog = await world.follow(caught_up=False)
+        await until(lambda: "It is damaged" in (feed.trouble or ""))
+        with pytest.raises(NotReadyError):
+            feed.require_caught_up()
+        assert await DeadLetters(world.log).skip(2) == 4
+        await asyncio.wait_for(feed.caught_up(), 10)
+        assert await listed(catalog) == [4, 1, 0]
+        # A catalog that is filled anew passes over it as well.
+        other, catalog = await world.follow("other.db")
+        assert await listed(catalog) == [4, 1, 0]
+        assert other.trouble is None
+
+    async def test_of_the_last_event_applied_needs_a_word_too(self, world, damaged):
+        await world.append(stored(0), stored(1))
+        await world.follow()
+        await world.stop()
+        damaged.add(1)
+        feed, _ = await world.follow(caught_up=False)
+        await until(lambda: "It is damaged" in (feed.trouble or ""))
+        await DeadLetters(world.log).skip(1)
+        await asyncio.wait_for(feed.caught_up(), 10)
+        assert feed.trouble is None
+
+    async def test_that_is_not_there_is_not_skipped(self, world):
+        await world.append(stored(0))
+        for offset in (0, 1, 7):
+            with pytest.raises(ConfigurationError, match="nothing has to be skipped"):
+                await DeadLetters(world.log).skip(offset)
+        assert await world.letters() == []
+
+    async def test_is_not_passed_over_at_the_word_of_a_letter_that_makes_no_sense(
+        self, world, damaged
+    ):
+        await world.append(stored(0), stored(1))
+        damaged.add(1)
+        letters = [b"", b"[]", b'{"topic": "image-events", "offset": 1, "next_offset": 1}']
+        letters.append(b'{"topic": "image-events", "offset": "1", "next_offset": 2}')
+        await world.log.append(REJECTS, [Record(b"image-events:0:1", each) for each in letters])
+        assert await DeadLetters(world.log).skipped(1) is None
+
+
+class TestExpiry:
+    async def test_what_left_the_log_by_itself_leaves_the_listing(self, world, monkeypatch):
+        monkeypatch.setattr(expiry, "_PERIOD_SECONDS", 0.01)
+        monkeypatch.setattr(expiry, "_REST_SECONDS", 0.0)
+        heads = [Record(b"head", b"", partition=0)] * 3 + [Record(b"chunk", b"", partition=1)]
+        await world.log.append(IMAGES, heads)
+        chunked = replace(stored(2), chunk_bytes=10, chunks=(Position(1, 0),))
+        await world.append(stored(0), stored(1), chunked)
+        _, catalog = await world.follow()
+        assert await listed(catalog) == [2, 1, 0]
+        await world.log.trim(IMAGES, 0, 1)
+        await until_async(lambda: listed(catalog), [2, 1])
+        await world.log.trim(IMAGES, 1, 1)
+        await until_async(lambda: listed(catalog), [1])
+        # One that is told of only now has left already.
+        await world.append(stored(0))
+        _, other = await world.follow("other.db")
+        await until_async(lambda: listed(other), [1])
+
+
+async def until_async(ask, wanted):
+    async with asyncio.timeout(10):
+        while await ask() != wanted:
+            await asyncio.sleep(0.01)

@@ -13,7 +13,7 @@ LAYERS = [
     {"server", "http_protocol"},
     {"main"},
     {"api"},
-    {"problems", "ingest", "delivery", "feed", "live"},
+    {"problems", "ingest", "delivery", "feed", "live", "doctor"},
     {
         "records",
         "events",
@@ -26,7 +26,7 @@ LAYERS = [
         "expiry",
     },
     {"imaging", "address", "log", "codec_process", "codec_worker"},
-    {"errors", "settings", "telemetry", "data_folder"},
+    {"errors", "settings", "telemetry", "data_folder", "findings"},
     {""},
 ]
 

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
+    from app.findings import Finding
+
 IMAGES = "images"
 EVENTS = "image-events"
 REJECTS = "image-rejects"
@@ -126,6 +128,10 @@ class Log(Protocol):
     @property
     def trouble(self) -> str | None:
         """Say why appends are failing at the moment, in a clause without a full stop, or None."""
+        ...
+
+    async def examine(self) -> list[Finding]:
+        """Say what is right and wrong with what lies under it. It is not started for that."""
         ...
 
     async def start(self) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from app.log import IMAGES, Position, Record
 from app.log.kafka import KafkaLog
-from app.log.kafka.topics import Topic
+from app.log.kafka.rules import Topic
 from app.log.sqlite import SqliteLog
 from app.settings import KafkaSettings
 
@@ -89,6 +89,7 @@ class KafkaEngine:
         log._topics["compacted"] = Topic(
             "compacted",
             name,
+            1,
             1,
             1,
             config

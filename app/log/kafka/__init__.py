@@ -3,8 +3,10 @@
 Hides, a file each: which record goes where (`appender`), how a producer is replaced when it fails
 (`lane`), what became of records that were sent (`outcomes`), what an answer to a read proves
 (`fetch`), whom to ask (`leaders`), how a batch is taken apart (`batches`), where consumer groups
-keep their offsets (`cursors`), which topics are needed and how they must be configured (`topics`),
-and when that is checked again (`watch`). Here they are put together behind the `Log` protocol.
+keep their offsets (`cursors`), which topics are needed (`topics`), how they must be configured
+(`rules`), when that is checked again (`watch`), what is wrong with a cluster (`checkup`,
+`permissions`), and how to connect to it (`connections`). Here they are put together behind the
+`Log` protocol.
 
 The producers are not idempotent (KIP-98) on purpose: an idempotent one of aiokafka never expires
 what it holds and cannot be stopped while a broker is down (#1101), and nothing here needs it: a
@@ -14,27 +16,30 @@ duplicate in `images` is an unreferenced record, a duplicate event is applied on
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError, PolicyViolationError
 from aiokafka.protocol.admin import DeleteRecordsRequest
 
 from app.errors import ConfigurationError, LogUnavailableError, NotReadyError, NotWrittenError
-from app.log import EVENTS, IMAGES, REJECTS, Batch, Bounds, Fetched, Position, Record
-from app.log.kafka import cursors, topics
+from app.log import EVENTS, IMAGES, Batch, Bounds, Fetched, Position, Record
+from app.log.kafka import checkup, cursors, topics
 from app.log.kafka.appender import Appender
+from app.log.kafka.connections import administration, connection, producing, until_connected
 from app.log.kafka.fetch import Fetcher
-from app.log.kafka.lane import RECONNECT_SECONDS, Lane
+from app.log.kafka.lane import Lane
 from app.log.kafka.leaders import Leaders
 from app.log.kafka.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
+    from aiokafka.admin import AIOKafkaAdminClient
+
+    from app.findings import Finding
+    from app.log.kafka.rules import Topic
     from app.settings import KafkaSettings
 
 # A batch gathers what waits, up to this: the default of 16 KiB makes every image its own batch.
@@ -43,9 +48,6 @@ _BATCH_BYTES = 1_048_576
 _READ_ATTEMPTS = 3
 # What is still held at the end was given up by those who sent it.
 _FLUSH_SECONDS = 3.0
-# What was handed over expires in aiokafka before its deadline passes here, so that one leaderless
-# partition fails by itself and a producer is replaced only when nothing at all moves.
-_EXPIRY_RATIO = 2 / 3
 
 
 class KafkaLog:
@@ -53,8 +55,8 @@ class KafkaLog:
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
-        self._names = {role: f"{settings.topic_prefix}{role}" for role in (IMAGES, EVENTS, REJECTS)}
-        self._topics: dict[str, topics.Topic] = {}
+        self._names = topics.names(settings.topic_prefix)
+        self._topics: dict[str, Topic] = {}
         self._identity = ""
         self._client: Any = None
         self._leaders: Leaders | None = None
@@ -71,6 +73,10 @@ class KafkaLog:
     def trouble(self) -> str | None:
         """Say why images or events cannot be written, or what of the topics does not fit now."""
         return self._watch.trouble or (self._appender.trouble if self._appender else "it is closed")
+
+    async def examine(self) -> list[Finding]:
+        """Look at brokers, permissions and topics; see `checkup`."""
+        return await checkup.examine(self._settings)
 
     async def start(self) -> None:
         """Connect, create and check the topics, and wait until every partition has a leader."""
@@ -191,7 +197,7 @@ class KafkaLog:
 
     async def _prepare_topics(self) -> None:
         try:
-            async with self._administration() as admin:
+            async with administration(self._settings) as admin:
                 self._topics = await topics.prepare(admin, self._names, self._settings.partitions)
                 self._identity = await self._identify(admin)
         except KafkaError as error:
@@ -201,19 +207,10 @@ class KafkaLog:
         cluster = await admin.describe_cluster()
         return f"kafka:{cluster['cluster_id']}:{self._names[EVENTS]}"
 
-    @asynccontextmanager
-    async def _administration(self) -> AsyncGenerator[AIOKafkaAdminClient, None]:
-        admin = AIOKafkaAdminClient(**self._connection("admin"))
-        try:
-            await _until_connected(admin.start)
-            yield admin
-        finally:
-            await admin.close()
-
     async def _connect(self) -> None:
         read_ms = int(self._settings.read_timeout_seconds * 1000 / _READ_ATTEMPTS)
-        self._client = AIOKafkaClient(**self._connection("reads", read_ms))
-        await _until_connected(self._client.bootstrap)
+        self._client = AIOKafkaClient(**connection(self._settings, "reads", read_ms))
+        await until_connected(self._client.bootstrap)
         await self._client.set_topics(self._names.values())
         leaders = Leaders(self._client, self._settings.read_timeout_seconds)
         fetcher = Fetcher(
@@ -236,7 +233,7 @@ class KafkaLog:
             Lane("events", self._producing(EVENTS), read_ms / 1000),
             self._watch.doubt,
         )
-        await asyncio.gather(*(_until_connected(lane.start) for lane in self._appender.lanes))
+        await asyncio.gather(*(until_connected(lane.start) for lane in self._appender.lanes))
         self._leaders, self._fetcher = leaders, fetcher
         self._watch.start()
 
@@ -247,7 +244,7 @@ class KafkaLog:
             ConfigurationError: Something no longer fits.
             KafkaError, OSError: Kafka does not say.
         """
-        async with self._administration() as admin:
+        async with administration(self._settings) as admin:
             found = await topics.inspect(admin, self._names)
             self._identity = await self._identify(admin)
         limits = {role: self.max_record_bytes(role) for role in self._names}
@@ -258,23 +255,8 @@ class KafkaLog:
             for lane in self._appender.lanes:
                 lane.renew(self._producing(EVENTS if lane.name == "events" else IMAGES))
 
-    def _connection(self, purpose: str, request_timeout_ms: int = 10_000) -> dict[str, Any]:
-        return {
-            "bootstrap_servers": self._settings.bootstrap_servers,
-            "client_id": f"imagegate-{purpose}",
-            "request_timeout_ms": request_timeout_ms,
-        }
-
     def _producing(self, topic: str) -> dict[str, Any]:
-        expiry_ms = int(self._settings.append_timeout_seconds * 1000 * _EXPIRY_RATIO)
-        return self._connection(f"producer-{topic}", expiry_ms) | {
-            "acks": "all",
-            "enable_idempotence": False,
-            # Images are compressed already, and the codec would run on the event loop.
-            "compression_type": None,
-            "max_batch_size": self.max_record_bytes(topic),
-            "max_request_size": self.max_record_bytes(topic),
-        }
+        return producing(self._settings, topic, self.max_record_bytes(topic))
 
     def _reading(self) -> Fetcher:
         if self._fetcher is None:
@@ -290,14 +272,3 @@ class KafkaLog:
         limit = self.max_record_bytes(topic)
         if any(record.size_bytes > limit for record in records):
             raise ValueError(f"a record is over the limit of {limit} bytes")
-
-
-async def _until_connected(start: Any) -> None:
-    """Call `start` until a broker answers; the caller bounds the time."""
-    while True:
-        try:
-            await start()
-        except (KafkaError, OSError):
-            await asyncio.sleep(RECONNECT_SECONDS)
-        else:
-            return

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from app.log import Position, Record
     from app.log.kafka.lane import Lane
-    from app.log.kafka.topics import Topic
+    from app.log.kafka.rules import Topic
 
 
 class Appender:

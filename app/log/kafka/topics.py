@@ -1,16 +1,13 @@
 """The topics that the gateway needs: made when missing, checked when there.
 
-Hides topic configuration. What does not fit is a `ConfigurationError` at start with the command
-that mends it, so that it is not a failed upload, or a lost one, later.
-
-Sources: https://kafka.apache.org/documentation/#topicconfigs; the reasons beside each check.
+Hides how brokers are asked. What breaks one of the `rules` is a `ConfigurationError` at start with
+the command that mends it, so that it is not a failed upload, or a lost one, later.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -19,56 +16,23 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_code
 
 from app.errors import ConfigurationError
-from app.log import EVENTS, IMAGES, MAX_PARTITIONS
+from app.findings import Level
+from app.log import EVENTS, IMAGES, REJECTS
+from app.log.kafka import rules
+from app.log.kafka.rules import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
 logger = structlog.get_logger(__name__)
 
-# Below this a head record with its 8 KiB of metadata leaves little for the picture, and the list of
-# an image's chunks, 27 KB at 200 MB, no longer fits the room that `records` leaves for headers.
-MIN_MESSAGE_BYTES = 131_072
-# How many replicas hold an acknowledged record at least, for a power failure not to lose it.
-SAFE_REPLICATION, SAFE_MIN_INSYNC = 3, 2
 # A new topic shows up in the metadata of every broker within this time, or something is wrong.
 _CREATION_STEPS, _CREATION_STEP_SECONDS = 100, 0.1
 
-_CONFIG = {
-    "cleanup.policy": "delete",
-    "retention.ms": "-1",
-    "retention.bytes": "-1",
-    "message.timestamp.type": "LogAppendTime",
-    # What others write compressed is unpacked by the broker, so that its limit is one for memory
-    # here too: 600 MB of zeros fit a batch of 1 MiB.
-    "compression.type": "uncompressed",
-}
-# What holds where a broker shows an entry not at all, as some that only speak the protocol do:
-# Kafka's own defaults.
-_DEFAULTS = {
-    "cleanup.policy": "delete",
-    "retention.ms": "604800000",
-    "retention.bytes": "-1",
-    "message.timestamp.type": "CreateTime",
-    "max.message.bytes": "1048588",
-    "min.insync.replicas": "1",
-}
 
-
-@dataclass(frozen=True, slots=True)
-class Topic:
-    """A topic as it is: name on the broker, partitions, replicas, effective configuration."""
-
-    role: str
-    name: str
-    partitions: int
-    replication: int
-    config: Mapping[str, str]
-
-    @property
-    def max_message_bytes(self) -> int:
-        """The largest batch that the broker takes, its header included."""
-        return int(self.config["max.message.bytes"])
+def names(prefix: str) -> dict[str, str]:
+    """Return the name of each role's topic on the broker."""
+    return {role: f"{prefix}{role}" for role in (IMAGES, EVENTS, REJECTS)}
 
 
 async def prepare(
@@ -88,10 +52,7 @@ async def prepare(
         ConfigurationError: A topic exists and does not fit, or cannot be created.
         KafkaError: The broker failed.
     """
-    existing = set(await admin.list_topics())
-    missing = {role: name for role, name in names.items() if name not in existing}
-    if missing:
-        await _create(admin, missing, image_partitions)
+    await create_missing(admin, names, image_partitions)
     topics = await _fitting(admin, names)
     _warn(topics.values())
     return topics
@@ -104,27 +65,46 @@ async def inspect(admin: AIOKafkaAdminClient, names: Mapping[str, str]) -> dict[
         ConfigurationError: One does not fit, or is not there.
         KafkaError: The broker failed.
     """
-    existing = set(await admin.list_topics())
-    if missing := [name for name in names.values() if name not in existing]:
-        raise ConfigurationError(f"There is no topic {' and no topic '.join(missing)}.")
+    if missing := await find_missing(admin, names):
+        raise ConfigurationError(f"There is no topic {' and no topic '.join(missing.values())}.")
     return await _fitting(admin, names)
 
 
 async def _fitting(admin: AIOKafkaAdminClient, names: Mapping[str, str]) -> dict[str, Topic]:
-    topics = await _describe(admin, names)
-    problems = [problem for topic in topics.values() for problem in _problems(topic)]
-    if problems:
-        raise ConfigurationError(" ".join(problems))
+    topics = await describe(admin, names)
+    wrong = [
+        f"{finding.subject} has {finding.found}. Remedy: {finding.remedy}"
+        for topic in topics.values()
+        for finding in rules.findings(topic)
+        if finding.level is Level.WRONG
+    ]
+    if wrong:
+        raise ConfigurationError("; ".join(wrong) + ".")
     return topics
 
 
-async def _create(
-    admin: AIOKafkaAdminClient, missing: Mapping[str, str], image_partitions: int
+async def find_missing(admin: AIOKafkaAdminClient, names: Mapping[str, str]) -> dict[str, str]:
+    """Return those of the names that are no topics."""
+    existing = set(await admin.list_topics())
+    return {role: name for role, name in names.items() if name not in existing}
+
+
+async def create_missing(
+    admin: AIOKafkaAdminClient, names: Mapping[str, str], image_partitions: int
 ) -> None:
+    """Create those topics that are not there, with the broker's default replication.
+
+    Raises:
+        ConfigurationError: Kafka refuses.
+        KafkaError: The broker failed.
+    """
+    missing = await find_missing(admin, names)
+    if not missing:
+        return
     # A replication factor of -1 is the broker's default (KIP-464); without the empty assignment
     # aiokafka refuses it.
     requested = [
-        NewTopic(name, image_partitions if role == IMAGES else 1, -1, {}, _CONFIG)
+        NewTopic(name, image_partitions if role == IMAGES else 1, -1, {}, dict(rules.CONFIG))
         for role, name in missing.items()
     ]
     response = await admin.create_topics(requested)
@@ -140,7 +120,13 @@ async def _create(
             logger.info("kafka_topic_created", topic=name)
 
 
-async def _describe(admin: AIOKafkaAdminClient, names: Mapping[str, str]) -> dict[str, Topic]:
+async def describe(admin: AIOKafkaAdminClient, names: Mapping[str, str]) -> dict[str, Topic]:
+    """Return the topics by role; all of them are there.
+
+    Raises:
+        ConfigurationError: Kafka does not show the configuration.
+        KafkaError: The broker failed.
+    """
     described = await _settled_metadata(admin, list(names.values()))
     configs = await _configs(admin, list(names.values()))
     return {
@@ -149,6 +135,7 @@ async def _describe(admin: AIOKafkaAdminClient, names: Mapping[str, str]) -> dic
             name,
             partitions=len(described[name]["partitions"]),
             replication=min(len(each["replicas"]) for each in described[name]["partitions"]),
+            in_sync=min(len(each["isr"]) for each in described[name]["partitions"]),
             config=configs[name],
         )
         for role, name in names.items()
@@ -181,62 +168,16 @@ async def _configs(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, di
                     f"Kafka does not show the configuration of {name}"
                     f" ({for_code(code).__name__}: {message}); allow DescribeConfigs on it."
                 )
-            configs[name] = _DEFAULTS | {entry[0]: entry[1] for entry in entries}
+            configs[name] = {**rules.DEFAULTS} | {entry[0]: entry[1] for entry in entries}
     return configs
-
-
-def _problems(topic: Topic) -> Iterator[str]:
-    config = topic.config
-    if topic.role == IMAGES and topic.partitions > MAX_PARTITIONS:
-        yield f"{topic.name} has {topic.partitions} partitions; an id holds 16 bits of them."
-    if topic.role == EVENTS and topic.partitions != 1:
-        yield f"{topic.name} has {topic.partitions} partitions and needs exactly one."
-    if config["cleanup.policy"] != "delete":
-        yield _mend(topic, "cleanup.policy", "delete", "compaction would remove records")
-    if config["message.timestamp.type"] != "LogAppendTime":
-        yield _mend(
-            topic, "message.timestamp.type", "LogAppendTime", "a clock ahead fails whole batches"
-        )
-    if topic.role == EVENTS:
-        for name in ("retention.ms", "retention.bytes"):
-            if config[name] != "-1":
-                yield _mend(topic, name, "-1", "events are what the catalog is rebuilt from")
-    if topic.max_message_bytes < MIN_MESSAGE_BYTES:
-        yield _mend(topic, "max.message.bytes", "1048588", f"{MIN_MESSAGE_BYTES} is the minimum")
-    if int(config["min.insync.replicas"]) > topic.replication:
-        yield _mend(
-            topic,
-            "min.insync.replicas",
-            str(topic.replication),
-            f"it has {topic.replication} replicas, so every append would fail",
-        )
-
-
-def _mend(topic: Topic, name: str, value: str, reason: str) -> str:
-    return (
-        f"{topic.name} has {name}={topic.config[name]}, which does not fit ({reason}):"
-        f" kafka-configs --alter --topic {topic.name} --add-config {name}={value} mends it."
-    )
 
 
 def _warn(topics: Iterable[Topic]) -> None:
     """Log each warning once, with the topics that it is about."""
     warned: dict[str, list[str]] = defaultdict(list)
     for topic in topics:
-        for warning in _warnings(topic):
-            warned[warning].append(topic.name)
+        for finding in rules.findings(topic):
+            if finding.level is Level.WARNING:
+                warned[finding.found].append(topic.name)
     for warning, affected in warned.items():
         logger.warning("kafka_topics", warning=warning, topics=affected)
-
-
-def _warnings(topic: Topic) -> Iterator[str]:
-    min_insync = int(topic.config["min.insync.replicas"])
-    if topic.replication < SAFE_REPLICATION or min_insync < SAFE_MIN_INSYNC:
-        yield (
-            f"replication {topic.replication} and min.insync.replicas {min_insync}: a power failure"
-            f" can lose acknowledged records; {SAFE_REPLICATION} and {SAFE_MIN_INSYNC} are safe"
-        )
-    if topic.role == IMAGES:
-        for name in ("retention.ms", "retention.bytes"):
-            if topic.config[name] != "-1":
-                yield f"{name}={topic.config[name]}: images leave the log by themselves"

@@ -34,7 +34,7 @@ from app.log import (
     Position,
     Record,
 )
-from app.log.sqlite import database, rows
+from app.log.sqlite import checkup, database, rows
 from app.log.sqlite.readers import Readers
 from app.log.sqlite.wakeups import Wakeups, is_set
 from app.log.sqlite.writer import GROUP_BYTES, Write, Writer
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
     from pathlib import Path
     from sqlite3 import Connection
+
+    from app.findings import Finding
 
 Result = TypeVar("Result")
 
@@ -96,6 +98,10 @@ class SqliteLog:
     def trouble(self) -> str | None:
         """Why the last transaction or checkpoint failed, or None."""
         return self._writer.trouble
+
+    async def examine(self) -> list[Finding]:
+        """Look at the database; see `checkup`."""
+        return await asyncio.to_thread(checkup.examine, self.path)
 
     async def start(self) -> None:
         """Lock the folder, create or check the database, and start the threads.

@@ -1,0 +1,205 @@
+"""What a topic has to be like, and what it should be like, each with the reason and a remedy.
+
+Sources: https://kafka.apache.org/documentation/#topicconfigs; the reasons beside each rule.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.findings import Finding, Level
+from app.log import EVENTS, IMAGES, MAX_PARTITIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+# Below this a head record with its 8 KiB of metadata leaves little for the picture, and the list of
+# an image's chunks, 27 KB at 200 MB, no longer fits the room that `records` leaves for headers.
+MIN_MESSAGE_BYTES = 131_072
+# How many replicas hold an acknowledged record at least, for a power failure not to lose it.
+SAFE_REPLICATION, SAFE_MIN_INSYNC = 3, 2
+
+# What new topics are given, and existing ones are compared with.
+CONFIG: Mapping[str, str] = {
+    "cleanup.policy": "delete",
+    "retention.ms": "-1",
+    "retention.bytes": "-1",
+    "message.timestamp.type": "LogAppendTime",
+    # What others write compressed is unpacked by the broker, so that its limit is one for memory
+    # here too: 600 MB of zeros fit a batch of 1 MiB.
+    "compression.type": "uncompressed",
+}
+# What holds where a broker shows an entry not at all, as some that only speak the protocol do:
+# Kafka's own defaults.
+DEFAULTS: Mapping[str, str] = {
+    "cleanup.policy": "delete",
+    "retention.ms": "604800000",
+    "retention.bytes": "-1",
+    "message.timestamp.type": "CreateTime",
+    "max.message.bytes": "1048588",
+    "min.insync.replicas": "1",
+    "unclean.leader.election.enable": "false",
+    "compression.type": "producer",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic as it is: name on the broker, partitions, replicas, effective configuration.
+
+    `replication` and `in_sync` are those of the partition that has the fewest.
+    """
+
+    role: str
+    name: str
+    partitions: int
+    replication: int
+    in_sync: int
+    config: Mapping[str, str]
+
+    @property
+    def max_message_bytes(self) -> int:
+        """The largest batch that the broker takes, its header included."""
+        return int(self.config["max.message.bytes"])
+
+    @property
+    def min_insync(self) -> int:
+        """How many replicas have to have a record before it is acknowledged."""
+        return int(self.config["min.insync.replicas"])
+
+
+def findings(topic: Topic) -> Iterator[Finding]:
+    """Look at how a topic is made."""
+    yield _partitions(topic)
+    yield _replication(topic)
+    yield _setting(topic, "cleanup.policy", Level.WRONG, "compaction would remove records")
+    yield _setting(
+        topic, "message.timestamp.type", Level.WRONG, "a clock ahead fails whole batches"
+    )
+    for name in ("retention.ms", "retention.bytes"):
+        yield _retention(topic, name)
+    yield _limit(topic)
+    yield _setting(
+        topic,
+        "unclean.leader.election.enable",
+        Level.WARNING,
+        "a replica that lacks acknowledged records may become the leader",
+        "false",
+    )
+    yield _setting(
+        topic,
+        "compression.type",
+        Level.WARNING,
+        "what others write compressed is unpacked in the gateway's memory",
+    )
+
+
+def _partitions(topic: Topic) -> Finding:
+    has = f"{topic.partitions} partition{'s' if topic.partitions > 1 else ''}"
+    if topic.role == IMAGES and topic.partitions > MAX_PARTITIONS:
+        return Finding(
+            Level.WRONG,
+            topic.name,
+            f"{has}; an id holds 16 bits of them",
+            f"make it anew with {MAX_PARTITIONS} at most",
+        )
+    if topic.role != IMAGES and topic.partitions != 1:
+        return Finding(
+            Level.WRONG,
+            topic.name,
+            f"{has} and needs exactly one",
+            "partitions cannot be taken away: use another IMAGEGATE_KAFKA__TOPIC_PREFIX, or make"
+            " all topics anew",
+        )
+    return Finding(Level.OK, topic.name, has)
+
+
+def _replication(topic: Topic) -> Finding:
+    has = f"replication {topic.replication} and min.insync.replicas {topic.min_insync}"
+    if topic.min_insync > topic.replication:
+        return Finding(
+            Level.WRONG,
+            topic.name,
+            f"{has}: every append would fail",
+            _command(topic, "min.insync.replicas", str(topic.replication)),
+        )
+    if topic.replication < SAFE_REPLICATION:
+        return Finding(
+            Level.WARNING,
+            topic.name,
+            f"{has}: a power failure can lose acknowledged records; {SAFE_REPLICATION} and"
+            f" {SAFE_MIN_INSYNC} are safe",
+            f"give it {SAFE_REPLICATION} replicas with kafka-reassign-partitions.sh, on"
+            f" {SAFE_REPLICATION} brokers",
+        )
+    if topic.min_insync < SAFE_MIN_INSYNC:
+        return Finding(
+            Level.WARNING,
+            topic.name,
+            f"{has}: a power failure can lose acknowledged records; {SAFE_REPLICATION} and"
+            f" {SAFE_MIN_INSYNC} are safe",
+            _command(topic, "min.insync.replicas", str(SAFE_MIN_INSYNC)),
+        )
+    if topic.min_insync == topic.replication:
+        return Finding(
+            Level.WARNING,
+            topic.name,
+            f"{has}: nothing can be stored while one broker is away",
+            _command(topic, "min.insync.replicas", str(topic.replication - 1)),
+        )
+    return Finding(Level.OK, topic.name, has)
+
+
+def in_sync(topic: Topic) -> Finding:
+    """Look at how it is at the moment."""
+    has = f"{topic.in_sync} of {topic.replication} replicas in sync at least"
+    if topic.in_sync < topic.min_insync:
+        return Finding(
+            Level.WRONG,
+            topic.name,
+            f"{has}: appends to some partitions fail now",
+            "start the brokers that are down, and look at their logs",
+        )
+    if topic.in_sync < topic.replication:
+        return Finding(
+            Level.WARNING, topic.name, has, "look for a broker that is down or far behind"
+        )
+    return Finding(Level.OK, topic.name, has)
+
+
+def _retention(topic: Topic, name: str) -> Finding:
+    if topic.role == EVENTS:
+        return _setting(topic, name, Level.WRONG, "events are what the catalog is rebuilt from")
+    if topic.role == IMAGES:
+        return _setting(topic, name, Level.WARNING, "images leave the log by themselves")
+    return Finding(Level.OK, topic.name, f"{name}={topic.config[name]}")
+
+
+def _limit(topic: Topic) -> Finding:
+    has = f"max.message.bytes={topic.max_message_bytes}"
+    if topic.max_message_bytes < MIN_MESSAGE_BYTES:
+        return Finding(
+            Level.WRONG,
+            topic.name,
+            f"{has}, which does not fit ({MIN_MESSAGE_BYTES} is the minimum)",
+            _command(topic, "max.message.bytes", DEFAULTS["max.message.bytes"]),
+        )
+    return Finding(Level.OK, topic.name, has)
+
+
+def _setting(topic: Topic, name: str, level: Level, reason: str, wanted: str = "") -> Finding:
+    wanted = wanted or CONFIG[name]
+    has = f"{name}={topic.config[name]}"
+    if topic.config[name] == wanted:
+        return Finding(Level.OK, topic.name, has)
+    if level is Level.WRONG:
+        has = f"{has}, which does not fit"
+    return Finding(level, topic.name, f"{has} ({reason})", _command(topic, name, wanted))
+
+
+def _command(topic: Topic, name: str, value: str) -> str:
+    return (
+        f"kafka-configs.sh --bootstrap-server … --alter --topic {topic.name}"
+        f" --add-config {name}={value}"
+    )

@@ -1,0 +1,176 @@
+"""`imagegate doctor` and `imagegate topics`: brokers that are well, and ones that are not."""
+
+import asyncio
+import json
+
+import pytest
+from aiokafka.protocol.admin import CreateAclsRequest
+
+from app import cli
+from dev.kafka.ports import HOST, free_port
+from tests.faults.conftest import cluster
+from tests.gateway_process import until
+from tests.kafka import plain
+from tests.kafka.test_topics import FITTING
+
+__all__ = ["cluster"]
+
+pytestmark = pytest.mark.apache_kafka
+
+ROLES = ("images", "image-events", "image-rejects")
+# https://kafka.apache.org/protocol: a topic's name, as it is, denied to whoever is not known.
+TOPIC, LITERAL, ANYONE = 2, 3, "User:ANONYMOUS"
+DENY, ALLOW = 2, 3
+ANYTHING, WRITE, DESCRIBE = 2, 4, 8
+WITH_ACCESS_CONTROL = {
+    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "allow.everyone.if.no.acl.found": "true",
+}
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, tmp_path):
+    """Run a command on a data folder of its own; returns its status and what it found."""
+    monkeypatch.setenv("IMAGEGATE_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setattr(cli.telemetry, "configure", lambda _: None)
+
+    def main(*arguments):
+        status = cli.main([*arguments, "--json"])
+        said = capsys.readouterr().out
+        # The logs of a test run go there too.
+        return status, json.loads(said[said.index("[\n") :])
+
+    return main
+
+
+def about(found, subject):
+    return [each for each in found if each["subject"] == subject]
+
+
+def levels(found):
+    return {each["level"] for each in found}
+
+
+def texts(found, level):
+    return [f"{each['subject']} {each['found']}" for each in found if each["level"] == level]
+
+
+def test_topics_are_created_once_and_doctor_finds_a_cluster_of_three_in_order(cluster, run):
+    kafka = ("--kafka", cluster.bootstrap_servers)
+    status, found = run("topics", "--check", *kafka)
+    assert (status, texts(found, "wrong")) == (1, [f"{role} is missing" for role in ROLES])
+    status, found = run("topics", *kafka)
+    assert (status, levels(found)) == (0, {"ok"})
+    assert run("topics", "--check", *kafka) == (status, found)
+
+    status, found = run("doctor", *kafka)
+    assert (status, levels(found)) == (0, {"ok"}), found
+    for number in (1, 2, 3):
+        [broker] = about(found, f"broker {number}")
+        assert broker["found"] == f"answers at {cluster.node(number).bootstrap_servers}"
+    [trip] = about(found, "round trip")
+    assert trip["found"].startswith("12 partitions took a record and gave it back")
+    assert about(found, "clock")
+
+    cluster.node(2).kill()
+    status, found = run("doctor", *kafka)
+    assert status == 1
+    [dead] = texts(found, "wrong")
+    assert dead.startswith("broker 2 says that it is at ")
+
+
+def test_a_single_broker_works_and_is_warned_of(new_broker, run):
+    broker = new_broker()
+    kafka = ("--kafka", broker.bootstrap_servers)
+    assert run("topics", *kafka)[0] == 0
+    status, found = run("doctor", *kafka)
+    assert (status, levels(found)) == (0, {"ok", "warning"})
+    warned = texts(found, "warning")
+    assert len(warned) == len(ROLES)
+    assert all("replication 1 and min.insync.replicas 1" in each for each in warned)
+
+
+async def test_what_is_misconfigured_is_named_with_a_remedy_that_mends_it(
+    new_broker, run, tmp_path
+):
+    broker = new_broker({"unclean.leader.election.enable": "true"})
+    await plain.create(
+        broker,
+        "images",
+        2,
+        cleanup_policy="compact",
+        message_timestamp_type="CreateTime",
+        max_message_bytes=100_000,
+        min_insync_replicas=2,
+        retention_ms=60_000,
+    )
+    await plain.create(broker, "image-events", 2, message_timestamp_type="LogAppendTime")
+    await plain.create(broker, "image-rejects", **FITTING)
+    kafka = ("--kafka", broker.bootstrap_servers)
+    status, found = await asyncio.to_thread(run, "doctor", *kafka)
+    assert status == 1
+    wrong = "\n".join(texts(found, "wrong"))
+    for said in (
+        "images replication 1 and min.insync.replicas 2: every append would fail",
+        "images cleanup.policy=compact, which does not fit",
+        "images message.timestamp.type=CreateTime, which does not fit",
+        "images max.message.bytes=100000, which does not fit",
+        "image-events 2 partitions and needs exactly one",
+        "image-events retention.ms=604800000, which does not fit",
+    ):
+        assert said in wrong
+    warned = "\n".join(texts(found, "warning"))
+    for said in (
+        "images retention.ms=60000 (images leave the log by themselves)",
+        "images unclean.leader.election.enable=true",
+        "round trip not tried",
+    ):
+        assert said in warned
+    assert all(each["remedy"] for each in found if each["level"] == "wrong")
+
+    # What the remedies say, done.
+    said = {
+        setting.partition("=")[0]: setting.partition("=")[2]
+        for each in about(found, "images")
+        for setting in each["remedy"].split("--add-config ")[1:]
+    }
+    await plain.alter(
+        broker, "images", **{name.replace(".", "_"): value for name, value in said.items()}
+    )
+    _, found = await asyncio.to_thread(run, "topics", "--check", *kafka)
+    assert texts(about(found, "images"), "wrong") == []
+
+
+async def test_what_is_not_allowed_is_named(new_broker, run):
+    broker = new_broker(WITH_ACCESS_CONTROL)
+    kafka = ("--kafka", broker.bootstrap_servers)
+    assert (await asyncio.to_thread(run, "topics", *kafka))[0] == 0
+    await rule(broker, "images", ALLOW, ANYTHING)
+    await rule(broker, "images", DENY, WRITE)
+    [denied] = await asyncio.to_thread(until, lambda: wrong_with(run, kafka, "images"))
+    assert denied["found"] == "Write not allowed"
+    assert "--operation Write --topic images" in denied["remedy"]
+
+    await rule(broker, "image-events", DENY, DESCRIBE)
+    [hidden] = await asyncio.to_thread(until, lambda: wrong_with(run, kafka, "image-events"))
+    assert hidden["found"] == "Read, Write, Describe, DescribeConfigs not allowed"
+
+
+def test_a_broker_that_is_not_there_is_named(run):
+    address = f"{HOST}:{free_port()}"
+    status, found = run("doctor", "--kafka", address)
+    assert status == 1
+    assert texts(found, "wrong") == [f"kafka no broker answers at {address}"]
+
+
+def wrong_with(run, kafka, topic):
+    """What is wrong with a topic: a rule takes effect a moment after it was made."""
+    return [each for each in about(run("doctor", *kafka)[1], topic) if each["level"] == "wrong"]
+
+
+async def rule(broker, topic, permission, operation):
+    async with plain.admin(broker) as admin:
+        response = await admin._send_request(
+            CreateAclsRequest(TOPIC, topic, LITERAL, ANYONE, "*", operation, permission)
+        )
+        assert [code for code, *_ in response.creation_responses] == [0]
