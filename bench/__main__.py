@@ -1,6 +1,6 @@
 """Measure everything, on the embedded log and on Kafka, and print the tables.
 
-    python -m bench [host:port] [--only ingest delivery memory] [--log embedded kafka]
+    python -m bench [host:port] [--only ingest delivery memory log] [--log embedded kafka]
 
 Without an address, Kafka is an Apache Kafka of its own, for as long as it takes.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from uvicorn.loops.auto import auto_loop_factory
 
-from bench import delivery, ingest, memory
+from bench import delivery, ingest, log, memory
 from bench.rounds import IN_FLIGHT, ROUNDS, show
 from bench.targets import Embedded, Kafka, removing_topics
 from dev.kafka.broker import Broker
@@ -32,7 +32,7 @@ LOGS = ("embedded", "kafka")
 def main():
     parser = argparse.ArgumentParser(prog="python -m bench")
     parser.add_argument("kafka", nargs="?", help="host:port of a Kafka; by default its own")
-    parser.add_argument("--only", nargs="+", choices=BENCHES, default=list(BENCHES))
+    parser.add_argument("--only", nargs="+", choices=[*BENCHES, "log"], default=list(BENCHES))
     parser.add_argument("--log", nargs="+", choices=LOGS, default=list(LOGS))
     options = parser.parse_args()
     print(f"Medians of {ROUNDS} alternating rounds, {IN_FLIGHT} requests at once.")
@@ -49,7 +49,7 @@ def main():
 
 
 async def _measure(target, only):
-    for name in only:
+    for name in (each for each in only if each in BENCHES):
         title, bench = BENCHES[name]
         with tempfile.TemporaryDirectory() as folder:
             show(f"{title}, {target.name}", await bench.measure(target, Path(folder)))
@@ -58,6 +58,10 @@ async def _measure(target, only):
 async def _measure_kafka(servers, only):
     async with removing_topics(Kafka(servers)) as target:
         await _measure(target, only)
+        if "log" in only:
+            with tempfile.TemporaryDirectory() as folder:
+                async for title, rows in log.tables(target, Path(folder)):
+                    show(title, rows)
 
 
 @contextmanager

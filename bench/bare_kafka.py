@@ -25,15 +25,18 @@ _TOPIC_CONFIG = {"message.timestamp.type": "LogAppendTime", "retention.ms": "-1"
 class BareKafka:
     """A topic, written and read as the gateway does. An asynchronous context manager."""
 
-    def __init__(self, servers, topic):
+    def __init__(self, servers, topic, producers=PRODUCERS, max_bytes=_BATCH_BYTES):
+        self.name = topic
         self._servers = servers
         self._topic = topic
+        self._count = producers
+        self._config = _TOPIC_CONFIG | {"max.message.bytes": str(max_bytes)}
         self._partitions = itertools.cycle(range(PARTITIONS))
         self._stack = AsyncExitStack()
 
     async def __aenter__(self):
         await self._create_topic()
-        self._producers = [await self._started(self._producer()) for _ in range(PRODUCERS)]
+        self._producers = [await self._started(self._producer()) for _ in range(self._count)]
         self._client = AIOKafkaClient(bootstrap_servers=self._servers)
         await self._client.bootstrap()
         self._stack.push_async_callback(self._client.close)
@@ -68,7 +71,7 @@ class BareKafka:
         admin = AIOKafkaAdminClient(bootstrap_servers=self._servers)
         await admin.start()
         try:
-            new = NewTopic(self._topic, PARTITIONS, -1, {}, topic_configs=_TOPIC_CONFIG)
+            new = NewTopic(self._topic, PARTITIONS, -1, {}, topic_configs=self._config)
             await admin.create_topics([new])
         finally:
             await admin.close()
@@ -88,7 +91,7 @@ class BareKafka:
         return part
 
     async def _send(self, partition, value):
-        producer = self._producers[partition % PRODUCERS]
+        producer = self._producers[partition % self._count]
         return await producer.send(self._topic, value, key=b"bench", partition=partition)
 
     async def _fetch(self, partition, offset, connection):

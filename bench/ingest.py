@@ -50,7 +50,7 @@ async def _row(side, count, codec, log, server, through):
     sample = jpeg(side)
     seconds = await medians(
         {
-            "codec": lambda: _develop(codec, sample.upload, count),
+            "codec": lambda: develop_all(codec, sample.upload, count),
             "log": lambda: log.write([sample.values] * count),
             "server": lambda: server.upload([sample.upload] * count),
             "gateway": lambda: through.upload([sample.upload] * count),
@@ -63,7 +63,8 @@ async def _row(side, count, codec, log, server, through):
     return cells | ratios("gateway", seconds, (*bare, "in turn"))
 
 
-async def _develop(pool, data, count):
+async def develop_all(pool, data, count):
+    """Develop an image so many times, in every process of a pool."""
     loop = asyncio.get_running_loop()
     # More shares than workers: on a shared machine one of two often takes longer.
     shares = [count // IN_FLIGHT] * IN_FLIGHT

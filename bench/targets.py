@@ -30,23 +30,23 @@ class Kafka:
     name = "Kafka"
 
     def __init__(self, servers):
-        self._servers = servers
+        self.servers = servers
         self._prefix = f"bench-{uuid.uuid4().hex[:8]}-"
 
     def settings(self):
         """Return the settings of one more gateway, which has topics of its own."""
         return {
-            "IMAGEGATE_KAFKA__BOOTSTRAP_SERVERS": self._servers,
-            "IMAGEGATE_KAFKA__TOPIC_PREFIX": self._unused_name() + "-",
+            "IMAGEGATE_KAFKA__BOOTSTRAP_SERVERS": self.servers,
+            "IMAGEGATE_KAFKA__TOPIC_PREFIX": self.unused_name() + "-",
         }
 
-    def bare(self, folder):  # noqa: ARG002 - the other log lies in it
+    def bare(self, folder, **options):  # noqa: ARG002 - the other log lies in it
         """Return the bare counterpart, not started."""
-        return BareKafka(self._servers, self._unused_name())
+        return BareKafka(self.servers, self.unused_name(), **options)
 
     async def remove_topics(self):
         """Delete what was measured with."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._servers)
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.servers)
         await admin.start()
         try:
             topics = await admin.list_topics()
@@ -54,17 +54,18 @@ class Kafka:
         finally:
             await admin.close()
 
-    def _unused_name(self):
+    def unused_name(self):
+        """Return the name of one more topic, or the prefix of several."""
         return self._prefix + uuid.uuid4().hex[:8]
 
 
 @contextmanager
-def gateway(target, folder, **settings):
+def gateway(target, folder, before="pass", **settings):
     """Run a gateway on the target with these further settings, on an empty log."""
     folder.mkdir()
     log = str(folder / "stderr.log")
     # It logs a line a request: into a file, as a thread that reads them here slows the client.
-    before = f"import os; os.dup2(os.open({log!r}, os.O_WRONLY | os.O_CREAT), 2)"
+    before = f"import os; os.dup2(os.open({log!r}, os.O_WRONLY | os.O_CREAT), 2); {before}"
     with GatewayProcess(folder, before=before, **target.settings() | settings) as process:
         yield process.start()
         process.terminate()

@@ -1,17 +1,17 @@
 """Writes to Kafka: which record goes where, on which producer, and for how long.
 
 Hides that there are several producers, as one keeps a single request in flight per broker. Those of
-images own some partitions each; events have one of their own. Records are placed as Kafka's own
-partitioner does, on partitions that have a leader and a producer that works.
+images own some partitions each; events have one of their own. Records go in turn to partitions that
+have a leader and a producer that works, of which the one with the least to do is taken: a small
+image does not wait behind a large one.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from itertools import count
 from typing import TYPE_CHECKING, Any
-
-from aiokafka.partitioner import murmur2
 
 from app.errors import NotWrittenError
 from app.log import IMAGES
@@ -51,6 +51,7 @@ class Appender:
         self._image_lanes = image_lanes
         self._event_lane = event_lane
         self._on_failure = on_failure
+        self._turns = count()
 
     @property
     def lanes(self) -> list[Lane]:
@@ -67,9 +68,7 @@ class Appender:
         self, topic: str, records: Sequence[Record], deadline: float
     ) -> list[Position]:
         """Append, each record on the lane that owns its partition; see `Log.append`."""
-        by_partition: dict[int, list[int]] = defaultdict(list)
-        for index, record in enumerate(records):
-            by_partition[self._place(topic, record)].append(index)
+        by_partition = self._place(topic, records)
         started = asyncio.get_running_loop().time()
         sent: dict[int, asyncio.Future[Any]] = {}
         async with asyncio.TaskGroup() as group:
@@ -105,16 +104,26 @@ class Appender:
             # The lane says why, once; the outcomes say it to the caller.
             return
 
-    def _place(self, topic: str, record: Record) -> int:
-        if record.partition is not None:
-            return record.partition
-        total = self._topics[topic].partitions
-        first: int = (murmur2(record.key) & 0x7FFFFFFF) % total
+    def _place(self, topic: str, records: Sequence[Record]) -> dict[int, list[int]]:
+        """Return the indices of the records that go to each partition, in order."""
+        placed: dict[int, list[int]] = defaultdict(list)
+        work = {lane: lane.held_bytes for lane in self.lanes if not lane.trouble}
         led = self._client.cluster.available_partitions_for_topic(self._topics[topic].name) or ()
-        for partition in ((first + step) % total for step in range(total)):
-            if partition in led and not self._lane(topic, partition).trouble:
-                return partition
-        return first
+        total = self._topics[topic].partitions
+        for index, record in enumerate(records):
+            first = next(self._turns)
+            inside = [(first + step) % total for step in range(total)]
+            free = [each for each in inside if each in led and self._lane(topic, each) in work]
+            partition = record.partition
+            if partition is None:
+                # Of several that are as good, the first: it is its turn.
+                partition = min(
+                    free or inside[:1], key=lambda each: work.get(self._lane(topic, each), 0)
+                )
+            placed[partition].append(index)
+            lane = self._lane(topic, partition)
+            work[lane] = work.get(lane, 0) + record.size_bytes
+        return placed
 
     def _lane(self, topic: str, partition: int) -> Lane:
         if topic != IMAGES:

@@ -14,6 +14,7 @@ from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import decode_varint
+from crc32c import crc32c
 
 from app.log import Position, StoredRecord
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 # Base offset and length precede what the length counts.
 _PREFIX_BYTES = 12
 _LENGTH = slice(8, 12)
+# Version 2, since Kafka 0.11, has its CRC here, of everything that follows it.
+_MAGIC_AT, _MAGIC = 16, 2
+_CRC, _CRC_COVERS = slice(17, 21), slice(21, None)
 
 
 class DamagedBatchError(Exception):
@@ -42,7 +46,7 @@ def decode(data: bytes, partition: int, offset: int) -> tuple[list[StoredRecord]
     next_offset = offset
     try:
         for raw, batch in _batches(data):
-            _check_crc(batch)
+            _check_crc(raw, batch)
             batch_records = () if batch.is_control_batch else _records(raw, batch, partition)
             records += batch_records
             next_offset = max(next_offset, batch.next_offset)
@@ -55,8 +59,12 @@ def decode(data: bytes, partition: int, offset: int) -> tuple[list[StoredRecord]
     return records, next_offset
 
 
-def _check_crc(batch: Any) -> None:
-    if not batch.validate_crc():
+def _check_crc(raw: memoryview, batch: Any) -> None:
+    if raw[_MAGIC_AT] == _MAGIC:
+        sound = crc32c(raw[_CRC_COVERS]) == int.from_bytes(raw[_CRC], "big")
+    else:
+        sound = batch.validate_crc()
+    if not sound:
         raise CorruptRecordException(f"CRC mismatch at offset {batch.base_offset}")
 
 

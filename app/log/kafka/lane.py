@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,7 @@ class Lane:
         self._renewal: asyncio.Task[None] | None = None
         self._last_acknowledged = 0.0
         self._held = 0
+        self._held_bytes = 0
         # When the first of what is held was handed over, or the last acknowledgement came.
         self._silent_since = 0.0
         self._complained = False
@@ -74,6 +76,11 @@ class Lane:
         if self._held and silent_seconds > _BREAKER_SECONDS:
             return f"Kafka has acknowledged nothing for {silent_seconds:.0f} seconds"
         return None
+
+    @property
+    def held_bytes(self) -> int:
+        """The bytes that were handed over and are not acknowledged."""
+        return self._held_bytes
 
     def renew(self, options: Mapping[str, Any]) -> None:
         """Replace the producer by one with other options."""
@@ -133,7 +140,8 @@ class Lane:
         if not self._held:
             self._silent_since = asyncio.get_running_loop().time()
         self._held += 1
-        future.add_done_callback(self._resolved)
+        self._held_bytes += record.size_bytes
+        future.add_done_callback(partial(self._resolved, record.size_bytes))
         return future
 
     def failed(self, since: float) -> None:
@@ -146,8 +154,9 @@ class Lane:
         if self._producer is not None and self._last_acknowledged < since:
             self._replace(self._producer, "it acknowledges nothing")
 
-    def _resolved(self, future: asyncio.Future[Any]) -> None:
+    def _resolved(self, size_bytes: int, future: asyncio.Future[Any]) -> None:
         self._held -= 1
+        self._held_bytes -= size_bytes
         if not future.cancelled() and future.exception() is None:
             self._last_acknowledged = self._silent_since = asyncio.get_running_loop().time()
             self._complained = False
