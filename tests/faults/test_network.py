@@ -38,11 +38,11 @@ async def gateway(gateway_on, proxied):
 async def test_connections_cut_and_reset(proxy, gateway, checker):
     async with checker(gateway) as clients:
         await clients.more_stored()
-        for _ in range(5):
+        for _ in range(10):
             proxy.cut()
-            await clients.more_stored(5)
+            await clients.more_stored(3)
             proxy.reset()
-            await clients.more_stored(5)
+            await clients.more_stored(3)
         await clients.finish()
     assert clients.counts.slowest_seconds < ANSWER_SECONDS
 

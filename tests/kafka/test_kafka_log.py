@@ -160,6 +160,29 @@ async def test_stop_is_bounded_while_the_broker_hangs(new_broker):
         broker.kill()
 
 
+async def test_connections_that_uvloop_has_closed_already_are_made_anew(log):
+    """It raises where asyncio drops what is written; aiokafka's tasks died of that."""
+
+    def refuse(*_):
+        raise RuntimeError("unable to perform operation; the handler is closed")
+
+    def break_all(client):
+        for connection in client._conns.values():
+            connection._writer.write = refuse
+
+    [position] = await log.append(IMAGES, [Record(b"key", b"value", (), 0)])
+    assert (await log.read(IMAGES, position)).record.value == b"value"
+    producers = [lane._producer for lane in log._appender.lanes]
+    for client in (log._client, *(producer.client for producer in producers)):
+        break_all(client)
+    assert (await log.read(IMAGES, position)).record.value == b"value"
+    async with asyncio.timeout(5):
+        assert await log._client.force_metadata_update()
+    for partition in range(2):
+        await log.append(IMAGES, [Record(b"key", b"value", (), partition)])
+    assert [lane._producer for lane in log._appender.lanes] == producers
+
+
 @pytest.mark.kafka
 class TestBatches:
     async def test_one_that_was_damaged_on_its_way_is_never_served(self, log):

@@ -5,8 +5,8 @@ Hides, a file each: which record goes where (`appender`), how a producer is repl
 (`fetch`), whom to ask (`leaders`), how a batch is taken apart (`batches`), where consumer groups
 keep their offsets (`cursors`), which topics are needed (`topics`), how they must be configured
 (`rules`), when that is checked again (`watch`), what is wrong with a cluster (`checkup`,
-`permissions`), and how to connect to it (`connections`). Here they are put together behind the
-`Log` protocol.
+`permissions`), and how to connect to it (`connections`, `transport`). Here they are put together
+behind the `Log` protocol.
 
 The producers are not idempotent (KIP-98) on purpose: an idempotent one of aiokafka never expires
 what it holds and cannot be stopped while a broker is down (#1101), and nothing here needs it: a
@@ -25,7 +25,7 @@ from aiokafka.protocol.admin import DeleteRecordsRequest
 
 from app.errors import ConfigurationError, LogUnavailableError, NotReadyError, NotWrittenError
 from app.log import EVENTS, IMAGES, Batch, Bounds, Fetched, Position, Record
-from app.log.kafka import checkup, cursors, topics
+from app.log.kafka import checkup, cursors, topics, transport
 from app.log.kafka.appender import Appender
 from app.log.kafka.connections import administration, connection, producing, until_connected
 from app.log.kafka.fetch import Fetcher
@@ -48,6 +48,9 @@ _BATCH_BYTES = 1_048_576
 _READ_ATTEMPTS = 3
 # What is still held at the end was given up by those who sent it.
 _FLUSH_SECONDS = 3.0
+
+
+transport.install()
 
 
 class KafkaLog:
