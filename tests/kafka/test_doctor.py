@@ -8,8 +8,9 @@ from aiokafka.protocol.admin import CreateAclsRequest
 
 from app import cli
 from dev.kafka.ports import HOST, free_port
+from tests.faults.checker import CHUNKED, SMALL
 from tests.faults.conftest import cluster
-from tests.gateway_process import until
+from tests.gateway_process import on_kafka, until
 from tests.kafka import plain
 from tests.kafka.test_topics import FITTING
 
@@ -21,7 +22,7 @@ ROLES = ("images", "image-events", "image-rejects")
 # https://kafka.apache.org/protocol: a topic's name, as it is, denied to whoever is not known.
 TOPIC, LITERAL, ANYONE = 2, 3, "User:ANONYMOUS"
 DENY, ALLOW = 2, 3
-ANYTHING, WRITE, DESCRIBE = 2, 4, 8
+ANYTHING, READ, WRITE, DESCRIBE, DESCRIBE_CONFIGS = 2, 3, 4, 8, 10
 WITH_ACCESS_CONTROL = {
     "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
     "allow.everyone.if.no.acl.found": "true",
@@ -154,6 +155,24 @@ async def test_what_is_not_allowed_is_named(new_broker, run):
     await rule(broker, "image-events", DENY, DESCRIBE)
     [hidden] = await asyncio.to_thread(until, lambda: wrong_with(run, kafka, "image-events"))
     assert hidden["found"] == "Read, Write, Describe, DescribeConfigs not allowed"
+
+
+async def test_a_gateway_needs_no_more_rights_than_the_documents_say(new_broker, new_gateway):
+    broker = new_broker(WITH_ACCESS_CONTROL)
+    settings = on_kafka(broker)
+    new_gateway(**settings).terminate()
+    for role in ROLES:
+        for operation in (READ, WRITE, DESCRIBE, DESCRIBE_CONFIGS):
+            topic = settings["IMAGEGATE_KAFKA__TOPIC_PREFIX"] + role
+            await rule(broker, topic, ALLOW, operation)
+    gateway = new_gateway(**settings)
+    with gateway.client() as client:
+        stored = [client.post("/images", content=data).json() for data in (*SMALL, CHUNKED)]
+        for image in stored:
+            assert client.get(image["url"]).status_code == 200
+        assert client.delete(stored[0]["url"]).status_code == 204
+        assert len(client.get("/images").json()["images"]) == len(stored) - 1
+    assert gateway.mistakes() == []
 
 
 def test_a_broker_that_is_not_there_is_named(run):
