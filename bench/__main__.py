@@ -26,13 +26,14 @@ BENCHES = {
     "delivery": ("Downloads in MB/s", delivery),
     "memory": ("Peak memory", memory),
 }
+ALL = [*BENCHES, "log"]
 LOGS = ("embedded", "kafka")
 
 
 def main():
     parser = argparse.ArgumentParser(prog="python -m bench")
     parser.add_argument("kafka", nargs="?", help="host:port of a Kafka; by default its own")
-    parser.add_argument("--only", nargs="+", choices=[*BENCHES, "log"], default=list(BENCHES))
+    parser.add_argument("--only", nargs="+", choices=ALL, default=ALL)
     parser.add_argument("--log", nargs="+", choices=LOGS, default=list(LOGS))
     options = parser.parse_args()
     print(f"Medians of {ROUNDS} alternating rounds, {IN_FLIGHT} requests at once.")

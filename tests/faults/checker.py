@@ -24,8 +24,8 @@ UPLOADERS, DOWNLOADERS, READERS = 5, 2, 2
 PAUSE_SECONDS = 0.02
 HEAL_SECONDS = 60
 POLL_SECONDS = 0.02
-# What the gateway may take: 85 MB when idle, this budget for uploads, which is all that producers may
-# hold, and 64 MB of records that were read; see docs/operations.md, Sizing.
+# What the gateway may take: 85 MB when idle, this budget for uploads, which is all that producers
+# may hold, and 64 MB of records that were read; see docs/operations.md, Sizing.
 BUDGET_BYTES = 100_000_000
 MEMORY_CAP_BYTES = 250_000_000
 SMALL = [images.jpeg(images.photo((80, 60), seed=seed)) for seed in range(4)]
