@@ -102,7 +102,7 @@ class DeadLetters:
         """Return where to go on after the damage at `offset`, if an operator has said so."""
         async with aclosing(self._letters()) as letters:
             async for record in letters:
-                with suppress(ValueError, TypeError, KeyError):
+                with suppress(ValueError, TypeError, KeyError, RecursionError):
                     letter = json.loads(record.value or b"")
                     if (
                         letter["topic"] == EVENTS
@@ -111,22 +111,31 @@ class DeadLetters:
                         return int(letter["next_offset"])
         return None
 
-    async def _known(self, keys: set[bytes]) -> set[bytes]:
+    async def _known(self, keys: set[bytes]) -> set[bytes | None]:
         """Return those of the keys that are there already."""
-        known = {record.key async for record in self._letters() if record.key is not None}
-        return keys & known
+        return {record.key async for record in self._letters() if record.key in keys}
 
     async def _letters(self) -> AsyncGenerator[StoredRecord, None]:
-        bounds = await self._log.bounds(REJECTS, 0)
-        offset = bounds.start
-        while offset < bounds.end:
-            async with aclosing(self._log.tail(REJECTS, 0, offset)) as tail:
-                async for batch in tail:
-                    for record in batch.records:
-                        yield record
-                    offset = batch.next_offset
-                    if offset >= bounds.end:
-                        return
+        offset = 0
+        while True:
+            bounds = await self._log.bounds(REJECTS, 0)
+            offset = max(offset, bounds.start)
+            if offset >= bounds.end:
+                return
+            try:
+                async with aclosing(self._log.tail(REJECTS, 0, offset)) as tail:
+                    async for batch in tail:
+                        for record in batch.records:
+                            yield record
+                        offset = batch.next_offset
+                        if offset >= bounds.end:
+                            return
+            except RecordDamagedError as error:
+                # A letter that is lost is written again, or has to be.
+                offset = error.offset + 1
+            except (RecordGoneError, RecordMissingError):
+                # A retention took it in this moment, or the topic was made anew.
+                offset = 0
             # The tail has lost sight of the log: not in a tight loop.
             await asyncio.sleep(_RETRY_SECONDS)
 

@@ -59,7 +59,7 @@ class Expiry:
             try:
                 await self._compare()
             except GatewayError as error:
-                logger.info("expiry_not_compared", reason=error.detail)
+                logger.info("expiry_not_compared", reason=error.detail, cause=repr(error.__cause__))
             # Comparing must go on, whatever the catalog's disk does; the feed meets it too.
             except Exception:
                 logger.exception("expiry_failed")

@@ -56,6 +56,7 @@ class _OtherLogError(Exception):
 class _State:
     progress: Progress
     caught_up_once: bool = False
+    goal: int = 0  # the end of the topic when following it began
     moved_at: float = 0.0
     trouble: str = "the events have not been read yet"
 
@@ -173,7 +174,9 @@ class Feed:
             except GatewayError as error:
                 trouble = f"the events cannot be read: {_clause(error)}"
                 if trouble != self._state.trouble:
-                    logger.warning("feed_interrupted", reason=error.detail)
+                    logger.warning(
+                        "feed_interrupted", reason=error.detail, cause=repr(error.__cause__)
+                    )
                 self._state.trouble = trouble
             # Whatever it is, following the events must go on, and readiness must say it.
             except Exception as error:
@@ -186,8 +189,10 @@ class Feed:
         try:
             await self._check_log()
             start, bounds = self._state.progress.next_offset, await self._log.bounds(EVENTS, 0)
-            # Where there is nothing to apply, a tail says so only at its first heartbeat.
-            await self._apply(Batch((), start, bounds.end))
+            self._state.goal = bounds.end
+            if not self._state.caught_up_once:
+                # Where there is nothing to apply, a tail says so only at its first heartbeat.
+                await self._apply(Batch((), start, bounds.end))
             async with aclosing(self._log.tail(EVENTS, 0, start)) as tail:
                 async for batch in tail:
                     await self._apply(batch)
@@ -197,6 +202,8 @@ class Feed:
             # Before anyone asks the empty one which images are deleted.
             self._state.caught_up_once = False
             await self._catalog.discard()
+            # The new file knows nothing, whatever becomes of filling it.
+            self._state.progress = Progress("")
             return await self._start_over(str(error))
         except (_OtherLogError, RecordGoneError, RecordMissingError) as error:
             return await self._start_over(str(error))
@@ -216,6 +223,9 @@ class Feed:
                 bounds = await self._log.bounds(EVENTS, 0)
                 if self._log.erases(EVENTS) and progress.last_offset >= bounds.start:
                     # Erased with its image, a moment before the deletion was to be applied.
+                    return
+                if progress.last_offset < bounds.start <= progress.next_offset:
+                    # Trimmed, and nothing of it was still to be applied; a new topic starts at 0.
                     return
                 raise
             except RecordDamagedError as error:
@@ -237,7 +247,6 @@ class Feed:
 
     async def _start_over(self, reason: str) -> bool:
         """Empty the catalog, unless the events that it would need are gone; tell which."""
-        logger.info("catalog_built_anew", reason=reason)
         self._state.caught_up_once = False
         bounds = await self._log.bounds(EVENTS, 0)
         if bounds.start > 0:
@@ -246,6 +255,7 @@ class Feed:
                 " deletions may be among them"
             )
             return False
+        logger.info("catalog_built_anew", reason=reason)
         self._state.progress = await self._catalog.reset(self._log.identity)
         self._epoch += 1
         self._wake()
@@ -265,7 +275,9 @@ class Feed:
             await self._catalog.apply(events, progress)
             self._state.progress = progress
         self._state.moved_at = asyncio.get_running_loop().time()
-        if self._state.progress.next_offset >= batch.end:
+        # A replica that has just become the leader may say that the end comes earlier.
+        end = max(batch.end, self._state.goal)
+        if self._state.progress.next_offset >= end:
             if not self._state.caught_up_once or self._state.trouble:
                 logger.info("feed_caught_up", sequence=self.sequence)
                 self._expiry.doubt()
@@ -273,7 +285,7 @@ class Feed:
             self._state.caught_up_once, self._state.trouble = True, ""
         elif not self._state.caught_up_once:
             self._state.trouble = (
-                f"{batch.end - self._state.progress.next_offset} events are still to be applied"
+                f"{end - self._state.progress.next_offset} events are still to be applied"
             )
         if moved:
             self._wake()

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+# Of a topic that the first start creates.
+MISSING = "is missing"
+
+
 class Level(StrEnum):
     """How bad a finding is."""
 

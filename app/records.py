@@ -27,7 +27,7 @@ from pydantic import (
 )
 
 from app.errors import ImageNotFoundError, NewerVersionError
-from app.log import Position, Record, StoredRecord
+from app.log import MAX_OFFSETS, MAX_PARTITIONS, Position, Record, StoredRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -192,4 +192,8 @@ def _chunk_key(cookie: bytes, number: int) -> bytes:
 
 def _position(text: str) -> Position:
     partition, _, offset = text.partition(":")
-    return Position(int(partition), int(offset))
+    position = Position(int(partition), int(offset))
+    # What an id could not hold cannot be there, whoever wrote it.
+    if not (0 <= position.partition < MAX_PARTITIONS and 0 <= position.offset < MAX_OFFSETS):
+        raise ValueError("no position")
+    return position

@@ -389,14 +389,56 @@ class TestAnotherLog:
             feed.require_caught_up()
         assert await listed(catalog) == []
 
-    async def test_a_catalog_that_knows_lost_events_is_not_thrown_away(self, world):
+    async def test_a_catalog_that_knows_all_lost_events_stays_in_use(self, world):
         await world.append(stored(1), deleted(1), stored(2))
-        _, catalog = await world.follow()
+        await world.follow()
         await world.stop()
+        await world.log.trim(EVENTS, 0, 3)
+        _, catalog = await world.follow()
+        assert await catalog.is_deleted(image_id(1))
+        assert await listed(catalog) == [2]
+        await world.append(stored(3))
+        await until_async(lambda: listed(catalog), [3, 2])
+
+    async def test_a_catalog_that_lacks_lost_events_is_neither_used_nor_thrown_away(self, world):
+        await world.append(stored(1), deleted(1))
+        await world.follow()
+        await world.stop()
+        await world.append(stored(2), deleted(2))
         await world.log.trim(EVENTS, 0, 3)
         feed, catalog = await world.follow(caught_up=False)
         await until(lambda: "offset 3" in (feed.trouble or ""))
         assert await catalog.is_deleted(image_id(1))
+        with pytest.raises(NotReadyError):
+            feed.require_caught_up()
+
+    @pytest.mark.parametrize("fault", ["the log is away", "the topic was trimmed"])
+    async def test_an_empty_catalog_is_not_taken_for_the_damaged_one(
+        self, world, monkeypatch, fault
+    ):
+        await world.append(stored(1), deleted(1), stored(2))
+        feed, catalog = await world.follow()
+        if fault == "the topic was trimmed":
+            await world.log.trim(EVENTS, 0, 1)
+        else:
+            bounds, asked = world.log.bounds, []
+
+            async def fail_once(topic, partition):
+                asked.append(topic)
+                if len(asked) == 1:
+                    raise LogUnavailableError("It does not answer.")
+                return await bounds(topic, partition)
+
+            monkeypatch.setattr(world.log, "bounds", fail_once)
+        catalog._database._damage = "as a query has met it"
+        await world.append(stored(3))
+        if fault == "the topic was trimmed":
+            await until(lambda: "offset 1" in (feed.trouble or ""))
+            with pytest.raises(NotReadyError):
+                feed.require_caught_up()
+        else:
+            await until_async(lambda: listed(catalog), [3, 2])
+            assert await catalog.is_deleted(image_id(1))
 
 
 class TestPoison:

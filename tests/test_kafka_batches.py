@@ -77,3 +77,27 @@ def test_an_answer_without_batches_keeps_the_offset():
 
 def test_the_batches_made_here_are_those_that_aiokafka_reads():
     assert DefaultRecordBatch(batch((b"k", b"v", []))).validate_crc()
+
+
+def test_whatever_bit_is_flipped_it_is_damage_or_changes_nothing_that_is_read():
+    whole = batch((b"key", b"value", [("h", b"v")]), base_offset=5)
+    expected, _ = decode(whole, 0, 5)
+    for bit in range(8 * len(whole)):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        try:
+            records, _ = decode(bytes(flipped), 0, 5)
+        except DamagedBatchError:
+            continue
+        # Offset, length and leader epoch come before what the CRC covers.
+        assert bit // 8 < CRC_AT
+        assert [each.value for each in records] in ([each.value for each in expected], [])
+
+
+def test_what_comes_before_a_damaged_batch_is_read_and_then_it_is_damage():
+    good, bad = batch((b"k", b"1", [])), bytearray(batch((b"k", b"2", []), base_offset=1))
+    bad[-1] ^= 1
+    records, next_offset = decode(good + bytes(bad), 0, 0)
+    assert ([record.value for record in records], next_offset) == ([b"1"], 1)
+    with pytest.raises(DamagedBatchError):
+        decode(bytes(bad), 0, 1)

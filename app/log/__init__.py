@@ -22,8 +22,9 @@ IMAGES = "images"
 EVENTS = "image-events"
 REJECTS = "image-rejects"
 
-# An image's address has 16 bits for its partition.
+# An image's address has 16 bits for its partition, and 48 for its offset.
 MAX_PARTITIONS = 65_536
+MAX_OFFSETS = 2**48
 
 # What a record costs in a Kafka batch beyond its bytes: the batch header (61) with one record's
 # length, attributes, timestamp, offset and count (at most 36), rounded up; and a header's varints.
@@ -47,8 +48,7 @@ class Position:
 class Record:
     """What is appended.
 
-    `partition` is chosen by the log from the key unless it is given. A value of None is a
-    tombstone.
+    `partition` is chosen by the log unless it is given. A value of None is a tombstone.
     """
 
     key: bytes

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
+from aiokafka.errors import MessageSizeTooLargeError
 from aiokafka.protocol.fetch import FetchRequest
 
 from app.cache import RecordCache
@@ -15,10 +16,14 @@ from app.errors import (
     NotWrittenError,
     OutcomeUnknownError,
     RecordDamagedError,
+    RecordMissingError,
 )
 from app.log import EVENTS, IMAGES, Position, Record
 from app.log.kafka import KafkaLog
+from app.log.kafka.leaders import UncertainError
 from app.settings import KafkaSettings
+from tests.kafka import plain
+from tests.kafka.test_topics import FITTING
 
 # Of a batch, what the CRC covers begins here: https://kafka.apache.org/documentation/#recordbatch
 CRC_COVERS_FROM = 21
@@ -158,6 +163,49 @@ async def test_stop_is_bounded_while_the_broker_hangs(new_broker):
         with pytest.raises(LogUnavailableError):
             await reading
         broker.kill()
+
+
+async def test_a_partition_is_unknown_only_when_metadata_says_so(log, monkeypatch):
+    async def nobody():
+        return False
+
+    log._leaders._timeout_seconds = 0.5
+    with pytest.raises(RecordMissingError):
+        await log.read(IMAGES, Position(7, 0))
+    # Another program may have added it since metadata was read last, and now no broker says.
+    monkeypatch.setattr(log._client, "force_metadata_update", nobody)
+    log._leaders._looked_at = 0
+    with pytest.raises(LogUnavailableError):
+        await log.read(IMAGES, Position(7, 0))
+
+
+async def test_a_tail_that_is_given_nothing_says_so(log, monkeypatch):
+    async def refuse(*_, **__):
+        raise UncertainError("error code 29")
+
+    monkeypatch.setattr(log._fetcher, "_fetch", refuse)
+    with pytest.raises(LogUnavailableError, match="does not give the records") as raised:
+        await anext(log.tail(EVENTS, 0, 0))
+    assert "29" in str(raised.value.__cause__)
+
+
+async def test_a_record_that_is_refused_for_good_names_the_reason_and_costs_no_connection(
+    kafka, monkeypatch
+):
+    async with opened(kafka) as log:
+        replaced = []
+        for lane in log._appender.lanes:
+            monkeypatch.setattr(lane, "failed", replaced.append)
+        await plain.alter(kafka, log._names[IMAGES], **FITTING, max_message_bytes=200_000)
+        with pytest.raises(OutcomeUnknownError) as raised:
+            await log.append(IMAGES, [Record(b"key", bytes(500_000), (), 0)])
+        assert isinstance(raised.value.__cause__, MessageSizeTooLargeError)
+        await log.append(IMAGES, [Record(b"key", b"small", (), 0)])
+        # The watch has been told to look at the topics, and takes the new limit over.
+        async with asyncio.timeout(10):
+            while log.max_record_bytes(IMAGES) != 200_000:
+                await asyncio.sleep(0.05)
+        assert replaced == []
 
 
 async def test_connections_that_uvloop_has_closed_already_are_made_anew(log):

@@ -7,7 +7,7 @@ import pytest
 
 from dev.kafka.ports import HOST, free_port
 from tests import images
-from tests.gateway_process import GatewayProcess
+from tests.gateway_process import GatewayProcess, on_kafka, until
 from tests.kafka import plain
 
 CHUNKED = images.png(images.photo((720, 640), noise=255), compress_level=1, private=False)
@@ -82,6 +82,23 @@ async def test_missing_topics_are_created_as_they_must_be(new_gateway, topics, p
             "message.timestamp.type": "LogAppendTime",
         }.items():
             assert config[name] == value, (role, name)
+
+
+@pytest.mark.apache_kafka
+async def test_a_deleted_topic_is_not_made_anew_by_asking_for_it(new_broker, new_gateway):
+    broker = new_broker({"auto.create.topics.enable": "true"})
+    gateway = new_gateway(**on_kafka(broker))
+    topic = f"{gateway.environment['IMAGEGATE_KAFKA__TOPIC_PREFIX']}images"
+    with gateway.client() as client:
+        assert client.post("/images", content=CHUNKED).status_code == 201
+        await plain.delete(broker, topic)
+        # An upload that fails has the gateway look at its topics.
+        assert client.post("/images", content=CHUNKED).status_code in {503, 504}
+        said = until(lambda: "no topic" in client.get("/health/ready").text)
+        assert said
+        assert client.post("/images", content=CHUNKED).status_code == 503
+    async with plain.admin(broker) as admin:
+        assert topic not in await admin.list_topics()
 
 
 @pytest.mark.kafka

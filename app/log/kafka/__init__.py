@@ -29,7 +29,7 @@ from app.log.kafka import checkup, cursors, topics, transport
 from app.log.kafka.appender import Appender
 from app.log.kafka.connections import administration, connection, producing, until_connected
 from app.log.kafka.fetch import Fetcher
-from app.log.kafka.lane import Lane
+from app.log.kafka.lane import RECONNECT_SECONDS, Lane
 from app.log.kafka.leaders import Leaders
 from app.log.kafka.watch import Watch
 
@@ -61,6 +61,7 @@ class KafkaLog:
         self._names = topics.names(settings.topic_prefix)
         self._topics: dict[str, Topic] = {}
         self._identity = ""
+        self._last_error: Exception | None = None
         self._client: Any = None
         self._leaders: Leaders | None = None
         self._fetcher: Fetcher | None = None
@@ -89,9 +90,11 @@ class KafkaLog:
                 await self._connect()
         except TimeoutError as error:
             await self.stop()
+            said = f" The last error was {self._last_error!r}." if self._last_error else ""
             raise ConfigurationError(
                 f"No Kafka broker answered at {self._settings.bootstrap_servers} within"
-                f" {self._settings.connect_timeout_seconds:g} seconds."
+                f" {self._settings.connect_timeout_seconds:g} seconds, or not all that was"
+                f" asked.{said}"
             ) from error
         except BaseException:
             await self.stop()
@@ -144,8 +147,7 @@ class KafkaLog:
 
     async def bounds(self, topic: str, partition: int) -> Bounds:
         """Ask the partition's leader for its first and next offset."""
-        leaders = self._asking()
-        return await leaders.insist(lambda: leaders.bounds(self._names[topic], partition))
+        return await self._reading().bounds(self._names[topic], partition)
 
     def erases(self, topic: str) -> bool:
         """Tell whether the topic is compacted; elsewhere bytes leave with the retention."""
@@ -199,12 +201,19 @@ class KafkaLog:
         )
 
     async def _prepare_topics(self) -> None:
-        try:
-            async with administration(self._settings) as admin:
-                self._topics = await topics.prepare(admin, self._names, self._settings.partitions)
-                self._identity = await self._identify(admin)
-        except KafkaError as error:
-            raise ConfigurationError(f"Kafka failed while starting: {error!r}.") from error
+        while True:
+            try:
+                async with administration(self._settings) as admin:
+                    self._topics = await topics.prepare(
+                        admin, self._names, self._settings.partitions
+                    )
+                    self._identity = await self._identify(admin)
+            # Of several brokers, one that is down may have been asked; another time it is another.
+            except (KafkaError, OSError) as error:
+                self._last_error = error
+                await asyncio.sleep(RECONNECT_SECONDS)
+            else:
+                return
 
     async def _identify(self, admin: AIOKafkaAdminClient) -> str:
         cluster = await admin.describe_cluster()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.errors import NotWrittenError
 from app.log import IMAGES
-from app.log.kafka.outcomes import is_acknowledged, positions
+from app.log.kafka.outcomes import is_acknowledged, is_stuck, positions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -80,9 +80,10 @@ class Appender:
             left_seconds = deadline - asyncio.get_running_loop().time()
             await asyncio.wait(sent.values(), timeout=max(left_seconds, 0))
         for partition, indices in by_partition.items():
-            if any(index in sent and not is_acknowledged(sent[index]) for index in indices):
+            if any(index in sent and is_stuck(sent[index]) for index in indices):
                 self._lane(topic, partition).failed(started)
-                self._on_failure()
+        if any(not is_acknowledged(each) for each in sent.values()):
+            self._on_failure()
         return positions([sent.get(index) for index in range(len(records))])
 
     async def _hand_over(

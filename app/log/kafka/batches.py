@@ -60,17 +60,16 @@ def decode(data: bytes, partition: int, offset: int) -> tuple[list[StoredRecord]
 
 
 def _check_crc(raw: memoryview, batch: Any) -> None:
-    if raw[_MAGIC_AT] == _MAGIC:
-        sound = crc32c(raw[_CRC_COVERS]) == int.from_bytes(raw[_CRC], "big")
-    else:
-        sound = batch.validate_crc()
-    if not sound:
+    if crc32c(raw[_CRC_COVERS]) != int.from_bytes(raw[_CRC], "big"):
         raise CorruptRecordException(f"CRC mismatch at offset {batch.base_offset}")
 
 
 def _batches(data: bytes) -> Iterator[tuple[memoryview, Any]]:
     view, memory = memoryview(data), MemoryRecords(data)
     while memory.has_next():
+        if len(view) > _MAGIC_AT and view[_MAGIC_AT] != _MAGIC:
+            # aiokafka would take it for the format of before 0.11, which Kafka 4 does not have.
+            raise CorruptRecordException(f"version {view[_MAGIC_AT]}")
         size = _PREFIX_BYTES + int.from_bytes(view[_LENGTH], "big")
         yield view[:size], memory.next_batch()
         view = view[size:]

@@ -6,20 +6,18 @@ Hides how it is asked: nothing is started, made or changed, unless missing topic
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.offset import OffsetRequest
 
 from app.errors import ConfigurationError
-from app.findings import Finding, Level, is_wrong
+from app.findings import MISSING, Finding, Level
 from app.log.kafka import permissions, rules, topics
 from app.log.kafka.connections import administration, connection, until_connected
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
     from aiokafka.admin import AIOKafkaAdminClient
 
     from app.settings import KafkaSettings
@@ -27,8 +25,8 @@ if TYPE_CHECKING:
 _NEEDED = ("Read", "Write", "Describe", "DescribeConfigs")
 # A broker on the same continent answers within a tenth of this.
 _BROKER_SECONDS = 5.0
-# To find a broker, and then for everything that is asked of all of them.
-_PATIENCE_SECONDS = 10.0
+# To find a broker, and then for each thing that is asked.
+_PATIENCE_SECONDS = 15.0
 
 
 async def examine(settings: KafkaSettings) -> list[Finding]:
@@ -38,20 +36,35 @@ async def examine(settings: KafkaSettings) -> list[Finding]:
     try:
         async with asyncio.timeout(min(settings.connect_timeout_seconds, _PATIENCE_SECONDS)):
             await until_connected(client.bootstrap)
-        async with asyncio.timeout(_PATIENCE_SECONDS):
-            found = [each async for each in _brokers(client)]
-            found += [each async for each in _permissions(client, names)]
-            if not is_wrong(found):
-                found += await examine_topics(settings, create=False)
     except TimeoutError:
+        await client.close()
         return [_nobody(settings)]
+    try:
+        brokers = await _brokers(client)
+        answering = [node for node, finding in brokers.items() if finding.level is Level.OK]
+        found = list(brokers.values())
+        if answering:
+            found += await _permissions(client, answering[0], names)
     finally:
         await client.close()
-    return found
+    if any(finding.level is Level.WRONG for finding in found):
+        return found
+    try:
+        return found + await examine_topics(settings, create=False, missing=Level.WARNING)
+    except ConfigurationError as error:
+        said = error.detail.removesuffix(".")
+        return [*found, Finding(Level.WRONG, "topics", said, "look at the brokers' logs")]
 
 
-async def examine_topics(settings: KafkaSettings, *, create: bool) -> list[Finding]:
+async def examine_topics(
+    settings: KafkaSettings, *, create: bool, missing: Level = Level.WRONG
+) -> list[Finding]:
     """Look at the topics, after creating what is missing if that is asked for.
+
+    Args:
+        settings: Where they are, and what they are called.
+        create: Whether to create those that are missing.
+        missing: How bad it is where one is missing all the same.
 
     Raises:
         ConfigurationError: No broker answers, or it refuses.
@@ -62,9 +75,11 @@ async def examine_topics(settings: KafkaSettings, *, create: bool) -> list[Findi
             async with administration(settings) as admin:
                 if create:
                     await topics.create_missing(admin, names, settings.partitions)
-                return await _topics(admin, names)
+                return await _topics(admin, names, missing)
     except TimeoutError as error:
-        raise ConfigurationError(_nobody(settings).found + ".") from error
+        raise ConfigurationError(
+            f"The brokers at {settings.bootstrap_servers} do not answer what is asked of topics."
+        ) from error
     except KafkaError as error:
         raise ConfigurationError(f"Kafka failed: {error!r}.") from error
 
@@ -78,53 +93,47 @@ def _nobody(settings: KafkaSettings) -> Finding:
     )
 
 
-async def _brokers(client: AIOKafkaClient) -> AsyncGenerator[Finding, None]:
+async def _brokers(client: AIOKafkaClient) -> dict[int, Finding]:
     """Look whether each broker answers where it says that it is."""
     brokers = sorted(client.cluster.brokers(), key=lambda broker: broker.nodeId)
-    for broker in brokers:
-        where = f"broker {broker.nodeId}"
-        address = f"{broker.host}:{broker.port}"
-        try:
-            await client.send(broker.nodeId, OffsetRequest(-1, 0, []))
-        except (KafkaError, OSError, TimeoutError):
-            yield Finding(
-                Level.WRONG,
-                where,
-                f"says that it is at {address}, and does not answer there",
-                "start it, or mend its advertised.listeners",
-            )
-        else:
-            yield Finding(Level.OK, where, f"answers at {address}")
+    found = await asyncio.gather(*(_broker(client, broker) for broker in brokers))
+    return {broker.nodeId: finding for broker, finding in zip(brokers, found, strict=True)}
 
 
-async def _permissions(
-    client: AIOKafkaClient, names: dict[str, str]
-) -> AsyncGenerator[Finding, None]:
-    node = client.get_random_node()
+async def _broker(client: AIOKafkaClient, broker: Any) -> Finding:
+    where, address = f"broker {broker.nodeId}", f"{broker.host}:{broker.port}"
+    try:
+        await client.send(broker.nodeId, OffsetRequest(-1, 0, []))
+    except (KafkaError, OSError, TimeoutError):
+        return Finding(
+            Level.WRONG,
+            where,
+            f"says that it is at {address}, and does not answer there",
+            "start it, or mend its advertised.listeners",
+        )
+    return Finding(Level.OK, where, f"answers at {address}")
+
+
+async def _permissions(client: AIOKafkaClient, node: int, names: dict[str, str]) -> list[Finding]:
     try:
         found = await permissions.ask(client, node, names.values())
     except (KafkaError, OSError, NotImplementedError) as error:
-        yield Finding(
-            Level.WARNING,
-            "permissions",
-            f"the broker does not say what is allowed ({type(error).__name__})",
-            "use Kafka 2.3 or newer",
-        )
-        return
-    for name in names.values():
-        if name in found.hidden:
-            yield _denied(name, _NEEDED)
-        elif name in found.topics:
-            allowed = found.topics[name]
-            lacking = [each for each in _NEEDED if allowed is not None and each not in allowed]
-            yield _denied(name, lacking) if lacking else _allowed(name)
-        elif found.cluster is not None and "Create" not in found.cluster:
-            yield Finding(
-                Level.WARNING,
-                name,
-                "is missing, and may perhaps not be created",
-                _grant(name, ["Create"]),
-            )
+        said = f"the broker does not say what is allowed ({type(error).__name__})"
+        return [Finding(Level.WARNING, "permissions", said, "use Kafka 2.3 or newer")]
+    return [finding for name in names.values() if (finding := _permission(name, found)) is not None]
+
+
+def _permission(name: str, found: permissions.Permissions) -> Finding | None:
+    if name in found.hidden:
+        return _denied(name, _NEEDED)
+    if name in found.topics:
+        allowed = found.topics[name]
+        lacking = [each for each in _NEEDED if allowed is not None and each not in allowed]
+        return _denied(name, lacking) if lacking else _allowed(name)
+    if found.cluster is not None and "Create" not in found.cluster:
+        said = "is missing, and may perhaps not be created"
+        return Finding(Level.WARNING, name, said, _grant(name, ["Create"]))
+    return None
 
 
 def _allowed(name: str) -> Finding:
@@ -143,13 +152,15 @@ def _grant(name: str, operations: list[str] | tuple[str, ...]) -> str:
     )
 
 
-async def _topics(admin: AIOKafkaAdminClient, names: dict[str, str]) -> list[Finding]:
-    missing = await topics.find_missing(admin, names)
+async def _topics(
+    admin: AIOKafkaAdminClient, names: dict[str, str], missing: Level
+) -> list[Finding]:
+    lacking = await topics.find_missing(admin, names)
     found = [
-        Finding(Level.WRONG, name, "is missing", "imagegate topics, or the first start, creates it")
-        for name in missing.values()
+        Finding(missing, name, MISSING, "imagegate topics, or the first start, creates it")
+        for name in lacking.values()
     ]
-    there = {role: name for role, name in names.items() if role not in missing}
+    there = {role: name for role, name in names.items() if role not in lacking}
     if there:
         for topic in (await topics.describe(admin, there)).values():
             found += [*rules.findings(topic), rules.in_sync(topic)]

@@ -27,7 +27,12 @@ from aiokafka.errors import KafkaError
 from aiokafka.protocol.fetch import FetchRequest
 
 from app import telemetry
-from app.errors import RecordDamagedError, RecordGoneError, RecordMissingError
+from app.errors import (
+    LogUnavailableError,
+    RecordDamagedError,
+    RecordGoneError,
+    RecordMissingError,
+)
 from app.log import Batch, Bounds, Fetched, Position
 from app.log.kafka.batches import DamagedBatchError, decode
 from app.log.kafka.leaders import BACKOFF_SECONDS, READ_UNCOMMITTED, UncertainError
@@ -102,19 +107,21 @@ class Fetcher:
     async def tail(self, topic: str, partition: int, start: int) -> AsyncGenerator[Batch, None]:
         """Follow a partition; see `Log.tail`."""
         group = ("tail", next(self._tails))
-        position = Position(partition, start)
+        position, given = Position(partition, start), False
         try:
             while True:
                 try:
                     async with asyncio.timeout(self._timeout_seconds):
                         batch = await self._next(topic, position, group)
-                except (UncertainError, KafkaError, OSError, TimeoutError):
+                except (UncertainError, KafkaError, OSError, TimeoutError) as error:
                     # What answers next may be another topic, or one that has lost its end: who
                     # follows it has to look, once it answers.
                     await asyncio.sleep(BACKOFF_SECONDS)
                     await self.bounds(topic, partition)
+                    if not given:
+                        raise LogUnavailableError("Kafka does not give the records.") from error
                     return
-                position = Position(partition, batch.next_offset)
+                position, given = Position(partition, batch.next_offset), True
                 yield batch
         finally:
             self._close_connections(group)
@@ -193,7 +200,7 @@ class Fetcher:
 
     async def _judge_absence(self, topic: str, position: Position) -> NoReturn:
         """Find out why a position answers nothing, of the leader that metadata names now."""
-        await self._client.force_metadata_update()
+        await self._leaders.refresh()
         bounds = await self._leaders.bounds(topic, position.partition)
         if position.offset < bounds.start:
             raise RecordGoneError("The record has left the topic.")
@@ -203,7 +210,7 @@ class Fetcher:
 
     async def _judge_tail(self, topic: str, position: Position) -> NoReturn:
         """Do the same for a tail, which may rightly stand at the end."""
-        await self._client.force_metadata_update()
+        await self._leaders.refresh()
         bounds = await self._leaders.bounds(topic, position.partition)
         if position.offset < bounds.start:
             raise RecordGoneError("The topic starts later.")

@@ -178,13 +178,23 @@ class Lane:
     async def _renew(self, failed: Any) -> None:
         await _give_up(failed)
         while True:
+            options = self._options
             try:
-                self._producer = await self._connect()
+                producer = await self._connect()
             except (KafkaError, OSError, TimeoutError):
                 await asyncio.sleep(RECONNECT_SECONDS)
+            # Without a producer the lane would be of no use for ever.
+            except Exception:
+                logger.exception("kafka_producer_failed", lane=self.name)
+                await asyncio.sleep(RECONNECT_SECONDS)
             else:
-                logger.info("kafka_producer_connected", lane=self.name)
-                return
+                if options is self._options:
+                    # What failed before it was there says nothing about it.
+                    self._last_acknowledged = asyncio.get_running_loop().time()
+                    self._producer = producer
+                    logger.info("kafka_producer_connected", lane=self.name)
+                    return
+                await _give_up(producer)
 
     async def _connect(self) -> Any:
         producer = AIOKafkaProducer(**self._options)

@@ -44,7 +44,7 @@ class Leaders:
         self._client = client
         self._timeout_seconds = timeout_seconds
         self._looked_at = -_METADATA_SECONDS
-        self._look: asyncio.Task[None] | None = None
+        self._look: asyncio.Task[bool] | None = None
 
     async def insist(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Repeat an attempt that is uncertain, after fresh metadata, until the deadline.
@@ -73,9 +73,11 @@ class Leaders:
         """
         if self._lacks(topic, partition):
             # All who wait share one look, which begins after each of them came.
-            if self._look is None:
-                self._look = asyncio.create_task(self._look_again())
-            await asyncio.wait({self._look})
+            look = self._look or asyncio.create_task(self._look_again())
+            self._look = look
+            await asyncio.wait({look})
+            if not look.result():
+                raise UncertainError("no broker gives metadata")
             if self._lacks(topic, partition):
                 raise RecordMissingError("The topic has no such partition.")
         leader = self._client.cluster.leader_for_partition(TopicPartition(topic, partition))
@@ -83,11 +85,20 @@ class Leaders:
             raise UncertainError("no leader")
         return int(leader)
 
-    async def _look_again(self) -> None:
+    async def _look_again(self) -> bool:
         loop = asyncio.get_running_loop()
         await asyncio.sleep(self._looked_at + _METADATA_SECONDS - loop.time())
         self._looked_at, self._look = loop.time(), None
-        await self._client.force_metadata_update()
+        return bool(await self._client.force_metadata_update())
+
+    async def refresh(self) -> None:
+        """Read metadata again.
+
+        Raises:
+            UncertainError: No broker gives it.
+        """
+        if not await self._client.force_metadata_update():
+            raise UncertainError("no broker gives metadata")
 
     def _lacks(self, topic: str, partition: int) -> bool:
         partitions = self._client.cluster.partitions_for_topic(topic)

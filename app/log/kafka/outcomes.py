@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from aiokafka.errors import BrokerResponseError
+
 from app.errors import NotWrittenError, OutcomeUnknownError
 from app.log import Position
 
@@ -33,14 +35,29 @@ def positions(futures: list[asyncio.Future[Any] | None]) -> list[Position]:
     if all(isinstance(outcome, NotWrittenError) for outcome in outcomes):
         raise NotWrittenError("Kafka did not take the records.")
     pending = [future for future in futures if future is not None and not future.done()]
-    raise OutcomeUnknownError(
-        "Kafka did not acknowledge the records in time.", outcomes, _all_done(pending)
-    )
+    if pending:
+        raise OutcomeUnknownError(
+            "Kafka did not acknowledge the records in time.", outcomes, _all_done(pending)
+        )
+    causes = (each.__cause__ for each in outcomes if not isinstance(each, Position))
+    cause = next(filter(None, causes), None)
+    raise OutcomeUnknownError("Kafka reported an error for the records.", outcomes) from cause
 
 
 def is_acknowledged(future: asyncio.Future[Any]) -> bool:
     """Tell whether the record is in the log for certain."""
     return future.done() and future.exception() is None
+
+
+def is_stuck(future: asyncio.Future[Any]) -> bool:
+    """Tell whether a record was not acknowledged for a reason that lies in the connection.
+
+    A broker that refuses a record for good (too large, not allowed) works as it should.
+    """
+    if is_acknowledged(future):
+        return False
+    error = future.exception() if future.done() else None
+    return not (isinstance(error, BrokerResponseError) and not error.retriable)
 
 
 def _outcome(future: asyncio.Future[Any] | None) -> Position | GatewayError:

@@ -155,7 +155,12 @@ async def _settled_metadata(
         ):
             return described
         await asyncio.sleep(_CREATION_STEP_SECONDS)
-    raise KafkaError(f"no leaders for {names}")
+    led = [
+        name
+        for name, topic in described.items()
+        if all(each["leader"] >= 0 for each in topic["partitions"])
+    ]
+    raise KafkaError(f"no leader for a partition of {', '.join(set(names) - set(led))}")
 
 
 async def _configs(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]]:

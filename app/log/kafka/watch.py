@@ -70,6 +70,9 @@ class Watch:
                 self._say(error.detail.removesuffix("."))
             except (KafkaError, OSError, TimeoutError):
                 self._doubt.set()
+            # Looking must go on: what it has said last would stand for ever.
+            except Exception:
+                logger.exception("kafka_topics_not_looked_at")
             else:
                 self._say(None)
             await asyncio.sleep(_REST_SECONDS)

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SUBJECT = "log"
+# https://www.sqlite.org/rescode.html: whatever else is wrong is not the file's fault.
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_PRIMARY_CODE = 0xFF  # the low byte of an extended result code
 
 
 def examine(path: Path) -> list[Finding]:
@@ -24,6 +27,15 @@ def examine(path: Path) -> list[Finding]:
         finally:
             connection.close()
     except sqlite3.Error as error:
+        if error.sqlite_errorcode & _PRIMARY_CODE not in _DAMAGE:
+            return [
+                Finding(
+                    Level.WRONG,
+                    _SUBJECT,
+                    f"{path} cannot be read: {error}",
+                    "run this as the gateway's user, or end the program that locks it",
+                )
+            ]
         said = str(error)
     if said != "ok":
         return [
