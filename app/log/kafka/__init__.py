@@ -125,8 +125,9 @@ class KafkaLog:
 
     def require_writable(self) -> None:
         """Check that there are producers that work, and topics that fit."""
-        if trouble := self.trouble:
-            raise NotReadyError(f"Nothing can be stored now: {trouble}.")
+        appender = self._appender
+        if refusal := self._watch.trouble or (appender.refusal if appender else "it is closed"):
+            raise NotReadyError(f"Nothing can be stored now: {refusal}.")
 
     async def append(
         self, topic: str, records: Sequence[Record], deadline: float | None = None

@@ -59,8 +59,14 @@ class Appender:
         return [*self._image_lanes, self._event_lane]
 
     @property
-    def trouble(self) -> str | None:
+    def refusal(self) -> str | None:
         """Say why images or events would be refused now, in a clause, or None."""
+        images = [lane.refusal for lane in self._image_lanes]
+        return (images[0] if all(images) else None) or self._event_lane.refusal
+
+    @property
+    def trouble(self) -> str | None:
+        """Say why they would be, or were until a moment ago, in a clause, or None."""
         images = [lane.trouble for lane in self._image_lanes]
         return (images[0] if all(images) else None) or self._event_lane.trouble
 
@@ -108,7 +114,7 @@ class Appender:
     def _place(self, topic: str, records: Sequence[Record]) -> dict[int, list[int]]:
         """Return the indices of the records that go to each partition, in order."""
         placed: dict[int, list[int]] = defaultdict(list)
-        work = {lane: lane.held_bytes for lane in self.lanes if not lane.trouble}
+        work = {lane: lane.held_bytes for lane in self.lanes if not lane.refusal}
         led = self._client.cluster.available_partitions_for_topic(self._topics[topic].name) or ()
         total = self._topics[topic].partitions
         for index, record in enumerate(records):

@@ -35,6 +35,10 @@ RECONNECT_SECONDS = 1.0
 # that acknowledges nothing for this long takes no further records: what it holds may still succeed,
 # and what comes is refused with certainty instead of being held as well.
 _BREAKER_SECONDS = 5.0
+# A connection that was made anew because the last one acknowledged nothing is tried with one record
+# at a time until one is acknowledged. While nobody tries, readiness doubts it for this long: for
+# ever would keep away those who could.
+_PROBATION_SECONDS = 10.0
 # A sender that was cancelled ends within its back-off of 0.1 s, unless it waits for metadata.
 _SENDER_STEPS, _SENDER_STEP_SECONDS = 10, 0.2
 
@@ -66,16 +70,28 @@ class Lane:
         self._silent_since = 0.0
         self._complained = False
         self._stopped = False
+        self._on_probation = False
+        self._connected_at = 0.0
 
     @property
-    def trouble(self) -> str | None:
+    def refusal(self) -> str | None:
         """Say why records are refused at the moment, in a clause, or None."""
         if self._producer is None:
             return "no connection to Kafka could be made that writes"
         silent_seconds = asyncio.get_running_loop().time() - self._silent_since
         if self._held and silent_seconds > _BREAKER_SECONDS:
             return f"Kafka has acknowledged nothing for {silent_seconds:.0f} seconds"
+        if self._held and self._on_probation:
+            return "Kafka acknowledges nothing, and is tried with one record at a time"
         return None
+
+    @property
+    def trouble(self) -> str | None:
+        """Say why records are refused, or were until a moment ago, in a clause, or None."""
+        connected_seconds = asyncio.get_running_loop().time() - self._connected_at
+        if self._on_probation and connected_seconds < _PROBATION_SECONDS:
+            return self.refusal or "Kafka acknowledged nothing on the last connection"
+        return self.refusal
 
     @property
     def held_bytes(self) -> int:
@@ -86,7 +102,7 @@ class Lane:
         """Replace the producer by one with other options."""
         self._options = options
         if self._producer is not None:
-            self._replace(self._producer, "it has other limits")
+            self._replace(self._producer, "it has other limits", on_probation=False)
 
     async def start(self) -> None:
         """Connect.
@@ -119,8 +135,8 @@ class Lane:
             NotWrittenError: The record was not handed over.
         """
         producer = self._producer
-        if producer is None or self.trouble:
-            self._complain(self.trouble)
+        if producer is None or self.refusal:
+            self._complain(self.refusal)
             raise NotWrittenError("Kafka acknowledges no records at the moment.")
         try:
             future: asyncio.Future[Any] = await producer.send(
@@ -159,7 +175,7 @@ class Lane:
         self._held_bytes -= size_bytes
         if not future.cancelled() and future.exception() is None:
             self._last_acknowledged = self._silent_since = asyncio.get_running_loop().time()
-            self._complained = False
+            self._complained = self._on_probation = False
 
     def _complain(self, reason: str | None) -> None:
         """Log why records are refused, once until one is acknowledged again."""
@@ -167,12 +183,13 @@ class Lane:
             self._complained = True
             logger.warning("kafka_refuses_records", lane=self.name, reason=reason)
 
-    def _replace(self, producer: Any, reason: str) -> None:
+    def _replace(self, producer: Any, reason: str, *, on_probation: bool = True) -> None:
         if self._stopped or producer is not self._producer:
             return
         logger.warning("kafka_producer_replaced", lane=self.name, reason=reason)
         telemetry.PRODUCERS_REPLACED.labels(self.name).inc()
         self._producer = None
+        self._on_probation = self._on_probation or on_probation
         self._renewal = asyncio.create_task(self._renew(producer))
 
     async def _renew(self, failed: Any) -> None:
@@ -190,7 +207,8 @@ class Lane:
             else:
                 if options is self._options:
                     # What failed before it was there says nothing about it.
-                    self._last_acknowledged = asyncio.get_running_loop().time()
+                    self._connected_at = asyncio.get_running_loop().time()
+                    self._last_acknowledged = self._connected_at
                     self._producer = producer
                     logger.info("kafka_producer_connected", lane=self.name)
                     return
