@@ -15,7 +15,6 @@ ANSWER_SECONDS = 15 + 5
 NOTICE_SECONDS = 5 + 1
 
 
-@pytest.mark.cheap
 async def test_broker_killed_and_restarted(new_broker, gateway_on, checker):
     broker = new_broker()
     async with checker(gateway_on(broker)) as clients:

@@ -94,7 +94,6 @@ def test_an_image_that_is_damaged_on_its_leader_is_read_from_another_replica(clu
     assert gateway.mistakes() == []
 
 
-@pytest.mark.cheap
 def test_a_damaged_event_stops_those_behind_it_until_an_operator_skips_it(
     new_broker, gateway_on, tmp_path, monkeypatch, capsys
 ):

@@ -20,7 +20,6 @@ OVERSIZE = 3_000_000
 DEAD_LETTER_SECONDS = 30
 
 
-@pytest.mark.cheap
 async def test_records_that_retention_takes_are_gone_from_listings_too(
     new_broker, new_gateway, tmp_path
 ):
