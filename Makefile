@@ -29,7 +29,7 @@ ifneq ($(shell $(BIN)/python -c 'print("works")' 2>/dev/null),works)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test faults lint lint-openapi types openapi docs kafka kafka-stop lock bench clean
+.PHONY: help setup run test faults fuzz lint lint-openapi types openapi docs kafka kafka-stop lock bench clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -47,6 +47,11 @@ ROUNDS := 1
 
 faults: $(VENV)/.dev ## run the whole matrix of faults on real brokers; ROUNDS=n repeats each
 	FAULT_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest tests/faults $(ARGS)
+
+SECONDS := 60
+
+fuzz: $(VENV)/.dev ## develop damaged images for so many SECONDS: never a mistake of ours
+	$(BIN)/python -m tests.fuzz $(SECONDS)
 
 lint: $(VENV)/.dev ## check the style of the code
 	$(BIN)/ruff check .

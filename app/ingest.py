@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from app.codec_pool import CodecPool
     from app.feed import Feed
     from app.imaging.limits import ImageLimits
+    from app.imaging.profiles import Profile
     from app.log import Log
 
 # What the way in holds of an upload at its worst: the body, the developed image, aiokafka's batch,
@@ -41,10 +42,12 @@ _LISTING_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """What a client sent: the bytes, and the file name it gave, cleaned."""
+    """What a client sent: the bytes, the file name it gave, cleaned, and what it wants done."""
 
     data: bytes
     filename: str | None
+    profile: Profile
+    keep_metadata: bool = False
 
 
 class Source(Protocol):
@@ -130,7 +133,15 @@ class Ingest:
     async def _develop(self, source: Source, upload: Upload) -> Developed:
         """Develop in a worker, unless the client leaves: then nobody wants the result."""
         left = asyncio.create_task(source.left())
-        work = asyncio.create_task(self._pool.run(develop, upload.data, self._limits))
+        work = asyncio.create_task(
+            self._pool.run(
+                develop,
+                upload.data,
+                self._limits,
+                upload.profile,
+                keep_metadata=upload.keep_metadata,
+            )
+        )
         try:
             await asyncio.wait({left, work}, return_when=asyncio.FIRST_COMPLETED)
             return work.result() if work.done() else left.result()

@@ -25,7 +25,10 @@ from app.errors import (
     NotReadyError,
     RangeNotSatisfiableError,
     UnavailableError,
+    UnsupportedFormatError,
+    UnsupportedMediaTypeError,
 )
+from app.imaging.formats import ACCEPTED
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -35,6 +38,9 @@ logger = structlog.get_logger(__name__)
 MEDIA_TYPE = "application/problem+json"
 # nginx's word for a client that left; nobody reads the answer.
 _CLIENT_CLOSED_REQUEST = 499
+# What an upload may be instead (RFC 9110, section 12.5.1).
+_ACCEPTED_FORMATS = ", ".join(each.media_type for each in ACCEPTED)
+_ACCEPTED_BODIES = "multipart/form-data, image/*, application/octet-stream"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -99,6 +105,10 @@ def answer(error: GatewayError, request_id: str) -> Response:
     headers = {}
     if isinstance(error, UnavailableError):
         headers["Retry-After"] = str(error.retry_after_seconds)
+    if isinstance(error, UnsupportedFormatError):
+        headers["Accept"] = _ACCEPTED_FORMATS
+    if isinstance(error, UnsupportedMediaTypeError):
+        headers["Accept"] = _ACCEPTED_BODIES
     if isinstance(error, RangeNotSatisfiableError):
         headers["Content-Range"] = f"bytes */{error.content_length}"
     return _response(body_of(error, error.detail, request_id), headers)

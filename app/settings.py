@@ -29,6 +29,8 @@ _MAX_PORT = 65_535
 # A container may be allowed fewer CPUs than the machine has; Linux tells.
 _HAS_AFFINITY = hasattr(os, "sched_getaffinity")
 
+_PROFILES = "original|lossless|balanced|small"
+
 Seconds = Annotated[float, Field(gt=0, le=600)]
 
 
@@ -76,6 +78,21 @@ class UploadSettings(Section):
 class ImagingSettings(Section):
     """Decoding and encoding, and what an image may ask of it."""
 
+    profile: str = Field(
+        "balanced",
+        pattern=rf"^({_PROFILES})$",
+        description="how images are compressed whose upload names no profile",
+    )
+    profiles: str = Field(
+        "original,lossless,balanced,small",
+        pattern=rf"^({_PROFILES})(,({_PROFILES}))*$",
+        description="what an upload may name, separated by commas",
+    )
+    metadata: str = Field(
+        "strip,keep",
+        pattern=r"^strip(,keep)?$",
+        description="what an upload may ask for its metadata; without keep, it always goes",
+    )
     workers: int = Field(
         default_factory=lambda: (
             len(os.sched_getaffinity(0)) if _HAS_AFFINITY else os.cpu_count() or 1

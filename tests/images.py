@@ -10,6 +10,7 @@ import random
 import struct
 import zlib
 
+import pillow_heif
 from PIL import Image, ImageChops, ImageCms, ImageStat
 
 SECRETS = (b"SECRET-MAKER", b"SECRET-GPS", b"SECRET-XMP", b"SECRET-COMMENT", b"SECRET-THUMBNAIL")
@@ -205,3 +206,34 @@ def raw_png(size, bit_depth: int, colour_type: int, channels: int, colour_key=b"
         (b"IEND", b""),
     ]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*c) for c in chunks)
+
+
+def avif(image=None, *, orientation=1, private=True, **options) -> bytes:
+    """An AVIF; `private` is EXIF with GPS, and XMP."""
+    return _with_exif("AVIF", image, orientation, private, options)
+
+
+def heic(image=None, *, orientation=1, private=True, **options) -> bytes:
+    """A HEIC as a phone makes it; `private` as in `avif`."""
+    pillow_heif.register_heif_opener()
+    return _with_exif("HEIF", image, orientation, private, options)
+
+
+def tiff(image=None, *, orientation=1, private=True, **options) -> bytes:
+    """A scanner's TIFF; `private` as in `avif`."""
+    return _with_exif("TIFF", image, orientation, private, options)
+
+
+def bmp(image=None) -> bytes:
+    output = io.BytesIO()
+    (image or photo()).save(output, "BMP")
+    return output.getvalue()
+
+
+def _with_exif(format_name, image, orientation, private, options) -> bytes:
+    output = io.BytesIO()
+    if private and format_name != "TIFF":
+        options["xmp"] = XMP
+    block = exif(orientation, private=private)
+    (image or photo()).save(output, format_name, exif=block, icc_profile=icc_profile(), **options)
+    return output.getvalue()

@@ -14,10 +14,16 @@ from tests import images
         (images.png(), ImageFormat.PNG),
         (images.webp(), ImageFormat.WEBP),
         (images.gif(), ImageFormat.GIF),
+        (b"\0\0\0\x1cftypavif\0\0\0\0", ImageFormat.AVIF),
+        (b"\0\0\0\x1cftypmif1\0\0\0\0avifmiaf", ImageFormat.AVIF),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", ImageFormat.HEIC),
+        (b"II*\0\x08\0\0\0", ImageFormat.TIFF),
+        (b"MM\0*\0\0\0\x08", ImageFormat.TIFF),
+        (b"BM\x46\0\0\0\0\0\0\0", ImageFormat.BMP),
     ],
 )
 def test_each_accepted_format_is_known_by_its_first_bytes(data, image_format):
-    assert sniff(data[:16]) is image_format
+    assert sniff(data[:24]) is image_format
 
 
 def test_formats_name_their_media_type_and_extension():
@@ -26,18 +32,20 @@ def test_formats_name_their_media_type_and_extension():
         ("image/png", ".png"),
         ("image/webp", ".webp"),
         ("image/gif", ".gif"),
+        ("image/avif", ".avif"),
+        ("image/heic", ".heic"),
+        ("image/tiff", ".tif"),
+        ("image/bmp", ".bmp"),
     ]
 
 
 @pytest.mark.parametrize(
     ("head", "name"),
     [
-        (b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic", "HEIC"),
-        (b"\x00\x00\x00\x1cftypavif\x00\x00\x00\x00", "AVIF"),
         (b"\x00\x00\x00\x20ftypisom\x00\x00\x02\x00", "video"),
-        (b"II*\x00\x08\x00\x00\x00", "TIFF"),
-        (b"MM\x00*\x00\x00\x00\x08", "TIFF"),
-        (b"BM\x46\x00\x00\x00\x00\x00\x00\x00", "BMP"),
+        (b"II*\0\x10\0\0\0CR\x02\0", "a camera's raw file"),
+        (b"II+\0\x08\0\0\0", "BigTIFF"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0", "PostScript"),
         (b'<?xml version="1.0"?>\n<svg xmlns="x">', "SVG"),
         (b"<svg width='1'>", "SVG"),
         (b"%PDF-1.7", "PDF"),

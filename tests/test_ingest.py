@@ -23,6 +23,7 @@ from app.errors import (
 from app.feed import Feed
 from app.imaging.develop import Developed
 from app.imaging.limits import ImageLimits
+from app.imaging.profiles import Profile
 from app.ingest import COPIES, Ingest, Upload
 from app.log import EVENTS, IMAGES
 from app.log.sqlite import SqliteLog
@@ -42,7 +43,7 @@ class Pool:
         self.may.set()
         self.error = None
 
-    async def run(self, _function, data, _limits):
+    async def run(self, _function, data, _limits, _profile, keep_metadata):
         await self.may.wait()
         if self.error:
             raise self.error
@@ -70,7 +71,7 @@ class Client:
         await self.may.wait()
         if self.error:
             raise self.error
-        return Upload(self.data, "a.png")
+        return Upload(self.data, "a.png", Profile.BALANCED)
 
 
 class Faults:

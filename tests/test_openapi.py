@@ -225,6 +225,8 @@ def test_a_download_is_binary_and_lists_octet_stream_first(status):
         "image/png",
         "image/webp",
         "image/gif",
+        "image/avif",
+        "image/heic",
     ]
     for each in content.values():
         assert each["schema"] == {"type": "string", "format": "binary"}

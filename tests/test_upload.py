@@ -142,11 +142,13 @@ class TestRefusals:
     async def test_a_body_of_another_type_says_what_to_send(self, client):
         response = await client.post("/images", json={"image": "aGk="})
         body = problem(response, 415, "unsupported-media-type")
+        assert response.headers["accept"].startswith("multipart/form-data, image/*")
         assert "application/octet-stream" in body["detail"]
 
     async def test_bytes_that_are_no_image_name_the_formats_that_are_taken(self, client):
         response = await client.post("/images", content=b"%PDF-1.7 ...")
         body = problem(response, 415, "unsupported-format")
+        assert "image/jpeg, image/png" in response.headers["accept"]
         for name in ("JPEG", "PNG", "WebP", "GIF"):
             assert name in body["detail"]
 
@@ -177,6 +179,53 @@ class TestRefusals:
         problem(await client.post("/images", **form), 422, "invalid-parameter")
         form["data"] = {"profile": "balanced", "comment": "other fields are left alone"}
         assert (await client.post("/images", **form)).status_code == 201
+
+    @pytest.mark.parametrize("profile", ["original", "lossless", "balanced", "small"])
+    async def test_a_profile_is_chosen_by_a_field_or_in_the_query(self, client, profile):
+        data = images.jpeg(images.photo((320, 240)))
+        form = {"files": {"file": data}, "data": {"profile": profile}}
+        by_field = (await client.post("/images?profile=balanced", **form)).json()
+        by_query = (await client.post(f"/images?profile={profile}", content=data)).json()
+        assert by_field["profile"] == by_query["profile"] == profile
+        assert by_field["digest"] == by_query["digest"]
+        assert by_field["receipt"]["kept"] == (profile == "original")
+        served = await client.get(by_field["url"])
+        assert images.pixels(served.content).size == (320, 240)
+
+    async def test_metadata_is_kept_where_it_is_asked_for_and_allowed(self, client, gateways):
+        data = images.jpeg(images.photo((320, 240)))
+        kept = await client.post("/images?profile=original&metadata=keep", content=data)
+        assert (await client.get(kept.json()["url"])).content == data
+        refused = await client.post("/images?metadata=keep", content=data)
+        detail = problem(refused, 422, "invalid-parameter")["detail"]
+        assert "keep goes with the profile original alone" in detail
+
+    async def test_a_server_may_have_all_metadata_removed(self, gateways):
+        client = await gateways(imaging={"metadata": "strip"})
+        answer = await client.post("/images?profile=original&metadata=keep", content=images.jpeg())
+        assert "it can be strip" in problem(answer, 422, "invalid-parameter")["detail"]
+
+    async def test_a_server_has_a_profile_of_its_own_and_a_list_of_those_it_takes(self, gateways):
+        client = await gateways(imaging={"profile": "lossless", "profiles": "original,lossless"})
+        data = images.jpeg(images.photo((320, 240)))
+        image = (await client.post("/images", content=data)).json()
+        assert image["profile"] == "lossless"
+        refused = await client.post("/images?profile=small", content=data)
+        detail = problem(refused, 422, "invalid-parameter")["detail"]
+        assert "'small' is not taken; it can be original or lossless" in detail
+
+    @pytest.mark.parametrize("make", [images.heic, images.avif, images.tiff, images.bmp])
+    async def test_what_phones_and_scanners_send_comes_back_as_what_browsers_show(
+        self, client, make
+    ):
+        data = make(images.photo((320, 240)))
+        image = (await client.post("/images", files={"file": ("IMG_1.X", data)})).json()
+        served = await client.get(image["url"])
+        assert served.headers["content-type"] == image["content_type"]
+        assert image["content_type"] in {"image/jpeg", "image/avif"}
+        assert images.pixels(served.content).size == (320, 240)
+        extension = image["content_type"].removeprefix("image/").replace("jpeg", "jpg")
+        assert f'filename="IMG_1.{extension}"' in served.headers["content-disposition"]
 
     @pytest.mark.parametrize(
         ("limit", "value"), [("max_pixels", 9_999), ("max_side", 99), ("max_frames", 2)]

@@ -26,6 +26,7 @@ from app.errors import (
     TooManyFilesError,
     UnsupportedMediaTypeError,
 )
+from app.imaging.profiles import Profile
 from app.ingest import Upload
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from app.settings import HttpSettings, UploadSettings
+    from app.settings import HttpSettings, ImagingSettings, UploadSettings
 
 # Boundaries, part headers and small fields around a file.
 _FRAMING_BYTES = 65_536
@@ -43,8 +44,6 @@ _MAX_PARTS = 32
 _MAX_FILENAME_CHARACTERS = 200
 # What browsers call a Blob without a name (XMLHttpRequest standard, FormData.append).
 _NAMELESS = {"", "blob"}
-# The options that a client may name; each takes these values.
-_OPTIONS = {"profile": {"balanced"}, "metadata": {"strip"}}
 # Control characters, and those that reverse the direction of what follows: `gpj.exe` backwards.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
@@ -59,7 +58,13 @@ class RequestBody:
         InvalidParameterError: An option in the query has an unknown value.
     """
 
-    def __init__(self, request: Request, http: HttpSettings, upload: UploadSettings) -> None:
+    def __init__(
+        self,
+        request: Request,
+        http: HttpSettings,
+        upload: UploadSettings,
+        imaging: ImagingSettings,
+    ) -> None:
         self._request = request
         self._http = http
         self._limit = upload.max_bytes
@@ -72,8 +77,9 @@ class RequestBody:
                 " multipart/form-data with a part named file, or the image's bytes as image/* or"
                 " application/octet-stream."
             )
+        self._options = _Options(imaging)
         for name in request.query_params:
-            _check_option(name, request.query_params[name])
+            self._options.take(name, request.query_params[name])
         self.max_bytes = self._announced()
 
     async def left(self) -> NoReturn:
@@ -86,8 +92,8 @@ class RequestBody:
         """Receive the body; see `Source.receive`."""
         if not self._is_form:
             data = b"".join([piece async for piece in self._pieces(self._limit)])
-            return Upload(data, None)
-        form = _Form(self._parameters.get(b"boundary", b""), self._limit)
+            return self._options.upload(data, None)
+        form = _Form(self._parameters.get(b"boundary", b""), self._limit, self._options)
         async for piece in self._pieces(self._limit + _FRAMING_BYTES):
             form.write(piece)
         return form.finish()
@@ -127,13 +133,53 @@ class RequestBody:
             yield piece
 
 
-class _Form:
-    """A push parser that keeps one part, `file`, and checks the options."""
+class _Options:
+    """The options that a client may name, in the query or as fields of the form, which win."""
 
-    def __init__(self, boundary: bytes, max_file_bytes: int) -> None:
+    def __init__(self, imaging: ImagingSettings) -> None:
+        self._chosen = {"profile": imaging.profile, "metadata": "strip"}
+        self._values = {
+            "profile": imaging.profiles.split(","),
+            "metadata": imaging.metadata.split(","),
+        }
+
+    def take(self, name: str, value: str) -> None:
+        """Note an option; other names are nobody's business.
+
+        Raises:
+            InvalidParameterError: It does not take this value here.
+        """
+        if name not in self._values:
+            return
+        if value not in self._values[name]:
+            raise InvalidParameterError(
+                f"{name}: {value[:50]!r} is not taken; it can be {' or '.join(self._values[name])}."
+            )
+        self._chosen[name] = value
+
+    def upload(self, data: bytes, filename: str | None) -> Upload:
+        """Return the upload with what is to be done to it.
+
+        Raises:
+            InvalidParameterError: The options do not go together.
+        """
+        profile, keep = Profile(self._chosen["profile"]), self._chosen["metadata"] == "keep"
+        if keep and profile is not Profile.ORIGINAL:
+            raise InvalidParameterError(
+                f"metadata: keep goes with the profile original alone; {profile} writes the image"
+                " anew."
+            )
+        return Upload(data, filename, profile, keep)
+
+
+class _Form:
+    """A push parser that keeps one part, `file`, and takes the options."""
+
+    def __init__(self, boundary: bytes, max_file_bytes: int, options: _Options) -> None:
         if not boundary:
             raise BadRequestError("The content type multipart/form-data lacks its boundary.")
         self._max_file_bytes = max_file_bytes
+        self._options = options
         self._parts = 0
         self._ended = False
         self._header_name, self._header_value = bytearray(), bytearray()
@@ -183,7 +229,7 @@ class _Form:
             raise BadRequestError("The multipart body ends before its closing boundary.")
         if self._file is None:
             raise MissingFileError("The form has no part named file.")
-        return Upload(b"".join(self._file), self._filename)
+        return self._options.upload(b"".join(self._file), self._filename)
 
     def _on_part_begin(self) -> None:
         self._parts += 1
@@ -227,7 +273,7 @@ class _Form:
             self._file = self._content
             self._filename = clean_filename(self._disposition.get(b"filename", b""))
         else:
-            _check_option(self._name, b"".join(self._content).decode("utf-8", "replace"))
+            self._options.take(self._name, b"".join(self._content).decode("utf-8", "replace"))
 
     def _on_end(self) -> None:
         self._ended = True
@@ -244,13 +290,6 @@ def clean_filename(raw: bytes) -> str | None:
 
 def _is_raw(media_type: bytes) -> bool:
     return media_type.startswith(b"image/") or media_type in (b"", b"application/octet-stream")
-
-
-def _check_option(name: str, value: str) -> None:
-    if name in _OPTIONS and value not in _OPTIONS[name]:
-        raise InvalidParameterError(
-            f"{name}: {value[:50]!r} is not known; it can be {' or '.join(_OPTIONS[name])}."
-        )
 
 
 def _too_large(limit: int) -> BodyTooLargeError:

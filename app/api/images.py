@@ -47,12 +47,13 @@ async def upload_image(request: Request, response: Response, gateway: Gateway) -
     """Validate, compress and store an image; it is durable when the answer arrives.
 
     Send `multipart/form-data` with a part named `file`, or the bytes of the image as the body. The
-    format is told by the bytes: JPEG, PNG, WebP or GIF, animations included. Metadata is removed,
-    the colour profile kept, and the orientation applied, or its tag kept with the pixels as they
-    came where encoding them again would save nothing.
+    format is told by the bytes: JPEG, PNG, WebP, GIF, AVIF, HEIC, TIFF or BMP, animations included.
+    Metadata is removed, the colour profile kept, and the orientation applied, or its tag kept with
+    the pixels as they came where encoding them again would save nothing.
     """
     settings = gateway.settings
-    receipt = await gateway.ingest.take(RequestBody(request, settings.http, settings.upload))
+    body = RequestBody(request, settings.http, settings.upload, settings.imaging)
+    receipt = await gateway.ingest.take(body)
     response.headers["Location"] = schemas.path_of(receipt.image_id)
     response.headers["ETag"] = _etag(receipt.info.digest)
     response.headers["Repr-Digest"] = digest_field(receipt.info.digest)

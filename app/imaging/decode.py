@@ -11,17 +11,21 @@ from __future__ import annotations
 
 import io
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from PIL import Image
+from PIL.AvifImagePlugin import AvifImageFile
+from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from app.errors import ImageLimitError, InvalidImageError
 from app.imaging.formats import ImageFormat
+from app.imaging.metadata import ORIENTATION_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +40,15 @@ _DECODERS: dict[ImageFormat, type[ImageFile]] = {
     ImageFormat.PNG: PngImageFile,
     ImageFormat.WEBP: WebPImageFile,
     ImageFormat.GIF: GifImageFile,
+    ImageFormat.AVIF: AvifImageFile,
+    ImageFormat.TIFF: TiffImageFile,
+    ImageFormat.BMP: BmpImageFile,
 }
+
+with suppress(ImportError):  # an extra: without it, `sniff` refuses what it would decode
+    from pillow_heif import HeifImageFile
+
+    _DECODERS[ImageFormat.HEIC] = HeifImageFile
 
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -76,13 +88,21 @@ def decode(stripped: Stripped, image_format: ImageFormat, limits: ImageLimits) -
         ImageLimitError: beyond the limits, or out of memory.
         InvalidImageError: the decoder refused it, or saw another image than its container says.
     """
-    limits.check(stripped.size, stripped.frame_count)
+    if stripped.size is not None:
+        limits.check(stripped.size, stripped.frame_count or 1)
     # GIF and WebP look at it where a frame grows the canvas; the check above comes first.
     Image.MAX_IMAGE_PIXELS = limits.max_pixels
     with decoder_errors():
         image = _DECODERS[image_format](io.BytesIO(stripped.data))
+        announced = image.size, getattr(image, "n_frames", 1) if stripped.size is None else 1
+    if stripped.size is None:
+        # The decoder says what the container does not, and has not spent memory on it yet.
+        limits.check(*announced)
+        if image_format is ImageFormat.TIFF and announced[1] > 1:
+            raise InvalidImageError(f"The TIFF has {announced[1]} pages: send one at a time.")
+    with decoder_errors():
         seen = _decode_frames(image)
-    if seen != (stripped.size, stripped.frame_count):
+    if stripped.size is not None and seen != (stripped.size, stripped.frame_count):
         raise InvalidImageError("The image is not what its container says.")
     return image
 
@@ -98,6 +118,15 @@ def _decode_frames(image: ImageFile) -> tuple[tuple[int, int], int]:
     image.load()
     # The still picture that an APNG shows where animation is unknown is not one of its frames.
     return size, decodes - getattr(image, "default_image", False)
+
+
+def stored_orientation(image: ImageFile, image_format: ImageFormat) -> int:
+    """Return the orientation of what was decoded: HEIC and TIFF are turned by their decoders."""
+    if image_format is not ImageFormat.AVIF:
+        return 1
+    with decoder_errors():
+        orientation = image.getexif().get(ORIENTATION_TAG, 1)
+    return orientation if orientation in _TRANSPOSE else 1
 
 
 def upright(image: Image.Image, orientation: int) -> Image.Image:

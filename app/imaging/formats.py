@@ -7,6 +7,7 @@ B.1.1.3), PNG (W3C PNG 3, 5.2), GIF (GIF89a, 17), WebP (RFC 9649, 2.4), ISO-BMFF
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from enum import Enum
 
@@ -17,27 +18,31 @@ SNIFF_BYTES = 256
 
 
 class ImageFormat(Enum):
-    """A format that is taken and stored; the value is Pillow's name of it."""
+    """A format that is taken; the value is the subtype of its registered media type."""
 
-    JPEG = "JPEG"
-    PNG = "PNG"
-    WEBP = "WEBP"
-    GIF = "GIF"
+    JPEG = "jpeg"
+    PNG = "png"
+    WEBP = "webp"
+    GIF = "gif"
+    AVIF = "avif"
+    HEIC = "heic"
+    TIFF = "tiff"
+    BMP = "bmp"
 
     @property
     def media_type(self) -> str:
         """The registered media type, such as `image/jpeg`."""
-        return f"image/{self.value.lower()}"
+        return f"image/{self.value}"
 
     @property
     def label(self) -> str:
         """The name for people."""
-        return "WebP" if self is ImageFormat.WEBP else self.value
+        return "WebP" if self is ImageFormat.WEBP else self.name
 
     @property
     def extension(self) -> str:
         """The usual file name extension with its dot, such as `.jpg`."""
-        return ".jpg" if self is ImageFormat.JPEG else f".{self.value.lower()}"
+        return {ImageFormat.JPEG: ".jpg", ImageFormat.TIFF: ".tif"}.get(self, f".{self.value}")
 
 
 _ACCEPTED = {
@@ -45,13 +50,24 @@ _ACCEPTED = {
     ImageFormat.PNG: re.compile(rb"\x89PNG\r\n\x1a\n"),
     ImageFormat.WEBP: re.compile(rb"RIFF....WEBP", re.DOTALL),
     ImageFormat.GIF: re.compile(rb"GIF8[79]a"),
+    # The major brand, or one of the compatible ones, of which a phone's file names a handful.
+    ImageFormat.AVIF: re.compile(rb"\0\0\0.ftyp(?:....)*?avi[fs]", re.DOTALL),
+    ImageFormat.HEIC: re.compile(rb"\0\0\0.ftyp(?:hei|hev|mif1|msf1)", re.DOTALL),
+    ImageFormat.TIFF: re.compile(rb"II\*\0(?!....CR)|MM\0\*", re.DOTALL),
+    ImageFormat.BMP: re.compile(rb"BM.{4}\0{4}", re.DOTALL),
 }
 
+_LACKING = frozenset() if importlib.util.find_spec("pillow_heif") else {ImageFormat.HEIC}
+"""What only an extra decodes that is not installed."""
+
+ACCEPTED = tuple(each for each in ImageFormat if each not in _LACKING)
+STORED = tuple(each for each in ImageFormat if each.value not in {"tiff", "bmp"})
+"""Those whose metadata cannot be removed without encoding them again become another format."""
+
 _RECOGNISED = {
-    "HEIC": re.compile(rb"....ftyp(hei|hev|mif1|msf1)", re.DOTALL),
-    "AVIF": re.compile(rb"....ftypavi[fs]", re.DOTALL),
-    "TIFF": re.compile(rb"II[*+]\x00|MM\x00[*+]"),
-    "BMP": re.compile(rb"BM.{4}\x00{4}", re.DOTALL),
+    "a camera's raw file": re.compile(rb"II\*\0....CR|FUJIFILMCCD-RAW|....ftypcrx ", re.DOTALL),
+    "BigTIFF": re.compile(rb"II\+\0|MM\0\+"),
+    "PostScript": re.compile(rb"%!PS"),
     "SVG": re.compile(rb"(\xef\xbb\xbf)?\s*(<\?xml.*|<!--.*|<!DOCTYPE svg.*)?<svg[\s>]", re.DOTALL),
     "PDF": re.compile(rb"%PDF-"),
     "JPEG XL": re.compile(rb"\xff\x0a|\x00\x00\x00\x0cJXL \r\n\x87\n"),
@@ -77,9 +93,13 @@ def sniff(head: bytes) -> ImageFormat:
     head = head[:SNIFF_BYTES]
     for image_format, magic in _ACCEPTED.items():
         if magic.match(head):
+            if image_format in _LACKING:
+                raise _refusal(f"{image_format.label}, whose decoder is not installed here")
             return image_format
     names = (name for name, magic in _RECOGNISED.items() if magic.match(head))
-    raise UnsupportedFormatError(
-        f"This looks like {next(names, 'no known image format')}. "
-        f"Accepted are {', '.join(f.label for f in ImageFormat)}."
-    )
+    raise _refusal(next(names, "no known image format"))
+
+
+def _refusal(seen: str) -> UnsupportedFormatError:
+    labels = ", ".join(each.label for each in ACCEPTED)
+    return UnsupportedFormatError(f"This looks like {seen}. Accepted are {labels}.")

@@ -73,7 +73,7 @@ def strip(data: bytes) -> Stripped:
             _copy_extension(cursor, copy)
         elif introducer:  # stray zeros between blocks are common, and viewers pass over them
             raise InvalidImageError("The image has a block of no known kind.")
-    return Stripped(b"".join((*copy.kept, b";")), copy.size, 1, copy.frame_count)
+    return Stripped(b"".join((*copy.kept, b";")), copy.size, 1, cursor.position, copy.frame_count)
 
 
 def _copy_image(cursor: _Cursor, copy: _Copy) -> None:

@@ -43,8 +43,8 @@ def strip(data: bytes) -> Stripped:
         InvalidImageError: the segments do not lead to an end-of-image marker.
     """
     kept: list[bytes] = []
-    size, orientation, oriented = (0, 0), 1, False
-    for marker, payload, scan in _segments(data):
+    size, orientation, oriented, end = (0, 0), 1, False, 0
+    for marker, payload, scan, end in _segments(data):  # noqa: B007 - where the last one ends
         if marker in _FRAMES and len(payload) > 5:  # noqa: PLR2004  # precision, height, width
             height, width = struct.unpack_from(">HH", payload, 1)
             size = width, height
@@ -56,17 +56,18 @@ def strip(data: bytes) -> Stripped:
         exif = _segment(_APP1, b"Exif\0\0" + orientation_exif(orientation))
         # JFIF has to come first (JFIF 1.02, page 5).
         kept.insert(1 if kept and kept[0][1] == _APP0 else 0, exif)
-    return Stripped(b"".join((b"\xff\xd8", *kept, b"\xff\xd9")), size, orientation)
+    return Stripped(b"".join((b"\xff\xd8", *kept, b"\xff\xd9")), size, orientation, end)
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """Yield marker, payload and, after a start of scan, the entropy-coded bytes."""
+def _segments(data: bytes) -> Iterator[tuple[int, bytes, bytes, int]]:
+    """Yield marker, payload, after a start of scan the entropy-coded bytes, and where that ends."""
     position = 2
     for _ in range(_MAX_SEGMENTS):
         # Stray bytes before a marker are passed over, as decoders do.
         position = _next_marker(data, position) + 2
         marker = data[position - 1]
         if marker == _EOI:
+            yield marker, b"", b"", position
             return
         if marker == _SOI:
             raise InvalidImageError("The image begins a second time before it ends.")
@@ -74,7 +75,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
         if not position + 2 <= end <= len(data):
             raise truncated()
         scan_end = _next_marker(data, end) if marker == _SOS else end
-        yield marker, data[position + 2 : end], data[end:scan_end]
+        yield marker, data[position + 2 : end], data[end:scan_end], scan_end
         position = scan_end
     raise InvalidImageError(f"The image has over {_MAX_SEGMENTS:,} segments.")
 

@@ -26,15 +26,17 @@ class Stripped:
 
     Args:
         data: a complete file; it names the orientation in a minimal EXIF block when that is not 1.
-        size: `(width, height)` as stored, *before* orientation.
+        size: `(width, height)` as stored, *before* orientation; None where the decoder says it.
         orientation: 1 to 8, as EXIF has it.
-        frame_count: frames that a viewer shows.
+        end: where the picture ended in the upload; what follows it is no part of it.
+        frame_count: frames that a viewer shows; None where the decoder says it.
     """
 
     data: bytes
-    size: tuple[int, int]
+    size: tuple[int, int] | None
     orientation: int
-    frame_count: int = 1
+    end: int
+    frame_count: int | None = 1
 
 
 def truncated() -> InvalidImageError:

@@ -48,7 +48,9 @@ def strip(data: bytes) -> Stripped:
     """
     kept: list[bytes] = []
     size, orientation, announced, controls = (0, 0), 1, 0, 0
+    end = len(_SIGNATURE)
     for chunk in _chunks(data):
+        end += len(chunk.raw)
         if chunk.name == b"IHDR" and len(chunk.payload) == _IHDR_BYTES:
             size = struct.unpack_from(">II", chunk.payload)
         elif chunk.name == b"eXIf":
@@ -62,7 +64,7 @@ def strip(data: bytes) -> Stripped:
         raise InvalidImageError("The animation does not have the frames that it announces.")
     if orientation != 1:
         kept.insert(1, _chunk(b"eXIf", orientation_exif(orientation)))
-    return Stripped(b"".join((_SIGNATURE, *kept)), size, orientation, max(1, announced))
+    return Stripped(b"".join((_SIGNATURE, *kept)), size, orientation, end, max(1, announced))
 
 
 def rewritable(data: bytes) -> bool:

@@ -34,7 +34,8 @@ def still(data: bytes, limits: ImageLimits, max_side: int) -> bytes:
     Raises:
         ImageRefusedError: it cannot be decoded.
     """
-    _, stripped, image = examine(data, limits)
+    decoded = examine(data, limits)
+    stripped, image = decoded.stripped, decoded.image
     with decoder_errors():
         picture = _eight_bit(image)
         picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")

@@ -43,7 +43,7 @@ def strip(data: bytes) -> Stripped:
         orientation = 1
     elif orientation != 1:
         kept.append((b"EXIF", orientation_exif(orientation)))
-    return Stripped(_riff(kept), size, orientation, _frame_count(kept))
+    return Stripped(_riff(kept), size, orientation, end, _frame_count(kept))
 
 
 def _chunks(body: bytes) -> Iterator[tuple[bytes, bytes]]:

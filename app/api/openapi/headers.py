@@ -97,6 +97,7 @@ CONTENT_DISPOSITION = ResponseHeader(
     "The file name of the upload, or the id, with the extension of what is served (RFC 6266).",
     "inline; filename=\"img.jpg\"; filename*=UTF-8''img.jpg",
 )
+ACCEPT = ResponseHeader("Accept", "What is taken instead.", "image/jpeg, image/png, image/webp")
 RETRY_AFTER = ResponseHeader("Retry-After", "Seconds to wait before the next try.", "5")
 ALLOW = ResponseHeader(
     "Allow", "The methods of this path; with a 405.", "GET, POST", required=False
@@ -119,6 +120,7 @@ RESPONSE_HEADERS = (
     CONTENT_RANGE,
     UNSATISFIED_RANGE,
     CONTENT_DISPOSITION,
+    ACCEPT,
     RETRY_AFTER,
     ALLOW,
 )

@@ -10,25 +10,28 @@ from typing import Any
 
 from app.api.openapi import examples, headers
 from app.api.openapi.responses import BINARY
+from app.imaging.profiles import Profile
 
 UPLOAD_FORM = {
     "type": "object",
     "description": "An image, and how to treat it.",
     "required": ["file"],
     "properties": {
-        "file": BINARY | {"description": "The image: JPEG, PNG, WebP or GIF."},
+        "file": BINARY
+        | {"description": "The image: JPEG, PNG, WebP, GIF, AVIF, HEIC, TIFF or BMP."},
         "profile": {
             "type": "string",
-            "enum": ["balanced"],
-            "description": "How to compress it: `balanced`, which is also the default, keeps what"
-            " the eye sees.",
+            "enum": [each.value for each in Profile],
+            "description": "How to compress it. `original`: not at all. `lossless`: every pixel"
+            " identical. `balanced`, the default: not visibly different. `small`: at most 2,048"
+            " pixels on a side, good on a phone.",
             "examples": [examples.PROFILE],
         },
         "metadata": {
             "type": "string",
-            "enum": ["strip"],
-            "description": "What becomes of EXIF, XMP and comments: `strip`, which is also the"
-            " default, removes them.",
+            "enum": ["strip", "keep"],
+            "description": "What becomes of EXIF, XMP and comments: `strip`, the default, removes"
+            " them. `keep`, with the profile `original` alone, leaves them, GPS included.",
             "examples": ["strip"],
         },
     },

@@ -18,7 +18,7 @@ from fastapi.sse import format_sse_event
 from app import errors, problems
 from app.api.openapi import examples, headers
 from app.api.openapi.headers import sent
-from app.imaging.formats import ImageFormat
+from app.imaging.formats import STORED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -67,6 +67,8 @@ def _of_status(status: int, kinds: list[type[GatewayError]]) -> dict[str, Any]:
     own = [headers.NO_STORE, *(_WHERE_INVALID if invalid else _EVERYWHERE)]
     if any(issubclass(each, errors.UnavailableError) for each in kinds):
         own.append(headers.RETRY_AFTER)
+    if errors.UnsupportedFormatError in kinds:
+        own.append(headers.ACCEPT)
     if errors.RangeNotSatisfiableError in kinds:
         own.append(headers.UNSATISFIED_RANGE)
     meanings = [f"`{each.code}`: {_meaning(each)}" for each in kinds]
@@ -175,7 +177,7 @@ _IMAGE_HEADERS = (
 # Generators take the first: bytes, whatever image they are.
 _IMAGE_CONTENT = {
     media_type: {"schema": BINARY}
-    for media_type in ("application/octet-stream", *(each.media_type for each in ImageFormat))
+    for media_type in ("application/octet-stream", *(each.media_type for each in STORED))
 }
 _NOT_MODIFIED = _success(
     "The client has it: `If-None-Match` names its entity tag.", headers.ETAG, headers.IMMUTABLE
