@@ -151,8 +151,9 @@ class KafkaSettings(Section):
     partitions: int = Field(
         12, ge=1, le=65_536, description="partitions of the topic `images`, should it be created"
     )
+    # Four: at 500 KB two took 281 MB/s, four 445, on one broker (bench/log.py).
     producers: int = Field(
-        2, ge=1, le=16, description="connections that write images to each broker"
+        4, ge=1, le=16, description="connections that write images to each broker"
     )
     read_connections: int = Field(
         4, ge=1, le=64, description="connections that read images from each broker"
