@@ -18,9 +18,9 @@ async def counted(client, monkeypatch):
     def count(part, name):
         real = getattr(part, name)
 
-        async def counting(*args):
+        async def counting(*args, **options):
             client.calls[name] += 1
-            return await real(*args)
+            return await real(*args, **options)
 
         monkeypatch.setattr(part, name, counting)
 

@@ -36,7 +36,7 @@ async def opened(kafka, **options):
         KafkaSettings(
             bootstrap_servers=kafka.bootstrap_servers,
             topic_prefix=f"log-{uuid.uuid4().hex[:8]}-",
-            **{"partitions": 2, "append_timeout_seconds": APPEND_SECONDS} | options,
+            **{"partitions": 2, "producers": 2, "append_timeout_seconds": APPEND_SECONDS} | options,
         )
     )
     await log.start()

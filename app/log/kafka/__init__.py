@@ -241,7 +241,8 @@ class KafkaLog:
             self._topics,
             [
                 Lane(f"images-{number}", self._producing(IMAGES), read_ms / 1000)
-                for number in range(self._settings.producers)
+                # Each owns partitions: one without any would never be in trouble, nor of use.
+                for number in range(min(self._settings.producers, self.partitions(IMAGES)))
             ],
             Lane("events", self._producing(EVENTS), read_ms / 1000),
             self._watch.doubt,
