@@ -73,9 +73,11 @@ async def examine_topics(
     try:
         async with asyncio.timeout(settings.connect_timeout_seconds):
             async with administration(settings) as admin:
-                if create:
-                    await topics.create_missing(admin, names, settings.partitions)
-                return await _topics(admin, names, missing)
+                if not create:
+                    return await _topics(admin, names, missing)
+                await topics.create_missing(admin, names, settings.partitions)
+                # A broker may not list yet what it has just made: describing waits for it.
+                return await _described(admin, names)
     except TimeoutError as error:
         raise ConfigurationError(
             f"The brokers at {settings.bootstrap_servers} do not answer what is asked of topics."
@@ -161,7 +163,11 @@ async def _topics(
         for name in lacking.values()
     ]
     there = {role: name for role, name in names.items() if role not in lacking}
-    if there:
-        for topic in (await topics.describe(admin, there)).values():
-            found += [*rules.findings(topic), rules.in_sync(topic)]
+    return found + (await _described(admin, there) if there else [])
+
+
+async def _described(admin: AIOKafkaAdminClient, names: dict[str, str]) -> list[Finding]:
+    found = []
+    for topic in (await topics.describe(admin, names)).values():
+        found += [*rules.findings(topic), rules.in_sync(topic)]
     return found
