@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from app.imaging import gif, heif, jpeg, png, webp
 from app.imaging.decode import decode, stored_orientation
-from app.imaging.encode import Decoded, encode, must_be_encoded, seen
+from app.imaging.encode import Decoded, encode, must_be_encoded
 from app.imaging.formats import ImageFormat, sniff
 from app.imaging.metadata import Stripped
 from app.imaging.profiles import Profile
@@ -76,7 +76,7 @@ def develop(
     unkept = must_be_encoded(decoded, profile)
     candidates = list(encode(decoded, profile))
     best = min(candidates, key=lambda each: len(each.data), default=None)
-    size = seen(decoded.image.size, decoded.stripped.orientation)
+    size = decoded.size
     kept = data[: decoded.stripped.end] if keep_metadata else decoded.stripped.data
     stored, codec, image_format = kept, "original", decoded.image_format
     if best is not None and (unkept or len(best.data) < _WORTHWHILE * len(stored)):

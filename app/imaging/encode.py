@@ -53,6 +53,9 @@ _COLOUR_SPACE = slice(16, 20)
 
 _PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
 _COMPACT = frozenset({ImageFormat.GIF, ImageFormat.WEBP, ImageFormat.AVIF})
+_QUARTER_TURNS = range(5, 9)
+"""Orientations that swap width and height (EXIF 2.32, 4.6.4 A)."""
+
 _ENCODED_ALWAYS = frozenset(ImageFormat) - frozenset(STORED)
 
 
@@ -73,6 +76,13 @@ class Decoded:
     image: ImageFile
     stripped: Stripped
     image_format: ImageFormat
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """`(width, height)` in pixels as it is to be seen."""
+        width, height = self.image.size
+        turned = self.stripped.orientation in _QUARTER_TURNS
+        return (height, width) if turned else (width, height)
 
     @property
     def frame_count(self) -> int:
@@ -129,7 +139,7 @@ def _lossless(decoded: Decoded) -> Iterator[Encoded]:
     elif decoded.image_format in _ENCODED_ALWAYS:
         yield _as_png(decoded)
     if packed is not None:
-        yield Encoded(*packed, decoded.image_format, _seen(decoded))
+        yield Encoded(*packed, decoded.image_format, decoded.size)
 
 
 def _lossy(decoded: Decoded, profile: Profile) -> Iterator[Encoded]:
@@ -138,14 +148,14 @@ def _lossy(decoded: Decoded, profile: Profile) -> Iterator[Encoded]:
         if image.mode in {"L", "RGB"}:
             yield _compressed_again(decoded, profile)
         elif image.mode == "CMYK" and (_profile(image) or b"")[_COLOUR_SPACE] == b"CMYK":
-            yield _as_jpeg(decoded, _quality(profile))
+            yield _as_jpeg(decoded, _QUALITY[profile])
     elif decoded.image_format is ImageFormat.PNG:
         if _pixels(image) <= _PNG_MAX_PIXELS and png.rewritable(decoded.stripped.data):
             yield _packed_png(decoded)
     elif _is_graphic(image):
         yield _as_png(decoded)
     else:
-        yield _as_jpeg(decoded, _quality(profile))
+        yield _as_jpeg(decoded, _QUALITY[profile])
 
 
 def _compressed_again(decoded: Decoded, profile: Profile) -> Encoded:
@@ -158,10 +168,11 @@ def _compressed_again(decoded: Decoded, profile: Profile) -> Encoded:
     assert isinstance(image, JpegImageFile)  # noqa: S101 - the caller has looked
     own = profile is Profile.BALANCED and sum(image.quantization.get(0, ())) >= _JPEG_TABLE_SUM
     if not own:
-        return _as_jpeg(decoded, _quality(profile))
-    options = {"qtables": image.quantization, "subsampling": get_sampling(image)}
-    data = _save(_upright(decoded), "JPEG", image, progressive=True, **options)
-    return Encoded(data, "jpeg own tables progressive", ImageFormat.JPEG, _seen(decoded))
+        return _as_jpeg(decoded, _QUALITY[profile])
+    options: dict[str, Any] = {"qtables": image.quantization, "subsampling": get_sampling(image)}
+    options |= {"icc_profile": _profile(image), "progressive": True}
+    data = _save(_upright(decoded), "JPEG", **options)
+    return Encoded(data, "jpeg own tables progressive", ImageFormat.JPEG, decoded.size)
 
 
 def _resized(decoded: Decoded) -> Iterator[Encoded]:
@@ -171,7 +182,7 @@ def _resized(decoded: Decoded) -> Iterator[Encoded]:
     picture.thumbnail((_SMALL_SIDE, _SMALL_SIDE), Image.Resampling.LANCZOS)
     # A JPEG of what is compact already would be larger.
     if picture.mode == "RGBA" or decoded.image_format in _COMPACT:
-        data = _save(picture, "WEBP", None, quality=_WEBP_QUALITY, method=4, icc_profile=profile)
+        data = _save(picture, "WEBP", quality=_WEBP_QUALITY, method=4, icc_profile=profile)
         codec = f"webp q{_WEBP_QUALITY}"
         yield Encoded(data, codec, ImageFormat.WEBP, picture.size)
     else:
@@ -192,15 +203,15 @@ def _jpeg_of(picture: Image.Image, profile: bytes | None, quality: int) -> Encod
         data, codec = jpegli.encode(picture, quality, profile), f"jpegli q{quality}"
     else:
         options: dict[str, Any] = {"quality": quality, "subsampling": "4:2:0", "progressive": True}
-        data = _save(picture, "JPEG", None, icc_profile=profile, **options)
+        data = _save(picture, "JPEG", icc_profile=profile, **options)
         codec = f"jpeg q{quality} progressive"
     return Encoded(data, codec, ImageFormat.JPEG, picture.size)
 
 
 def _packed_png(decoded: Decoded) -> Encoded:
-    data = _save(_upright(decoded), "PNG", None, compress_level=6)
+    data = _save(_upright(decoded), "PNG", compress_level=6)
     data = png.with_appearance_of(decoded.stripped.data, data)
-    return Encoded(data, "png deflate 6", ImageFormat.PNG, _seen(decoded))
+    return Encoded(data, "png deflate 6", ImageFormat.PNG, decoded.size)
 
 
 def _as_png(decoded: Decoded) -> Encoded:
@@ -209,7 +220,7 @@ def _as_png(decoded: Decoded) -> Encoded:
     else:
         picture, profile = _in_rgb(decoded)
         picture = upright(picture, decoded.stripped.orientation)
-    data = _save(picture, "PNG", None, icc_profile=profile, compress_level=6)
+    data = _save(picture, "PNG", icc_profile=profile, compress_level=6)
     codec = "png deflate 6"
     if picture.width * picture.height <= optimize.MAX_PNG_PIXELS and (packed := optimize.png(data)):
         data, codec = packed
@@ -252,10 +263,6 @@ def _is_graphic(image: Image.Image) -> bool:
     return image.mode in {"1", "P", "I;16"} or image.getcolors(_GRAPHIC_COLOURS) is not None
 
 
-def _quality(profile: Profile) -> int:
-    return _QUALITY[profile]
-
-
 def _pixels(image: Image.Image) -> int:
     return image.width * image.height
 
@@ -268,28 +275,8 @@ def _upright(decoded: Decoded) -> Image.Image:
     return upright(decoded.image, decoded.stripped.orientation)
 
 
-def _seen(decoded: Decoded) -> tuple[int, int]:
-    """Return the size after orientation."""
-    return seen(decoded.image.size, decoded.stripped.orientation)
-
-
-def seen(size: tuple[int, int], orientation: int) -> tuple[int, int]:
-    """Return a size in pixels as it is to be seen."""
-    width, height = size
-    return (height, width) if orientation in _QUARTER_TURNS else (width, height)
-
-
-_QUARTER_TURNS = range(5, 9)
-"""Orientations that swap width and height (EXIF 2.32, 4.6.4 A)."""
-
-
-def _save(
-    picture: Image.Image, format_name: str, source: ImageFile | None, **options: Any
-) -> bytes:
-    """Save a picture; `source` is where its colour profile comes from, if no other is given."""
+def _save(picture: Image.Image, format_name: str, **options: Any) -> bytes:
     output = io.BytesIO()
-    if source is not None:
-        options["icc_profile"] = _profile(source)
     # `None` also overrules the profile that Pillow would take from `image.info`.
     options.setdefault("icc_profile", None)
     try:
