@@ -94,9 +94,11 @@ kafka-stop: ## stop it; its data stays in data/kafka
 
 lock: $(VENV)/.made ## write requirements/ anew; make lock ARGS=--upgrade takes newer versions
 	$(PIP) install uv==$(UV_VERSION)
-	$(COMPILE) --all-extras pyproject.toml -o requirements/runtime.txt
+	$(COMPILE) $(RUNTIME_EXTRAS) pyproject.toml -o requirements/runtime.txt
 	$(COMPILE) --all-extras --group dev -c requirements/runtime.txt pyproject.toml -o requirements/dev.txt
 	$(BUILD_REQUIREMENTS) | $(COMPILE) -c requirements/dev.txt - -o requirements/build.txt
+
+RUNTIME_EXTRAS := --extra speed --extra heic --extra codecs --extra archive
 
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --custom-compile-command 'make lock' --no-emit-index-url --no-emit-find-links $(ARGS)

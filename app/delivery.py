@@ -1,7 +1,8 @@
 """The way out: an image by its id, whole or a range of it.
 
 Hides where the bytes come from. An image is read record by record as the client takes it: memory
-is bounded by a chunk, whatever the image's size, and a client that leaves stops the reading.
+is bounded by a chunk, whatever the image's size, and a client that leaves stops the reading. One
+that is packed is read whole and unpacked in a codec worker, within a budget of memory.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from app import address
 from app.errors import (
+    DecoderCrashedError,
+    DecodeTimeoutError,
     ImageGoneError,
     ImageNotFoundError,
     InternalError,
@@ -19,8 +22,10 @@ from app.errors import (
     RecordDamagedError,
     RecordGoneError,
     RecordMissingError,
+    UnpackError,
 )
 from app.events import ImageDeleted, encode
+from app.imaging.lepton import unpack
 from app.log import EVENTS, IMAGES
 from app.records import Head, ImageInfo, is_chunk, parse_head
 
@@ -28,14 +33,19 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from app.address import Address
+    from app.budget import ByteBudget
     from app.cache import RecordCache
     from app.catalog import Catalog, CatalogImage
+    from app.codec_pool import CodecPool
     from app.feed import Feed
     from app.log import Log, StoredRecord
 
 # A response is handed to the server in pieces of this size, so that a slow client holds one piece
 # in the server's buffer beside the chunk that it is cut from.
 PIECE_BYTES = 65_536
+# What unpacking holds of an image at its worst: the records' values, what is made of them for a
+# worker, and its answer.
+_COPIES = 3
 # Applying an event takes milliseconds; a feed that takes longer is not ready.
 _APPLY_SECONDS = 5.0
 
@@ -50,8 +60,8 @@ class StoredImage:
 
     @property
     def chunk_bytes(self) -> int:
-        """How many bytes of the image lie in each of its records."""
-        return self.head.chunk_bytes or max(self.info.content_length, 1)
+        """How many bytes of what is stored lie in each of its records."""
+        return self.head.chunk_bytes or max(self.info.stored_bytes, 1)
 
     @property
     def info(self) -> ImageInfo:
@@ -62,8 +72,18 @@ class StoredImage:
 class Delivery:
     """Finds, streams and deletes images."""
 
-    def __init__(self, log: Log, cache: RecordCache, catalog: Catalog, feed: Feed) -> None:
+    def __init__(
+        self,
+        log: Log,
+        cache: RecordCache,
+        catalog: Catalog,
+        feed: Feed,
+        pool: CodecPool,
+        budget: ByteBudget,
+    ) -> None:
         self._log = log
+        self._pool = pool
+        self._budget = budget
         self._cache = cache
         self._catalog = catalog
         self._feed = feed
@@ -118,12 +138,37 @@ class Delivery:
         Raises:
             ImageGoneError: The bytes have left the log, which can still be answered.
             LogUnavailableError: This cannot be told now.
+            OverloadedError, UnpackError: It is packed, and cannot be unpacked now.
         """
+        if image.info.content_encoding:
+            pieces = self._unpacked(image, start, end)
+            return _resumed(await anext(pieces), pieces)
+        first = await self._first_chunk(image, start // image.chunk_bytes)
+        return self._stream(image, start, end, first)
+
+    async def _first_chunk(self, image: StoredImage, number: int) -> bytes:
         try:
-            first = await self._chunk(image, start // image.chunk_bytes)
+            return await self._chunk(image, number)
         except (RecordMissingError, RecordGoneError) as error:
             raise self._gone() from error
-        return self._stream(image, start, end, first)
+
+    async def _unpacked(
+        self, image: StoredImage, start: int, end: int
+    ) -> AsyncGenerator[bytes, None]:
+        info = image.info
+        reservation = await self._budget.reserve(_COPIES * info.content_length)
+        try:
+            first = await self._first_chunk(image, 0)
+            pieces = self._stream(image, 0, info.stored_bytes, first)
+            packed = b"".join([piece async for piece in pieces])
+            try:
+                data = memoryview(await self._pool.run(unpack, packed, info.digest))
+            except (DecodeTimeoutError, DecoderCrashedError) as error:
+                raise UnpackError("The image cannot be unpacked now.") from error
+            for at in range(start, end, PIECE_BYTES):
+                yield bytes(data[at : min(at + PIECE_BYTES, end)])
+        finally:
+            reservation.release()
 
     async def _stream(
         self, image: StoredImage, start: int, end: int, first_chunk: bytes
@@ -177,3 +222,9 @@ class Delivery:
         if not belongs(record):
             raise InternalError("The image's records do not belong together.")
         return record.value or b""
+
+
+async def _resumed(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    yield first
+    async for piece in rest:
+        yield piece

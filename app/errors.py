@@ -26,6 +26,7 @@
     │   ├── NotWrittenError              503 not-written
     │   ├── RecordDamagedError           503 record-damaged
     │   ├── CatalogDamagedError          503 catalog-damaged
+    │   ├── UnpackError                  503 not-unpacked
     │   └── NewerVersionError            503 newer-version
     ├── OutcomeUnknownError              504 outcome-unknown
     ├── InternalError                    500 internal-error
@@ -239,6 +240,12 @@ class CatalogDamagedError(UnavailableError):
     """The catalog's file is damaged; it is being filled again from the first event."""
 
     code, title = "catalog-damaged", "Catalog damaged"
+
+
+class UnpackError(UnavailableError):
+    """The image is packed in the log, and could not be unpacked here; another replica may."""
+
+    code, title = "not-unpacked", "Not unpacked"
 
 
 class NewerVersionError(UnavailableError):

@@ -8,7 +8,6 @@ been written a 504.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, Protocol
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from app.codec_pool import CodecPool
     from app.feed import Feed
     from app.imaging.limits import ImageLimits
-    from app.imaging.profiles import Profile
+    from app.imaging.profiles import Recipe
     from app.log import Log
 
 # What the way in holds of an upload at its worst: the body, the developed image, aiokafka's batch,
@@ -46,8 +45,7 @@ class Upload:
 
     data: bytes
     filename: str | None
-    profile: Profile
-    keep_metadata: bool = False
+    recipe: Recipe
 
 
 class Source(Protocol):
@@ -112,8 +110,7 @@ class Ingest:
             reservation.shrink(len(upload.data) * COPIES)
             sniff(upload.data)
             developed = await self._develop(source, upload)
-            # Hashing 20 MB takes tens of milliseconds: not on the event loop.
-            info = await asyncio.to_thread(_describe, upload, developed)
+            info = _describe(upload, developed)
         except BaseException:
             reservation.release()
             raise
@@ -134,13 +131,7 @@ class Ingest:
         """Develop in a worker, unless the client leaves: then nobody wants the result."""
         left = asyncio.create_task(source.left())
         work = asyncio.create_task(
-            self._pool.run(
-                develop,
-                upload.data,
-                self._limits,
-                upload.profile,
-                keep_metadata=upload.keep_metadata,
-            )
+            self._pool.run(develop, upload.data, self._limits, upload.recipe)
         )
         try:
             await asyncio.wait({left, work}, return_when=asyncio.FIRST_COMPLETED)
@@ -219,8 +210,8 @@ class _Published:
 def _describe(upload: Upload, developed: Developed) -> ImageInfo:
     return ImageInfo(
         content_type=developed.media_type,
-        content_length=len(developed.data),
-        digest=hashlib.sha256(developed.data).hexdigest(),
+        content_length=developed.content_length,
+        digest=developed.digest,
         width=developed.width,
         height=developed.height,
         frame_count=developed.frame_count,
@@ -229,6 +220,9 @@ def _describe(upload: Upload, developed: Developed) -> ImageInfo:
         codec=developed.codec,
         kept=developed.kept,
         received_bytes=len(upload.data),
-        received_digest=hashlib.sha256(upload.data).hexdigest(),
+        received_digest=developed.received_digest,
         stored_bytes=len(developed.data),
+        content_encoding=developed.content_encoding,
+        metadata_removed=developed.metadata_removed,
+        quality=developed.quality,
     )

@@ -10,6 +10,7 @@ import os
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
+import structlog
 from fastapi import FastAPI
 
 from app import __version__, problems
@@ -23,6 +24,7 @@ from app.data_folder import lock_folder
 from app.delivery import Delivery
 from app.errors import ConfigurationError
 from app.feed import Feed
+from app.imaging import extras
 from app.imaging.limits import ImageLimits
 from app.ingest import Ingest
 from app.live import LivePictures
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from app.findings import Finding
     from app.log import Log
     from app.settings import ImagingSettings, KafkaSettings, Settings
+
+logger: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 DESCRIPTION = """\
 imagegate takes images in over HTTP, validates and compresses them, stores them in Apache Kafka and
@@ -84,6 +88,7 @@ async def running(settings: Settings) -> AsyncGenerator[State, None]:
     Raises:
         ConfigurationError: A part cannot start with these settings.
     """
+    check_extras(settings.imaging)
     async with AsyncExitStack() as stack:
         if settings.kafka.bootstrap_servers:
             # The embedded log locks its folder itself; on Kafka it holds the catalog alone.
@@ -102,7 +107,8 @@ async def running(settings: Settings) -> AsyncGenerator[State, None]:
         ingest = Ingest(log, catalog, feed, pool, limits, budget)
         stack.push_async_callback(ingest.drain)
         cache = RecordCache(log, IMAGES, settings.delivery.cache_bytes)
-        delivery = Delivery(log, cache, catalog, feed)
+        unpacking = ByteBudget(settings.delivery.unpack_bytes, settings.upload.patience_seconds)
+        delivery = Delivery(log, cache, catalog, feed, pool, unpacking)
         pictures = LivePictures(delivery, catalog, feed, pool, limits)
         yield State(settings, log, catalog, feed, ingest, delivery, pictures)
 
@@ -143,4 +149,22 @@ def build_limits(imaging: ImagingSettings) -> ImageLimits:
         max_pixels=imaging.max_pixels,
         max_side=imaging.max_side,
         max_frames=imaging.max_frames,
+        max_metadata_bytes=imaging.max_metadata_bytes,
     )
+
+
+def check_extras(imaging: ImagingSettings) -> None:
+    """Log what is not installed.
+
+    Raises:
+        ConfigurationError: The settings ask for it.
+    """
+    wanted = {"archive": imaging.profile == "archive", "quality": imaging.measure_quality}
+    for extra, is_wanted in wanted.items():
+        if is_wanted and not extras.is_installed(extra):
+            raise ConfigurationError(
+                f"The settings of imaging need what is not installed: pip install"
+                f" 'imagegate[{extra}]'."
+            )
+    if lacking := [extra for extra in extras.missing() if extra != "quality"]:
+        logger.warning("extras_missing", extras=lacking)

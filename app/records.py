@@ -5,6 +5,8 @@ Hides the record format, which is public: any Kafka client can read a picture wi
 - The *head* has the cookie (hex) as its key. Its value is the image, or the image's first chunk.
   Its headers say what it is; `content-type`, `content-length` and `content-digest` (RFC 9530) are
   those of the image as served.
+  Where what is stored is not what is served, but packed, `content-encoding` names how, and
+  `imagegate-stored-length` says how many bytes lie in the log.
 - *Chunks* 1…n-1 have the key `cookie/n` and the header `imagegate-chunk: n`. The head's header
   `imagegate-chunks` lists `chunk size,partition:offset,…`. The head is written last: it commits.
 """
@@ -59,6 +61,8 @@ def _check_printable(name: str) -> str:
 # Control characters and lone surrogates.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _PICTURE = re.compile(r"image/(?!svg)[a-z0-9.+-]{1,60}")
+# Lepton, which is all there is, or nothing: what a newer version makes is not for this one.
+_ENCODINGS = {"", "lepton"}
 _Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -67,7 +71,8 @@ class ImageInfo:
     """What is known of a stored image.
 
     Sizes in pixels are after orientation; `digest` and `received_digest` are SHA-256 in hex, of the
-    image as served and as it was uploaded; `stored_bytes` is what lies in the log.
+    image as served and as it was uploaded; `stored_bytes` is what lies in the log, packed by
+    `content_encoding` unless that is empty. `quality` is SSIMULACRA2.
     """
 
     content_type: Annotated[str, AfterValidator(_check_picture)]
@@ -83,6 +88,9 @@ class ImageInfo:
     received_bytes: NonNegativeInt
     received_digest: _Digest
     stored_bytes: NonNegativeInt
+    content_encoding: str = ""
+    metadata_removed: tuple[str, ...] = ()
+    quality: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +104,7 @@ class Head:
 
 INFO = TypeAdapter(ImageInfo)
 # These have headers of their own, for readers that know nothing of imagegate.
-_HEADER_FIELDS = {"content_type", "content_length", "digest"}
+_HEADER_FIELDS = {"content_type", "content_length", "digest", "content_encoding"}
 
 
 def chunk_bytes(max_record_bytes: int) -> int:
@@ -127,6 +135,9 @@ def head_record(
         ("imagegate-version", b"%d" % VERSION),
         ("imagegate-meta", INFO.dump_json(info, exclude=_HEADER_FIELDS)),
     ]
+    if info.content_encoding:
+        headers.append(("content-encoding", info.content_encoding.encode()))
+        headers.append(("imagegate-stored-length", b"%d" % info.stored_bytes))
     if chunks:
         headers.append(("imagegate-chunks", list_chunks(size, chunks).encode()))
     return Record(cookie.hex().encode(), data[:size], tuple(headers))
@@ -147,7 +158,10 @@ def parse_head(record: StoredRecord) -> Head:
             "content_type": (record.header("content-type") or b"").decode(),
             "content_length": int(record.header("content-length") or b""),
             "digest": _digest_hex(record.header("content-digest") or b""),
+            "content_encoding": (record.header("content-encoding") or b"").decode(),
         }
+        if fields["content_encoding"] not in _ENCODINGS:
+            raise NewerVersionError("The image is packed in a way that only a newer version knows.")
         size, chunks = parse_chunks((record.header("imagegate-chunks") or b"0").decode())
         return Head(INFO.validate_python(fields), size, chunks)
     except (ValueError, TypeError, RecursionError) as error:

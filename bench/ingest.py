@@ -17,13 +17,13 @@ import os
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AsyncExitStack
 
-from app.imaging.develop import develop
 from app.imaging.limits import ImageLimits
 from bench.http_client import Client, connected
 from bench.memory_server import memory_server
 from bench.rounds import IN_FLIGHT, medians, rates, ratios
 from bench.samples import jpeg, kilobytes
 from bench.targets import gateway
+from tests.developing import develop
 
 WORKERS = os.cpu_count() or 1
 # Side of the picture and uploads a round, for about 50 KB, 500 KB and 5 MB.

@@ -3,8 +3,8 @@
 python -c "from bench import no_codec; no_codec.install(); …serve…"
 """
 
-from app.imaging.develop import Developed
 from app.ingest import Ingest
+from tests.developing import as_it_came
 
 
 def install():
@@ -13,4 +13,4 @@ def install():
 
 
 async def _keep(ingest, source, upload):  # noqa: ARG001 - as `Ingest._develop`
-    return Developed(upload.data, "image/jpeg", 1, 1, 1, "original", kept=True, codec="original")
+    return as_it_came(upload.data, "image/jpeg")

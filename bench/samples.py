@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from app.imaging.develop import develop
 from app.imaging.limits import ImageLimits
 from app.records import CHUNK_BYTES
 from tests import images
+from tests.developing import develop
 
 
 @dataclass(frozen=True, slots=True)

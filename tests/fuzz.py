@@ -19,10 +19,10 @@ import traceback
 from pathlib import Path
 
 from app.errors import ImageRefusedError, UnsupportedFormatError
-from app.imaging.develop import develop
 from app.imaging.limits import ImageLimits
 from app.imaging.profiles import Profile
 from tests import images
+from tests.developing import develop
 
 # Of a file, where its structure is.
 HEAD_BYTES = 600

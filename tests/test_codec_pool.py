@@ -27,6 +27,7 @@ from app.errors import (
 )
 from app.imaging.develop import Developed, develop
 from app.imaging.limits import ImageLimits
+from app.imaging.profiles import Recipe
 from tests import codec_jobs, images
 
 ENOUGH_MEMORY = 1_500_000_000
@@ -69,7 +70,9 @@ async def spinning(pool, tmp_path):
 
 
 async def test_an_image_is_developed_in_a_worker(pool):
-    developed = await pool.run(develop, images.jpeg(images.photo((320, 240))), ImageLimits())
+    developed = await pool.run(
+        develop, images.jpeg(images.photo((320, 240))), ImageLimits(), Recipe()
+    )
     assert isinstance(developed, Developed)
     assert (developed.width, developed.height) == (320, 240)
 
@@ -89,7 +92,7 @@ async def test_megabytes_pass_both_ways_unchanged(pool):
 )
 async def test_a_refusal_comes_back_as_what_it_was_with_its_trace(pool, data, error):
     with pytest.raises(error) as refusal:
-        await pool.run(develop, data, ImageLimits())
+        await pool.run(develop, data, ImageLimits(), Recipe())
     assert refusal.value.detail
     assert "in develop" in str(refusal.value.__cause__)
 
@@ -104,7 +107,9 @@ async def test_a_mistake_of_ours_is_an_internal_error_whose_cause_names_the_plac
 async def test_a_killed_worker_fails_its_own_image_while_ten_others_succeed(pool, tmp_path):
     data = images.jpeg(images.photo((320, 240)))
     async with spinning(pool, tmp_path) as (doomed, pid):
-        others = [asyncio.create_task(pool.run(develop, data, ImageLimits())) for _ in range(10)]
+        others = [
+            asyncio.create_task(pool.run(develop, data, ImageLimits(), Recipe())) for _ in range(10)
+        ]
         os.kill(pid, signal.SIGKILL)
         with pytest.raises(DecoderCrashedError):
             await doomed
@@ -156,7 +161,7 @@ async def test_an_image_too_large_for_the_memory_limit_is_refused():
     async with make_pool(workers=1, memory_bytes=150_000_000) as pool:
         limits = ImageLimits(max_pixels=200_000_000)
         with pytest.raises(ImageLimitError, match="memory"):
-            await pool.run(develop, images.bomb_png(), limits)
+            await pool.run(develop, images.bomb_png(), limits, Recipe())
 
 
 async def test_workers_are_contained(pool, monkeypatch):

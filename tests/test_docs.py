@@ -111,6 +111,7 @@ class TestKafka:
     def test_every_header_of_a_record_is_documented_and_no_other(self):
         cookie, data = bytes(12), memoryview(bytes(30))
         chunks = records.chunk_records(cookie, data, 10)
-        head = records.head_record(cookie, data, facts.INFO, 10, [Position(0, 1)] * len(chunks))
+        info = facts.info(content_encoding="lepton")
+        head = records.head_record(cookie, data, info, 10, [Position(0, 1)] * len(chunks))
         written = {name for record in (head, *chunks) for name, _ in record.headers}
         assert first_column("docs/kafka.md", "header") == written

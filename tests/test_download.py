@@ -421,7 +421,7 @@ async def parts(tmp_path_factory):
     feed = Feed(log, catalog)
     await feed.start()
     await feed.caught_up()
-    yield log, Delivery(log, RecordCache(log, IMAGES, 0), catalog, feed)
+    yield log, Delivery(log, RecordCache(log, IMAGES, 0), catalog, feed, pool=None, budget=None)
     await feed.stop()
     await catalog.close()
     await log.stop()

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageSequence
 
 from app.errors import ImageRefusedError, InvalidImageError, UnsupportedFormatError
-from app.imaging.develop import develop
 from app.imaging.limits import ImageLimits
 from tests import images
+from tests.developing import develop
 
 LIMITS = ImageLimits()
 LARGE = (640, 480)

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from app.errors import ImageLimitError, InvalidImageError
-from app.imaging.develop import develop
 from app.imaging.limits import ImageLimits
 from tests import images
+from tests.developing import develop
 
 MAKERS = [images.jpeg, images.png, images.webp, images.gif]
 

@@ -5,11 +5,11 @@ import io
 import pytest
 from PIL import Image
 
-from app.imaging.develop import develop
+from app.imaging import exif
 from app.imaging.limits import ImageLimits
-from app.imaging.metadata import orientation_exif, read_orientation
 from app.imaging.profiles import Profile
 from tests import images
+from tests.developing import develop
 
 LIMITS = ImageLimits()
 
@@ -101,7 +101,7 @@ def test_what_an_unknown_chunk_hides_inside_an_animation_frame_goes():
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_the_smallest_exif_block_says_what_it_was_made_to(orientation):
-    assert read_orientation(orientation_exif(orientation)) == orientation
+    assert exif.parse(exif.minimal(orientation, "")).orientation == orientation
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -110,5 +110,5 @@ def test_orientation_is_read_from_exif_of_either_byte_order(orientation):
     big_endian = Image.Exif()
     big_endian.endian = ">"
     big_endian[0x0112] = orientation
-    assert read_orientation(little) == orientation
-    assert read_orientation(big_endian.tobytes().removeprefix(b"Exif\0\0")) == orientation
+    assert exif.parse(little).orientation == orientation
+    assert exif.parse(big_endian.tobytes().removeprefix(b"Exif\0\0")).orientation == orientation

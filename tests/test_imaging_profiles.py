@@ -1,6 +1,7 @@
 """What each profile makes of each format, and what it never does."""
 
 import functools
+import hashlib
 import io
 
 import pytest
@@ -8,10 +9,11 @@ from PIL import Image
 
 from app.errors import ImageLimitError, InvalidImageError, UnsupportedFormatError
 from app.imaging import formats, jpegli, optimize
-from app.imaging.develop import develop
 from app.imaging.limits import ImageLimits
+from app.imaging.metadata import MetadataOption
 from app.imaging.profiles import Profile
 from tests import images
+from tests.developing import develop, served
 
 LIMITS = ImageLimits()
 LARGE = (320, 240)
@@ -32,7 +34,7 @@ PAIRS = [
     (name, profile)
     for name in PHOTOS
     for profile in Profile
-    if profile is not Profile.ORIGINAL or name not in {"TIFF", "BMP"}
+    if profile not in {Profile.ORIGINAL, Profile.ARCHIVE} or name not in {"TIFF", "BMP"}
 ]
 
 
@@ -59,24 +61,27 @@ class TestEveryFormatUnderEveryProfile:
 
     def test_no_metadata_is_stored(self, developed):
         _, stored = developed
-        assert not any(secret in stored.data for secret in images.SECRETS)
+        assert not any(secret in served(stored) for secret in images.SECRETS)
 
     def test_it_looks_the_same(self, developed, profile):
         data, stored = developed
-        before, after = images.pixels(data), images.pixels(stored.data)
+        before, after = images.pixels(data), images.pixels(served(stored))
         assert (stored.width, stored.height) == after.size == before.size
-        if profile in {Profile.ORIGINAL, Profile.LOSSLESS}:
+        if profile in {Profile.ORIGINAL, Profile.ARCHIVE, Profile.LOSSLESS}:
             assert images.same_pixels(before.convert("RGB"), after.convert("RGB"))
         else:
             assert images.distance(before.convert("RGB"), after.convert("RGB")) < 10
 
     def test_the_receipt_says_what_it_is(self, developed, profile):
         _, stored = developed
-        with Image.open(io.BytesIO(stored.data)) as image:
+        file = served(stored)
+        assert stored.content_length == len(file)
+        assert stored.digest == hashlib.sha256(file).hexdigest()
+        with Image.open(io.BytesIO(file)) as image:
             seen = "HEIC" if image.format == "HEIF" else image.format
         assert stored.media_type == f"image/{seen.lower()}"
         assert stored.profile == profile.value
-        assert stored.kept == (stored.codec == "original")
+        assert stored.kept == (stored.codec in {"original", "lepton"})
         assert stored.frame_count == 1
 
     def test_it_is_never_larger(self, developed, name, profile):
@@ -88,10 +93,11 @@ class TestEveryFormatUnderEveryProfile:
 
 
 class TestOriginal:
+    @pytest.mark.parametrize("profile", [Profile.ORIGINAL, Profile.ARCHIVE])
     @pytest.mark.parametrize("name", ["TIFF", "BMP"])
-    def test_what_cannot_be_freed_of_metadata_is_refused_with_advice(self, name):
+    def test_what_cannot_be_freed_of_metadata_is_refused_with_advice(self, name, profile):
         with pytest.raises(InvalidImageError, match="use the profile lossless"):
-            develop(photo(name), LIMITS, Profile.ORIGINAL)
+            develop(photo(name), LIMITS, profile)
 
     @pytest.mark.parametrize("make", [images.avif, images.heic], ids=["AVIF", "HEIC"])
     def test_metadata_is_overwritten_where_it_lies(self, make):
@@ -113,7 +119,7 @@ class TestOriginal:
 @pytest.mark.parametrize("name", ["JPEG", "PNG", "WebP", "GIF", "AVIF", "HEIC"])
 def test_metadata_is_kept_on_request_and_what_follows_the_picture_is_not(name):
     data = photo(name)
-    stored = develop(data + images.ARCHIVE, LIMITS, Profile.ORIGINAL, keep_metadata=True)
+    stored = develop(data + images.ARCHIVE, LIMITS, Profile.ORIGINAL, metadata=MetadataOption.KEEP)
     assert stored.data == data
     assert stored.kept
 

@@ -21,13 +21,13 @@ from app.errors import (
     UnsupportedFormatError,
 )
 from app.feed import Feed
-from app.imaging.develop import Developed
 from app.imaging.limits import ImageLimits
-from app.imaging.profiles import Profile
+from app.imaging.profiles import Recipe
 from app.ingest import COPIES, Ingest, Upload
 from app.log import EVENTS, IMAGES
 from app.log.sqlite import SqliteLog
 from tests import images
+from tests.developing import as_it_came
 from tests.facts import until
 from tests.test_upload import problem
 
@@ -43,11 +43,11 @@ class Pool:
         self.may.set()
         self.error = None
 
-    async def run(self, _function, data, _limits, _profile, keep_metadata):
+    async def run(self, _function, data, _limits, _recipe):
         await self.may.wait()
         if self.error:
             raise self.error
-        return Developed(data, "image/png", 3, 2, 1, "balanced", True, "original")
+        return as_it_came(data, "image/png")
 
 
 class Client:
@@ -71,7 +71,7 @@ class Client:
         await self.may.wait()
         if self.error:
             raise self.error
-        return Upload(self.data, "a.png", Profile.BALANCED)
+        return Upload(self.data, "a.png", Recipe())
 
 
 class Faults:

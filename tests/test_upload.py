@@ -196,9 +196,48 @@ class TestRefusals:
         data = images.jpeg(images.photo((320, 240)))
         kept = await client.post("/images?profile=original&metadata=keep", content=data)
         assert (await client.get(kept.json()["url"])).content == data
-        refused = await client.post("/images?metadata=keep", content=data)
-        detail = problem(refused, 422, "invalid-parameter")["detail"]
-        assert "keep goes with the profile original alone" in detail
+        assert kept.json()["receipt"]["metadata_removed"] == []
+
+    async def test_the_receipt_says_what_was_removed_and_not_how_near_it_comes(self, client):
+        data = images.jpeg(images.photo((320, 240))) + images.ARCHIVE
+        receipt = (await client.post("/images", content=data)).json()["receipt"]
+        assert set(receipt["metadata_removed"]) == {
+            *("comment", "exif", "gps", "iptc", "thumbnail", "trailer", "xmp")
+        }
+        assert receipt["quality"] is None
+
+    async def test_a_server_can_have_the_quality_measured(self, gateways):
+        client = await gateways(imaging={"measure_quality": True})
+        data = images.jpeg(images.photo((320, 240), noise=8))
+        receipt = (await client.post("/images", content=data)).json()["receipt"]
+        assert 70 < receipt["quality"] < 100
+        receipt = (await client.post("/images?profile=original", content=data)).json()["receipt"]
+        assert receipt["quality"] == 100
+
+    @pytest.mark.parametrize(
+        ("accept", "media_type"),
+        [
+            ("*/*", "image/png"),
+            ("application/json, image/webp;q=0", "image/png"),
+            ("application/json, image/webp;q=0.8, */*", "image/webp"),
+        ],
+    )
+    async def test_lossless_is_webp_where_the_client_accepts_it_and_it_is_smaller(
+        self, client, accept, media_type
+    ):
+        data = images.png(images.photo((320, 240), noise=8))
+        answer = await client.post(
+            "/images?profile=lossless", content=data, headers={"accept": accept}
+        )
+        assert answer.json()["content_type"] == media_type
+        served = await client.get(answer.json()["url"])
+        assert images.same_pixels(images.pixels(data), images.pixels(served.content))
+
+    async def test_small_is_avif_where_the_server_allows_its_cost(self, gateways):
+        client = await gateways(imaging={"avif": True})
+        data = images.jpeg(images.photo((320, 240), noise=8))
+        image = (await client.post("/images?profile=small", content=data)).json()
+        assert image["content_type"] == "image/avif"
 
     async def test_a_server_may_have_all_metadata_removed(self, gateways):
         client = await gateways(imaging={"metadata": "strip"})

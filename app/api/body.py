@@ -26,7 +26,9 @@ from app.errors import (
     TooManyFilesError,
     UnsupportedMediaTypeError,
 )
-from app.imaging.profiles import Profile
+from app.imaging import extras
+from app.imaging.metadata import MetadataOption
+from app.imaging.profiles import Profile, Recipe
 from app.ingest import Upload
 
 if TYPE_CHECKING:
@@ -46,6 +48,10 @@ _MAX_FILENAME_CHARACTERS = 200
 _NAMELESS = {"", "blob"}
 # Control characters, and those that reverse the direction of what follows: `gpj.exe` backwards.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+# Named in an Accept field, and not with a weight of zero (RFC 9110, 12.5.1).
+_WEBP = re.compile(r"image/webp\s*(?:$|,|;(?!\s*q=0(?:\.0*)?\s*(?:,|$)))")
 
 
 class RequestBody:
@@ -77,7 +83,8 @@ class RequestBody:
                 " multipart/form-data with a part named file, or the image's bytes as image/* or"
                 " application/octet-stream."
             )
-        self._options = _Options(imaging)
+        accepts_webp = bool(_WEBP.search(request.headers.get("accept", "")))
+        self._options = _Options(imaging, accepts_webp=accepts_webp)
         for name in request.query_params:
             self._options.take(name, request.query_params[name])
         self.max_bytes = self._announced()
@@ -136,12 +143,14 @@ class RequestBody:
 class _Options:
     """The options that a client may name, in the query or as fields of the form, which win."""
 
-    def __init__(self, imaging: ImagingSettings) -> None:
-        self._chosen = {"profile": imaging.profile, "metadata": "strip"}
-        self._values = {
-            "profile": imaging.profiles.split(","),
-            "metadata": imaging.metadata.split(","),
-        }
+    def __init__(self, imaging: ImagingSettings, *, accepts_webp: bool) -> None:
+        self._imaging = imaging
+        self._accepts_webp = accepts_webp
+        profiles = imaging.profiles.split(",")
+        if not extras.is_installed("archive"):
+            profiles = [each for each in profiles if each != Profile.ARCHIVE]
+        self._values = {"profile": profiles, "metadata": imaging.metadata.split(",")}
+        self._chosen = {"profile": imaging.profile, "metadata": self._values["metadata"][0]}
 
     def take(self, name: str, value: str) -> None:
         """Note an option; other names are nobody's business.
@@ -158,18 +167,15 @@ class _Options:
         self._chosen[name] = value
 
     def upload(self, data: bytes, filename: str | None) -> Upload:
-        """Return the upload with what is to be done to it.
-
-        Raises:
-            InvalidParameterError: The options do not go together.
-        """
-        profile, keep = Profile(self._chosen["profile"]), self._chosen["metadata"] == "keep"
-        if keep and profile is not Profile.ORIGINAL:
-            raise InvalidParameterError(
-                f"metadata: keep goes with the profile original alone; {profile} writes the image"
-                " anew."
-            )
-        return Upload(data, filename, profile, keep)
+        """Return the upload with what is to be done to it."""
+        recipe = Recipe(
+            Profile(self._chosen["profile"]),
+            MetadataOption(self._chosen["metadata"]),
+            webp=self._accepts_webp,
+            avif=self._imaging.avif,
+            measure=self._imaging.measure_quality,
+        )
+        return Upload(data, filename, recipe)
 
 
 class _Form:

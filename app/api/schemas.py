@@ -34,6 +34,17 @@ class Receipt(BaseModel):
         description="Whether the upload is kept, less its metadata, as encoding saved nothing.",
         examples=[False],
     )
+    metadata_removed: list[str] = Field(
+        description="What the upload held beside its picture, and the image does not: `exif`,"
+        " `gps`, `maker-note`, `thumbnail`, `xmp`, `iptc`, `comment`, `text`, `copyright`,"
+        " `trailer` (what followed the picture), `other`.",
+        examples=[examples.METADATA_REMOVED],
+    )
+    quality: float | None = Field(
+        description="How near the image comes to the upload (SSIMULACRA2 of a part of it; 100:"
+        " no difference, 90: none that is seen, 70: high quality); null where it is not measured.",
+        examples=[examples.QUALITY],
+    )
 
 
 class Image(BaseModel):
@@ -109,6 +120,8 @@ def described(
             received_digest=f"sha256:{info.received_digest}",
             codec=info.codec,
             kept=info.kept,
+            metadata_removed=list(info.metadata_removed),
+            quality=info.quality,
         ),
     )
 

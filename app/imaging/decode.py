@@ -14,7 +14,7 @@ import warnings
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from PIL import Image
+from PIL import ExifTags, Image
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -25,7 +25,6 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from app.errors import ImageLimitError, InvalidImageError
 from app.imaging.formats import ImageFormat
-from app.imaging.metadata import ORIENTATION_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,6 +48,9 @@ with suppress(ImportError):  # an extra: without it, `sniff` refuses what it wou
     from pillow_heif import HeifImageFile
 
     _DECODERS[ImageFormat.HEIC] = HeifImageFile
+
+_COLOUR_SPACE = slice(16, 20)
+"""Of the data, in a profile's header (ICC.1:2022, 7.2)."""
 
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -125,8 +127,30 @@ def stored_orientation(image: ImageFile, image_format: ImageFormat) -> int:
     if image_format is not ImageFormat.AVIF:
         return 1
     with decoder_errors():
-        orientation = image.getexif().get(ORIENTATION_TAG, 1)
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     return orientation if orientation in _TRANSPOSE else 1
+
+
+def icc_profile(image: Image.Image) -> bytes | None:
+    """Return the colour profile, if there is one."""
+    return image.info.get("icc_profile") or None
+
+
+def colour_space(image: Image.Image) -> bytes:
+    """Return the signature of the colour space that the image's profile is of, or nothing."""
+    return (icc_profile(image) or b"")[_COLOUR_SPACE]
+
+
+def rgb_profile(image: Image.Image) -> bytes | None:
+    """Return the colour profile if it is one of RGB: one of grey or CMYK says nothing of RGB."""
+    return icc_profile(image) if colour_space(image) == b"RGB " else None
+
+
+def eight_bit(image: Image.Image) -> Image.Image:
+    """Scale 16-bit grey, which Pillow 13 clips where it converts it: all but black is white."""
+    if image.mode != "I;16":
+        return image
+    return image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
 
 
 def upright(image: Image.Image, orientation: int) -> Image.Image:

@@ -12,12 +12,12 @@ import struct
 from dataclasses import dataclass, field
 
 from app.errors import InvalidImageError
-from app.imaging.metadata import Stripped, truncated
+from app.imaging.metadata import Metadata, Stripped, truncated
 
 _SCREEN_BYTES, _IMAGE_BYTES = 13, 10
 _TABLE_FLAG = 0x80
 _EXTENSION, _IMAGE, _TRAILER = 0x21, 0x2C, 0x3B
-_PLAIN_TEXT, _GRAPHIC_CONTROL, _APPLICATION = 0x01, 0xF9, 0xFF
+_PLAIN_TEXT, _GRAPHIC_CONTROL, _COMMENT, _APPLICATION = 0x01, 0xF9, 0xFE, 0xFF
 _APPLICATIONS = (b"NETSCAPE2.0", b"ANIMEXTS1.0", b"ICCRGBG1012")
 
 
@@ -54,6 +54,7 @@ class _Copy:
     kept: list[bytes] = field(default_factory=list)
     control: bytes = b""
     frame_count: int = 0
+    metadata: Metadata = field(default_factory=Metadata)
 
 
 def strip(data: bytes) -> Stripped:
@@ -73,7 +74,10 @@ def strip(data: bytes) -> Stripped:
             _copy_extension(cursor, copy)
         elif introducer:  # stray zeros between blocks are common, and viewers pass over them
             raise InvalidImageError("The image has a block of no known kind.")
-    return Stripped(b"".join((*copy.kept, b";")), copy.size, 1, cursor.position, copy.frame_count)
+    if cursor.position < len(data):
+        copy.metadata.others.add("trailer")
+    stripped = b"".join((*copy.kept, b";"))
+    return Stripped(stripped, copy.size, 1, cursor.position, copy.frame_count, copy.metadata)
 
 
 def _copy_image(cursor: _Cursor, copy: _Copy) -> None:
@@ -94,5 +98,11 @@ def _copy_extension(cursor: _Cursor, copy: _Copy) -> None:
         copy.control = block
     elif label[0] == _PLAIN_TEXT:
         copy.control = b""  # it was the text's, not the next image's (section 23)
+        copy.metadata.note("text", block)
     elif label[0] == _APPLICATION and block[3:14] in _APPLICATIONS:
         copy.kept.append(block)
+        copy.metadata.size_bytes += len(block)
+    elif label[0] == _APPLICATION and block[3:14] == b"XMP DataXMP":
+        copy.metadata.note("xmp", block)
+    else:
+        copy.metadata.note("comment" if label[0] == _COMMENT else "other", block)

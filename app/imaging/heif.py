@@ -3,10 +3,11 @@
 Items are found by their place in the file, so nothing can be taken out without moving the rest.
 What goes is therefore overwritten with zeros: Exif and XMP items, user data of tracks, and every
 top-level box that holds neither the picture nor what describes it (motion photos, previews). What
-lies behind the last box is cut off. Orientation and colour are properties of the picture and stay.
+lies behind the last box is cut off. What is to stay of EXIF and XMP is written where they lay.
+Orientation and colour are properties of the picture and stay.
 
-Sources: ISO/IEC 14496-12 (boxes, `meta`, `iloc`, `iinf`), ISO/IEC 23008-12 (`Exif` and `mime`
-items), AV1 Image File Format 1.1.
+Sources: ISO/IEC 14496-12 (boxes, `meta`, `iloc`, `iinf`, `colr`), ISO/IEC 23008-12 (`Exif` and
+`mime` items), ISO/IEC 23091-2 (colour primaries and transfer), AV1 Image File Format 1.1.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app.errors import InvalidImageError
-from app.imaging.metadata import Stripped, truncated
+from app.imaging.metadata import Metadata, Stripped, truncated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,11 +26,22 @@ _PICTURE = frozenset({b"ftyp", b"meta", b"mdat", b"moov"})
 _TRACK_CONTAINERS = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"dinf"})
 _PRIVATE_ITEMS = frozenset({b"Exif", b"mime", b"uri "})
 _PRIVATE_TRACK_BOXES = frozenset({b"udta", b"uuid", b"free", b"skip"})
-_EMPTY_EXIF = bytes(4) + b"MM\0*\0\0\0\x08\0\0" + bytes(4)
-"""An offset, and a TIFF without an entry: libavif refuses a file whose Exif item is no TIFF."""
+_EMPTY_TIFF = b"MM\0*\0\0\0\x08\0\0" + bytes(4)
+"""Without an entry: libavif refuses a file whose Exif item is no TIFF."""
+
+_OFFSET_BYTES = 4
+"""Before the TIFF in an Exif item: how far it is off (ISO/IEC 23008-12, A.2.1)."""
 
 _MAX_BOXES = 10_000
 """A phone's file has some hundred items, of which each tile of a grid is one."""
+
+_XMP_MARK = b"<x:xmpmeta"
+
+_USUAL_PRIMARIES = frozenset({1, 2, 5, 6})
+"""BT.709, which sRGB has too; not specified; those of standard definition, which hardly differ."""
+
+_USUAL_TRANSFERS = frozenset({1, 2, 4, 5, 6, 13, 14, 15})
+"""Those of SDR video and of sRGB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +50,15 @@ class _Box:
     start: int
     body: int
     end: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Extent:
+    """A place of the file that an item of metadata takes."""
+
+    start: int
+    end: int
+    kind: bytes
 
 
 def strip(data: bytes) -> Stripped:
@@ -49,15 +70,104 @@ def strip(data: bytes) -> Stripped:
     boxes = list(_boxes(data, 0, len(data), lenient=True))
     if not any(box.kind in {b"meta", b"moov"} for box in boxes):
         raise InvalidImageError("The image has no picture in it.")
+    metadata = Metadata()
     kept = bytearray(data[: boxes[-1].end])
+    for extent in _extents(data, boxes):
+        _take_note(data[extent.start : extent.end], extent.kind, metadata)
+        _write(kept, extent, b"", b"")
+    for box in _private_boxes(data, boxes):
+        metadata.note("other", data[box.body : box.end])
+        kept[box.body : box.end] = bytes(box.end - box.body)
+    if len(kept) < len(data):
+        metadata.others.add("trailer")
+    return Stripped(bytes(kept), None, 1, len(kept), None, metadata)
+
+
+def attach(data: bytes, metadata: Metadata) -> bytes:
+    """Write EXIF and XMP where there was some before, as far as there is room for it."""
+    if not metadata.exif and not metadata.xmp:
+        return data
+    written, exif, xmp = bytearray(data), metadata.exif, metadata.xmp
+    for extent in _extents(data, list(_boxes(data, 0, len(data)))):
+        _write(written, extent, exif, xmp)
+        # Of several items of a kind it was the first that was read.
+        exif = b"" if extent.kind == b"Exif" else exif
+        xmp = b"" if extent.kind == b"mime" else xmp
+    return bytes(written)
+
+
+def _take_note(payload: bytes, kind: bytes, metadata: Metadata) -> None:
+    metadata.size_bytes += len(payload)
+    content = payload.strip(b"\0")
+    if content == _EMPTY_TIFF.strip(b"\0"):
+        return
+    if kind == b"Exif" and not metadata.exif:
+        metadata.exif = payload[_OFFSET_BYTES + int.from_bytes(payload[:_OFFSET_BYTES]) :]
+    elif kind == b"mime" and _XMP_MARK in content and not metadata.xmp:
+        metadata.xmp = content
+    elif content:
+        metadata.others.add("other")
+
+
+def _write(kept: bytearray, extent: _Extent, exif: bytes, xmp: bytes) -> None:
+    room = extent.end - extent.start
+    content = b""
+    if extent.kind == b"Exif":
+        whole = bytes(_OFFSET_BYTES) + (exif or _EMPTY_TIFF)
+        content = whole if len(whole) <= room else bytes(_OFFSET_BYTES) + _EMPTY_TIFF
+    elif extent.kind == b"mime":
+        content = xmp
+    kept[extent.start : extent.end] = (
+        content.ljust(room, b"\0") if len(content) <= room else bytes(room)
+    )
+
+
+def has_unusual_colours(data: bytes) -> bool:
+    """Tell whether a picture says by code points that its colours are wide or of high range."""
+    for meta in _boxes(data, 0, len(data), lenient=True):
+        if meta.kind == b"meta":
+            for box in _inner_boxes(data, meta.body + 4, meta.end, (b"iprp", b"ipco", b"colr")):
+                kind, primaries, transfer = data[box.body : box.body + 4], *_code_points(data, box)
+                if kind == b"nclx" and (primaries, transfer) != (0, 0):
+                    return primaries not in _USUAL_PRIMARIES or transfer not in _USUAL_TRANSFERS
+    return False
+
+
+def _code_points(data: bytes, colr: _Box) -> tuple[int, int]:
+    primaries, transfer = struct.unpack(">HH", data[colr.body + 4 : colr.body + 8].ljust(4, b"\0"))
+    return primaries, transfer
+
+
+def _inner_boxes(data: bytes, start: int, end: int, path: tuple[bytes, ...]) -> Iterator[_Box]:
+    for box in _boxes(data, start, end):
+        if box.kind == path[0] and len(path) == 1:
+            yield box
+        elif box.kind == path[0]:
+            yield from _inner_boxes(data, box.body, box.end, path[1:])
+
+
+def _private_boxes(data: bytes, boxes: list[_Box]) -> Iterator[_Box]:
+    for box in boxes:
+        if box.kind == b"moov":
+            yield from _private_track_boxes(data, box)
+        elif box.kind not in _PICTURE:
+            yield box
+
+
+def _private_track_boxes(data: bytes, box: _Box) -> Iterator[_Box]:
+    for inner in _boxes(data, box.body, box.end):
+        if inner.kind in _PRIVATE_TRACK_BOXES:
+            yield inner
+        elif inner.kind in _TRACK_CONTAINERS:
+            yield from _private_track_boxes(data, inner)
+
+
+def _extents(data: bytes, boxes: list[_Box]) -> Iterator[_Extent]:
     for box in boxes:
         if box.kind == b"meta":
-            _wipe_items(data, kept, box)
-        elif box.kind == b"moov":
-            _wipe_tracks(data, kept, box)
-        elif box.kind not in _PICTURE:
-            kept[box.body : box.end] = bytes(box.end - box.body)
-    return Stripped(bytes(kept), None, 1, len(kept), None)
+            yield from _item_extents(data, box)
+        elif box.kind in _TRACK_CONTAINERS:
+            yield from _extents(data, list(_boxes(data, box.body, box.end)))
 
 
 def _boxes(data: bytes, start: int, end: int, *, lenient: bool = False) -> Iterator[_Box]:
@@ -87,25 +197,8 @@ def _boxes(data: bytes, start: int, end: int, *, lenient: bool = False) -> Itera
     raise InvalidImageError(f"The image has over {_MAX_BOXES:,} boxes.")
 
 
-def _wipe_items(data: bytes, kept: bytearray, meta: _Box) -> None:
-    for start, end, is_exif in _private_extents(data, meta):
-        kept[start:end] = bytes(end - start)
-        if is_exif and end - start >= len(_EMPTY_EXIF):
-            kept[start : start + len(_EMPTY_EXIF)] = _EMPTY_EXIF
-
-
-def _wipe_tracks(data: bytes, kept: bytearray, box: _Box) -> None:
-    for inner in _boxes(data, box.body, box.end):
-        if inner.kind in _PRIVATE_TRACK_BOXES:
-            kept[inner.body : inner.end] = bytes(inner.end - inner.body)
-        elif inner.kind == b"meta":
-            _wipe_items(data, kept, inner)
-        elif inner.kind in _TRACK_CONTAINERS:
-            _wipe_tracks(data, kept, inner)
-
-
-def _private_extents(data: bytes, meta: _Box) -> Iterator[tuple[int, int, bool]]:
-    """Yield the places of the file that items of metadata take, and whether they are Exif."""
+def _item_extents(data: bytes, meta: _Box) -> Iterator[_Extent]:
+    """Yield the places of the file that items of metadata take."""
     try:
         # A full box: version and flags precede its boxes.
         inner = {box.kind: box for box in _boxes(data, meta.body + 4, meta.end)}
@@ -119,7 +212,7 @@ def _private_extents(data: bytes, meta: _Box) -> Iterator[tuple[int, int, bool]]
                 end = begin + length if length else len(data)
                 if construction > 1 or not begin <= end <= len(data):
                     raise InvalidImageError("The metadata of the image cannot be found.")
-                yield begin, end, private[item] == b"Exif"
+                yield _Extent(begin, end, private[item])
     except struct.error as error:
         raise truncated() from error
 

@@ -1,4 +1,4 @@
-"""JPEG: its marker segments, and which of them a picture needs.
+"""JPEG: its marker segments, which of them a picture needs, and where others go in.
 
 Kept are tables, frames and scans, JFIF without its thumbnail, Adobe's colour transform and the ICC
 profile. All other APPn and COM segments go, also those between scans, and everything after the
@@ -14,13 +14,14 @@ import struct
 from typing import TYPE_CHECKING
 
 from app.errors import InvalidImageError
-from app.imaging.metadata import Stripped, orientation_exif, read_orientation, truncated
+from app.imaging import exif
+from app.imaging.metadata import Metadata, Stripped, as_resources, iptc_of, truncated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SOI, _EOI, _SOS, _JPG = 0xD8, 0xD9, 0xDA, 0xC8
-_APP0, _APP1, _APP2, _APP14 = 0xE0, 0xE1, 0xE2, 0xEE
+_APP0, _APP1, _APP2, _APP13, _APP14, _COM = 0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xFE
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, _JPG, 0xCC}
 _STRUCTURE = frozenset({*range(0xC0, 0xD0), *range(0xDA, 0xE0)}) - {_JPG}
 
@@ -32,6 +33,12 @@ _MAX_SEGMENTS = 10_000
 """A camera's file has dozens, the finest progressive one some hundreds; four million empty ones
 took 8.5 s to copy."""
 
+_EXIF, _ICC, _IPTC = b"Exif\0\0", b"ICC_PROFILE\0", b"Photoshop 3.0\0"
+_XMP, _MORE_XMP = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
+_MAX_PAYLOAD_BYTES = 65_533
+"""A segment's length has 16 bits and counts itself."""
+
+_MAX_ICC_PIECES = 255
 _JFIF_BYTES, _ADOBE_BYTES = 12, 12
 """Both without what may follow them: a thumbnail there, nothing that is specified here."""
 
@@ -43,20 +50,79 @@ def strip(data: bytes) -> Stripped:
         InvalidImageError: the segments do not lead to an end-of-image marker.
     """
     kept: list[bytes] = []
-    size, orientation, oriented, end = (0, 0), 1, False, 0
+    metadata = Metadata()
+    size, end = (0, 0), 0
     for marker, payload, scan, end in _segments(data):  # noqa: B007 - where the last one ends
         if marker in _FRAMES and len(payload) > 5:  # noqa: PLR2004  # precision, height, width
             height, width = struct.unpack_from(">HH", payload, 1)
             size = width, height
-        if marker == _APP1 and payload.startswith(b"Exif\0") and not oriented:
-            orientation, oriented = read_orientation(payload[6:]), True
         if essential := _essential(marker, payload):
             kept.append(_segment(marker, essential) + scan)
-    if orientation != 1:
-        exif = _segment(_APP1, b"Exif\0\0" + orientation_exif(orientation))
-        # JFIF has to come first (JFIF 1.02, page 5).
-        kept.insert(1 if kept and kept[0][1] == _APP0 else 0, exif)
-    return Stripped(b"".join((b"\xff\xd8", *kept, b"\xff\xd9")), size, orientation, end)
+        if marker not in _STRUCTURE | {_EOI}:
+            _take_note(marker, payload, metadata)
+    if end < len(data):
+        metadata.others.add("trailer")
+    stripped = b"".join((b"\xff\xd8", *kept, b"\xff\xd9"))
+    orientation = exif.parse(metadata.exif).orientation
+    return Stripped(stripped, size, orientation, end, metadata=metadata)
+
+
+def attach(data: bytes, metadata: Metadata) -> bytes:
+    """Put metadata into a JPEG that has none, as far as its segments can hold it."""
+    payloads = (
+        (_APP1, _EXIF, metadata.exif),
+        (_APP1, _XMP, metadata.xmp),
+        (_APP13, _IPTC, metadata.iptc and as_resources(metadata.iptc)),
+    )
+    segments = [
+        _segment(marker, name + payload)
+        for marker, name, payload in payloads
+        if payload and len(name + payload) <= _MAX_PAYLOAD_BYTES
+    ]
+    return _insert(data, segments)
+
+
+def with_icc_profile(data: bytes, profile: bytes) -> bytes:
+    """Put a colour profile into a JPEG that has none.
+
+    Raises:
+        ValueError: The profile is too large for a JPEG.
+    """
+    step = _MAX_PAYLOAD_BYTES - len(_ICC) - 2
+    pieces = [profile[at : at + step] for at in range(0, len(profile), step)]
+    if len(pieces) > _MAX_ICC_PIECES:
+        raise ValueError("the colour profile is too large")
+    return _insert(
+        data,
+        [
+            _segment(_APP2, _ICC + bytes((number, len(pieces))) + piece)
+            for number, piece in enumerate(pieces, start=1)
+        ],
+    )
+
+
+def _insert(data: bytes, segments: list[bytes]) -> bytes:
+    # JFIF has to come first (JFIF 1.02, page 5).
+    at = 4 + int.from_bytes(data[4:6]) if data[3] == _APP0 else 2
+    return b"".join((data[:at], *segments, data[at:]))
+
+
+def _take_note(marker: int, payload: bytes, metadata: Metadata) -> None:
+    metadata.size_bytes += len(payload)
+    if marker == _APP1 and payload.startswith(_EXIF[:5]) and not metadata.exif:
+        metadata.exif = payload[len(_EXIF) :]
+    elif marker == _APP1 and payload.startswith(_XMP) and not metadata.xmp:
+        metadata.xmp = payload[len(_XMP) :]
+    elif marker == _APP1 and payload.startswith(_MORE_XMP):
+        metadata.others.add("xmp")
+    elif marker == _APP13 and payload.startswith(_IPTC) and not metadata.iptc:
+        metadata.iptc = iptc_of(payload[len(_IPTC) :])
+    elif marker == _COM:
+        metadata.others.add("comment")
+    elif marker == _APP0 and payload[_JFIF_BYTES : _JFIF_BYTES + 2] != b"\0\0":
+        metadata.others.add("thumbnail")
+    elif not _essential(marker, payload):
+        metadata.others.add("other")
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes, bytes, int]]:
@@ -95,7 +161,7 @@ def _essential(marker: int, payload: bytes) -> bytes:
         return payload[:_JFIF_BYTES] + b"\0\0"
     if marker == _APP14 and payload.startswith(b"Adobe") and len(payload) >= _ADOBE_BYTES:
         return payload[:_ADOBE_BYTES]
-    if marker == _APP2 and payload.startswith(b"ICC_PROFILE\0"):
+    if marker == _APP2 and payload.startswith(_ICC):
         return payload
     return b""
 

@@ -18,11 +18,25 @@ class ImageLimits:
         max_pixels: width times height, summed over all frames.
         max_side: the longer of width and height; WebP ends at 16,383 (RFC 9649, 2.5).
         max_frames: frames of an animation.
+        max_metadata_bytes: of what is no picture, the colour profile included.
     """
 
     max_pixels: int = 50_000_000
     max_side: int = 16_383
     max_frames: int = 256
+    max_metadata_bytes: int = 10_000_000
+
+    def check_metadata(self, size_bytes: int) -> None:
+        """Refuse a file that holds too much beside its picture.
+
+        Raises:
+            ImageLimitError: it does.
+        """
+        if size_bytes > self.max_metadata_bytes:
+            raise ImageLimitError(
+                f"The image has {size_bytes:,} bytes of metadata; "
+                f"{self.max_metadata_bytes:,} are allowed."
+            )
 
     def check(self, size: tuple[int, int], frame_count: int) -> None:
         """Refuse what is beyond the limits, and what has no pixels at all.

@@ -1,14 +1,21 @@
 """Smaller files of the same pixels, where the extras for it are installed.
 
-Hides MozJPEG's re-packing of coefficients and oxipng. Both get files that were checked and whose
-metadata is gone: MozJPEG repairs a truncated file in silence, and would drop the orientation.
+Hides MozJPEG's re-packing of coefficients and oxipng. Both get files that were checked, with the
+metadata that stays: MozJPEG repairs a truncated file in silence. Where damaged coefficients are
+out of range it ends the process, which is the worker's alone.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from app.imaging.formats import ImageFormat
+
+if TYPE_CHECKING:
+    from app.imaging.picture import Candidate
 
 _MOZJPEG, _OXIPNG = "mozjpeg_lossless_optimization", "oxipng"
 mozjpeg: Any = import_module(_MOZJPEG) if find_spec(_MOZJPEG) else None
@@ -21,15 +28,13 @@ MAX_PNG_PIXELS = 8_000_000
 """At up to a second a megapixel, within the deadline for one image."""
 
 
-def jpeg(data: bytes) -> tuple[bytes, str] | None:
-    """Pack the coefficients of a JPEG better; every segment stays."""
-    if mozjpeg is None:
-        return None
-    return mozjpeg.optimize(data, mozjpeg.COPY_MARKERS.ALL), "mozjpeg lossless"
-
-
-def png(data: bytes) -> tuple[bytes, str] | None:
-    """Choose filters, colour type and bit depth of a PNG better; its colours stay."""
-    if oxipng is None:
-        return None
-    return oxipng.optimize_from_memory(data, level=_OXIPNG_LEVEL), f"oxipng {_OXIPNG_LEVEL}"
+def optimized(file: Candidate) -> list[Candidate]:
+    """Return a JPEG or PNG packed better; segments, colours and everything else stay."""
+    if file.image_format is ImageFormat.JPEG and mozjpeg is not None:
+        data = mozjpeg.optimize(file.data, mozjpeg.COPY_MARKERS.ALL)
+        return [replace(file, data=data, codec="mozjpeg lossless", exact=True)]
+    pixels = file.size[0] * file.size[1]
+    if file.image_format is ImageFormat.PNG and oxipng is not None and pixels <= MAX_PNG_PIXELS:
+        data = oxipng.optimize_from_memory(file.data, level=_OXIPNG_LEVEL)
+        return [replace(file, data=data, codec=f"oxipng {_OXIPNG_LEVEL}")]
+    return []

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app.errors import InvalidImageError
-from app.imaging.metadata import Stripped, orientation_exif, read_orientation, truncated
+from app.imaging import exif
+from app.imaging.metadata import Metadata, Stripped, truncated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +32,16 @@ _DEEPEST_TRUECOLOUR_BITS = 8
 """Pillow 13 decodes 16-bit truecolour to 8 bits, and only grey in full."""
 
 _ANCILLARY_BIT = 0x20
+_SRGB_CODE_POINTS = b"\x01\x0d"
+_SRGB_GAMMA = struct.pack(">I", 45_455)
+_SRGB_CHROMATICITIES = struct.pack(
+    ">8I", 31_270, 32_900, 64_000, 33_000, 30_000, 60_000, 15_000, 6_000
+)
+"""What goes along with the chunk sRGB (11.3.2.5)."""
+
+_TEXT = frozenset({b"tEXt", b"zTXt", b"iTXt"})
+_XMP = b"XML:com.adobe.xmp\0\0\0\0\0"
+"""Keyword, not compressed, without language and translation (11.3.3.4; XMP part 3, 1.1.5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,24 +58,64 @@ def strip(data: bytes) -> Stripped:
         InvalidImageError: the chunks are damaged, do not lead to IEND, or miscount their frames.
     """
     kept: list[bytes] = []
-    size, orientation, announced, controls = (0, 0), 1, 0, 0
+    metadata = Metadata()
+    size, announced, controls = (0, 0), 0, 0
     end = len(_SIGNATURE)
     for chunk in _chunks(data):
         end += len(chunk.raw)
         if chunk.name == b"IHDR" and len(chunk.payload) == _IHDR_BYTES:
             size = struct.unpack_from(">II", chunk.payload)
-        elif chunk.name == b"eXIf":
-            orientation = read_orientation(chunk.payload)
         elif chunk.name == b"acTL" and len(chunk.payload) == _ACTL_BYTES:
             announced = int.from_bytes(chunk.payload[:4])
         controls += chunk.name == b"fcTL"
         if _stays(chunk):
             kept.append(chunk.raw)
+        if chunk.name not in _PIXELS | _ANIMATION:
+            _take_note(chunk, metadata)
     if announced != controls:
         raise InvalidImageError("The animation does not have the frames that it announces.")
-    if orientation != 1:
-        kept.insert(1, _chunk(b"eXIf", orientation_exif(orientation)))
-    return Stripped(b"".join((_SIGNATURE, *kept)), size, orientation, end, max(1, announced))
+    if end < len(data):
+        metadata.others.add("trailer")
+    orientation = exif.parse(metadata.exif).orientation
+    stripped = b"".join((_SIGNATURE, *kept))
+    return Stripped(stripped, size, orientation, end, max(1, announced), metadata)
+
+
+def attach(data: bytes, metadata: Metadata) -> bytes:
+    """Put EXIF and XMP into a PNG that has none; it has no place for IPTC."""
+    at = len(_SIGNATURE) + 12 + _IHDR_BYTES
+    exif_chunk = _chunk(b"eXIf", metadata.exif) if metadata.exif else b""
+    xmp_chunk = _chunk(b"iTXt", _XMP + metadata.xmp) if metadata.xmp else b""
+    return b"".join((data[:at], exif_chunk, xmp_chunk, data[at:]))
+
+
+def _take_note(chunk: _Chunk, metadata: Metadata) -> None:
+    metadata.size_bytes += len(chunk.payload)
+    if chunk.name == b"eXIf" and not metadata.exif:
+        metadata.exif = chunk.payload
+    elif chunk.name in _TEXT:
+        keyword, _, text = chunk.payload.partition(b"\0")
+        if chunk.payload.startswith(_XMP) and not metadata.xmp:
+            metadata.xmp = chunk.payload[len(_XMP) :]
+        elif keyword == b"XML:com.adobe.xmp":
+            metadata.others.add("xmp")
+        else:
+            metadata.others.add("text")
+        if (chunk.name, keyword) == (b"tEXt", b"Copyright"):
+            metadata.notice = exif.clean_notice(text.decode("latin-1"))
+    elif chunk.name not in _APPEARANCE:
+        metadata.others.add("other")
+
+
+def has_unusual_colours(data: bytes) -> bool:
+    """Tell whether chunks alone say that the colours are not those of sRGB (4.3)."""
+    chunks = {chunk.name: chunk.payload for chunk in _chunks(data)}
+    if code_points := chunks.get(b"cICP"):
+        return code_points[:2] != _SRGB_CODE_POINTS
+    if chunks.keys() & {b"sRGB", b"iCCP"}:
+        return False
+    said = chunks.get(b"gAMA", _SRGB_GAMMA), chunks.get(b"cHRM", _SRGB_CHROMATICITIES)
+    return said != (_SRGB_GAMMA, _SRGB_CHROMATICITIES)
 
 
 def rewritable(data: bytes) -> bool:

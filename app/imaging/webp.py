@@ -12,7 +12,8 @@ import struct
 from typing import TYPE_CHECKING
 
 from app.errors import InvalidImageError
-from app.imaging.metadata import Stripped, orientation_exif, read_orientation, truncated
+from app.imaging import exif
+from app.imaging.metadata import Metadata, Stripped, truncated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +22,8 @@ _IMAGE = frozenset({b"ALPH", b"VP8 ", b"VP8L"})
 _KEPT = _IMAGE | {b"VP8X", b"ICCP", b"ANIM", b"ANMF"}
 _RIFF_HEADER_BYTES, _CHUNK_HEADER_BYTES = 12, 8
 _VP8X_BYTES, _ANMF_HEADER_BYTES = 10, 16
-_ICC_FLAG, _ALPHA_FLAG, _EXIF_FLAG, _ANIMATION_FLAG = 0x20, 0x10, 0x08, 0x02
+_ICC_FLAG, _ALPHA_FLAG, _EXIF_FLAG, _XMP_FLAG, _ANIMATION_FLAG = 0x20, 0x10, 0x08, 0x04, 0x02
+_VP8L_ALPHA_BIT = 0x10
 
 
 def strip(data: bytes) -> Stripped:
@@ -34,16 +36,50 @@ def strip(data: bytes) -> Stripped:
     if end > len(data):
         raise truncated()
     chunks = list(_chunks(data[_RIFF_HEADER_BYTES:end]))
-    exif = next((payload for name, payload in chunks if name == b"EXIF"), b"")
-    orientation = read_orientation(exif.removeprefix(b"Exif\0\0"))
     kept = [(name, _essential(name, payload)) for name, payload in chunks if name in _KEPT]
     size = _canvas(*kept[0]) if kept else (0, 0)
-    # Only the extended layout, which begins with VP8X, has room for EXIF.
-    if not kept or kept[0][0] != b"VP8X":
-        orientation = 1
-    elif orientation != 1:
-        kept.append((b"EXIF", orientation_exif(orientation)))
-    return Stripped(_riff(kept), size, orientation, end, _frame_count(kept))
+    metadata = _metadata(chunks, kept)
+    if end < len(data):
+        metadata.others.add("trailer")
+    orientation = exif.parse(metadata.exif).orientation
+    return Stripped(_riff(kept), size, orientation, end, _frame_count(kept), metadata)
+
+
+def attach(data: bytes, metadata: Metadata) -> bytes:
+    """Put EXIF and XMP into a WebP that has none; it has no place for IPTC."""
+    added = [(b"EXIF", metadata.exif), (b"XMP ", metadata.xmp)]
+    added = [chunk for chunk in added if chunk[1]]
+    if not added:
+        return data
+    return _riff(_extended(list(_chunks(data[_RIFF_HEADER_BYTES:]))) + added)
+
+
+def _metadata(chunks: list[tuple[bytes, bytes]], kept: list[tuple[bytes, bytes]]) -> Metadata:
+    metadata = Metadata()
+    for name, payload in chunks:
+        if name in _IMAGE | {b"VP8X", b"ANIM", b"ANMF"}:
+            continue
+        metadata.size_bytes += len(payload)
+        # Only the extended layout, which begins with VP8X, has room for EXIF.
+        if name == b"EXIF" and not metadata.exif and kept and kept[0][0] == b"VP8X":
+            metadata.exif = payload.removeprefix(b"Exif\0\0")
+        elif name == b"XMP " and not metadata.xmp:
+            metadata.xmp = payload
+        elif name != b"ICCP":
+            metadata.others.add("other")
+    return metadata
+
+
+def _extended(chunks: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return the chunks in the extended layout (RFC 9649, 2.7)."""
+    name, payload = chunks[0]
+    if name == b"VP8X":
+        return chunks
+    width, height = _canvas(name, payload)
+    transparent = name == b"VP8L" and payload[4] & _VP8L_ALPHA_BIT
+    flags = bytes((_ALPHA_FLAG if transparent else 0, 0, 0, 0))
+    sides = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    return [(b"VP8X", flags + sides), *chunks]
 
 
 def _chunks(body: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -95,6 +131,7 @@ def _flagged(header: bytes, names: set[bytes]) -> bytes:
     """Return a VP8X header whose flags tell of the chunks that are there."""
     flags = header[0] & (_ALPHA_FLAG | _ANIMATION_FLAG)
     flags |= _ICC_FLAG * (b"ICCP" in names) | _EXIF_FLAG * (b"EXIF" in names)
+    flags |= _XMP_FLAG * (b"XMP " in names)
     return bytes((flags,)) + header[1:]
 
 

@@ -23,8 +23,8 @@ def stored(new_gateway, topics):
     gateway = new_gateway(**topics)
     with gateway.client() as client:
 
-        def store(data):
-            image = client.post("/images", content=data).json()
+        def store(data, profile="balanced"):
+            image = client.post(f"/images?profile={profile}", content=data).json()
             return image["id"], client.get(image["url"]).content
 
         yield store
@@ -52,6 +52,15 @@ def test_the_reader_writes_the_picture_byte_for_byte(stored, reader, data):
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout == served
     assert (len(served) > 2_000_000) == (data is LARGE)
+
+
+@pytest.mark.kafka
+def test_the_reader_unpacks_what_is_packed(stored, reader):
+    image_id, served = stored(images.jpeg(images.photo((640, 480), noise=8)), "archive")
+    done = reader(image_id)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == served
+    assert done.stdout.startswith(b"\xff\xd8")
 
 
 @pytest.mark.kafka

@@ -20,7 +20,9 @@ ETAG = f'"{SHA_256}"'
 WIDTH, HEIGHT = 640, 480
 CREATED_AT = "2026-11-22T23:03:28.273000Z"
 SEQUENCE = 42
-CODEC = "jpeg q85 progressive"
+CODEC = "jpegli q85"
+METADATA_REMOVED = ["exif", "gps", "thumbnail"]
+QUALITY = None
 PROFILE = "balanced"
 RECEIVED_BYTES = 128_797
 RECEIVED_DIGEST = "sha256:e792c7954bd9452601015f30ddac45b9dc5482cd0228bc4ce76b74f0694f4347"
@@ -47,6 +49,8 @@ IMAGE = {
         "received_digest": RECEIVED_DIGEST,
         "codec": CODEC,
         "kept": False,
+        "metadata_removed": METADATA_REMOVED,
+        "quality": QUALITY,
     },
 }
 IMAGE_PAGE = {"images": [IMAGE], "next_cursor": CURSOR}

@@ -211,6 +211,8 @@ LIST = _answers(
     errors.NotReadyError,
     errors.CatalogDamagedError,
 )
+# Unpacking, where it is packed in the log.
+_UNPACK = (errors.OverloadedError, errors.UnpackError)
 DOWNLOAD = _answers(
     {
         200: _success("The image.", *_IMAGE_HEADERS, content=_IMAGE_CONTENT),
@@ -223,6 +225,7 @@ DOWNLOAD = _answers(
         304: _NOT_MODIFIED,
     },
     *_FIND,
+    *_UNPACK,
     errors.ImageGoneError,
     errors.PreconditionFailedError,
     errors.RangeNotSatisfiableError,

@@ -1,0 +1,68 @@
+"""A picture as it was decoded, and the files that could be stored of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.imaging import heif, png
+from app.imaging.decode import icc_profile
+from app.imaging.formats import ImageFormat
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
+    from app.imaging.metadata import Stripped
+
+_QUARTER_TURNS = range(5, 9)
+"""Orientations that swap width and height (EXIF 2.32, 4.6.4 A)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A file that could be stored: how it came about, its format and its size as seen.
+
+    It is `exact` where every pixel is the upload's.
+    """
+
+    data: bytes
+    codec: str
+    image_format: ImageFormat
+    size: tuple[int, int]
+    exact: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What there is to encode: the decoder's image, its file, and the format of both."""
+
+    image: ImageFile
+    stripped: Stripped
+    image_format: ImageFormat
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """`(width, height)` in pixels as it is to be seen."""
+        width, height = self.image.size
+        turned = self.stripped.orientation in _QUARTER_TURNS
+        return (height, width) if turned else (width, height)
+
+    @property
+    def frame_count(self) -> int:
+        """How many pictures a viewer shows; one for a still image."""
+        return self.stripped.frame_count or int(getattr(self.image, "n_frames", 1))
+
+    @property
+    def is_still(self) -> bool:
+        """Whether it is no animation, nor a collection."""
+        return self.frame_count == 1
+
+    @property
+    def has_unusual_colours(self) -> bool:
+        """Whether its colours are said in a way that another format has no field for."""
+        if icc_profile(self.image):
+            return False
+        if self.image_format is ImageFormat.PNG:
+            return png.has_unusual_colours(self.stripped.data)
+        by_code_points = self.image_format in {ImageFormat.HEIC, ImageFormat.AVIF}
+        return by_code_points and heif.has_unusual_colours(self.stripped.data)

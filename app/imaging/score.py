@@ -1,0 +1,41 @@
+"""How near a stored picture comes to the upload: SSIMULACRA2, if installed.
+
+Hides the metric. A part from the middle is compared, as the whole would take a second a megapixel:
+100 is no difference, 90 one that is not seen, 70 high and 50 medium quality.
+
+Source: https://github.com/cloudinary/ssimulacra2.
+"""
+
+from __future__ import annotations
+
+import io
+from importlib import import_module
+from importlib.util import find_spec
+
+from PIL import Image
+
+AVAILABLE = find_spec("ssimulacra2") is not None
+
+SAME = 100.0
+_SIDE = 256
+"""A tenth of a second; over twelve photos within 2 points of what a megapixel of each says."""
+
+
+def score(before: Image.Image, after: Image.Image) -> float:
+    """Compare two pictures, of which the second may be the smaller one."""
+    # NumPy and SciPy come with it: 60 MB a worker, which only those pay that measure.
+    compute = import_module("ssimulacra2").compute_ssimulacra2
+    original, served = before.convert("RGB"), after.convert("RGB")
+    if original.size != served.size:
+        original = original.resize(served.size, Image.Resampling.LANCZOS)
+    files = [_middle(original), _middle(served)]
+    return round(float(compute(*files)), 1)
+
+
+def _middle(picture: Image.Image) -> io.BytesIO:
+    left, top = (max((side - _SIDE) // 2, 0) for side in picture.size)
+    right, bottom = min(left + _SIDE, picture.width), min(top + _SIDE, picture.height)
+    file = io.BytesIO()
+    picture.crop((left, top, right, bottom)).save(file, "PNG", compress_level=0)
+    file.seek(0)
+    return file
