@@ -262,7 +262,7 @@ MAKERS = {
 @pytest.mark.parametrize("name", MAKERS)
 def test_a_truncated_image_is_refused_wherever_it_is_cut(name):
     data = MAKERS[name]()
-    cuts = itertools.chain(range(len(data) - 12, len(data)), range(20, len(data), len(data) // 60))
+    cuts = itertools.chain(range(len(data) - 12, len(data)), range(64, len(data), 64))
     for cut in cuts:
         with pytest.raises(ImageRefusedError):
             develop(data[:cut], LIMITS)

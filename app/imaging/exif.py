@@ -40,9 +40,9 @@ _SAID_ELSEWHERE = frozenset(_Tag) - {_Tag.THUMBNAIL, _Tag.MAKER_NOTE}
 
 _PICTURE_TAGS = frozenset(
     {*range(0x010D, 0x0111), 0x011A, 0x011B, 0x0128, 0x0131, 0x0132, 0x013B, 0x013C}
-    | {0x4746, 0x4749, *range(0x9C9B, 0x9CA0)}
+    | {0x0213, 0x4746, 0x4749, *range(0x9C9B, 0x9CA0)}
 )
-"""Names and descriptions, camera, resolution, software, date, artist; ratings and XPTitle…"""
+"""Descriptions, camera, resolution, software, date, artist, sampling; ratings and XPTitle…"""
 
 _CAMERA_TAGS = frozenset(
     {0x829A, 0x829D, *range(0x8822, 0x8836), *range(0x9000, 0x9406), *range(0xA000, 0xA501)}

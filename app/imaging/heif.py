@@ -32,6 +32,9 @@ _EMPTY_TIFF = b"MM\0*\0\0\0\x08\0\0" + bytes(4)
 _OFFSET_BYTES = 4
 """Before the TIFF in an Exif item: how far it is off (ISO/IEC 23008-12, A.2.1)."""
 
+_MAX_DEPTH = 10
+"""A sample's description is five boxes down."""
+
 _MAX_BOXES = 10_000
 """A phone's file has some hundred items, of which each tile of a grid is one."""
 
@@ -146,28 +149,29 @@ def _inner_boxes(data: bytes, start: int, end: int, path: tuple[bytes, ...]) -> 
             yield from _inner_boxes(data, box.body, box.end, path[1:])
 
 
+def _inside(data: bytes, box: _Box, depth: int = 0) -> Iterator[_Box]:
+    """Yield what lies in a container of tracks, and in the containers in it."""
+    if depth > _MAX_DEPTH:
+        raise InvalidImageError("The boxes of the image are nested too deeply.")
+    for inner in _boxes(data, box.body, box.end):
+        yield inner
+        if inner.kind in _TRACK_CONTAINERS:
+            yield from _inside(data, inner, depth + 1)
+
+
 def _private_boxes(data: bytes, boxes: list[_Box]) -> Iterator[_Box]:
     for box in boxes:
         if box.kind == b"moov":
-            yield from _private_track_boxes(data, box)
+            yield from (each for each in _inside(data, box) if each.kind in _PRIVATE_TRACK_BOXES)
         elif box.kind not in _PICTURE:
             yield box
 
 
-def _private_track_boxes(data: bytes, box: _Box) -> Iterator[_Box]:
-    for inner in _boxes(data, box.body, box.end):
-        if inner.kind in _PRIVATE_TRACK_BOXES:
-            yield inner
-        elif inner.kind in _TRACK_CONTAINERS:
-            yield from _private_track_boxes(data, inner)
-
-
 def _extents(data: bytes, boxes: list[_Box]) -> Iterator[_Extent]:
     for box in boxes:
-        if box.kind == b"meta":
-            yield from _item_extents(data, box)
-        elif box.kind in _TRACK_CONTAINERS:
-            yield from _extents(data, list(_boxes(data, box.body, box.end)))
+        inside = _inside(data, box) if box.kind == b"moov" else ()
+        for meta in (each for each in (box, *inside) if each.kind == b"meta"):
+            yield from _item_extents(data, meta)
 
 
 def _boxes(data: bytes, start: int, end: int, *, lenient: bool = False) -> Iterator[_Box]:

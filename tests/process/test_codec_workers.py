@@ -51,6 +51,21 @@ async def test_a_killed_worker_fails_its_own_upload_while_ten_others_succeed(new
     assert gateway.mistakes() == []
 
 
+async def test_a_decoder_that_spins_is_killed_while_ten_others_succeed(new_gateway):
+    gateway = new_gateway(IMAGEGATE_IMAGING__WORKERS=WORKERS, IMAGEGATE_IMAGING__DEADLINE_SECONDS=3)
+    before = gateway.worker_pids()
+    small = [images.jpeg(images.photo(seed=seed)) for seed in range(10)]
+    async with gateway.async_client() as client:
+        spinning, *others = await asyncio.gather(
+            *(client.post("/images", content=data) for data in (images.spinning_jpeg(), *small))
+        )
+    assert (spinning.status_code, spinning.json()["code"]) == (422, "decode-timeout")
+    assert [other.status_code for other in others] == [201] * 10
+    until(lambda: len(gateway.worker_pids() & before) == WORKERS - 1)
+    until(lambda: len(gateway.worker_pids()) == WORKERS)
+    assert gateway.mistakes() == []
+
+
 async def test_workers_killed_while_idle_are_replaced_before_anyone_notices(new_gateway):
     gateway = new_gateway(IMAGEGATE_IMAGING__WORKERS=WORKERS)
     killed = gateway.worker_pids()
