@@ -1,96 +1,94 @@
-"""Each profile over a folder of photos: bytes saved, CPU time, and how near the result comes.
+"""Each profile over a folder of pictures: bytes saved, CPU time, and how near the result comes.
 
-    .venv/bin/pip install 'ssimulacra2>=0.3,<0.4'
     .venv/bin/python -m bench.imaging FOLDER
 
-The first line once: with NumPy and SciPy it is 250 MB that nothing else needs.
-
-Per photo and profile: `develop` as a worker calls it, next to a bare decode of the same file. CPU
-milliseconds a megapixel, the median of three runs; SSIMULACRA2 of what is served against what was
-uploaded, both in their own colours, of the same size (100: no difference; 90: none that is seen;
-70: high quality). A profile's line is the median over the photos.
+A table for each format in the folder. Per picture and profile: `develop` as a worker calls it, next
+to a bare decode of the same file. CPU milliseconds a megapixel, the median of three runs;
+SSIMULACRA2 of what is served against what was uploaded, both in their own colours, of the same size
+(100: no difference; 90: none that is seen; 70: high quality). A line is the median over the files.
+`small, AVIF` is `small` where the server allows it, `lossless, WebP` where the client accepts it.
 """
 
-import io
 import statistics
 import sys
 import time
+from contextlib import suppress
+from itertools import groupby
 from pathlib import Path
 
-import pillow_heif
-from PIL import Image, ImageOps
-
+from app.errors import InvalidImageError
+from app.imaging.decode import upright
 from app.imaging.develop import develop, examine
+from app.imaging.formats import sniff
 from app.imaging.limits import ImageLimits
-from app.imaging.profiles import Profile
+from app.imaging.profiles import Profile, Recipe
+from app.imaging.score import score
 from bench.rounds import show
-
-try:
-    from ssimulacra2 import compute_ssimulacra2
-except ImportError:
-    sys.exit("bench.imaging needs ssimulacra2: .venv/bin/pip install 'ssimulacra2>=0.3,<0.4'")
-
+from tests.developing import served
 
 RUNS = 3
 # Of larger pictures only a part is scored, cut from the middle: it takes a second a megapixel.
 SCORED_SIDE = 1024
+LIMITS = ImageLimits()
+RECIPES = {profile.value: Recipe(profile) for profile in Profile} | {
+    "lossless, WebP": Recipe(Profile.LOSSLESS, webp=True),
+    "small, AVIF": Recipe(Profile.SMALL, avif=True),
+}
 
 
 def main():
-    pillow_heif.register_heif_opener()
-    photos = sorted(path for path in Path(sys.argv[1]).iterdir() if path.is_file())
-    samples = [path.read_bytes() for path in photos]
-    show(f"{len(samples)} photos, medians", [_row(profile, samples) for profile in Profile])
+    files = [path.read_bytes() for path in sorted(Path(sys.argv[1]).iterdir()) if path.is_file()]
+    files.sort(key=label)
+    for name, group in groupby(files, key=label):
+        samples = list(group)
+        rows = []
+        for recipe in RECIPES.items():
+            with suppress(InvalidImageError):  # not every profile takes every format
+                rows.append(row(recipe, samples))
+        show(f"{len(samples)} files of {name}, medians", rows)
 
 
-def _row(profile, samples):
-    measured = [_measure(profile, data) for data in samples]
-    saved, cpu, decode, score = (
+def label(data):
+    return sniff(data).label
+
+
+def row(recipe, samples):
+    name, recipe = recipe
+    measured = [measure(recipe, data) for data in samples]
+    saved, cpu, decode, scored = (
         statistics.median(column) for column in zip(*measured, strict=True)
     )
     return {
-        "profile": profile.value,
+        "profile": name,
         "bytes saved": f"{saved:.0%}",
         "ms/MP": f"{cpu:.1f}",
         "decode ms/MP": f"{decode:.1f}",
-        "SSIMULACRA2": f"{score:.1f}",
+        "SSIMULACRA2": f"{scored:.1f}",
     }
 
 
-def _measure(profile, data):
-    seconds, developed = _timed(lambda: develop(data, ImageLimits(), profile))
-    decode_seconds, decoded = _timed(lambda: examine(data, ImageLimits()))
+def measure(recipe, data):
+    seconds, developed = timed(lambda: develop(data, LIMITS, recipe))
+    decode_seconds, decoded = timed(lambda: examine(data, LIMITS))
     megapixels = decoded.image.width * decoded.image.height / 1e6
+    before = upright(decoded.image, decoded.stripped.orientation)
+    after = examine(served(developed), LIMITS)
+    after = upright(after.image, after.stripped.orientation)
     return (
         1 - len(developed.data) / len(data),
         seconds * 1000 / megapixels,
         decode_seconds * 1000 / megapixels,
-        _score(data, developed.data),
+        score(before, after, SCORED_SIDE),
     )
 
 
-def _timed(work):
+def timed(work):
     taken = []
     for _ in range(RUNS):
         started = time.process_time()
         result = work()
         taken.append(time.process_time() - started)
     return statistics.median(taken), result
-
-
-def _score(before, after):
-    pictures = [ImageOps.exif_transpose(Image.open(io.BytesIO(each))) for each in (before, after)]
-    original, served = (picture.convert("RGB") for picture in pictures)
-    if original.size != served.size:
-        original = original.resize(served.size, Image.Resampling.LANCZOS)
-    left = max((served.width - SCORED_SIDE) // 2, 0)
-    top = max((served.height - SCORED_SIDE) // 2, 0)
-    box = (left, top, min(left + SCORED_SIDE, served.width), min(top + SCORED_SIDE, served.height))
-    files = [io.BytesIO(), io.BytesIO()]
-    for picture, file in zip((original, served), files, strict=True):
-        picture.crop(box).save(file, "PNG", compress_level=1)
-        file.seek(0)
-    return compute_ssimulacra2(*files)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,29 @@ def icc_profile() -> bytes:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
+def cmyk_profile() -> bytes:
+    """A printer's profile that has every ink mixture as a shade of green, unlike any formula.
+
+    The smallest that littlecms takes (ICC.1:2001-04, 6.5.6): two points an axis, Lab in 8 bits.
+    """
+    ramp = bytes(range(256))
+    corners = b"".join(bytes((255 - 50 * inks.bit_count(), 60, 190)) for inks in range(16))
+    identity = b"".join(struct.pack(">i", 65_536 * (n % 4 == 0)) for n in range(9))
+    table = b"mft1" + bytes((0, 0, 0, 0, 4, 3, 2, 0)) + identity + ramp * 4 + corners + ramp * 3
+    white = b"XYZ \0\0\0\0" + struct.pack(">iii", 0xF6D6, 0x10000, 0xD32D)
+    words = b"desc\0\0\0\0\0\0\0\6green\0".ljust(96, b"\0")
+    tags, body, at = [], b"", 128 + 4 + 12 * 3
+    for name, content in ((b"A2B0", table), (b"wtpt", white), (b"desc", words)):
+        padded = content + bytes(-len(content) % 4)
+        tags.append(name + struct.pack(">II", at + len(body), len(content)))
+        body += padded
+    header = struct.pack(
+        ">I4sI4s4s4s", at + len(body), b"lcms", 0x02400000, b"prtr", b"CMYK", b"Lab "
+    )
+    header += bytes(12) + b"acsp" + bytes(28) + struct.pack(">iii", 0xF6D6, 0x10000, 0xD32D)
+    return header.ljust(128, b"\0") + struct.pack(">I", 3) + b"".join(tags) + body
+
+
 def photo(size=(96, 64), mode="RGB", noise=24, seed=1) -> Image.Image:
     """A gradient whose four corners differ, so that no orientation looks like another."""
     width, height = size
@@ -50,7 +73,7 @@ def exif(orientation=1, *, private=True) -> Image.Exif:
     return block
 
 
-def camera_exif(orientation=6, byte_order=">") -> bytes:
+def camera_exif(orientation=6, byte_order=">", size=(320, 240)) -> bytes:
     """A block as cameras write it: GPS, maker's notes, copyright, and a thumbnail with GPS too."""
     thumbnail = jpeg(photo((16, 12)), icc=False)
     gps = {
@@ -62,6 +85,8 @@ def camera_exif(orientation=6, byte_order=">") -> bytes:
         0x9003: (2, b"2026:11:25 12:00:00\0"),
         0x927C: (7, b"SECRET-MAKER-NOTE"),
         0x9286: (7, b"ASCII\0\0\0SECRET-COMMENT"),
+        0xA002: (3, struct.pack(f"{byte_order}H", size[0])),
+        0xA003: (4, struct.pack(f"{byte_order}I", size[1])),
     }
     picture = {
         0x010F: (2, b"SECRET-MAKER\0"),
@@ -295,10 +320,10 @@ def avif(image=None, *, orientation=1, private=True, **options) -> bytes:
     return _with_exif("AVIF", image, orientation, private, options)
 
 
-def heic(image=None, *, orientation=1, private=True, **options) -> bytes:
+def heic(image=None, *, orientation=1, private=True, icc=True, **options) -> bytes:
     """A HEIC as a phone makes it; `private` as in `avif`."""
     pillow_heif.register_heif_opener()
-    return _with_exif("HEIF", image, orientation, private, options)
+    return _with_exif("HEIF", image, orientation, private, options, icc=icc)
 
 
 def tiff(image=None, *, orientation=1, private=True, **options) -> bytes:
@@ -312,10 +337,12 @@ def bmp(image=None) -> bytes:
     return output.getvalue()
 
 
-def _with_exif(format_name, image, orientation, private, options) -> bytes:
+def _with_exif(format_name, image, orientation, private, options, *, icc=True) -> bytes:
     output = io.BytesIO()
     if private and format_name != "TIFF":
         options["xmp"] = XMP
     block = exif(orientation, private=private)
-    (image or photo()).save(output, format_name, exif=block, icc_profile=icc_profile(), **options)
+    if icc:
+        options["icc_profile"] = icc_profile()
+    (image or photo()).save(output, format_name, exif=block, **options)
     return output.getvalue()

@@ -170,12 +170,12 @@ class TestStripGps:
         ],
     )
     def test_a_packet_that_names_a_place_or_holds_a_preview_goes(self, xmp):
-        chosen = Metadata(xmp=xmp).chosen(MetadataOption.STRIP_GPS, 1)
+        chosen = Metadata(xmp=xmp).chosen(MetadataOption.STRIP_GPS, 1, (8, 8))
         assert chosen.xmp == b""
 
     def test_iptc_goes_where_it_names_a_place_and_stays_otherwise(self):
         def chosen(iptc):
-            return Metadata(iptc=iptc).chosen(MetadataOption.STRIP_GPS, 1).iptc
+            return Metadata(iptc=iptc).chosen(MetadataOption.STRIP_GPS, 1, (8, 8)).iptc
 
         assert chosen(IPTC) == IPTC
         assert chosen(IPTC + CITY) == b""
@@ -183,6 +183,17 @@ class TestStripGps:
     def test_iptc_that_stays_is_found_again(self):
         assert iptc_of(as_resources(IPTC)) == IPTC
         assert iptc_of(b"8BIM\x04\x0c\0\0\0\0\0\2xx" + as_resources(IPTC)) == IPTC
+
+
+@pytest.mark.parametrize("metadata", [MetadataOption.KEEP, MetadataOption.STRIP_GPS])
+def test_the_size_that_exif_says_is_that_of_the_picture(metadata):
+    output = io.BytesIO()
+    picture = images.photo((2400, 1200), noise=8)
+    picture.save(output, "JPEG", exif=b"Exif\0\0" + images.camera_exif(6, size=(2400, 1200)))
+    for profile, size in ((Profile.ORIGINAL, (2400, 1200)), (Profile.SMALL, (1024, 2048))):
+        stored = develop(output.getvalue(), LIMITS, profile, metadata=metadata)
+        camera = exif_of(stored.data).get_ifd(0x8769)
+        assert (camera[0xA002], camera[0xA003]) == size
 
 
 class TestBrokenExif:
@@ -197,11 +208,13 @@ class TestBrokenExif:
 
     def test_upright_changes_nothing_else(self):
         block = images.camera_exif(6)
-        turned = exif.upright(block)
+        turned = exif.upright(block, (64, 48))
         assert exif.parse(turned).orientation == 1
         assert len(turned) == len(block)
         assert exif.parse(turned).gps == exif.parse(block).gps
-        assert exif.upright(turned) == turned
+        assert exif.parse(block).has_thumbnail
+        assert not exif.parse(turned).has_thumbnail
+        assert exif.upright(turned, (64, 48)) == turned
 
     def test_entries_that_share_their_bytes_take_no_more_memory_than_the_block(self):
         entry = b"\x01\x0e\0\7" + (60_000).to_bytes(4) + (8).to_bytes(4)
@@ -210,13 +223,21 @@ class TestBrokenExif:
         parsed = exif.parse((block[:8] + (4700).to_bytes(2) + entries).ljust(65_000, b"\0"))
         assert sum(len(each.value) for each in parsed.picture.values()) <= 65_000
 
-    @pytest.mark.parametrize("cut", range(8, 600, 7))
+    @pytest.mark.parametrize("cut", range(8, len(images.camera_exif()), 7))
     def test_a_block_that_is_cut_short_never_raises(self, cut):
         block = images.camera_exif()[:cut]
         parsed = exif.parse(block)
         assert parsed.copied(1, "") is not None
-        assert len(exif.upright(block)) == len(block)
+        assert len(exif.upright(block, (64, 48))) == len(block)
         parsed.names()
+
+
+def test_a_png_whose_metadata_is_damaged_is_kept_with_it_all_the_same():
+    data = images.png(images.photo(LARGE))
+    at = data.index(b"SECRET-COMMENT")
+    data = data[:at] + b"?" + data[at + 1 :]
+    kept = develop(data, LIMITS, Profile.LOSSLESS, metadata=MetadataOption.KEEP)
+    assert kept.data == data
 
 
 class TestLimit:

@@ -3,9 +3,10 @@
 import functools
 import hashlib
 import io
+import struct
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageStat
 
 from app.errors import ImageLimitError, InvalidImageError, UnsupportedFormatError
 from app.imaging import formats, jpegli, optimize
@@ -187,6 +188,87 @@ class TestBalanced:
         assert images.pixels(kept.data).mode == "CMYK"
         with pytest.raises(InvalidImageError, match="without a colour profile"):
             develop(_saved(images.photo(LARGE, "CMYK"), "TIFF"), LIMITS)
+
+
+class TestColours:
+    """What is encoded anew is seen in the colours of the upload."""
+
+    @pytest.mark.parametrize("format_name", ["JPEG", "TIFF"])
+    @pytest.mark.parametrize("profile", [Profile.BALANCED, Profile.SMALL])
+    def test_cmyk_becomes_rgb_through_its_own_profile(self, format_name, profile):
+        inks = images.photo(LARGE, "CMYK", noise=0)
+        stored = develop(
+            _saved(inks, format_name, icc_profile=images.cmyk_profile()), LIMITS, profile
+        )
+        picture = images.pixels(stored.data)
+        assert (picture.mode, profile_of(stored.data)) == ("RGB", None)
+        red, green, blue = ImageStat.Stat(picture).mean
+        assert green > red + 50
+        assert green > blue + 50
+
+    @pytest.mark.parametrize("profile", [Profile.ORIGINAL, Profile.ARCHIVE, Profile.LOSSLESS])
+    def test_cmyk_stays_where_every_pixel_has_to(self, profile):
+        data = _saved(images.photo(LARGE, "CMYK"), "JPEG", icc_profile=images.cmyk_profile())
+        file = served(develop(data, LIMITS, profile))
+        assert images.same_pixels(images.pixels(data), images.pixels(file))
+        assert profile_of(file) == images.cmyk_profile()
+
+    @pytest.mark.parametrize("profile", list(Profile))
+    @pytest.mark.parametrize("name", PHOTOS)
+    def test_a_wide_profile_stays_attached(self, name, profile):
+        if (name, profile) not in PAIRS or name in {"GIF", "BMP"}:
+            return
+        before, after = photo(name), served(developed_as(name, profile))
+        assert profile_of(after) == profile_of(before) is not None
+
+    def test_the_profile_of_a_palette_stays_when_it_is_made_smaller(self):
+        data = images.png(images.photo((2400, 600), "P"))
+        stored = develop(data, LIMITS, Profile.SMALL)
+        assert not stored.kept
+        assert profile_of(stored.data) == profile_of(data) is not None
+
+    def test_deep_grey_keeps_its_shades_when_it_is_made_smaller(self):
+        ramp = Image.linear_gradient("L").rotate(90).resize((2400, 600)).convert("I")
+        deep = ramp.point(lambda value: value * 257).convert("I;16")
+        stored = develop(images.png(deep, icc=False, compress_level=0), LIMITS, Profile.SMALL)
+        assert stored.media_type == "image/jpeg"
+        shown = images.pixels(stored.data).convert("L")
+        assert [shown.getpixel((x, 200)) for x in (20, 1024, 2027)] == pytest.approx(
+            [2, 127, 252], abs=4
+        )
+
+    @pytest.mark.parametrize(
+        "chunks",
+        [
+            [(b"gAMA", (100_000).to_bytes(4))],
+            [(b"cICP", b"\x09\x10\0\1")],
+            [(b"cHRM", b"".join(n.to_bytes(4) for n in range(1, 9)))],
+        ],
+        ids=["linear gamma", "HDR", "other primaries"],
+    )
+    def test_colours_that_only_chunks_tell_of_are_kept(self, chunks):
+        data = images.png(images.photo((2400, 60)), icc=False, private=False, chunks=chunks)
+        for profile, webp in ((Profile.SMALL, False), (Profile.LOSSLESS, True)):
+            stored = develop(data, LIMITS, profile, webp=webp)
+            assert stored.media_type == "image/png"
+            assert images.chunk(*chunks[0]) in stored.data
+
+    def test_chunks_that_say_srgb_hinder_nothing(self):
+        chunks = [(b"gAMA", (45_455).to_bytes(4)), (b"sRGB", b"\0"), (b"cICP", b"\x01\x0d\0\1")]
+        data = images.png(images.photo((2400, 60)), icc=False, private=False, chunks=chunks)
+        assert develop(data, LIMITS, Profile.SMALL).media_type == "image/jpeg"
+
+    @pytest.mark.parametrize(
+        ("points", "media_type"),
+        [((1, 13), "image/jpeg"), ((12, 13), "image/heic"), ((9, 16), "image/heic")],
+        ids=["sRGB", "P3", "HDR"],
+    )
+    def test_a_heic_whose_code_points_a_jpeg_cannot_say_stays_one(self, points, media_type):
+        data = images.heic(images.photo(LARGE), icc=False)
+        at = data.index(b"nclx") + 4
+        data = data[:at] + struct.pack(">HH", *points) + data[at + 4 :]
+        for profile in (Profile.BALANCED, Profile.SMALL):
+            assert develop(data, LIMITS, profile).media_type == media_type
 
 
 class TestSmall:

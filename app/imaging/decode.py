@@ -49,9 +49,6 @@ with suppress(ImportError):  # an extra: without it, `sniff` refuses what it wou
 
     _DECODERS[ImageFormat.HEIC] = HeifImageFile
 
-_COLOUR_SPACE = slice(16, 20)
-"""Of the data, in a profile's header (ICC.1:2022, 7.2)."""
-
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -129,28 +126,6 @@ def stored_orientation(image: ImageFile, image_format: ImageFormat) -> int:
     with decoder_errors():
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     return orientation if orientation in _TRANSPOSE else 1
-
-
-def icc_profile(image: Image.Image) -> bytes | None:
-    """Return the colour profile, if there is one."""
-    return image.info.get("icc_profile") or None
-
-
-def colour_space(image: Image.Image) -> bytes:
-    """Return the signature of the colour space that the image's profile is of, or nothing."""
-    return (icc_profile(image) or b"")[_COLOUR_SPACE]
-
-
-def rgb_profile(image: Image.Image) -> bytes | None:
-    """Return the colour profile if it is one of RGB: one of grey or CMYK says nothing of RGB."""
-    return icc_profile(image) if colour_space(image) == b"RGB " else None
-
-
-def eight_bit(image: Image.Image) -> Image.Image:
-    """Scale 16-bit grey, which Pillow 13 clips where it converts it: all but black is white."""
-    if image.mode != "I;16":
-        return image
-    return image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
 
 
 def upright(image: Image.Image, orientation: int) -> Image.Image:

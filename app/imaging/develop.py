@@ -148,7 +148,8 @@ def _keep(data: bytes, decoded: Decoded, recipe: Recipe) -> Candidate:
     if recipe.metadata is MetadataOption.KEEP:
         kept = data[: stripped.end]
     else:
-        chosen = stripped.metadata.chosen(recipe.metadata, stripped.orientation)
+        size = decoded.image.size
+        chosen = stripped.metadata.chosen(recipe.metadata, stripped.orientation, size)
         kept = _ATTACH[decoded.image_format](stripped.data, chosen)
     return Candidate(kept, "original", decoded.image_format, decoded.size, exact=True)
 
@@ -156,16 +157,18 @@ def _keep(data: bytes, decoded: Decoded, recipe: Recipe) -> Candidate:
 def _choose(kept: Candidate, decoded: Decoded, recipe: Recipe) -> Candidate:
     """Return the smallest file that the profile allows, or the upload where that saves nothing."""
     unkept = must_be_encoded(decoded, recipe.profile)
-    metadata = decoded.stripped.metadata.chosen(recipe.metadata, orientation=1)
-    candidates = [
-        replace(each, data=_ATTACH[each.image_format](each.data, metadata))
-        for each in encode(decoded, recipe)
-    ]
+    candidates = [_label(each, decoded, recipe) for each in encode(decoded, recipe)]
     pixels = decoded.image.width * decoded.image.height
     if recipe.profile is Profile.LOSSLESS and not (unkept or (candidates and pixels > _BOTH)):
         candidates += optimize.optimized(kept)
     best = min(candidates, key=lambda each: len(each.data), default=kept)
     return best if unkept or len(best.data) < _WORTHWHILE * len(kept.data) else kept
+
+
+def _label(file: Candidate, decoded: Decoded, recipe: Recipe) -> Candidate:
+    """Return a file that was encoded anew with the metadata that stays."""
+    chosen = decoded.stripped.metadata.chosen(recipe.metadata, 1, file.size)
+    return replace(file, data=_ATTACH[file.image_format](file.data, chosen))
 
 
 def _pack(data: bytes) -> bytes | None:

@@ -17,12 +17,13 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image, ImageCms
+from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 
 from app.errors import ImageLimitError, InvalidImageError
 from app.imaging import jpegli, optimize, png
-from app.imaging.decode import colour_space, eight_bit, icc_profile, rgb_profile, upright
+from app.imaging.colours import colour_space, icc_profile, in_rgb
+from app.imaging.decode import upright
 from app.imaging.formats import STORED, ImageFormat
 from app.imaging.picture import Candidate, Decoded
 from app.imaging.profiles import Profile, Recipe
@@ -95,7 +96,7 @@ def _lossless(decoded: Decoded, *, webp: bool) -> Iterator[Candidate]:
     if decoded.image_format in _ENCODED_ALWAYS:
         yield _as_png(decoded)
     if webp and _fits_webp(decoded):
-        picture, profile = _in_rgb(decoded)
+        picture, profile = in_rgb(decoded.image)
         picture = upright(picture, decoded.stripped.orientation)
         options: dict[str, Any] = {"lossless": True, "exact": True, "method": 4}
         data = _save(picture, "WEBP", icc_profile=profile, **options)
@@ -149,7 +150,7 @@ def _compressed_again(decoded: Decoded, recipe: Recipe) -> Candidate:
 
 def _resized(decoded: Decoded, *, avif: bool) -> Iterator[Candidate]:
     """Make it fit into 2,048 pixels: a JPEG, or a WebP where that would lose what it has."""
-    picture, profile = _in_rgb(decoded)
+    picture, profile = in_rgb(decoded.image)
     picture = upright(picture, decoded.stripped.orientation)
     picture.thumbnail((_SMALL_SIDE, _SMALL_SIDE), Image.Resampling.LANCZOS)
     # A JPEG of what is compact already would be larger.
@@ -168,7 +169,7 @@ def _as_photo(decoded: Decoded, recipe: Recipe) -> Candidate:
     if decoded.image.mode == "L" and not avif:
         picture, profile = _upright(decoded), icc_profile(decoded.image)
     else:
-        picture, profile = _in_rgb(decoded)
+        picture, profile = in_rgb(decoded.image)
         picture = upright(picture, decoded.stripped.orientation)
     if avif:
         return _avif_of(picture, profile)
@@ -202,44 +203,11 @@ def _as_png(decoded: Decoded) -> Candidate:
     if exact:
         picture, profile = _upright(decoded), icc_profile(decoded.image)
     else:
-        picture, profile = _in_rgb(decoded)
+        picture, profile = in_rgb(decoded.image)
         picture = upright(picture, decoded.stripped.orientation)
     data = _save(picture, "PNG", icc_profile=profile, compress_level=6)
     file = Candidate(data, "png deflate 6", ImageFormat.PNG, picture.size, exact)
     return next(iter(optimize.optimized(file)), file)
-
-
-def _in_rgb(decoded: Decoded) -> tuple[Image.Image, bytes | None]:
-    """Return the picture as RGB, or RGBA where it is transparent, and the profile that it is in.
-
-    CMYK and Lab become sRGB through their own profile, never by formula.
-    """
-    image = eight_bit(decoded.image)
-    if image.mode in {"RGB", "RGBA"}:
-        return image, icc_profile(image)
-    if image.mode in {"CMYK", "LAB"}:
-        return _through_profile(image), None
-    if image.mode in {"1", "L", "LA", "P", "PA", "YCbCr", "RGBX"}:
-        rgb = image.convert("RGBA" if image.has_transparency_data else "RGB")
-        return rgb, rgb_profile(decoded.image)
-    raise InvalidImageError(
-        f"Its samples ({image.mode}) have no equivalent in a format that browsers show."
-    )
-
-
-def _through_profile(image: Image.Image) -> Image.Image:
-    if not (profile := image.info.get("icc_profile")):
-        raise InvalidImageError(
-            f"It is {image.mode} without a colour profile, so what it looks like is not known."
-        )
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        target = ImageCms.createProfile("sRGB")
-        turned = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError, ValueError) as error:
-        raise InvalidImageError("Its colour profile cannot be used.") from error
-    assert turned is not None  # noqa: S101 - it is, unless it was to work in place
-    return turned
 
 
 def _is_graphic(image: Image.Image) -> bool:

@@ -16,6 +16,7 @@ from enum import IntEnum
 
 ORIENTATIONS = range(1, 9)
 _SHORT, _ASCII, _LONG = 3, 2, 4
+_NUMBERS = {_SHORT: "H", _LONG: "I"}
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _ENTRY_BYTES, _INLINE_BYTES = 12, 4
 _MAX_NOTICE_CHARACTERS = 1000
@@ -31,12 +32,16 @@ class _Tag(IntEnum):
     CAMERA = 0x8769
     GPS = 0x8825
     MAKER_NOTE = 0x927C
+    WIDTH = 0xA002
+    HEIGHT = 0xA003
 
 
 _STRUCTURE = frozenset({*range(254, 269), *range(273, 282), *range(284, 294), *range(317, 348)})
 """How a TIFF stores its pixels (TIFF 6.0, sections 8 to 21): says nothing of the picture."""
 
-_SAID_ELSEWHERE = frozenset(_Tag) - {_Tag.THUMBNAIL, _Tag.MAKER_NOTE}
+_SAID_ELSEWHERE = frozenset(
+    {_Tag.ORIENTATION, _Tag.XMP, _Tag.COPYRIGHT, _Tag.IPTC, _Tag.CAMERA, _Tag.GPS}
+)
 
 _PICTURE_TAGS = frozenset(
     {*range(0x010D, 0x0111), 0x011A, 0x011B, 0x0128, 0x0131, 0x0132, 0x013B, 0x013C}
@@ -56,17 +61,22 @@ class _Entry:
     kind: int
     count: int
     value: bytes
+    at: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Exif:
-    """What a block holds: the entries of its two directories, by tag, and what else there is."""
+    """What a block holds: the entries of its directories, by tag, and what else there is.
+
+    `end` is where the entries of the picture end, and the place of the next directory is said.
+    """
 
     byte_order: str = ">"
     picture: dict[int, _Entry] = field(default_factory=dict)
     camera: dict[int, _Entry] = field(default_factory=dict)
     gps: dict[int, _Entry] = field(default_factory=dict)
     has_thumbnail: bool = False
+    end: int = 0
 
     @property
     def orientation(self) -> int:
@@ -110,10 +120,21 @@ class Exif:
         found |= {"thumbnail"} if self.has_thumbnail else set()
         return found
 
-    def copied(self, orientation: int, notice: str, *, location: bool = True) -> bytes:
+    def copied(
+        self,
+        orientation: int,
+        notice: str,
+        size: tuple[int, int] | None = None,
+        *,
+        location: bool = True,
+    ) -> bytes:
         """Return a new block of the same, without maker's notes and thumbnail."""
         picture = {tag: entry for tag, entry in self.picture.items() if tag in _PICTURE_TAGS}
         camera = {tag: entry for tag, entry in self.camera.items() if tag in _CAMERA_TAGS}
+        if size and _Tag.WIDTH in camera:
+            width, height = (struct.pack(f"{self.byte_order}I", side) for side in size)
+            camera[_Tag.WIDTH] = _Entry(_LONG, 1, width)
+            camera[_Tag.HEIGHT] = _Entry(_LONG, 1, height)
         gps = self.gps if location else {}
         return _block(self.byte_order, picture, camera, gps, orientation, notice)
 
@@ -131,17 +152,18 @@ def parse(tiff: bytes) -> Exif:
     picture: dict[int, _Entry] = {}
     camera: dict[int, _Entry] = {}
     gps: dict[int, _Entry] = {}
-    more = 0
+    more = end = 0
     try:
         (at,) = struct.unpack_from(f"{byte_order}I", tiff, 4)
-        more = _read(tiff, byte_order, at, picture)
+        end, more = _read(tiff, byte_order, at, picture)
         for tag, entries in ((_Tag.CAMERA, camera), (_Tag.GPS, gps)):
             if (pointer := picture.get(tag)) and pointer.kind == _LONG:
                 (at,) = struct.unpack_from(f"{byte_order}I", pointer.value)
                 _read(tiff, byte_order, at, entries)
     except struct.error:
         pass
-    return Exif(byte_order, picture, camera, gps, bool(more) or _Tag.THUMBNAIL in picture)
+    has_thumbnail = bool(more) or _Tag.THUMBNAIL in picture
+    return Exif(byte_order, picture, camera, gps, has_thumbnail, end)
 
 
 def minimal(orientation: int, notice: str) -> bytes:
@@ -149,23 +171,25 @@ def minimal(orientation: int, notice: str) -> bytes:
     return _block(">", {}, {}, {}, orientation, notice)
 
 
-def upright(tiff: bytes) -> bytes:
-    """Return the same block of a picture that was turned: orientation 1, no turned thumbnail."""
-    if (order := _BYTE_ORDERS.get(tiff[:4])) is None or parse(tiff).orientation == 1:
-        return tiff
+def upright(tiff: bytes, size: tuple[int, int]) -> bytes:
+    """Return the same block for a picture that was turned and made as large as this.
+
+    The thumbnail of one that was turned lies on its side now: nothing points to it any more.
+    """
+    block = parse(tiff)
     patched = bytearray(tiff)
-    (at,) = struct.unpack_from(f"{order}I", tiff, 4)
-    (count,) = struct.unpack_from(f"{order}H", tiff, at)
-    end = at + 2 + count * _ENTRY_BYTES
-    for entry in range(at + 2, end, _ENTRY_BYTES):
-        if struct.unpack_from(f"{order}HHI", tiff, entry) == (_Tag.ORIENTATION, _SHORT, 1):
-            struct.pack_into(f"{order}H", patched, entry + 8, 1)
-    patched[end : end + 4] = bytes(len(patched[end : end + 4]))
+    if block.orientation != 1:
+        patched[block.end : block.end + 4] = bytes(len(patched[block.end : block.end + 4]))
+    for tag, value in ((_Tag.ORIENTATION, 1), (_Tag.WIDTH, size[0]), (_Tag.HEIGHT, size[1])):
+        for entry in (block.picture.get(tag), block.camera.get(tag)):
+            if entry and entry.count == 1 and entry.kind in _NUMBERS:
+                form = block.byte_order + _NUMBERS[entry.kind]
+                struct.pack_into(form, patched, entry.at, value)
     return bytes(patched)
 
 
-def _read(tiff: bytes, order: str, at: int, entries: dict[int, _Entry]) -> int:
-    """Read a directory into `entries`, and return where the next one is."""
+def _read(tiff: bytes, order: str, at: int, entries: dict[int, _Entry]) -> tuple[int, int]:
+    """Read a directory into `entries`; return where it ends, and where the next one is."""
     # Entries that share bytes could be made to hold far more than the block does.
     budget = len(tiff)
     (count,) = struct.unpack_from(f"{order}H", tiff, at)
@@ -177,9 +201,9 @@ def _read(tiff: bytes, order: str, at: int, entries: dict[int, _Entry]) -> int:
             (start,) = struct.unpack_from(f"{order}I", tiff, start)
         budget -= length
         if length and budget >= 0 and start + length <= len(tiff):
-            entries.setdefault(tag, _Entry(kind, items, tiff[start : start + length]))
-    (following,) = struct.unpack_from(f"{order}I", tiff, at + 2 + count * _ENTRY_BYTES)
-    return int(following)
+            entries.setdefault(tag, _Entry(kind, items, tiff[start : start + length], start))
+    end = at + 2 + count * _ENTRY_BYTES
+    return end, int.from_bytes(tiff[end : end + 4])
 
 
 def _block(

@@ -83,19 +83,20 @@ class Metadata:
             or self.notice
         )
 
-    def chosen(self, option: MetadataOption, orientation: int) -> Metadata:
+    def chosen(self, option: MetadataOption, orientation: int, size: tuple[int, int]) -> Metadata:
         """Return what goes on with the picture.
 
         Args:
             option: what the uploader wants.
             orientation: how viewers still have to turn it; with `keep` it is upright.
+            size: `(width, height)` of the picture that it goes on with.
         """
         notice = self.copyright_notice()
         if option is MetadataOption.KEEP:
-            block = exif.upright(self.exif) or exif.minimal(orientation, notice)
+            block = exif.upright(self.exif, size) or exif.minimal(orientation, notice)
             return Metadata(block, _XMP_ORIENTATION.sub(rb"\g<1>1", self.xmp), self.iptc)
         if option is MetadataOption.STRIP_GPS:
-            block = exif.parse(self.exif).copied(orientation, notice, location=False)
+            block = exif.parse(self.exif).copied(orientation, notice, size, location=False)
             places = {number for number, _ in _iptc_datasets(self.iptc)} & _IPTC_PLACES
             xmp = b"" if _XMP_PLACE.search(self.xmp.strip(b"\0")) else self.xmp
             return Metadata(block, xmp, b"" if places else self.iptc)

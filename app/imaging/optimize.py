@@ -7,6 +7,7 @@ out of range it ends the process, which is the worker's alone.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
@@ -31,10 +32,13 @@ MAX_PNG_PIXELS = 8_000_000
 def optimized(file: Candidate) -> list[Candidate]:
     """Return a JPEG or PNG packed better; segments, colours and everything else stay."""
     if file.image_format is ImageFormat.JPEG and mozjpeg is not None:
-        data = mozjpeg.optimize(file.data, mozjpeg.COPY_MARKERS.ALL)
-        return [replace(file, data=data, codec="mozjpeg lossless", exact=True)]
+        with suppress(ValueError):  # that is what it says of damage which decoders pass over
+            data = mozjpeg.optimize(file.data, mozjpeg.COPY_MARKERS.ALL)
+            return [replace(file, data=data, codec="mozjpeg lossless", exact=True)]
     pixels = file.size[0] * file.size[1]
     if file.image_format is ImageFormat.PNG and oxipng is not None and pixels <= MAX_PNG_PIXELS:
-        data = oxipng.optimize_from_memory(file.data, level=_OXIPNG_LEVEL)
-        return [replace(file, data=data, codec=f"oxipng {_OXIPNG_LEVEL}")]
+        # It checks what the picture does not need, too: metadata that stays may be damaged.
+        with suppress(oxipng.PngError):
+            data = oxipng.optimize_from_memory(file.data, level=_OXIPNG_LEVEL)
+            return [replace(file, data=data, codec=f"oxipng {_OXIPNG_LEVEL}", exact=True)]
     return []

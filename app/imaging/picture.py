@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app.imaging import heif, png
-from app.imaging.decode import icc_profile
+from app.imaging.colours import icc_profile
 from app.imaging.formats import ImageFormat
 
 if TYPE_CHECKING:

@@ -17,24 +17,30 @@ from PIL import Image
 AVAILABLE = find_spec("ssimulacra2") is not None
 
 SAME = 100.0
-_SIDE = 256
+SIDE = 256
 """A tenth of a second; over twelve photos within 2 points of what a megapixel of each says."""
 
 
-def score(before: Image.Image, after: Image.Image) -> float:
-    """Compare two pictures, of which the second may be the smaller one."""
+def score(before: Image.Image, after: Image.Image, side: int = SIDE) -> float:
+    """Compare two pictures, of which the second may be the smaller one.
+
+    Args:
+        before: the one that was uploaded.
+        after: the one that is served.
+        side: of the square in the middle that is compared, in pixels.
+    """
     # NumPy and SciPy come with it: 60 MB a worker, which only those pay that measure.
     compute = import_module("ssimulacra2").compute_ssimulacra2
     original, served = before.convert("RGB"), after.convert("RGB")
     if original.size != served.size:
         original = original.resize(served.size, Image.Resampling.LANCZOS)
-    files = [_middle(original), _middle(served)]
+    files = [_middle(original, side), _middle(served, side)]
     return round(float(compute(*files)), 1)
 
 
-def _middle(picture: Image.Image) -> io.BytesIO:
-    left, top = (max((side - _SIDE) // 2, 0) for side in picture.size)
-    right, bottom = min(left + _SIDE, picture.width), min(top + _SIDE, picture.height)
+def _middle(picture: Image.Image, side: int) -> io.BytesIO:
+    left, top = (max((length - side) // 2, 0) for length in picture.size)
+    right, bottom = min(left + side, picture.width), min(top + side, picture.height)
     file = io.BytesIO()
     picture.crop((left, top, right, bottom)).save(file, "PNG", compress_level=0)
     file.seek(0)

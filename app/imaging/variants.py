@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from app.imaging.decode import decoder_errors, eight_bit, rgb_profile, upright
+from app.errors import InvalidImageError
+from app.imaging.colours import in_rgb
+from app.imaging.decode import decoder_errors, upright
 from app.imaging.develop import examine
 
 if TYPE_CHECKING:
@@ -34,8 +36,7 @@ def still(data: bytes, limits: ImageLimits, max_side: int) -> bytes:
     decoded = examine(data, limits)
     stripped, image = decoded.stripped, decoded.image
     with decoder_errors():
-        picture = eight_bit(image)
-        picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+        picture, profile = _for_a_screen(image)
     picture = upright(picture, stripped.orientation)
     picture.thumbnail((max_side, max_side))
     if picture.mode == "RGBA":
@@ -43,5 +44,13 @@ def still(data: bytes, limits: ImageLimits, max_side: int) -> bytes:
         white.paste(picture, mask=picture)
         picture = white
     output = io.BytesIO()
-    picture.save(output, "JPEG", quality=_QUALITY, icc_profile=rgb_profile(image))
+    picture.save(output, "JPEG", quality=_QUALITY, icc_profile=profile)
     return output.getvalue()
+
+
+def _for_a_screen(image: Image.Image) -> tuple[Image.Image, bytes | None]:
+    """Return it in RGB; by formula where what it looks like is not known, as viewers do."""
+    try:
+        return in_rgb(image)
+    except InvalidImageError:
+        return image.convert("RGB"), None
