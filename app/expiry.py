@@ -7,13 +7,13 @@ start, and every image with a record below it, head or chunk, is gone.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
 
 from app.errors import GatewayError
 from app.log import IMAGES
+from app.repeating import Repeating
 
 if TYPE_CHECKING:
     from app.catalog import Catalog
@@ -27,43 +27,25 @@ _PERIOD_SECONDS = 10.0
 _REST_SECONDS = 1.0
 
 
-class Expiry:
-    """Compares `catalog` with the starts of the partitions in `log`, from `start` to `stop`."""
+class Expiry(Repeating):
+    """Compares `catalog` with the starts of the partitions in `log`, from `start` to `stop`.
+
+    `ask` where an image was found to be gone, or many became known.
+    """
 
     def __init__(self, log: Log, catalog: Catalog) -> None:
+        super().__init__(self._try, "expiry", _PERIOD_SECONDS, _REST_SECONDS)
         self._log = log
         self._catalog = catalog
-        self._doubt = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Begin, in the background."""
-        self._task = asyncio.create_task(self._run(), name="expiry")
-
-    async def stop(self) -> None:
-        """Compare no more."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
-
-    def doubt(self) -> None:
-        """Ask for a comparison soon: an image was found to be gone, or many became known."""
-        self._doubt.set()
-
-    async def _run(self) -> None:
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_PERIOD_SECONDS):
-                    await self._doubt.wait()
-            self._doubt.clear()
-            try:
-                await self._compare()
-            except GatewayError as error:
-                logger.info("expiry_not_compared", reason=error.detail, cause=repr(error.__cause__))
-            # Comparing must go on, whatever the catalog's disk does; the feed meets it too.
-            except Exception:
-                logger.exception("expiry_failed")
-            await asyncio.sleep(_REST_SECONDS)
+    async def _try(self) -> None:
+        try:
+            await self._compare()
+        except GatewayError as error:
+            logger.info("expiry_not_compared", reason=error.detail, cause=repr(error.__cause__))
+        # Comparing must go on, whatever the catalog's disk does; the feed meets it too.
+        except Exception:
+            logger.exception("expiry_failed")
 
     async def _compare(self) -> None:
         partitions = range(self._log.partitions(IMAGES))

@@ -96,7 +96,7 @@ class Feed:
 
     def doubt_listing(self) -> None:
         """Report an image that has left the log: it may still be listed."""
-        self._expiry.doubt()
+        self._expiry.ask()
 
     @property
     def closing(self) -> bool:
@@ -280,7 +280,7 @@ class Feed:
         if self._state.progress.next_offset >= end:
             if not self._state.caught_up_once or self._state.trouble:
                 logger.info("feed_caught_up", sequence=self.sequence)
-                self._expiry.doubt()
+                self._expiry.ask()
                 moved = True
             self._state.caught_up_once, self._state.trouble = True, ""
         elif not self._state.caught_up_once:

@@ -26,7 +26,7 @@ LAYERS = [
         "expiry",
     },
     {"imaging", "address", "log", "codec_process", "codec_worker"},
-    {"errors", "settings", "telemetry", "data_folder", "findings"},
+    {"errors", "settings", "telemetry", "data_folder", "findings", "repeating"},
     {""},
 ]
 

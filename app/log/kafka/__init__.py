@@ -245,7 +245,7 @@ class KafkaLog:
                 for number in range(min(self._settings.producers, self.partitions(IMAGES)))
             ],
             Lane("events", self._producing(EVENTS), read_ms / 1000),
-            self._watch.doubt,
+            self._watch.ask,
         )
         await asyncio.gather(*(until_connected(lane.start) for lane in self._appender.lanes))
         self._leaders, self._fetcher = leaders, fetcher

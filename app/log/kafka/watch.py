@@ -14,6 +14,7 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from app.errors import ConfigurationError
+from app.repeating import Repeating
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -27,7 +28,7 @@ _REST_SECONDS = 2.0
 _TIMEOUT_SECONDS = 20.0
 
 
-class Watch:
+class Watch(Repeating):
     """Calls `look` again and again between `start` and `stop`.
 
     Args:
@@ -36,46 +37,23 @@ class Watch:
     """
 
     def __init__(self, look: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(self._try, "topics-watch", _PERIOD_SECONDS, _REST_SECONDS)
         self.trouble: str | None = None
         self._look = look
-        self._doubt = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Begin to look, in the background."""
-        self._task = asyncio.create_task(self._run(), name="topics-watch")
-
-    async def stop(self) -> None:
-        """Look no more."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
-
-    def doubt(self) -> None:
-        """Ask for a look soon."""
-        self._doubt.set()
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                async with asyncio.timeout(_PERIOD_SECONDS):
-                    await self._doubt.wait()
-            except TimeoutError:
-                pass
-            self._doubt.clear()
-            try:
-                async with asyncio.timeout(_TIMEOUT_SECONDS):
-                    await self._look()
-            except ConfigurationError as error:
-                self._say(error.detail.removesuffix("."))
-            except (KafkaError, OSError, TimeoutError):
-                self._doubt.set()
-            # Looking must go on: what it has said last would stand for ever.
-            except Exception:
-                logger.exception("kafka_topics_not_looked_at")
-            else:
-                self._say(None)
-            await asyncio.sleep(_REST_SECONDS)
+    async def _try(self) -> None:
+        try:
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
+                await self._look()
+        except ConfigurationError as error:
+            self._say(error.detail.removesuffix("."))
+        except (KafkaError, OSError, TimeoutError):
+            self.ask()
+        # Looking must go on: what it has said last would stand for ever.
+        except Exception:
+            logger.exception("kafka_topics_not_looked_at")
+        else:
+            self._say(None)
 
     def _say(self, trouble: str | None) -> None:
         if trouble != self.trouble:
@@ -86,4 +64,4 @@ class Watch:
         self.trouble = trouble
         if trouble:
             # Whoever mends it should not have to wait.
-            self._doubt.set()
+            self.ask()
