@@ -1,4 +1,4 @@
-"""How many bytes of uploads may be in memory at once.
+"""How many bytes of images may be in memory at once.
 
 Hides the queue: who asks first is served first, and waits a moment at most.
 """
@@ -80,6 +80,6 @@ class ByteBudget:
                 self.give_back(0)
             if isinstance(error, TimeoutError):
                 raise OverloadedError(
-                    "Too many bytes are being uploaded at once.", _RETRY_AFTER_SECONDS
+                    "Too many bytes are in work at once.", _RETRY_AFTER_SECONDS
                 ) from error
             raise

@@ -165,6 +165,8 @@ class Delivery:
                 data = memoryview(await self._pool.run(unpack, packed, info.digest))
             except (DecodeTimeoutError, DecoderCrashedError) as error:
                 raise UnpackError("The image cannot be unpacked now.") from error
+            del packed
+            reservation.shrink(info.content_length)
             for at in range(start, end, PIECE_BYTES):
                 yield bytes(data[at : min(at + PIECE_BYTES, end)])
         finally:

@@ -11,6 +11,7 @@ from PIL import Image, ImageSequence
 
 from app.errors import ImageRefusedError, InvalidImageError, UnsupportedFormatError
 from app.imaging.limits import ImageLimits
+from app.imaging.profiles import Profile
 from tests import images
 from tests.developing import develop
 
@@ -93,6 +94,12 @@ class TestPng:
         assert stored.mode == images.pixels(data).mode
         assert stored.tobytes() == images.pixels(data).tobytes()
         assert images.same_pixels(stored, images.pixels(data)) or mode == "I;16"
+
+    @pytest.mark.parametrize("profile", list(Profile))
+    def test_an_interlaced_one_is_seen_as_before(self, profile):
+        data = images.interlaced_png()
+        seen = images.pixels(develop(data, LIMITS, profile).data)
+        assert [seen.convert("L").getpixel(at) for at in ((0, 0), (5, 3), (23, 15))] == [0, 48, 222]
 
     def test_a_palette_keeps_its_transparency(self):
         image = images.photo(LARGE).quantize(64)

@@ -6,7 +6,7 @@ import io
 import struct
 
 import pytest
-from PIL import Image, ImageStat
+from PIL import Image, ImageCms, ImageStat
 
 from app.errors import ImageLimitError, InvalidImageError, UnsupportedFormatError
 from app.imaging import formats, jpegli, optimize
@@ -188,6 +188,48 @@ class TestBalanced:
         assert images.pixels(kept.data).mode == "CMYK"
         with pytest.raises(InvalidImageError, match="without a colour profile"):
             develop(_saved(images.photo(LARGE, "CMYK"), "TIFF"), LIMITS)
+
+
+class TestTiff:
+    def test_lab_is_what_it_says(self):
+        picture = images.photo(LARGE, noise=0)
+        to_lab = (ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"))
+        lab = ImageCms.profileToProfile(picture, *to_lab, outputMode="LAB")
+        stored = develop(_saved(lab, "TIFF"), LIMITS, Profile.LOSSLESS)
+        assert images.distance(images.pixels(stored.data), picture) < 3
+
+    def test_deep_colours_are_refused_where_every_bit_counts(self):
+        data = images.deep_tiff(LARGE)
+        with pytest.raises(InvalidImageError, match="more than 8 bits"):
+            develop(data, LIMITS, Profile.LOSSLESS)
+        assert develop(data, LIMITS).width == LARGE[0]
+
+    def test_deep_grey_stays_deep(self):
+        deep = Image.new("I;16", (8, 8), 12_345)
+        stored = develop(_saved(deep, "TIFF"), LIMITS, Profile.LOSSLESS)
+        assert images.pixels(stored.data).getpixel((3, 3)) == 12_345
+
+
+class TestTransparency:
+    MAKERS = (images.heic, images.tiff)
+
+    @pytest.mark.parametrize("make", MAKERS, ids=["HEIC", "TIFF"])
+    @pytest.mark.parametrize("profile", [Profile.BALANCED, Profile.SMALL])
+    def test_a_transparent_photo_becomes_webp(self, make, profile):
+        data = make(images.photo(LARGE, "RGBA"))
+        stored = develop(data, LIMITS, profile)
+        assert stored.media_type == "image/webp"
+        before, after = images.pixels(data), images.pixels(stored.data)
+        assert after.mode == "RGBA"
+        alphas = [picture.getchannel("A").convert("RGB") for picture in (before, after)]
+        assert images.distance(*alphas) < 2
+
+    @pytest.mark.parametrize("make", [*MAKERS, images.bmp], ids=["HEIC", "TIFF", "BMP"])
+    @pytest.mark.parametrize("profile", [Profile.BALANCED, Profile.SMALL])
+    def test_an_alpha_channel_that_hides_nothing_is_left_out(self, make, profile):
+        opaque = images.photo(LARGE)
+        opaque.putalpha(255)
+        assert develop(make(opaque), LIMITS, profile).media_type == "image/jpeg"
 
 
 class TestColours:

@@ -18,7 +18,9 @@ _COLOUR_SPACE = slice(16, 20)
 """Of the data, in a profile's header."""
 
 _SUBTRACTIVE = frozenset({"CMYK", "LAB"})
-_SIMPLE = frozenset({"1", "L", "LA", "P", "PA", "YCbCr", "RGBX"})
+_SIMPLE = frozenset({"1", "L", "LA", "P", "PA", "RGB", "YCbCr", "RGBX"})
+_OPAQUE = (255, 255)
+"""Extremes of an alpha channel that hides nothing: cameras of industry and screens write it."""
 
 
 def icc_profile(image: Image.Image) -> bytes | None:
@@ -51,24 +53,29 @@ def in_rgb(image: Image.Image) -> tuple[Image.Image, bytes | None]:
     """
     profile = rgb_profile(image)
     image = eight_bit(image)
-    if image.mode in {"RGB", "RGBA"}:
-        return image, profile
     if image.mode in _SUBTRACTIVE:
         return _through_profile(image), None
     if image.mode in _SIMPLE:
-        return image.convert("RGBA" if image.has_transparency_data else "RGB"), profile
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    if image.mode == "RGBA" and image.getchannel("A").getextrema() == _OPAQUE:
+        image = image.convert("RGB")
+    if image.mode in {"RGB", "RGBA"}:
+        return image, profile
     raise InvalidImageError(
         f"Its samples ({image.mode}) have no equivalent in a format that browsers show."
     )
 
 
 def _through_profile(image: Image.Image) -> Image.Image:
-    if not (profile := icc_profile(image)):
+    profile = icc_profile(image)
+    if image.mode == "CMYK" and not profile:
         raise InvalidImageError(
-            f"It is {image.mode} without a colour profile, so what it looks like is not known."
+            "It is CMYK without a colour profile, so what it looks like is not known."
         )
     try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        # Lab is what it says, whatever device it is for.
+        file = io.BytesIO(profile) if profile else ImageCms.createProfile("LAB")
+        source = ImageCms.ImageCmsProfile(file)
         target = ImageCms.createProfile("sRGB")
         turned = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
     except (ImageCms.PyCMSError, OSError, ValueError) as error:

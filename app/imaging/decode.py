@@ -77,7 +77,9 @@ def decoder_errors() -> Iterator[None]:
     except (MemoryError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageLimitError("Decoding the image takes more memory than allowed.") from error
     except Exception as error:  # a decoder raises anything: see above
-        raise InvalidImageError("The image is damaged: it cannot be decoded.") from error
+        raise InvalidImageError(
+            "The image cannot be decoded: it is damaged, or of a kind that is not taken."
+        ) from error
 
 
 def decode(stripped: Stripped, image_format: ImageFormat, limits: ImageLimits) -> ImageFile:

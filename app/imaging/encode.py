@@ -5,8 +5,10 @@
 - *balanced*: photos become JPEG of quality 85, graphics PNG. What is compact already stays:
   animations, because Pillow merges frames and rounds durations; GIF, WebP and AVIF, because a
   second pass gains little for a generation of quality (lossy) or for seconds (lossless).
-- *small*: as *balanced*, at most 2,048 pixels on a side, and photos of quality 70; what has to be
-  made smaller and is transparent becomes WebP; photos become AVIF where that is allowed.
+- *small*: as *balanced*, at most 2,048 pixels on a side, and photos of quality 70; photos become
+  AVIF where that is allowed.
+
+A photo that is transparent becomes WebP in place of JPEG.
 
 HEIC, which few clients show, becomes JPEG in the last two. What says its colours in a way that
 the new file could not say is kept in all of them.
@@ -36,7 +38,7 @@ _QUALITY = {Profile.BALANCED: 85, Profile.SMALL: 70}
 """Over twelve camera photos, balanced: a median SSIMULACRA2 of 84; the aim is 80."""
 
 _SMALL_SIDE = 2048
-_WEBP_QUALITY = 75
+_WEBP_QUALITY = {Profile.BALANCED: 90, Profile.SMALL: 75}
 _AVIF = {"quality": 55, "speed": 8}
 """As near as a JPEG of quality 70 in seven tenths of its bytes: a median SSIMULACRA2 of 71."""
 
@@ -45,6 +47,9 @@ _JPEG_TABLE_SUM = 1109
 
 _PNG_MAX_PIXELS = 4_200_000
 """Any screenshot. Deflate at level 6 takes up to 0.85 s/MP on photos: a third of the deadline."""
+
+_BITS_PER_SAMPLE = 258
+"""Tag of a TIFF (TIFF 6.0, section 8)."""
 
 _GRAPHIC_COLOURS = 4096
 """Charts and screenshots have fewer, photos of any size more."""
@@ -68,9 +73,21 @@ def must_be_encoded(decoded: Decoded, profile: Profile) -> bool:
             f"What a {image_format.label} holds beside the picture cannot be told from it without"
             " encoding it again: use the profile lossless."
         )
+    if profile is Profile.LOSSLESS and _is_deep(decoded):
+        raise InvalidImageError(
+            "It has more than 8 bits a sample, of which the decoder gives 8: they would be lost."
+        )
     if image_format is ImageFormat.HEIC:
         return profile in _QUALITY and decoded.is_still and not decoded.has_unusual_colours
     return image_format in _ENCODED_ALWAYS
+
+
+def _is_deep(decoded: Decoded) -> bool:
+    """Tell whether a TIFF has colours in more bits than Pillow decodes: of those, grey alone."""
+    if decoded.image_format is not ImageFormat.TIFF or decoded.image.mode == "I;16":
+        return False
+    bits = getattr(decoded.image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (1,))
+    return bool(max(bits) > 8)  # noqa: PLR2004 - bits of a byte
 
 
 def encode(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
@@ -149,19 +166,17 @@ def _compressed_again(decoded: Decoded, recipe: Recipe) -> Candidate:
 
 
 def _resized(decoded: Decoded, *, avif: bool) -> Iterator[Candidate]:
-    """Make it fit into 2,048 pixels: a JPEG, or a WebP where that would lose what it has."""
+    """Make it fit into 2,048 pixels."""
     picture, profile = in_rgb(decoded.image)
     picture = upright(picture, decoded.stripped.orientation)
     picture.thumbnail((_SMALL_SIDE, _SMALL_SIDE), Image.Resampling.LANCZOS)
     # A JPEG of what is compact already would be larger.
     if avif:
         yield _avif_of(picture, profile)
-    elif picture.mode == "RGBA" or decoded.image_format in _COMPACT:
-        data = _save(picture, "WEBP", quality=_WEBP_QUALITY, method=4, icc_profile=profile)
-        codec = f"webp q{_WEBP_QUALITY}"
-        yield Candidate(data, codec, ImageFormat.WEBP, picture.size)
+    elif decoded.image_format in _COMPACT:
+        yield _webp_of(picture, profile, Profile.SMALL)
     else:
-        yield _jpeg_of(picture, profile, _QUALITY[Profile.SMALL])
+        yield _photo_of(picture, profile, Profile.SMALL)
 
 
 def _as_photo(decoded: Decoded, recipe: Recipe) -> Candidate:
@@ -173,7 +188,20 @@ def _as_photo(decoded: Decoded, recipe: Recipe) -> Candidate:
         picture = upright(picture, decoded.stripped.orientation)
     if avif:
         return _avif_of(picture, profile)
-    return _jpeg_of(picture, profile, _QUALITY[recipe.profile])
+    return _photo_of(picture, profile, recipe.profile)
+
+
+def _photo_of(picture: Image.Image, icc: bytes | None, profile: Profile) -> Candidate:
+    """Return a JPEG, or a WebP of what is transparent."""
+    if picture.mode == "RGBA":
+        return _webp_of(picture, icc, profile)
+    return _jpeg_of(picture, icc, _QUALITY[profile])
+
+
+def _webp_of(picture: Image.Image, icc: bytes | None, profile: Profile) -> Candidate:
+    quality = _WEBP_QUALITY[profile]
+    data = _save(picture, "WEBP", quality=quality, method=4, icc_profile=icc)
+    return Candidate(data, f"webp q{quality}", ImageFormat.WEBP, picture.size)
 
 
 def _avif_of(picture: Image.Image, profile: bytes | None) -> Candidate:
