@@ -1,14 +1,16 @@
 """What becomes of metadata under each option, and what the receipt says of it."""
 
 import io
+import struct
+import zlib
 
 import pytest
 from PIL import Image
 
 from app.errors import ImageLimitError
-from app.imaging import exif, jpeg
+from app.imaging import exif, heif, iptc, jpeg, png, xmp
 from app.imaging.limits import ImageLimits
-from app.imaging.metadata import Metadata, MetadataOption, as_resources, iptc_of
+from app.imaging.metadata import Metadata, MetadataOption
 from app.imaging.profiles import Profile
 from tests import images
 from tests.developing import LIMITS, develop, served
@@ -28,10 +30,11 @@ IPTC = b"\x1c\x02\x74\x00\x08All mine"
 CITY = b"\x1c\x02\x5a\x00\x06Vienna"
 
 
-def with_metadata(format_name, orientation=6, mode="RGB", xmp=images.XMP):
+def with_metadata(format_name, orientation=6, mode="RGB"):
     """A picture in this format with all that a camera writes; a thumbnail with GPS of its own."""
     block = images.camera_exif(orientation)
     output = io.BytesIO()
+    xmp = packet(b'<rdf:Description tiff:Model="SECRET-XMP" drone-dji:Latitude="SECRET-GPS"/>')
     picture = images.photo(LARGE, mode, noise=8)
     options = {"exif": b"Exif\0\0" + block} if format_name in {"JPEG", "WEBP"} else {"exif": block}
     if format_name == "JPEG":
@@ -80,7 +83,7 @@ class TestEveryProfile:
         assert kept.get_ifd(0x8769)[0x9003] == "2026:11:25 12:00:00"
         assert kept[0x8298] == images.NOTICE
         assert not kept.get_ifd(0x8825)
-        assert b"SECRET-XMP" in file
+        assert b'tiff:Model="SECRET-XMP"' in file
         thumbnail = {"thumbnail"} if b"SECRET-THUMBNAIL" in upload else set()
         assert set(stored.metadata_removed) == {"gps", "maker-note"} | thumbnail
 
@@ -130,7 +133,7 @@ class TestCopyright:
 
     def test_it_is_taken_from_iptc(self):
         data = self.upload()
-        resources = b"Photoshop 3.0\0" + as_resources(CITY + IPTC)
+        resources = b"Photoshop 3.0\0" + iptc.as_resources(CITY + IPTC)
         data = data[:2] + images.segment(0xED, resources) + data[2:]
         stored = develop(data, LIMITS)
         assert exif_of(stored.data)[0x8298] == "All mine"
@@ -141,10 +144,47 @@ class TestCopyright:
         assert exif_of(develop(data, LIMITS).data)[0x8298] == "All mine"
 
     @pytest.mark.parametrize(
-        "xmp", [b"<!DOCTYPE x [<!ENTITY a 'b'>]>rights", b"rights <", b"rights"]
+        "packet",
+        [
+            b"<!DOCTYPE x [<!ENTITY a 'b'>]>rights",
+            b"rights <",
+            b"rights",
+            (RIGHTS % b"mine").decode().encode("utf-16"),
+            (RIGHTS % b"mine") + b" " * 1_000_000 + b"<!-- -->",
+        ],
+        ids=["document type", "cut", "no XML", "UTF-16", "huge"],
     )
-    def test_a_packet_that_cannot_be_read_names_none(self, xmp):
-        assert Metadata(xmp=xmp).copyright_notice() == ""
+    def test_a_packet_that_cannot_be_read_names_none(self, packet):
+        assert Metadata(xmp=packet).copyright_notice() == ""
+
+    @pytest.mark.parametrize(
+        "chunk",
+        [
+            (b"iTXt", b"Copyright\0\0\0en\0\0" + "© é".encode()),
+            (b"iTXt", b"Copyright\0\1\0en\0\0" + zlib.compress("© é".encode())),
+            (b"zTXt", b"Copyright\0\0" + zlib.compress("© é".encode("latin-1"))),
+        ],
+        ids=["iTXt", "compressed iTXt", "zTXt"],
+    )
+    def test_it_is_taken_from_every_kind_of_text_chunk(self, chunk):
+        stored = develop(images.png(chunks=[chunk]), LIMITS)
+        assert png.strip(stored.data).metadata.copyright_notice() == "© é"
+
+    @pytest.mark.parametrize(
+        "chunk", [(b"iTXt", b"Copyright\0\1\0"), (b"zTXt", b"Copyright\0\0xx")]
+    )
+    def test_a_text_chunk_that_cannot_be_read_names_none(self, chunk):
+        assert 0x8298 not in exif_of(develop(images.png(chunks=[chunk]), LIMITS).data)
+
+    def test_latin_1_is_read_where_it_is_no_utf_8(self):
+        assert iptc.copyright_notice(b"\x1c\x02\x74\0\3\xa9 \xe9") == "© é"
+
+    def test_of_several_languages_the_default_one_is_taken(self):
+        other = b'deutsch</rdf:li><rdf:li xml:lang="x-default">english'
+        packet = (RIGHTS % other).replace(
+            b'<rdf:li xml:lang="x-default">deutsch', b"<rdf:li>deutsch"
+        )
+        assert xmp.copyright_notice(b"<!-- a comment -->" + packet) == "english"
 
     def test_a_blank_one_is_none_and_a_long_one_is_cut(self):
         assert exif.clean_notice(" \0\n ") == ""
@@ -158,31 +198,100 @@ class TestCopyright:
         assert stored.metadata_removed == ("copyright", "xmp")
 
 
-class TestStripGps:
-    @pytest.mark.parametrize(
-        "xmp",
-        [
-            b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a exif:GPSLatitude="43,28N"/></x:xmpmeta>',
-            b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a photoshop:City="Vienna"/></x:xmpmeta>',
-            b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><Iptc4xmpExt:LocationShown/></x:xmpmeta>',
-            b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><xmpGImg:image>/9j</xmpGImg:image></x:xmpmeta>',
-            "<x:xmpmeta>GPS</x:xmpmeta>".encode("utf-16-le"),
-        ],
+def packet(properties):
+    return (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-'
+        b'syntax-ns#" xmlns:dc="http://purl.org/dc/elements/1.1/"'
+        b' xmlns:exif="http://ns.adobe.com/exif/1.0/" xmlns:tiff="http://ns.adobe.com/tiff/1.0/"'
+        b' xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/"'
+        b' xmlns:drone-dji="http://www.dji.com/drone-dji/1.0/"'
+        b' xmlns:GImage="http://ns.google.com/photos/1.0/image/">%s</rdf:RDF></x:xmpmeta>'
+        % properties
     )
-    def test_a_packet_that_names_a_place_or_holds_a_preview_goes(self, xmp):
-        chosen = Metadata(xmp=xmp).chosen(MetadataOption.STRIP_GPS, 1, (8, 8))
-        assert chosen.xmp == b""
 
-    def test_iptc_goes_where_it_names_a_place_and_stays_otherwise(self):
-        def chosen(iptc):
-            return Metadata(iptc=iptc).chosen(MetadataOption.STRIP_GPS, 1, (8, 8)).iptc
 
-        assert chosen(IPTC) == IPTC
-        assert chosen(IPTC + CITY) == b""
+PLACES = [
+    b'<rdf:Description exif:GPSLatitude="48,SECRET"/>',
+    b'<rdf:Description drone-dji:Latitude="SECRET"/>',
+    b'<rdf:Description GImage:Data="SECRET"/>',
+    *(
+        b"<rdf:Description>%s</rdf:Description>" % inner
+        for inner in (
+            b"<photoshop:City>SECRET</photoshop:City>",
+            b'<City xmlns="http://ns.adobe.com/photoshop/1.0/">SECRET</City>',
+            b"<dc:subject><rdf:Bag><rdf:li>SECRET</rdf:li></rdf:Bag></dc:subject>",
+            b'<dc:title><rdf:li exif:GPSLatitude="SECRET"/></dc:title>',
+            b"<dc:title><photoshop:City>SECRET</photoshop:City></dc:title>",
+        )
+    ),
+]
+
+
+class TestStripGps:
+    @pytest.mark.parametrize("place", PLACES)
+    def test_properties_that_may_name_a_place_go_and_the_others_stay(self, place):
+        kept = b'<rdf:Description tiff:Model="X1" exif:FNumber="28/10"/>'
+        chosen = Metadata(xmp=packet(place + kept)).chosen(MetadataOption.STRIP_GPS, 1, (8, 8))
+        assert b"SECRET" not in chosen.xmp
+        assert b'tiff:Model="X1"' in chosen.xmp
+        assert b'exif:FNumber="28/10"' in chosen.xmp
+
+    @pytest.mark.parametrize("place", PLACES)
+    def test_a_packet_of_nothing_else_goes(self, place):
+        assert Metadata(xmp=packet(place)).chosen(MetadataOption.STRIP_GPS, 1, (8, 8)).xmp == b""
+
+    @pytest.mark.parametrize(
+        "unread", [b"GPS", packet(b"").decode().encode("utf-16"), b"<a/>", packet(b"")[:-9]]
+    )
+    def test_a_packet_that_cannot_be_read_goes(self, unread):
+        assert Metadata(xmp=unread).chosen(MetadataOption.STRIP_GPS, 1, (8, 8)).xmp == b""
+
+    @pytest.mark.parametrize("option", [MetadataOption.STRIP_GPS, MetadataOption.KEEP])
+    def test_a_picture_that_was_turned_is_not_turned_again(self, option):
+        turned = packet(b'<rdf:Description tiff:Orientation="6"/>')
+        assert b'tiff:Orientation="1"' in Metadata(xmp=turned).chosen(option, 1, (8, 8)).xmp
+        assert b'tiff:Orientation="6"' in Metadata(xmp=turned).chosen(option, 6, (8, 8)).xmp
+
+    @pytest.mark.parametrize(
+        "place",
+        [
+            CITY,
+            b"\x1c\x02\x19\0\6Vienna",
+            b"\x1c\x02\x5a\x80\x04\0\0\0\6Vienna",
+            b"\x1c\x02\xca\0\6Vienna",
+            b"\x1c\x08\x0a\0\6Vienna",
+        ],
+        ids=["city", "keyword", "city of extended length", "preview", "object data"],
+    )
+    def test_datasets_that_name_a_place_or_hold_a_picture_go_and_the_others_stay(self, place):
+        chosen = Metadata(iptc=IPTC + place).chosen(MetadataOption.STRIP_GPS, 1, (8, 8))
+        assert chosen.iptc == IPTC
 
     def test_iptc_that_stays_is_found_again(self):
-        assert iptc_of(as_resources(IPTC)) == IPTC
-        assert iptc_of(b"8BIM\x04\x0c\0\0\0\0\0\2xx" + as_resources(IPTC)) == IPTC
+        assert iptc.of_resources(iptc.as_resources(IPTC)) == IPTC
+        other = b"8BIM\x04\x0c\0\0\0\0\0\2xx"
+        assert iptc.of_resources(other + iptc.as_resources(IPTC)) == IPTC
+
+    def test_a_comment_of_the_user_goes(self):
+        block = exif.parse(images.camera_exif()).copied(1, "", location=False)
+        assert b"SECRET-COMMENT" not in block
+
+
+def test_what_goes_from_a_jpeg_is_named():
+    thumbnail = b"8BIM\x04\x0c\0\0\0\0\0\2xx"
+    resources = b"Photoshop 3.0\0" + thumbnail + iptc.as_resources(IPTC)
+    extension = b"http://ns.adobe.com/xmp/extension/\0" + bytes(40)
+    data = images.jpeg(images.photo(LARGE), private=False)
+    data = data[:2] + images.segment(0xED, resources) + images.segment(0xE1, extension) + data[2:]
+    stored = develop(data, LIMITS, metadata=MetadataOption.KEEP)
+    assert stored.metadata_removed == ("extended-xmp", "photoshop")
+    assert develop(data, LIMITS).metadata_removed == ("extended-xmp", "iptc", "photoshop")
+
+
+def test_the_orientation_of_an_avif_is_said_once():
+    data = images.avif(images.photo(LARGE), orientation=6)
+    stored = develop(data, LIMITS, Profile.ORIGINAL, metadata=MetadataOption.STRIP_GPS)
+    assert exif.parse(heif.strip(stored.data).metadata.exif).orientation == 1
 
 
 @pytest.mark.parametrize("metadata", [MetadataOption.KEEP, MetadataOption.STRIP_GPS])
@@ -222,6 +331,17 @@ class TestBrokenExif:
         block = b"MM\0*\0\0\0\x08" + len(entries).to_bytes(2) + entries
         parsed = exif.parse((block[:8] + (4700).to_bytes(2) + entries).ljust(65_000, b"\0"))
         assert sum(len(each.value) for each in parsed.picture.values()) <= 65_000
+
+    def test_an_entry_that_cannot_be_does_not_hide_those_after_it(self):
+        entries = struct.pack(">HHII", 0x010F, 2, 0x7FFFFFFF, 8)
+        entries += struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0)
+        block = b"MM\0*\0\0\0\x08\0\2" + entries + bytes(4)
+        assert exif.parse(block).orientation == 6
+
+    def test_a_block_of_a_png_may_begin_as_that_of_a_jpeg_does(self):
+        block = b"Exif\0\0" + exif.minimal(6, "")
+        data = images.png(images.photo(LARGE), private=False, chunks=[(b"eXIf", block)])
+        assert develop(data, LIMITS).width == LARGE[1]
 
     @pytest.mark.parametrize("cut", range(8, len(images.camera_exif()), 7))
     def test_a_block_that_is_cut_short_never_raises(self, cut):

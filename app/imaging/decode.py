@@ -95,12 +95,12 @@ def decode(stripped: Stripped, image_format: ImageFormat, limits: ImageLimits) -
     Image.MAX_IMAGE_PIXELS = limits.max_pixels
     with decoder_errors():
         image = _DECODERS[image_format](io.BytesIO(stripped.data))
-        announced = image.size, getattr(image, "n_frames", 1) if stripped.size is None else 1
+        announced = _announced(image, limits) if stripped.size is None else []
     if stripped.size is None:
         # The decoder says what the container does not, and has not spent memory on it yet.
-        limits.check(*announced)
-        if image_format is ImageFormat.TIFF and announced[1] > 1:
-            raise InvalidImageError(f"The TIFF has {announced[1]} pages: send one at a time.")
+        limits.check_pictures(announced)
+        if image_format is ImageFormat.TIFF and len(announced) > 1:
+            raise InvalidImageError(f"The TIFF has {len(announced)} pages: send one at a time.")
     with decoder_errors():
         seen = _decode_frames(image)
     if stripped.size is not None and seen != (stripped.size, stripped.frame_count):
@@ -108,14 +108,24 @@ def decode(stripped: Stripped, image_format: ImageFormat, limits: ImageLimits) -
     return image
 
 
+def _announced(image: ImageFile, limits: ImageLimits) -> list[tuple[int, int]]:
+    """Return the sizes of all pictures, none of them loaded; of one too many that are allowed."""
+    first, sizes = image.tell(), []
+    for number in range(min(getattr(image, "n_frames", 1), limits.max_frames + 1)):
+        image.seek(number)
+        sizes.append(image.size)
+    image.seek(first)
+    return sizes
+
+
 def _decode_frames(image: ImageFile) -> tuple[tuple[int, int], int]:
-    """Load every frame, then the first one again; return what was seen: size and frame count."""
-    decodes = getattr(image, "n_frames", 1)
+    """Load every frame, then the main one again; return what was seen: size and frame count."""
+    decodes, main = getattr(image, "n_frames", 1), image.tell()
     for number in range(decodes):
         image.seek(number)
         image.load()
     size = image.size
-    image.seek(0)
+    image.seek(main)
     image.load()
     # The still picture that an APNG shows where animation is unknown is not one of its frames.
     return size, decodes - getattr(image, "default_image", False)

@@ -149,7 +149,9 @@ def _keep(data: bytes, decoded: Decoded, recipe: Recipe) -> Candidate:
         kept = data[: stripped.end]
     else:
         size = decoded.image.size
-        chosen = stripped.metadata.chosen(recipe.metadata, stripped.orientation, size)
+        # Where the decoder says the orientation, it is a property of the picture, not of EXIF.
+        orientation = 1 if stripped.size is None else stripped.orientation
+        chosen = stripped.metadata.chosen(recipe.metadata, orientation, size)
         kept = _ATTACH[decoded.image_format](stripped.data, chosen)
     return Candidate(kept, "original", decoded.image_format, decoded.size, exact=True)
 

@@ -32,6 +32,7 @@ class _Tag(IntEnum):
     CAMERA = 0x8769
     GPS = 0x8825
     MAKER_NOTE = 0x927C
+    USER_COMMENT = 0x9286
     WIDTH = 0xA002
     HEIGHT = 0xA003
 
@@ -45,9 +46,10 @@ _SAID_ELSEWHERE = frozenset(
 
 _PICTURE_TAGS = frozenset(
     {*range(0x010D, 0x0111), 0x011A, 0x011B, 0x0128, 0x0131, 0x0132, 0x013B, 0x013C}
-    | {0x0213, 0x4746, 0x4749, *range(0x9C9B, 0x9CA0)}
+    | {0x0213, 0x4746, 0x4749, 0x9C9B, 0x9C9D}
 )
-"""Descriptions, camera, resolution, software, date, artist, sampling; ratings and XPTitle…"""
+"""Descriptions, camera, resolution, software, date, artist, sampling; ratings, title and author as
+Windows has them, not its comments and keywords."""
 
 _CAMERA_TAGS = frozenset(
     {0x829A, 0x829D, *range(0x8822, 0x8836), *range(0x9000, 0x9406), *range(0xA000, 0xA501)}
@@ -68,6 +70,7 @@ class _Entry:
 class Exif:
     """What a block holds: the entries of its directories, by tag, and what else there is.
 
+    It `is_broken` where something is there that cannot be read, and
     `end` is where the entries of the picture end, and the place of the next directory is said.
     """
 
@@ -77,6 +80,7 @@ class Exif:
     gps: dict[int, _Entry] = field(default_factory=dict)
     has_thumbnail: bool = False
     end: int = 0
+    is_broken: bool = False
 
     @property
     def orientation(self) -> int:
@@ -91,7 +95,7 @@ class Exif:
     def copyright_notice(self) -> str:
         """In words; empty where there is none."""
         entry = self.picture.get(_Tag.COPYRIGHT)
-        return clean_notice(entry.value.decode("utf-8", "replace")) if entry else ""
+        return clean_notice(entry.value) if entry else ""
 
     @property
     def xmp(self) -> bytes:
@@ -113,7 +117,8 @@ class Exif:
 
     def names(self) -> set[str]:
         """Name what there is, beside the orientation and the copyright notice."""
-        says_more = bool(self.picture.keys() - _STRUCTURE - _SAID_ELSEWHERE or self.camera)
+        said = self.picture.keys() - _STRUCTURE - _SAID_ELSEWHERE
+        says_more = bool(said or self.camera or self.is_broken)
         found = {"exif"} if says_more else set()
         found |= {"gps"} if _Tag.GPS in self.picture else set()
         found |= {"maker-note"} if _Tag.MAKER_NOTE in self.camera else set()
@@ -135,20 +140,31 @@ class Exif:
             width, height = (struct.pack(f"{self.byte_order}I", side) for side in size)
             camera[_Tag.WIDTH] = _Entry(_LONG, 1, width)
             camera[_Tag.HEIGHT] = _Entry(_LONG, 1, height)
+        if not location:
+            camera.pop(_Tag.USER_COMMENT, None)
         gps = self.gps if location else {}
         return _block(self.byte_order, picture, camera, gps, orientation, notice)
 
 
-def clean_notice(text: str) -> str:
-    """Return a copyright notice as one printable line of limited length."""
+def clean_notice(raw: bytes | str) -> str:
+    """Return a copyright notice, in UTF-8 or else Latin-1, as one printable line."""
+    text = raw if isinstance(raw, str) else _decoded(raw[: 4 * _MAX_NOTICE_CHARACTERS])
+    text = text[: 4 * _MAX_NOTICE_CHARACTERS]
     printable = "".join(c if c.isprintable() else " " for c in text)
     return " ".join(printable.split())[:_MAX_NOTICE_CHARACTERS]
+
+
+def _decoded(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
 
 
 def parse(tiff: bytes) -> Exif:
     """Read a block, without the `Exif` prefix; a broken one as far as it makes sense."""
     if (byte_order := _BYTE_ORDERS.get(tiff[:4])) is None:
-        return Exif()
+        return Exif(is_broken=bool(tiff.strip(b"\0")))
     picture: dict[int, _Entry] = {}
     camera: dict[int, _Entry] = {}
     gps: dict[int, _Entry] = {}
@@ -199,8 +215,8 @@ def _read(tiff: bytes, order: str, at: int, entries: dict[int, _Entry]) -> tuple
         start = place + 8
         if length > _INLINE_BYTES:
             (start,) = struct.unpack_from(f"{order}I", tiff, start)
-        budget -= length
-        if length and budget >= 0 and start + length <= len(tiff):
+        if length and length <= budget and start + length <= len(tiff):
+            budget -= length
             entries.setdefault(tag, _Entry(kind, items, tiff[start : start + length], start))
     end = at + 2 + count * _ENTRY_BYTES
     return end, int.from_bytes(tiff[end : end + 4])

@@ -14,8 +14,8 @@ import struct
 from typing import TYPE_CHECKING
 
 from app.errors import InvalidImageError
-from app.imaging import exif
-from app.imaging.metadata import Metadata, Stripped, as_resources, iptc_of, truncated
+from app.imaging import exif, iptc
+from app.imaging.metadata import Metadata, Stripped, truncated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +72,7 @@ def attach(data: bytes, metadata: Metadata) -> bytes:
     payloads = (
         (_APP1, _EXIF, metadata.exif),
         (_APP1, _XMP, metadata.xmp),
-        (_APP13, _IPTC, metadata.iptc and as_resources(metadata.iptc)),
+        (_APP13, _IPTC, metadata.iptc and iptc.as_resources(metadata.iptc)),
     )
     segments = [
         _segment(marker, name + payload)
@@ -114,9 +114,12 @@ def _take_note(marker: int, payload: bytes, metadata: Metadata) -> None:
     elif marker == _APP1 and payload.startswith(_XMP) and not metadata.xmp:
         metadata.xmp = payload[len(_XMP) :]
     elif marker == _APP1 and payload.startswith(_MORE_XMP):
-        metadata.others.add("xmp")
-    elif marker == _APP13 and payload.startswith(_IPTC) and not metadata.iptc:
-        metadata.iptc = iptc_of(payload[len(_IPTC) :])
+        metadata.others.add("extended-xmp")
+    elif marker == _APP13 and payload.startswith(_IPTC):
+        resources = payload[len(_IPTC) :]
+        metadata.iptc = metadata.iptc or iptc.of_resources(resources)
+        if len(iptc.as_resources(metadata.iptc)) < len(resources):
+            metadata.others.add("photoshop")
     elif marker == _COM:
         metadata.others.add("comment")
     elif marker == _APP0 and payload[_JFIF_BYTES : _JFIF_BYTES + 2] != b"\0\0":

@@ -41,18 +41,35 @@ class ImageLimits:
     def check(self, size: tuple[int, int], frame_count: int) -> None:
         """Refuse what is beyond the limits, and what has no pixels at all.
 
+        Args:
+            size: of each frame.
+            frame_count: how many there are.
+
         Raises:
             ImageLimitError: too many pixels, too long a side, or too many frames.
             InvalidImageError: no width, no height, or no frame.
         """
+        self._check_side(size)
+        self._check_sum(size[0] * size[1] * frame_count, frame_count)
+
+    def check_pictures(self, sizes: list[tuple[int, int]]) -> None:
+        """Refuse the same of a collection, whose pictures may differ in size; raises as `check`."""
+        for size in sizes:
+            self._check_side(size)
+        self._check_sum(sum(width * height for width, height in sizes), len(sizes))
+
+    def _check_side(self, size: tuple[int, int]) -> None:
         width, height = size
-        pixels = width * height * frame_count
-        if pixels <= 0:
-            raise InvalidImageError("The image has no pixels.")
         if max(size) > self.max_side:
             raise ImageLimitError(
                 f"The image is {width} x {height}; a side may have {self.max_side:,} pixels."
             )
+        if min(size) <= 0:
+            raise InvalidImageError("The image has no pixels.")
+
+    def _check_sum(self, pixels: int, frame_count: int) -> None:
+        if frame_count <= 0:
+            raise InvalidImageError("The image has no pixels.")
         if frame_count > self.max_frames:
             raise ImageLimitError(
                 f"The animation has {frame_count:,} frames; {self.max_frames:,} are allowed."

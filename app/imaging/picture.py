@@ -60,9 +60,9 @@ class Decoded:
     @property
     def has_unusual_colours(self) -> bool:
         """Whether its colours are said in a way that another format has no field for."""
-        if icc_profile(self.image):
-            return False
+        has_profile = icc_profile(self.image) is not None
         if self.image_format is ImageFormat.PNG:
-            return png.has_unusual_colours(self.stripped.data)
-        by_code_points = self.image_format in {ImageFormat.HEIC, ImageFormat.AVIF}
-        return by_code_points and heif.has_unusual_colours(self.stripped.data)
+            return not has_profile and png.has_unusual_colours(self.stripped.data)
+        if self.image_format in {ImageFormat.HEIC, ImageFormat.AVIF}:
+            return heif.has_unusual_colours(self.stripped.data, has_profile=has_profile)
+        return False

@@ -39,6 +39,7 @@ _SRGB_CHROMATICITIES = struct.pack(
 )
 """What goes along with the chunk sRGB (11.3.2.5)."""
 
+_MAX_NOTICE_BYTES = 4000
 _TEXT = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 _XMP = b"XML:com.adobe.xmp\0\0\0\0\0"
 """Keyword, not compressed, without language and translation (11.3.3.4; XMP part 3, 1.1.5)."""
@@ -92,7 +93,7 @@ def attach(data: bytes, metadata: Metadata) -> bytes:
 def _take_note(chunk: _Chunk, metadata: Metadata) -> None:
     metadata.size_bytes += len(chunk.payload)
     if chunk.name == b"eXIf" and not metadata.exif:
-        metadata.exif = chunk.payload
+        metadata.exif = chunk.payload.removeprefix(b"Exif\0\0")
     elif chunk.name in _TEXT:
         keyword, _, text = chunk.payload.partition(b"\0")
         if chunk.payload.startswith(_XMP) and not metadata.xmp:
@@ -101,8 +102,8 @@ def _take_note(chunk: _Chunk, metadata: Metadata) -> None:
             metadata.others.add("xmp")
         else:
             metadata.others.add("text")
-        if (chunk.name, keyword) == (b"tEXt", b"Copyright"):
-            metadata.notice = exif.clean_notice(text.decode("latin-1"))
+        if keyword == b"Copyright":
+            metadata.notice = _plain_text(chunk.name, text)
     elif chunk.name not in _APPEARANCE:
         metadata.others.add("other")
 
@@ -150,6 +151,23 @@ def _chunks(data: bytes) -> Iterator[_Chunk]:
         if name == b"IEND":
             return
         position = end
+
+
+def _plain_text(name: bytes, text: bytes) -> str:
+    """Return what stands in a text chunk after its keyword (11.3.3)."""
+    try:
+        if name == b"iTXt":
+            flags, (_, _, text) = text[:2], text[2:].split(b"\0", 2)
+            text = _unpacked(text) if flags[:1] == b"\1" else text
+        elif name == b"zTXt":
+            text = _unpacked(text[1:])
+    except (ValueError, zlib.error):
+        return ""
+    return exif.clean_notice(text if name == b"iTXt" else text.decode("latin-1"))
+
+
+def _unpacked(text: bytes) -> bytes:
+    return zlib.decompressobj().decompress(text, _MAX_NOTICE_BYTES)
 
 
 def _stays(chunk: _Chunk) -> bool:
