@@ -23,7 +23,8 @@ from typing import Literal
 
 import pytest
 
-from dev.kafka.broker import Broker
+from dev.kafka import archive
+from dev.kafka.broker import JVM_OPTIONS, Broker
 from dev.kafka.jars import JARS, kafka_version
 from dev.kafka.lifeline import Lifeline
 from dev.kafka.ports import HOST, free_port
@@ -31,6 +32,9 @@ from dev.maven import JarsUnavailableError
 
 GROUPS = ("core", "contract", "kafka", "process", "faults", "clients", "browser")
 MEMORY_BROKER_TIMEOUT_SECONDS = 30
+# Brokers here end before optimised code has paid for being made: with it, a start took 9.2 s of CPU
+# instead of 6.4 s.
+TEST_JVM_OPTIONS = (*JVM_OPTIONS, "-XX:TieredStopAtLevel=1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,7 @@ def kafka(
     if plan.kind == "given":
         yield Kafka(os.environ["TEST_KAFKA"], "given")
     elif plan.kind == "apache":
-        with Broker(directory) as broker:
+        with Broker(directory, jvm_options=TEST_JVM_OPTIONS) as broker:
             yield Kafka(broker.bootstrap_servers, "apache", broker)
     else:
         with ExitStack() as stack:
@@ -119,8 +123,13 @@ def new_broker(tmp_path: Path) -> Iterator[Callable[..., Broker]]:
     with ExitStack() as stack:
         started: list[Broker] = []
 
-        def start(properties: Mapping[str, str] | None = None) -> Broker:
-            broker = Broker(tmp_path / f"kafka-{len(started)}", properties=properties)
+        def start(properties: Mapping[str, str] | None = None, port: int | None = None) -> Broker:
+            broker = Broker(
+                tmp_path / f"kafka-{len(started)}",
+                port=port,
+                properties=properties,
+                jvm_options=TEST_JVM_OPTIONS,
+            )
             started.append(broker)
             return stack.enter_context(broker)
 
@@ -193,6 +202,7 @@ def make_plan() -> Plan:
     if not why_not:
         try:
             JARS.fetch()
+            archive.make()
         except JarsUnavailableError as error:
             why_not = str(error)
         else:

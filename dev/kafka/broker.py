@@ -36,6 +36,8 @@ START_TIMEOUT_SECONDS = 90.0
 STOP_TIMEOUT_SECONDS = 30.0
 POLL_SECONDS = 0.05
 JVM_OPTIONS = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC")
+# Beside the jars, where there is one; see archive.py.
+ARCHIVE = "broker.jsa"
 
 # One node holds every replica, and is small: the defaults are for clusters of three and many cores.
 SINGLE_NODE: Mapping[str, str] = {
@@ -210,7 +212,9 @@ class Broker:
     def _java_command(self, jars: Path) -> list[str]:
         # Java expands the star itself.
         logging = f"-Dlog4j2.configurationFile={LOG4J}"
-        return [java(), *self._jvm_options, logging, "-cp", f"{jars}/*"]
+        archive = jars / ARCHIVE
+        sharing = [f"-XX:SharedArchiveFile={archive}"] if archive.exists() else []
+        return [java(), *self._jvm_options, *sharing, logging, "-cp", f"{jars}/*"]
 
     def _format(self, command: list[str]) -> None:
         if (self.data_dir / "logs" / "meta.properties").exists():

@@ -6,11 +6,11 @@ that is gone is noticed within seconds. Signal each node by itself; every call b
 Recipe: https://kafka.apache.org/documentation/#kraft_nodes; six seconds to start, seen on 4.3.1.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from dev.kafka.broker import Broker, new_uuid
+from dev.kafka.broker import JVM_OPTIONS, Broker, new_uuid
 from dev.kafka.ports import HOST, free_port
 
 NODES = 3
@@ -40,9 +40,15 @@ class Cluster:
     Args:
         data_dir: Holds a folder for each node.
         properties: Broker options, over the ones that this class sets.
+        jvm_options: Given to Java as they are.
     """
 
-    def __init__(self, data_dir: Path, properties: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        properties: Mapping[str, str] | None = None,
+        jvm_options: Sequence[str] = JVM_OPTIONS,
+    ) -> None:
         controllers = [free_port() for _ in range(NODES)]
         quorum = [f"{HOST}:{port}" for port in controllers]
         voters = [
@@ -51,7 +57,9 @@ class Cluster:
         formatting = ("-t", new_uuid(), "--initial-controllers", ",".join(voters))
         shared = {**REPLICATED, "controller.quorum.bootstrap.servers": ",".join(quorum)}
         self.brokers = [
-            _member(data_dir, number, port, formatting, {**shared, **(properties or {})})
+            _member(
+                data_dir, number, port, formatting, {**shared, **(properties or {})}, jvm_options
+            )
             for number, port in enumerate(controllers, start=1)
         ]
 
@@ -85,6 +93,7 @@ def _member(
     controller_port: int,
     format_options: tuple[str, ...],
     properties: Mapping[str, str],
+    jvm_options: Sequence[str],
 ) -> Broker:
     port, internal = free_port(), free_port()
     listeners = f"PLAINTEXT://{HOST}:{port},INTERNAL://{HOST}:{internal}"
@@ -99,4 +108,5 @@ def _member(
         controller_port=controller_port,
         properties={**own, **properties},
         format_options=format_options,
+        jvm_options=jvm_options,
     )

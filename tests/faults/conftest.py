@@ -12,6 +12,7 @@ from dev.kafka.cluster import Cluster
 from dev.kafka.jars import JARS
 from tests.faults.checker import SETTINGS, Checker
 from tests.gateway_process import new_gateway, on_kafka
+from tests.kafka_fixtures import TEST_JVM_OPTIONS
 
 __all__ = ["new_gateway"]
 
@@ -99,7 +100,7 @@ def cluster(tmp_path):
     """Three nodes, to kill and to freeze."""
     if missing := JARS.missing_tools():
         pytest.skip(f"needs brokers of its own: {', '.join(missing)}")
-    made = Cluster(tmp_path / "kafka")
+    made = Cluster(tmp_path / "kafka", jvm_options=TEST_JVM_OPTIONS)
     made.start()
     yield made
     made.kill()

@@ -8,7 +8,6 @@ from aiokafka import AIOKafkaProducer
 
 from app.address import Address, new_cookie, parse
 from app.log import Position
-from dev.kafka.broker import Broker
 from tests.faults.checker import CHUNKED, SETTINGS, SMALL
 from tests.gateway_process import on_kafka, until
 from tests.kafka import plain
@@ -148,20 +147,20 @@ def test_another_cluster_behind_the_address_of_a_running_gateway(new_broker, new
     with gateway.client() as client:
         old = [client.post("/images", content=data).json() for data in SMALL[:3]]
         first.kill()
-        with Broker(tmp_path / "another", port=first.port) as second:
-            other = new_gateway(data_dir=tmp_path / "other", **settings)
-            with other.client() as another:
-                new = [another.post("/images", content=data).json() for data in SMALL * 2]
-                until(lambda: listed(client) == [image["id"] for image in new[::-1]], 90)
-                for image in new:
-                    assert digest_of(client.get(image["url"])) == image["digest"]
-                for image in old:
-                    answer = client.get(image["url"])
-                    assert answer.status_code in {404, 410} or digest_of(answer) == image["digest"]
-                until(lambda: client.get("/health/ready").status_code == 200, 60)
-                more = until(lambda: stored(client.post("/images", content=SMALL[0])), 60)
-                until(lambda: listed(another)[0] == more["id"])
-            second.kill()
+        second = new_broker(port=first.port)
+        other = new_gateway(data_dir=tmp_path / "other", **settings)
+        with other.client() as another:
+            new = [another.post("/images", content=data).json() for data in SMALL * 2]
+            until(lambda: listed(client) == [image["id"] for image in new[::-1]], 90)
+            for image in new:
+                assert digest_of(client.get(image["url"])) == image["digest"]
+            for image in old:
+                answer = client.get(image["url"])
+                assert answer.status_code in {404, 410} or digest_of(answer) == image["digest"]
+            until(lambda: client.get("/health/ready").status_code == 200, 60)
+            more = until(lambda: stored(client.post("/images", content=SMALL[0])), 60)
+            until(lambda: listed(another)[0] == more["id"])
+        second.kill()
     assert gateway.mistakes() == other.mistakes() == []
 
 

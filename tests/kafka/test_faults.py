@@ -5,7 +5,6 @@ import time
 
 import pytest
 
-from dev.kafka.broker import Broker
 from tests.faults.checker import CHUNKED, SMALL, expect_honest
 from tests.gateway_process import GatewayProcess, on_kafka
 from tests.kafka import plain
@@ -195,7 +194,7 @@ async def test_after_all_topics_are_made_anew_an_old_id_is_no_other_image(
         assert listing(client) == new[::-1]
 
 
-def test_another_cluster_behind_the_address_is_noticed(new_gateway, new_broker, tmp_path):
+def test_another_cluster_behind_the_address_is_noticed(new_gateway, new_broker):
     first = new_broker()
     settings = on_kafka(first) | {"IMAGEGATE_KAFKA__PARTITIONS": 1}
     gateway = new_gateway(**settings)
@@ -203,16 +202,16 @@ def test_another_cluster_behind_the_address_is_noticed(new_gateway, new_broker, 
         old = upload(client, 3)
     assert gateway.terminate() == 0
     first.kill()
-    with Broker(tmp_path / "other", port=first.port) as second:
-        assert second.bootstrap_servers == first.bootstrap_servers
-        gateway.start()
-        with gateway.client() as client:
-            assert listing(client) == []
-            expect_gone(client, old)
-            new = upload(client, 3)
-            expect_gone(client, old)
-            assert listing(client) == new[::-1]
-        second.kill()
+    second = new_broker(port=first.port)
+    assert second.bootstrap_servers == first.bootstrap_servers
+    gateway.start()
+    with gateway.client() as client:
+        assert listing(client) == []
+        expect_gone(client, old)
+        new = upload(client, 3)
+        expect_gone(client, old)
+        assert listing(client) == new[::-1]
+    second.kill()
 
 
 def expect_gone(client, old):
