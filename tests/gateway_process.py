@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests import forked
 from tests.described import checked, checked_async
 
 START_SECONDS = 60
@@ -26,14 +27,17 @@ class GatewayProcess:
     Args:
         data_dir: Folder of the embedded log and the catalog.
         before: Python that runs in the process before the gateway does, to reach a constant.
+        program: How to start `imagegate` instead of by a fork, which is four times as fast.
         environment: `IMAGEGATE_…` settings.
     """
 
-    def __init__(self, data_dir, *, before=None, **environment):
+    def __init__(self, data_dir, *, before=None, program=None, **environment):
         self.data_dir = data_dir
         self.environment = {name: str(value) for name, value in environment.items()}
         script = f"{before}; import sys; from app.cli import main; sys.exit(main())"
-        self.program = ["-c", script] if before else ["-m", "app"]
+        self.program = [sys.executable, "-c", script] if before else program
+        if not (self.program or forked.POSSIBLE):
+            self.program = [sys.executable, "-m", "app"]
         self.output = []
         self.url = None
         self.process = None
@@ -47,19 +51,15 @@ class GatewayProcess:
         """Start it with nothing but these arguments; `wait` as `start` does."""
         clean = {k: v for k, v in os.environ.items() if not k.startswith("IMAGEGATE_")}
         self.output, self.url = [], None
-        self.process = subprocess.Popen(
-            [sys.executable, *self.program, "serve", *arguments],
-            env=clean | {"IMAGEGATE_DATA_DIR": str(self.data_dir)} | self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        environment = clean | {"IMAGEGATE_DATA_DIR": str(self.data_dir)} | self.environment
+        self.process = self._launch(["serve", *arguments], environment)
         listening = threading.Event()
         self.reader = threading.Thread(target=self._read, args=(listening,), daemon=True)
         self.reader.start()
-        if not wait:
-            return
+        if wait:
+            self._await_listening(listening)
+
+    def _await_listening(self, listening):
         if not listening.wait(START_SECONDS) or self.url is None:
             self.process.kill()
             raise AssertionError("the gateway did not start:\n" + "".join(self.output))
@@ -138,6 +138,18 @@ class GatewayProcess:
             self.process.kill()
             self.wait(10)
 
+    def _launch(self, arguments, environment):
+        if not self.program:
+            return forked.start(arguments, environment)
+        return subprocess.Popen(
+            [*self.program, *arguments],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
     def _read(self, listening):
         for line in self.process.stdout:
             self.output.append(line)
@@ -164,9 +176,9 @@ def new_gateway(tmp_path):
     """
     with ExitStack() as stack:
 
-        def start(*arguments, data_dir=tmp_path / "data", before=None, **environment):
+        def start(*arguments, data_dir=tmp_path / "data", before=None, program=None, **environment):
             settings = {"IMAGEGATE_IMAGING__WORKERS": 1} | environment
-            gateway = GatewayProcess(data_dir, before=before, **settings)
+            gateway = GatewayProcess(data_dir, before=before, program=program, **settings)
             return stack.enter_context(gateway).start(*arguments)
 
         yield start

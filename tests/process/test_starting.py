@@ -1,6 +1,8 @@
 """What the gateway starts on, and how it says that it cannot: one line, status 2."""
 
 import socket
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +26,18 @@ def refused(tmp_path):
         return lines[0]
 
     return start
+
+
+@pytest.mark.parametrize(
+    "program", [[sys.executable, "-m", "app"], [str(Path(sys.executable).with_name("imagegate"))]]
+)
+def test_the_command_and_the_module_run_and_stop(new_gateway, program):
+    gateway = new_gateway(program=program)
+    with gateway.client() as client:
+        url = client.post("/images", content=JPEG).json()["url"]
+        assert client.get(url).status_code == 200
+    assert gateway.terminate() == 0
+    assert gateway.mistakes() == []
 
 
 def test_a_restart_right_after_kill_9_works_on_the_same_folder(new_gateway):
