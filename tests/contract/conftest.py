@@ -22,7 +22,8 @@ class SqliteEngine:
     def __init__(self, folder):
         self.folder = folder
 
-    def new_log(self, append_timeout_seconds=15.0):
+    def new_log(self, append_timeout_seconds=15.0, read_timeout_seconds=None):
+        """Make a log; one that is read from a file needs no bound for reads."""
         return SqliteLog(
             self.folder,
             image_partitions=PARTITIONS,
@@ -51,13 +52,14 @@ class KafkaEngine:
         self.kafka = kafka
         self.prefix = f"contract-{uuid.uuid4().hex[:8]}-"
 
-    def new_log(self, append_timeout_seconds=15.0):
+    def new_log(self, append_timeout_seconds=15.0, read_timeout_seconds=10.0):
         return KafkaLog(
             KafkaSettings(
                 bootstrap_servers=self.kafka.bootstrap_servers,
                 topic_prefix=self.prefix,
                 partitions=PARTITIONS,
                 append_timeout_seconds=append_timeout_seconds,
+                read_timeout_seconds=read_timeout_seconds,
             )
         )
 

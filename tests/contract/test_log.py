@@ -343,7 +343,7 @@ class TestDeadline:
                 assert b"%d" % n not in keys
 
     async def test_reads_of_an_engine_that_hangs_end_and_come_back(self, real_engine, opened):
-        log = await opened(real_engine)
+        log = await opened(real_engine, read_timeout_seconds=1.5)
         [position] = await log.append(IMAGES, [Record(b"k", b"v")])
         await real_engine.stall(log)
         try:

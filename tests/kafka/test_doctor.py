@@ -179,7 +179,8 @@ async def test_a_gateway_needs_no_more_rights_than_the_documents_say(new_broker,
     assert gateway.mistakes() == []
 
 
-def test_a_broker_that_is_not_there_is_named(run):
+def test_a_broker_that_is_not_there_is_named(run, monkeypatch):
+    monkeypatch.setenv("IMAGEGATE_KAFKA__CONNECT_TIMEOUT_SECONDS", "1")
     address = f"{HOST}:{free_port()}"
     status, found = run("doctor", "--kafka", address)
     assert status == 1

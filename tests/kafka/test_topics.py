@@ -9,6 +9,7 @@ from dev.kafka.ports import HOST, free_port
 from tests import images
 from tests.gateway_process import GatewayProcess, on_kafka, until
 from tests.kafka import plain
+from tests.kafka.test_faults import BOUNDED
 
 CHUNKED = images.png(images.photo((720, 640), noise=255), compress_level=1, private=False)
 FITTING = {"message_timestamp_type": "LogAppendTime", "retention_ms": -1, "retention_bytes": -1}
@@ -87,7 +88,7 @@ async def test_missing_topics_are_created_as_they_must_be(new_gateway, topics, p
 @pytest.mark.apache_kafka
 async def test_a_deleted_topic_is_not_made_anew_by_asking_for_it(new_broker, new_gateway):
     broker = new_broker({"auto.create.topics.enable": "true"})
-    gateway = new_gateway(**on_kafka(broker))
+    gateway = new_gateway(**on_kafka(broker), **BOUNDED)
     topic = f"{gateway.environment['IMAGEGATE_KAFKA__TOPIC_PREFIX']}images"
     with gateway.client() as client:
         assert client.post("/images", content=CHUNKED).status_code == 201

@@ -16,6 +16,8 @@ BUDGET = 1_000_000
 WHOLE_BUDGET = BUDGET // 4
 LIMIT = 400_000
 SLOW_BODY_SECONDS = 1.0
+# Most clients here wait for the end of a connection that they send nothing more on.
+SHORT_LINGER = "from app.api import context; context._LINGER_SECONDS = 0.2"
 JPEG = images.jpeg(images.photo((64, 48)))
 
 
@@ -28,7 +30,8 @@ def gateway(tmp_path_factory):
         "IMAGEGATE_HTTP__SLOW_BODY_SECONDS": SLOW_BODY_SECONDS,
         "IMAGEGATE_IMAGING__WORKERS": 1,
     }
-    with GatewayProcess(tmp_path_factory.mktemp("sockets") / "data", **settings) as process:
+    folder = tmp_path_factory.mktemp("sockets") / "data"
+    with GatewayProcess(folder, before=SHORT_LINGER, **settings) as process:
         yield process.start()
 
 
@@ -217,8 +220,9 @@ class TestHostileFraming:
                     client.send(b"X: " + b"a" * 60_000 + b"\r\n")
                 raise AssertionError("60 MB of headers were taken")
 
-    def test_a_client_that_sends_on_sees_the_early_answer(self, gateway):
+    def test_a_client_that_sends_on_sees_the_early_answer(self, new_gateway):
         """http.client sends all of its body before it looks for an answer."""
+        gateway = new_gateway(IMAGEGATE_UPLOAD__MAX_BYTES=LIMIT)
         for _ in range(3):
             connection = http.client.HTTPConnection(*gateway.address, timeout=20)
             with contextlib.closing(connection):
@@ -227,6 +231,7 @@ class TestHostileFraming:
                 response = connection.getresponse()
                 assert response.status == 413
                 assert json.loads(response.read())["code"] == "body-too-large"
+        assert gateway.mistakes() == []
 
     def test_what_is_no_http_is_answered_as_a_problem(self, gateway):
         with RawClient(gateway) as client:

@@ -197,7 +197,7 @@ class TestReplay:
 
 async def test_a_comment_comes_while_nothing_happens(new_gateway):
     # Longer than the second after which the log says that it is alive: that is no event.
-    gateway = new_gateway(before="from app.api import streams; streams._PING_SECONDS = 2.2")
+    gateway = new_gateway(before="from app.api import streams; streams._PING_SECONDS = 1.5")
     async with gateway.async_client() as client, follow(client) as stream:
         await stream.take_comments(3)
         [image] = await upload(client)
