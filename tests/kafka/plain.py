@@ -50,13 +50,15 @@ async def admin(kafka):
 
 
 async def create(kafka, topic, partitions=1, **config):
-    """Create a topic; a configuration's dots are written as underscores."""
+    """Create a topic, and return once the broker lists it; dots are written as underscores."""
     dotted = {name.replace("_", "."): str(value) for name, value in config.items()}
     async with admin(kafka) as client:
         response = await client.create_topics(
             [NewTopic(topic, partitions, 1, topic_configs=dotted)]
         )
         assert [code for _, code, *_ in response.topic_errors] == [0]
+        while topic not in await client.list_topics():
+            pass
 
 
 async def configuration(kafka, topic):
