@@ -19,6 +19,8 @@ DOCUMENT = ROOT / "openapi/openapi.json"
 GENERATOR = Jars(ROOT / "dev/openapi/pom.xml", java_minimum=11)
 NODE_MODULES = ROOT / "dev/openapi/node_modules"
 SECONDS = 300
+# The generator ends before optimised code has paid for being made: 3.8 s of CPU instead of 6.4 s.
+JAVA_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 PYTHON_GENERATE = (
     "openapi-python-client generate --path openapi.json --output-path imagegate_client --meta none"
@@ -95,7 +97,7 @@ def typescript(folder):
     jars = GENERATOR.fetch()
     command = TYPESCRIPT_GENERATE.format(version=generator_version()).split()
     command[0], command[2] = java(), str(jars / command[2])
-    said = run(command, folder)
+    said = run(command, folder, JDK_JAVA_OPTIONS=JAVA_OPTIONS)
     _, *options = TYPESCRIPT_COMPILE.split()
     # Where `npm install` would have put them.
     (folder / "node_modules").symlink_to(install_node_modules())
