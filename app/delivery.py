@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from app import address
 from app.errors import (
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from app.address import Address
-    from app.budget import ByteBudget
+    from app.budget import ByteBudget, Reservation
     from app.cache import RecordCache
     from app.catalog import Catalog, CatalogImage
     from app.codec_pool import CodecPool
@@ -46,6 +46,8 @@ PIECE_BYTES = 65_536
 # What unpacking holds of an image at its worst: the records' values, what is made of them for a
 # worker, and its answer.
 _COPIES = 3
+# A client may stall so long, and take what was unpacked at so many bytes a second.
+_LEASE_SECONDS, _MIN_RATE = 30.0, 50_000
 # Applying an event takes milliseconds; a feed that takes longer is not ready.
 _APPLY_SECONDS = 5.0
 
@@ -161,16 +163,20 @@ class Delivery:
             first = await self._first_chunk(image, 0)
             pieces = self._stream(image, 0, info.stored_bytes, first)
             packed = b"".join([piece async for piece in pieces])
-            try:
-                data = memoryview(await self._pool.run(unpack, packed, info.digest))
-            except (DecodeTimeoutError, DecoderCrashedError) as error:
-                raise UnpackError("The image cannot be unpacked now.") from error
+            data = await self._unpack(packed, info)
             del packed
-            reservation.shrink(info.content_length)
-            for at in range(start, end, PIECE_BYTES):
-                yield bytes(data[at : min(at + PIECE_BYTES, end)])
+            with _Lease(data, reservation) as lease:
+                del data
+                for at in range(start, end, PIECE_BYTES):
+                    yield lease.data[at : min(at + PIECE_BYTES, end)]
         finally:
             reservation.release()
+
+    async def _unpack(self, packed: bytes, info: ImageInfo) -> bytes:
+        try:
+            return await self._pool.run(unpack, packed, info.content_length, info.digest)
+        except (DecodeTimeoutError, DecoderCrashedError) as error:
+            raise UnpackError("The image cannot be unpacked now.") from error
 
     async def _stream(
         self, image: StoredImage, start: int, end: int, first_chunk: bytes
@@ -224,6 +230,39 @@ class Delivery:
         if not belongs(record):
             raise InternalError("The image's records do not belong together.")
         return record.value or b""
+
+
+class _Lease:
+    """What was unpacked, and its part of the budget, for as long as a client may take for it."""
+
+    def __init__(self, data: bytes, reservation: Reservation) -> None:
+        self._data: bytes | None = data
+        self._reservation = reservation
+        reservation.shrink(len(data))
+        seconds = _LEASE_SECONDS + len(data) / _MIN_RATE
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._end)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        self._end()
+
+    @property
+    def data(self) -> bytes:
+        """The unpacked image.
+
+        Raises:
+            UnpackError: It is over: a client that stalls does not hold memory for ever.
+        """
+        if self._data is None:
+            raise UnpackError("The client took too long for an image that is packed.")
+        return self._data
+
+    def _end(self) -> None:
+        self._data = None
+        self._reservation.release()
 
 
 async def _resumed(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

@@ -14,7 +14,7 @@ LIMITS = ImageLimits()
 def served(developed: Developed) -> bytes:
     """The file that clients get."""
     if developed.content_encoding:
-        return lepton.unpack(developed.data, developed.digest)
+        return lepton.unpack(developed.data, developed.content_length, developed.digest)
     return developed.data
 
 

@@ -24,6 +24,12 @@ def icc_profile() -> bytes:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
+def grey_profile(gamma=1.0) -> bytes:
+    """A profile of grey with another gamma than usual (ICC.1:2001-04, 6.3.3)."""
+    curve = b"curv\0\0\0\0" + struct.pack(">IHH", 1, int(gamma * 256), 0)
+    return _profile(b"mntr", b"GRAY", b"XYZ ", [(b"kTRC", curve)])
+
+
 def cmyk_profile() -> bytes:
     """A printer's profile that has every ink mixture as a shade of green, unlike any formula.
 
@@ -33,18 +39,21 @@ def cmyk_profile() -> bytes:
     corners = b"".join(bytes((255 - 50 * inks.bit_count(), 60, 190)) for inks in range(16))
     identity = b"".join(struct.pack(">i", 65_536 * (n % 4 == 0)) for n in range(9))
     table = b"mft1" + bytes((0, 0, 0, 0, 4, 3, 2, 0)) + identity + ramp * 4 + corners + ramp * 3
+    return _profile(b"prtr", b"CMYK", b"Lab ", [(b"A2B0", table)])
+
+
+def _profile(device, space, connection, own_tags) -> bytes:
     white = b"XYZ \0\0\0\0" + struct.pack(">iii", 0xF6D6, 0x10000, 0xD32D)
-    words = b"desc\0\0\0\0\0\0\0\6green\0".ljust(96, b"\0")
-    tags, body, at = [], b"", 128 + 4 + 12 * 3
-    for name, content in ((b"A2B0", table), (b"wtpt", white), (b"desc", words)):
-        padded = content + bytes(-len(content) % 4)
-        tags.append(name + struct.pack(">II", at + len(body), len(content)))
-        body += padded
-    header = struct.pack(
-        ">I4sI4s4s4s", at + len(body), b"lcms", 0x02400000, b"prtr", b"CMYK", b"Lab "
-    )
+    words = b"desc\0\0\0\0\0\0\0\5test\0".ljust(96, b"\0")
+    contents = [*own_tags, (b"wtpt", white), (b"desc", words)]
+    tags, body, at = b"", b"", 128 + 4 + 12 * len(contents)
+    for name, content in contents:
+        tags += name + struct.pack(">II", at + len(body), len(content))
+        body += content + bytes(-len(content) % 4)
+    kinds = (device, space, connection)
+    header = struct.pack(">I4sI4s4s4s", at + len(body), b"lcms", 0x02400000, *kinds)
     header += bytes(12) + b"acsp" + bytes(28) + struct.pack(">iii", 0xF6D6, 0x10000, 0xD32D)
-    return header.ljust(128, b"\0") + struct.pack(">I", 3) + b"".join(tags) + body
+    return header.ljust(128, b"\0") + struct.pack(">I", len(contents)) + tags + body
 
 
 def photo(size=(96, 64), mode="RGB", noise=24, seed=1) -> Image.Image:
@@ -211,8 +220,8 @@ def long_gif(count) -> bytes:
     return b"GIF89a\1\0\1\0\x80\0\0\0\0\0\xff\xff\xff" + frame * count + b";"
 
 
-def spinning_jpeg(side=7000, scans=500) -> bytes:
-    """A progressive JPEG of 250 KB whose last scan comes again and again, at 50 ms each."""
+def spinning_jpeg(side=7000, scans=90) -> bytes:
+    """A progressive JPEG of 200 KB whose last scan comes again and again, at 50 ms each."""
     output = io.BytesIO()
     Image.new("L", (side, side), 128).save(output, "JPEG", progressive=True, quality=50)
     data = output.getvalue()

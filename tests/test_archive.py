@@ -1,17 +1,17 @@
 """The profile `archive`: packed in the log, and bit for bit what it was when it is served."""
 
-import asyncio
 import hashlib
 
 import pytest
 
-from app import records
+from app import delivery, records
 from app.address import parse
-from app.errors import DecoderCrashedError
+from app.errors import DecoderCrashedError, UnpackError
 from app.imaging import lepton
 from app.log import IMAGES
 from tests import images
 from tests.conftest import in_process
+from tests.facts import until
 from tests.test_upload import problem
 
 SIZE = (640, 480)
@@ -64,7 +64,8 @@ async def test_the_record_says_what_is_served_and_how_it_is_packed(client, photo
     assert int(record.header("imagegate-stored-length")) == image["receipt"]["stored_bytes"]
     digest = image["digest"].removeprefix("sha256:")
     assert record.header("content-digest") == records.digest_field(digest).encode()
-    assert lepton.unpack(record.value, digest) == (await client.get(image["url"])).content
+    served = (await client.get(image["url"])).content
+    assert lepton.unpack(record.value, len(served), digest) == served
 
 
 async def test_what_is_not_packed_has_neither_header(client, photo):
@@ -154,9 +155,19 @@ class TestFaults:
         stored = await client.gateway.delivery.find(image["id"])
         pieces = await client.gateway.delivery.open(stored, 0, 10)
         del pieces  # a client that left before the first byte
+        await until(lambda: client.gateway.delivery._budget._free_bytes == 1_000_000)
 
-        async def all_given_back():
-            while client.gateway.delivery._budget._free_bytes < 1_000_000:
-                await asyncio.sleep(0)
-
-        await asyncio.wait_for(all_given_back(), 5)
+    async def test_a_client_that_stalls_holds_its_memory_for_a_while_only(
+        self, client, photo, monkeypatch
+    ):
+        monkeypatch.setattr(delivery, "_LEASE_SECONDS", 0.01)
+        monkeypatch.setattr(delivery, "_MIN_RATE", 10**9)
+        monkeypatch.setattr(delivery, "PIECE_BYTES", 1000)
+        image = await archived(client, photo)
+        stored = await client.gateway.delivery.find(image["id"])
+        pieces = await client.gateway.delivery.open(stored, 0, image["content_length"])
+        await anext(pieces)
+        budget = client.gateway.delivery._budget
+        await until(lambda: budget._free_bytes == budget._total_bytes)
+        with pytest.raises(UnpackError, match="took too long"):
+            await anext(pieces)

@@ -56,6 +56,54 @@ class TestBombs:
             develop(data, LIMITS)
 
 
+def empty_chunks(name, count):
+    data = images.png(private=False, icc=False)
+    return data[:33] + images.chunk(name, b"") * count + data[33:]
+
+
+def empty_riff_chunks(count):
+    data = images.webp(private=False)
+    data += b"JUNK\0\0\0\0" * count
+    return data[:4] + (len(data) - 8).to_bytes(4, "little") + data[8:]
+
+
+class TestTinyParts:
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda: empty_chunks(b"tEXt", 20_000),
+            lambda: empty_chunks(b"IDAT", 200_000),
+            lambda: empty_riff_chunks(40_000),
+            lambda: images.gif()[:-1] + b"!\xfe\0" * 400_000 + b";",
+            lambda: images.jpeg()[:2] + b"\xff\xfe\0\2" * 20_000 + images.jpeg()[2:],
+            lambda: images.spinning_jpeg(side=64, scans=200),
+        ],
+        ids=["PNG text", "PNG data", "WebP", "GIF", "JPEG segments", "JPEG scans"],
+    )
+    def test_more_of_them_than_any_picture_has_are_refused_soon(self, make):
+        data = make()
+        started = time.process_time()
+        with pytest.raises(InvalidImageError, match="over"):
+            develop(data, LIMITS)
+        assert time.process_time() - started < 5
+
+    def test_zeros_between_the_blocks_of_a_gif_are_passed_over(self):
+        data = images.gif(private=False)
+        assert develop(data[:-1] + bytes(10_000_000) + b";", LIMITS).data == data
+
+    def test_what_hides_in_a_loop_count_or_a_control_goes(self):
+        loops = b"!\xff\x0bNETSCAPE2.0\3\1\3\0\x0dSECRET-HIDDEN\0"
+        control = b"!\xf9\4\0\0\0\0\x0dSECRET-HIDDEN\0"
+        data = images.gif(private=False)
+        at = 13 + 3 * 32
+        assert b"SECRET" not in develop(data[:at] + loops + control + data[at:], LIMITS).data
+
+    def test_what_hides_in_a_chunk_of_fixed_length_goes(self):
+        hidden = [(b"mDCV", b"SECRET".ljust(30)), (b"gAMA", (45_455).to_bytes(4) + b"SECRET")]
+        data = images.png(private=False, chunks=hidden)
+        assert b"SECRET" not in develop(data, LIMITS, Profile.ORIGINAL).data
+
+
 SIDES = {
     "JPEG": (16_384, 1),
     "PNG": (1, 16_384),

@@ -204,9 +204,11 @@ class TestTiff:
             develop(data, LIMITS, Profile.LOSSLESS)
         assert develop(data, LIMITS).width == LARGE[0]
 
-    def test_deep_grey_stays_deep(self):
-        deep = Image.new("I;16", (8, 8), 12_345)
-        stored = develop(_saved(deep, "TIFF"), LIMITS, Profile.LOSSLESS)
+    @pytest.mark.parametrize("mode", ["I;16", "I;16B"])
+    @pytest.mark.parametrize("profile", [Profile.LOSSLESS, Profile.BALANCED, Profile.SMALL])
+    def test_deep_grey_stays_deep(self, profile, mode):
+        deep = Image.new(mode, (8, 8), 12_345)
+        stored = develop(_saved(deep, "TIFF"), LIMITS, profile)
         assert images.pixels(stored.data).getpixel((3, 3)) == 12_345
 
 
@@ -262,6 +264,34 @@ class TestColours:
             return
         before, after = photo(name), served(developed_as(name, profile))
         assert profile_of(after) == profile_of(before) is not None
+
+    @pytest.mark.parametrize("mode", ["L", "LA"])
+    def test_grey_becomes_rgb_through_its_own_profile(self, mode):
+        ramp = Image.linear_gradient("L").rotate(90).resize((2400, 600))
+        grey = Image.merge("LA", (ramp, ramp.point(lambda _: 128))) if mode == "LA" else ramp
+        data = _saved(grey, "PNG", icc_profile=images.grey_profile(), compress_level=0)
+        stored = develop(data, LIMITS, Profile.SMALL)
+        seen = images.pixels(stored.data)
+        # Linear light: the middle of the ramp is as bright as 188 in sRGB.
+        assert seen.convert("RGB").getpixel((1024, 200))[0] == pytest.approx(188, abs=4)
+        assert profile_of(stored.data) is None
+
+    def test_grey_with_a_profile_becomes_no_webp_where_every_pixel_counts(self):
+        data = _saved(images.photo(LARGE, "L"), "PNG", icc_profile=images.grey_profile())
+        stored = develop(data, LIMITS, Profile.LOSSLESS, webp=True)
+        assert stored.media_type == "image/png"
+        assert profile_of(stored.data) == images.grey_profile()
+
+    def test_cmyk_without_a_profile_stays_as_large_as_it_is(self):
+        data = images.jpeg(images.photo((2400, 600), "CMYK"), icc=False)
+        stored = develop(data, LIMITS, Profile.SMALL)
+        assert (stored.kept, stored.width) == (True, 2400)
+
+    def test_a_profile_of_more_than_a_megabyte_is_taken(self):
+        data = _saved(
+            images.photo(LARGE), "PNG", icc_profile=images.icc_profile() + bytes(2_000_000)
+        )
+        assert develop(data, LIMITS).width == LARGE[0]
 
     def test_the_profile_of_a_palette_stays_when_it_is_made_smaller(self):
         data = images.png(images.photo((2400, 600), "P"))

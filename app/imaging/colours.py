@@ -1,7 +1,7 @@
 """What the samples of a decoded image mean, and how they become RGB.
 
-CMYK and Lab become sRGB through their own profile, by littlecms, never by formula. RGB keeps the
-profile that it came with.
+CMYK, Lab and grey with a profile become sRGB through it, by littlecms, never by formula. RGB keeps
+the profile that it came with.
 
 Source: ICC.1:2022, 7.2 (header).
 """
@@ -51,10 +51,14 @@ def in_rgb(image: Image.Image) -> tuple[Image.Image, bytes | None]:
     Raises:
         InvalidImageError: What it looks like is not known, or cannot be said in RGB.
     """
-    profile = rgb_profile(image)
+    profile, space = rgb_profile(image), colour_space(image)
     image = eight_bit(image)
-    if image.mode in _SUBTRACTIVE:
-        return _through_profile(image), None
+    if image.mode == "LA" and space == b"GRAY":
+        picture = _through_profile(image.getchannel("L"), icc_profile(image))
+        picture.putalpha(image.getchannel("A"))
+        return picture, None
+    if image.mode in _SUBTRACTIVE or (image.mode == "L" and space == b"GRAY"):
+        return _through_profile(image, icc_profile(image)), None
     if image.mode in _SIMPLE:
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     if image.mode == "RGBA" and image.getchannel("A").getextrema() == _OPAQUE:
@@ -66,8 +70,7 @@ def in_rgb(image: Image.Image) -> tuple[Image.Image, bytes | None]:
     )
 
 
-def _through_profile(image: Image.Image) -> Image.Image:
-    profile = icc_profile(image)
+def _through_profile(image: Image.Image, profile: bytes | None) -> Image.Image:
     if image.mode == "CMYK" and not profile:
         raise InvalidImageError(
             "It is CMYK without a colour profile, so what it looks like is not known."

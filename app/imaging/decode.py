@@ -14,7 +14,7 @@ import warnings
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, PngImagePlugin
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -82,7 +82,7 @@ def decoder_errors() -> Iterator[None]:
         ) from error
 
 
-def decode(stripped: Stripped, image_format: ImageFormat, limits: ImageLimits) -> ImageFile:
+def decode(stripped: Stripped, image_format: ImageFormat, limits: ImageLimits) -> Image.Image:
     """Decode every frame, and return the image with the first one loaded.
 
     Raises:
@@ -93,6 +93,8 @@ def decode(stripped: Stripped, image_format: ImageFormat, limits: ImageLimits) -
         limits.check(stripped.size, stripped.frame_count or 1)
     # GIF and WebP look at it where a frame grows the canvas; the check above comes first.
     Image.MAX_IMAGE_PIXELS = limits.max_pixels
+    # Of a colour profile, too, once it is unpacked.
+    PngImagePlugin.MAX_TEXT_CHUNK = limits.max_metadata_bytes
     with decoder_errors():
         image = _DECODERS[image_format](io.BytesIO(stripped.data))
         announced = _announced(image, limits) if stripped.size is None else []
@@ -105,7 +107,12 @@ def decode(stripped: Stripped, image_format: ImageFormat, limits: ImageLimits) -
         seen = _decode_frames(image)
     if stripped.size is not None and seen != (stripped.size, stripped.frame_count):
         raise InvalidImageError("The image is not what its container says.")
-    return image
+    return _in_known_mode(image)
+
+
+def _in_known_mode(image: ImageFile) -> Image.Image:
+    # Big-endian grey of a TIFF: nothing that follows takes it.
+    return image.convert("I").convert("I;16") if image.mode == "I;16B" else image
 
 
 def _announced(image: ImageFile, limits: ImageLimits) -> list[tuple[int, int]]:
@@ -131,7 +138,7 @@ def _decode_frames(image: ImageFile) -> tuple[tuple[int, int], int]:
     return size, decodes - getattr(image, "default_image", False)
 
 
-def stored_orientation(image: ImageFile, image_format: ImageFormat) -> int:
+def stored_orientation(image: Image.Image, image_format: ImageFormat) -> int:
     """Return the orientation of what was decoded: HEIC and TIFF are turned by their decoders."""
     if image_format is not ImageFormat.AVIF:
         return 1

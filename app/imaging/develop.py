@@ -6,7 +6,9 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from app.errors import InvalidImageError
 from app.imaging import gif, heif, jpeg, lepton, optimize, png, score, tiff, webp
+from app.imaging.colours import in_rgb
 from app.imaging.decode import decode, stored_orientation, upright
 from app.imaging.encode import encode, must_be_encoded
 from app.imaging.formats import ImageFormat, sniff
@@ -57,9 +59,6 @@ the better picture. An image that was developed before stays as it is."""
 _BOTH = 2_000_000
 """Pixels up to which both a PNG and a WebP are tried, at a second a megapixel each. A larger WebP
 was a tenth to a third smaller than the PNG of every photo and screenshot that was tried."""
-
-_OTHER_SPACES = frozenset({"CMYK", "LAB"})
-"""Modes that cannot be compared with RGB, sample by sample."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +186,9 @@ def _removed(metadata: Metadata, served: Candidate) -> tuple[str, ...]:
 def _measure(decoded: Decoded, served: Candidate, limits: ImageLimits) -> float | None:
     if served.exact:
         return score.SAME
-    if decoded.image.mode in _OTHER_SPACES:
+    try:
+        before, _ = in_rgb(upright(decoded.image, decoded.stripped.orientation))
+    except InvalidImageError:  # CMYK that says nothing of its colours
         return None
-    before = upright(decoded.image, decoded.stripped.orientation)
-    return score.score(before, examine(served.data, limits).image)
+    after, _ = in_rgb(examine(served.data, limits).image)
+    return score.score(before, after)

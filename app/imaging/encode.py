@@ -127,6 +127,7 @@ def _fits_webp(decoded: Decoded) -> bool:
         same = png.rewritable(decoded.stripped.data) and not decoded.has_unusual_colours
     else:
         same = decoded.image_format in _ENCODED_ALWAYS
+    same = same and colour_space(image) in {b"", b"RGB "}
     return same and image.mode in _WEBP_MODES and _pixels(image) <= optimize.MAX_PNG_PIXELS
 
 
@@ -137,7 +138,7 @@ def _lossy(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
     if isinstance(image, JpegImageFile):
         if image.mode in {"L", "RGB"}:
             yield _compressed_again(decoded, recipe)
-        elif image.mode == colour_space(image).decode("latin-1") == "CMYK":
+        elif image.mode == "CMYK" and not decoded.has_unusual_colours:
             yield _as_photo(decoded, recipe)
     elif decoded.image_format is ImageFormat.PNG:
         if _pixels(image) <= _PNG_MAX_PIXELS and png.rewritable(decoded.stripped.data):

@@ -8,6 +8,7 @@ Sources: GIF89a, sections 17 to 27; NETSCAPE2.0 and ANIMEXTS1.0 (loop count); IC
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass, field
 
@@ -18,7 +19,12 @@ _SCREEN_BYTES, _IMAGE_BYTES = 13, 10
 _TABLE_FLAG = 0x80
 _EXTENSION, _IMAGE, _TRAILER = 0x21, 0x2C, 0x3B
 _PLAIN_TEXT, _GRAPHIC_CONTROL, _COMMENT, _APPLICATION = 0x01, 0xF9, 0xFE, 0xFF
-_APPLICATIONS = (b"NETSCAPE2.0", b"ANIMEXTS1.0", b"ICCRGBG1012")
+_LOOPS, _ICC = (b"NETSCAPE2.0", b"ANIMEXTS1.0"), b"ICCRGBG1012"
+_LOOP_BYTES, _CONTROL_BYTES = 19, 8
+_ZEROS = re.compile(rb"\0*")
+
+_MAX_BLOCKS = 250_000
+"""A frame has two. These are walked through in half a second."""
 
 
 @dataclass(slots=True)
@@ -40,10 +46,19 @@ class _Cursor:
 
     def take_sub_blocks(self) -> bytes:
         """Take data sub-blocks up to and with their terminator (section 15)."""
-        start = self.position
-        while length := self.take(1)[0]:
-            self.take(length)
+        start = end = self.position
+        try:
+            while length := self.data[end]:
+                end += length + 1
+        except IndexError as error:
+            raise truncated() from error
+        self.position = end + 1
         return self.data[start : self.position]
+
+    def after_zeros(self) -> int:
+        """Return where the next byte is that is not zero."""
+        match = _ZEROS.match(self.data, self.position)
+        return match.end() if match else self.position
 
 
 @dataclass(slots=True)
@@ -67,13 +82,19 @@ def strip(data: bytes) -> Stripped:
     screen = cursor.take(_SCREEN_BYTES)
     width, height, flags = struct.unpack_from("<HHB", screen, 6)
     copy = _Copy((width, height), [screen + cursor.take_table(flags)])
-    while (introducer := cursor.take(1)[0]) != _TRAILER:
+    for _ in range(_MAX_BLOCKS):
+        # Stray zeros between blocks are common, and viewers pass over them.
+        cursor.position = cursor.after_zeros()
+        if (introducer := cursor.take(1)[0]) == _TRAILER:
+            break
         if introducer == _IMAGE:
             _copy_image(cursor, copy)
         elif introducer == _EXTENSION:
             _copy_extension(cursor, copy)
-        elif introducer:  # stray zeros between blocks are common, and viewers pass over them
+        else:
             raise InvalidImageError("The image has a block of no known kind.")
+    else:
+        raise InvalidImageError(f"The image has over {_MAX_BLOCKS:,} blocks.")
     if cursor.position < len(data):
         copy.metadata.others.add("trailer")
     stripped = b"".join((*copy.kept, b";"))
@@ -94,12 +115,13 @@ def _copy_image(cursor: _Cursor, copy: _Copy) -> None:
 def _copy_extension(cursor: _Cursor, copy: _Copy) -> None:
     label = cursor.take(1)
     block = bytes((_EXTENSION,)) + label + cursor.take_sub_blocks()
-    if label[0] == _GRAPHIC_CONTROL:
+    loops = block[3:14] in _LOOPS and len(block) == _LOOP_BYTES
+    if label[0] == _GRAPHIC_CONTROL and len(block) == _CONTROL_BYTES:
         copy.control = block
     elif label[0] == _PLAIN_TEXT:
         copy.control = b""  # it was the text's, not the next image's (section 23)
         copy.metadata.note("text", block)
-    elif label[0] == _APPLICATION and block[3:14] in _APPLICATIONS:
+    elif label[0] == _APPLICATION and (loops or block[3:14] == _ICC):
         copy.kept.append(block)
         copy.metadata.size_bytes += len(block)
     elif label[0] == _APPLICATION and block[3:14] == b"XMP DataXMP":

@@ -39,6 +39,9 @@ _MAX_PAYLOAD_BYTES = 65_533
 """A segment's length has 16 bits and counts itself."""
 
 _MAX_ICC_PIECES = 255
+_MAX_SCANS = 100
+"""A progressive one has a dozen. Each may take 50 ms, though it has 100 bytes."""
+
 _JFIF_BYTES, _ADOBE_BYTES = 12, 12
 """Both without what may follow them: a thumbnail there, nothing that is specified here."""
 
@@ -51,11 +54,14 @@ def strip(data: bytes) -> Stripped:
     """
     kept: list[bytes] = []
     metadata = Metadata()
-    size, end = (0, 0), 0
+    size, end, scans = (0, 0), 0, 0
     for marker, payload, scan, end in _segments(data):  # noqa: B007 - where the last one ends
         if marker in _FRAMES and len(payload) > 5:  # noqa: PLR2004  # precision, height, width
             height, width = struct.unpack_from(">HH", payload, 1)
             size = width, height
+        scans += marker == _SOS
+        if scans > _MAX_SCANS:
+            raise InvalidImageError(f"The image has over {_MAX_SCANS} scans.")
         if essential := _essential(marker, payload):
             kept.append(_segment(marker, essential) + scan)
         if marker not in _STRUCTURE | {_EOI}:

@@ -25,13 +25,17 @@ oxipng: Any = import_module(_OXIPNG) if find_spec(_OXIPNG) else None
 _OXIPNG_LEVEL = 2
 """Of 0 to 6: level 4 saves a percent more in four times the time."""
 
+_MAX_JPEG_BYTES = 12_000_000
+"""At some 3 MB/s, within half of the deadline."""
+
 MAX_PNG_PIXELS = 8_000_000
 """At up to a second a megapixel, within the deadline for one image."""
 
 
 def optimized(file: Candidate) -> list[Candidate]:
     """Return a JPEG or PNG packed better; segments, colours and everything else stay."""
-    if file.image_format is ImageFormat.JPEG and mozjpeg is not None:
+    small = len(file.data) <= _MAX_JPEG_BYTES
+    if file.image_format is ImageFormat.JPEG and mozjpeg is not None and small:
         with suppress(ValueError):  # that is what it says of damage which decoders pass over
             data = mozjpeg.optimize(file.data, mozjpeg.COPY_MARKERS.ALL)
             return [replace(file, data=data, codec="mozjpeg lossless", exact=True)]

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from PIL.JpegImagePlugin import JpegImageFile
+
 from app.imaging import heif, png
-from app.imaging.colours import icc_profile
+from app.imaging.colours import colour_space, icc_profile
 from app.imaging.formats import ImageFormat
 
 if TYPE_CHECKING:
-    from PIL.ImageFile import ImageFile
+    from PIL.Image import Image
 
     from app.imaging.metadata import Stripped
 
@@ -36,7 +38,7 @@ class Candidate:
 class Decoded:
     """What there is to encode: the decoder's image, its file, and the format of both."""
 
-    image: ImageFile
+    image: Image
     stripped: Stripped
     image_format: ImageFormat
 
@@ -60,6 +62,8 @@ class Decoded:
     @property
     def has_unusual_colours(self) -> bool:
         """Whether its colours are said in a way that another format has no field for."""
+        if isinstance(self.image, JpegImageFile):
+            return self.image.mode == "CMYK" != colour_space(self.image).decode("latin-1")
         has_profile = icc_profile(self.image) is not None
         if self.image_format is ImageFormat.PNG:
             return not has_profile and png.has_unusual_colours(self.stripped.data)

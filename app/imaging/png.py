@@ -26,7 +26,22 @@ _ANIMATION = frozenset({b"acTL", b"fcTL", b"fdAT"})
 _APPEARANCE = frozenset(
     {b"cHRM", b"cICP", b"gAMA", b"iCCP", b"sBIT", b"sRGB", b"mDCV", b"cLLI", b"pHYs"}
 )
+_DATA = frozenset({b"IDAT", b"fdAT"})
+_FIXED_BYTES = {
+    b"cHRM": 32,
+    b"cICP": 4,
+    b"gAMA": 4,
+    b"sRGB": 1,
+    b"mDCV": 24,
+    b"cLLI": 8,
+    b"pHYs": 9,
+}
+"""What is longer than that has something else in it."""
+
 _IHDR_BYTES, _ACTL_BYTES = 13, 8
+_MAX_CHUNKS, _MAX_OTHER_CHUNKS = 100_000, 10_000
+"""20 MB in pieces of 200 bytes; encoders write 8 KB and more."""
+
 _PALETTE_COLOUR, _GREY_COLOUR = 3, 0
 _DEEPEST_TRUECOLOUR_BITS = 8
 """Pillow 13 decodes 16-bit truecolour to 8 bits, and only grey in full."""
@@ -140,8 +155,8 @@ def with_appearance_of(original: bytes, encoded: bytes) -> bytes:
 
 
 def _chunks(data: bytes) -> Iterator[_Chunk]:
-    position = len(_SIGNATURE)
-    while True:
+    position, others = len(_SIGNATURE), 0
+    for _ in range(_MAX_CHUNKS):
         length = int.from_bytes(data[position : position + 4])
         end = position + 12 + length
         if end > len(data):
@@ -150,7 +165,10 @@ def _chunks(data: bytes) -> Iterator[_Chunk]:
         yield _Chunk(name, data[position + 8 : end - 4], data[position:end])
         if name == b"IEND":
             return
-        position = end
+        position, others = end, others + (name not in _DATA)
+        if others > _MAX_OTHER_CHUNKS:
+            raise InvalidImageError(f"The image has over {_MAX_OTHER_CHUNKS:,} chunks.")
+    raise InvalidImageError(f"The image has over {_MAX_CHUNKS:,} chunks.")
 
 
 def _plain_text(name: bytes, text: bytes) -> str:
@@ -171,6 +189,8 @@ def _unpacked(text: bytes) -> bytes:
 
 
 def _stays(chunk: _Chunk) -> bool:
+    if len(chunk.payload) > _FIXED_BYTES.get(chunk.name, len(chunk.payload)):
+        return False
     if chunk.name in _PIXELS | _ANIMATION | _APPEARANCE:
         if zlib.crc32(chunk.raw[4:-4]) != int.from_bytes(chunk.raw[-4:]):
             raise InvalidImageError("A checksum in the image is wrong.")

@@ -24,6 +24,8 @@ _RIFF_HEADER_BYTES, _CHUNK_HEADER_BYTES = 12, 8
 _VP8X_BYTES, _ANMF_HEADER_BYTES = 10, 16
 _ICC_FLAG, _ALPHA_FLAG, _EXIF_FLAG, _XMP_FLAG, _ANIMATION_FLAG = 0x20, 0x10, 0x08, 0x04, 0x02
 _VP8L_ALPHA_BIT = 0x10
+_MAX_CHUNKS, _MAX_FRAME_CHUNKS = 20_000, 16
+"""A frame is one chunk, with two in it."""
 
 
 def strip(data: bytes) -> Stripped:
@@ -82,22 +84,26 @@ def _extended(chunks: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     return [(b"VP8X", flags + sides), *chunks]
 
 
-def _chunks(body: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _chunks(body: bytes, most: int = _MAX_CHUNKS) -> Iterator[tuple[bytes, bytes]]:
     position = 0
-    while position < len(body):
+    for _ in range(most):
+        if position >= len(body):
+            return
         start = position + _CHUNK_HEADER_BYTES
         end = start + int.from_bytes(body[position + 4 : start], "little")
         if start > len(body) or end > len(body):
             raise truncated()
         yield body[position : position + 4], body[start:end]
         position = end + end % 2
+    if position < len(body):
+        raise InvalidImageError(f"The image has over {most:,} chunks.")
 
 
 def _essential(name: bytes, payload: bytes) -> bytes:
     """Return an animation frame without what is not its image; any other chunk as it is."""
     if name != b"ANMF" or len(payload) < _ANMF_HEADER_BYTES:
         return payload
-    image = [c for c in _chunks(payload[_ANMF_HEADER_BYTES:]) if c[0] in _IMAGE]
+    image = [c for c in _chunks(payload[_ANMF_HEADER_BYTES:], _MAX_FRAME_CHUNKS) if c[0] in _IMAGE]
     return payload[:_ANMF_HEADER_BYTES] + b"".join(_chunk(*c) for c in image)
 
 
