@@ -10,7 +10,7 @@ from app.errors import InvalidImageError
 from app.imaging import gif, heif, jpeg, lepton, optimize, png, score, tiff, webp
 from app.imaging.colours import in_rgb
 from app.imaging.decode import decode, stored_orientation, upright
-from app.imaging.encode import encode, must_be_encoded
+from app.imaging.encode import encode, must_be_encoded, tries_png
 from app.imaging.formats import ImageFormat, sniff
 from app.imaging.metadata import Metadata, MetadataOption, Stripped
 from app.imaging.picture import Candidate, Decoded
@@ -55,10 +55,6 @@ _ATTACH: dict[ImageFormat, Callable[[bytes, Metadata], bytes]] = {
 _WORTHWHILE = 0.98
 """What a new encoding may have of the upload's size: for less than 2 %, what lies in the upload is
 the better picture. An image that was developed before stays as it is."""
-
-_BOTH = 2_000_000
-"""Pixels up to which both a PNG and a WebP are tried, at a second a megapixel each. A larger WebP
-was a tenth to a third smaller than the PNG of every photo and screenshot that was tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +155,7 @@ def _choose(kept: Candidate, decoded: Decoded, recipe: Recipe) -> Candidate:
     """Return the smallest file that the profile allows, or the upload where that saves nothing."""
     unkept = must_be_encoded(decoded, recipe.profile)
     candidates = [_label(each, decoded, recipe) for each in encode(decoded, recipe)]
-    pixels = decoded.image.width * decoded.image.height
-    if recipe.profile is Profile.LOSSLESS and not (unkept or (candidates and pixels > _BOTH)):
+    if recipe.profile is Profile.LOSSLESS and not unkept and tries_png(decoded, recipe):
         candidates += optimize.optimized(kept)
     best = min(candidates, key=lambda each: len(each.data), default=kept)
     return best if unkept or len(best.data) < _WORTHWHILE * len(kept.data) else kept

@@ -48,6 +48,10 @@ _JPEG_TABLE_SUM = 1109
 _PNG_MAX_PIXELS = 4_200_000
 """Any screenshot. Deflate at level 6 takes up to 0.85 s/MP on photos: a third of the deadline."""
 
+_BOTH_MAX_PIXELS = 2_000_000
+"""Up to here both a PNG and a WebP are tried, at a second a megapixel each. A larger WebP was a
+tenth to a third smaller than the PNG of every photo and screenshot that was tried."""
+
 _BITS_PER_SAMPLE = 258
 """Tag of a TIFF (TIFF 6.0, section 8)."""
 
@@ -101,7 +105,7 @@ def encode(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
     if profile in _KEPT or not decoded.is_still:
         return
     if profile is Profile.LOSSLESS:
-        yield from _lossless(decoded, webp=recipe.webp)
+        yield from _lossless(decoded, recipe)
     elif profile is Profile.SMALL and max(decoded.image.size) > _SMALL_SIDE:
         if not decoded.has_unusual_colours:
             yield from _resized(decoded, avif=recipe.avif)
@@ -109,10 +113,16 @@ def encode(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
         yield from _lossy(decoded, recipe)
 
 
-def _lossless(decoded: Decoded, *, webp: bool) -> Iterator[Candidate]:
-    if decoded.image_format in _ENCODED_ALWAYS:
+def tries_png(decoded: Decoded, recipe: Recipe) -> bool:
+    """Tell whether `lossless` has the time for it beside a WebP."""
+    small = _pixels(decoded.image) <= _BOTH_MAX_PIXELS
+    return small or not (recipe.webp and _fits_webp(decoded))
+
+
+def _lossless(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
+    if decoded.image_format in _ENCODED_ALWAYS and tries_png(decoded, recipe):
         yield _as_png(decoded)
-    if webp and _fits_webp(decoded):
+    if recipe.webp and _fits_webp(decoded):
         picture, profile = in_rgb(decoded.image)
         picture = upright(picture, decoded.stripped.orientation)
         options: dict[str, Any] = {"lossless": True, "exact": True, "method": 4}
