@@ -35,6 +35,10 @@ _ENVIRONMENT = ("LD_LIBRARY_PATH", "PYTHONHOME")
 """What a Python in an unusual place cannot start without."""
 
 
+_THREADS = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+"""A worker has one CPU. With a thread for each of sixty, NumPy does not fit into its memory."""
+
+
 class CodecProcess:
     """A worker process and this side of its socket; whoever spawns it kills it."""
 
@@ -60,7 +64,7 @@ class CodecProcess:
                     *(sys.executable, "-P", "-c", _COMMAND, *map(str, arguments)),
                     stdin=asyncio.subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
-                    env=environment | {"PYTHONPATH": os.pathsep.join(sys.path)},
+                    env=environment | _THREADS | {"PYTHONPATH": os.pathsep.join(sys.path)},
                 )
         except BaseException:  # also when cancelled: no socket may be left open
             ours.close()

@@ -11,6 +11,7 @@ from app.errors import ImageLimitError, InvalidImageError
 from app.imaging import heif
 from app.imaging.isobmff import boxes, children, items
 from app.imaging.limits import ImageLimits
+from app.imaging.metadata import MetadataOption
 from app.imaging.profiles import Profile
 from tests import images
 from tests.developing import LIMITS, develop
@@ -82,6 +83,24 @@ class TestWhatIsNotThePicture:
         stored = develop(data, LIMITS, Profile.ORIGINAL)
         assert b"SECRET" not in stored.data
         assert "other" in stored.metadata_removed
+
+
+def test_metadata_that_reaches_into_the_picture_is_not_written_over_it():
+    data = images.avif(images.photo((320, 240)))
+    meta = meta_of(data)
+    found = {each.kind: each.extents for each in items(data, meta)}
+    [(start, end)], [(picture, _)] = found[b"Exif"], found[b"av01"]
+    assert end <= picture
+    iloc = children(data, meta)[b"iloc"]
+    place = data.index(struct.pack(">II", start, end - start), iloc.body, iloc.end)
+    data = data[: place + 4] + struct.pack(">I", picture + 500 - start) + data[place + 8 :]
+    large = b"MM\0*" + data[start + 8 : end] + bytes(picture - end + 100)
+    data = data[: start + 4] + large[: picture - start - 4] + data[picture:]
+    for option in (MetadataOption.STRIP, MetadataOption.STRIP_GPS):
+        stored = develop(data, LIMITS, Profile.ORIGINAL, metadata=option)
+        with Image.open(io.BytesIO(stored.data)) as image:
+            image.load()
+            assert images.distance(image, images.photo((320, 240))) < 8
 
 
 class TestThumbnails:

@@ -36,6 +36,8 @@ _EMPTY_XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"/>'
 """Without an entry: libavif refuses a file whose Exif item is no TIFF, and readers complain of
 XMP that is none."""
 
+_EMPTY = frozenset({b"", _EMPTY_TIFF.strip(b"\0"), _EMPTY_XMP})
+
 _OFFSET_BYTES = 4
 """Before the TIFF in an Exif item: how far it is off (ISO/IEC 23008-12, A.2.1)."""
 
@@ -175,7 +177,7 @@ def _copy_items(data: bytes, kept: bytearray, meta: Box, metadata: Metadata) -> 
 
 def _take_note(content: bytes, kind: bytes, metadata: Metadata) -> None:
     text = content.strip(b"\0")
-    if text in {_EMPTY_TIFF.strip(b"\0"), _EMPTY_XMP}:
+    if text in _EMPTY:
         return
     metadata.size_bytes += len(content)
     if kind == b"Exif" and not metadata.exif:
@@ -187,9 +189,13 @@ def _take_note(content: bytes, kind: bytes, metadata: Metadata) -> None:
 
 
 def _write(kept: bytearray, item: Item, content: bytes) -> bytes:
-    """Write the content of an item where it fits into one extent; return nothing then."""
+    """Write the content of an item where it fits into one extent; return nothing then.
+
+    What is not empty is a part of the picture too, whoever made a file like that.
+    """
     for start, end in item.extents:
-        if len(content) <= end - start:
+        is_empty = bytes(kept[start:end]).strip(b"\0") in _EMPTY
+        if is_empty and len(content) <= end - start:
             kept[start:end] = content.ljust(end - start, b"\0")
             return b""
     return content
