@@ -31,6 +31,7 @@ from app.live import LivePictures
 from app.log import IMAGES
 from app.log.kafka import KafkaLog, checkup
 from app.log.sqlite import SqliteLog
+from app.settings import variable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -159,11 +160,14 @@ def check_extras(imaging: ImagingSettings) -> None:
     Raises:
         ConfigurationError: The settings ask for it.
     """
-    wanted = {"archive": imaging.profile == "archive", "quality": imaging.measure_quality}
-    for extra, is_wanted in wanted.items():
+    wanted = {
+        "archive": ("profile", imaging.profile == "archive"),
+        "quality": ("measure_quality", imaging.measure_quality),
+    }
+    for extra, (setting, is_wanted) in wanted.items():
         if is_wanted and not extras.is_installed(extra):
             raise ConfigurationError(
-                f"The settings of imaging need what is not installed: pip install"
+                f"{variable('imaging', setting)} needs what is not installed: pip install"
                 f" 'imagegate[{extra}]'."
             )
     if lacking := [extra for extra in extras.missing() if extra != "quality"]:

@@ -12,9 +12,17 @@ import ipaddress
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.errors import ConfigurationError
@@ -29,8 +37,8 @@ _MAX_PORT = 65_535
 # A container may be allowed fewer CPUs than the machine has; Linux tells.
 _HAS_AFFINITY = hasattr(os, "sched_getaffinity")
 
-_PROFILES = "original|archive|lossless|balanced|small"
-_METADATA = "strip|strip-gps|keep"
+_PROFILES = ("original", "archive", "lossless", "balanced", "small")
+_METADATA = ("strip", "strip-gps", "keep")
 
 Seconds = Annotated[float, Field(gt=0, le=600)]
 
@@ -81,17 +89,14 @@ class ImagingSettings(Section):
 
     profile: str = Field(
         "balanced",
-        pattern=rf"^({_PROFILES})$",
         description="how images are compressed whose upload names no profile",
     )
     profiles: str = Field(
-        "original,archive,lossless,balanced,small",
-        pattern=rf"^({_PROFILES})(,({_PROFILES}))*$",
+        ",".join(_PROFILES),
         description="what an upload may name, separated by commas",
     )
     metadata: str = Field(
-        "strip,strip-gps,keep",
-        pattern=rf"^({_METADATA})(,({_METADATA}))*$",
+        ",".join(_METADATA),
         description="what may become of metadata, by an upload's wish; the first is the default",
     )
     avif: bool = Field(
@@ -102,6 +107,25 @@ class ImagingSettings(Section):
         default=False,
         description="whether a receipt says how near the image comes (SSIMULACRA2; extra quality)",
     )
+
+    @field_validator("profiles", "metadata")
+    @classmethod
+    def _check_names(cls, names: str, info: ValidationInfo) -> str:
+        known = _PROFILES if info.field_name == "profiles" else _METADATA
+        for name in names.split(","):
+            if name not in known:
+                raise ValueError(f"{name[:50]!r} is none of {', '.join(known)}")
+        return names
+
+    @model_validator(mode="after")
+    def _check_default(self) -> Self:
+        if self.profile not in self.profiles.split(","):
+            raise ValueError(
+                f"the profile {self.profile[:50]!r}, for uploads that name none, is not among the"
+                f" profiles {self.profiles}: set IMAGEGATE_IMAGING__PROFILE too"
+            )
+        return self
+
     workers: int = Field(
         default_factory=lambda: (
             len(os.sched_getaffinity(0)) if _HAS_AFFINITY else os.cpu_count() or 1

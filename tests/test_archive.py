@@ -114,7 +114,10 @@ class TestFaults:
         monkeypatch.setattr("app.imaging.extras.is_installed", lambda extra: extra != "archive")
         async with in_process(tmp_path) as client:
             answer = await client.post("/images?profile=archive", content=photo)
-            assert "'archive' is not taken" in problem(answer, 422, "invalid-parameter")["detail"]
+            assert (
+                "the extra archive is not installed"
+                in problem(answer, 422, "invalid-parameter")["detail"]
+            )
 
     async def test_an_image_that_cannot_be_unpacked_now_is_a_503(self, client, photo, monkeypatch):
         image = await archived(client, photo)

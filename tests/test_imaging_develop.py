@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageSequence
 
 from app.errors import ImageRefusedError, InvalidImageError, UnsupportedFormatError
+from app.imaging import optimize
 from app.imaging.limits import ImageLimits
 from app.imaging.profiles import Profile
 from tests import images
@@ -38,7 +39,15 @@ class TestJpeg:
         assert len(developed.data) < 0.7 * len(data)
         assert images.distance(images.pixels(data), images.pixels(developed.data)) < 6
 
-    def test_a_photo_of_lower_quality_is_not_raised_to_that_of_the_profile(self):
+    def test_a_photo_of_lower_quality_is_packed_without_a_change_to_its_pixels(self):
+        data = images.jpeg(images.photo(LARGE), quality=60)
+        developed = develop(data, LIMITS)
+        assert developed.codec == "mozjpeg lossless"
+        assert len(developed.data) < len(data)
+        assert images.same_pixels(images.pixels(data), images.pixels(developed.data))
+
+    def test_without_the_extra_it_is_not_raised_to_the_quality_of_the_profile(self, monkeypatch):
+        monkeypatch.setattr(optimize, "mozjpeg", None)
         data = images.jpeg(images.photo(LARGE), quality=60)
         developed = develop(data, LIMITS)
         assert developed.codec == "jpeg own tables progressive"
@@ -81,6 +90,48 @@ class TestJpeg:
 
 
 class TestPng:
+    @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+    def test_every_mode_is_packed_and_looks_the_same(self, mode):
+        data = images.png(images.photo(LARGE, mode), compress_level=0)
+        developed = develop(data, LIMITS)
+        assert developed.codec == "oxipng 1"
+        assert len(developed.data) < len(data)
+        assert images.same_pixels(images.pixels(developed.data), images.pixels(data))
+
+    def test_an_animation_is_packed_frame_by_frame(self):
+        data = images.animated("PNG", size=(160, 120), compress_level=0)
+        developed = develop(data, LIMITS)
+        assert developed.codec == "oxipng 1"
+        before, after = frames_of(data), frames_of(developed.data)
+        assert [frame[1:] for frame in after] == [frame[1:] for frame in before]
+        assert all(images.same_pixels(b[0], a[0]) for b, a in zip(before, after, strict=True))
+
+    def test_one_of_more_pixels_than_there_is_time_for_is_kept(self, monkeypatch):
+        monkeypatch.setattr(optimize, "MAX_PNG_PIXELS", {1: 4 * 64 * 48 - 1})
+        assert develop(images.animated("PNG", count=4, compress_level=0), LIMITS).kept
+
+    @pytest.mark.parametrize(
+        ("bit_depth", "colour_type", "channels", "key"),
+        [(16, 2, 3, b""), (16, 6, 4, b""), (8, 2, 3, bytes(6)), (4, 0, 1, b"\0\5")],
+        ids=["deep RGB", "deep RGBA", "colour key", "grey key"],
+    )
+    def test_what_pillow_cannot_write_is_packed_exactly(
+        self, bit_depth, colour_type, channels, key
+    ):
+        data = images.raw_png((64, 64), bit_depth, colour_type, channels, key)
+        developed = develop(data, LIMITS)
+        assert developed.codec == "oxipng 1"
+        assert images.same_pixels(images.pixels(developed.data), images.pixels(data))
+        assert developed.data[24] == bit_depth or bit_depth < 16
+
+
+class TestPngWithoutTheExtra:
+    """Pillow packs what it can write exactly."""
+
+    @pytest.fixture(autouse=True)
+    def _without(self, monkeypatch):
+        monkeypatch.setattr(optimize, "oxipng", None)
+
     @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
     def test_every_mode_is_packed_without_a_change_to_its_pixels(self, mode):
         image = Image.new("I;16", LARGE) if mode == "I;16" else images.photo(LARGE, mode)
@@ -138,6 +189,8 @@ class TestPng:
         assert not developed.kept
         assert all(images.chunk(*chunk) in developed.data for chunk in appearance)
 
+
+class TestDamagedPng:
     def test_a_wrong_checksum_is_refused(self):
         data = bytearray(images.png(private=False, icc=False))
         data[-20] ^= 1

@@ -39,6 +39,11 @@ def test_formats_name_their_media_type_and_extension():
     ]
 
 
+def test_an_empty_file_is_called_empty():
+    with pytest.raises(UnsupportedFormatError, match="The file is empty"):
+        sniff(b"")
+
+
 @pytest.mark.parametrize(
     ("head", "name"),
     [
@@ -56,7 +61,6 @@ def test_formats_name_their_media_type_and_extension():
         (b"\0\0\2\0\0\0", "no known image format"),
         (b"P6\n640", "PNM"),
         (b"8BPS\0\1", "PSD"),
-        (b"", "no known image format"),
         (b"hello", "no known image format"),
         (b"\xff\xd8", "no known image format"),
     ],

@@ -71,7 +71,10 @@ class TestEveryProfile:
         assert exif_of(file)[0x8298] == images.NOTICE
         assert set(exif_of(file)) <= {0x0112, 0x8298}
         thumbnail = {"thumbnail"} if b"SECRET-THUMBNAIL" in upload else set()
-        assert set(stored.metadata_removed) == {"exif", "gps", "maker-note", "xmp"} | thumbnail
+        assert set(stored.metadata_removed) == {
+            *("comment", "exif", "gps", "maker-note", "xmp"),
+            *thumbnail,
+        }
 
     def test_strip_gps_leaves_what_the_camera_knew_but_not_where_it_was(self, upload, profile):
         stored = develop(upload, LIMITS, profile, metadata=MetadataOption.STRIP_GPS)
@@ -85,7 +88,10 @@ class TestEveryProfile:
         assert not kept.get_ifd(0x8825)
         assert b'tiff:Model="SECRET-XMP"' in file
         thumbnail = {"thumbnail"} if b"SECRET-THUMBNAIL" in upload else set()
-        assert set(stored.metadata_removed) == {"gps", "maker-note"} | thumbnail
+        assert set(stored.metadata_removed) == {
+            *("comment", "gps", "maker-note", "xmp-partly"),
+            *thumbnail,
+        }
 
     def test_keep_leaves_everything(self, upload, profile):
         stored = develop(upload, LIMITS, profile, metadata=MetadataOption.KEEP)
@@ -286,6 +292,15 @@ def test_what_goes_from_a_jpeg_is_named():
     stored = develop(data, LIMITS, metadata=MetadataOption.KEEP)
     assert stored.metadata_removed == ("extended-xmp", "photoshop")
     assert develop(data, LIMITS).metadata_removed == ("extended-xmp", "iptc", "photoshop")
+
+
+def test_what_goes_in_part_is_named():
+    place = packet(b'<rdf:Description exif:GPSLatitude="48,8N" tiff:Model="X1"/>')
+    left = Metadata(xmp=place, iptc=IPTC + CITY)
+    chosen = left.chosen(MetadataOption.STRIP_GPS, 1, (8, 8))
+    assert left.removed(chosen) == {"gps", "xmp-partly", "iptc-partly"}
+    assert left.removed(left) == set()
+    assert left.removed(Metadata()) == {"copyright", "gps", "iptc", "xmp"}
 
 
 def test_the_orientation_of_an_avif_is_said_once():

@@ -273,7 +273,7 @@ class TestColours:
         stored = develop(data, LIMITS, Profile.SMALL)
         seen = images.pixels(stored.data)
         # Linear light: the middle of the ramp is as bright as 188 in sRGB.
-        assert seen.convert("RGB").getpixel((1024, 200))[0] == pytest.approx(188, abs=4)
+        assert seen.convert("RGBA").getpixel((1024, 200))[0] == pytest.approx(188, abs=4)
         assert profile_of(stored.data) is None
 
     def test_grey_with_a_profile_becomes_no_webp_where_every_pixel_counts(self):
@@ -358,6 +358,36 @@ class TestSmall:
         assert (stored.width, stored.height) == (2048, 512)
         assert images.pixels(stored.data).size == (2048, 512)
         assert stored.media_type == ("image/webp" if name in {"AVIF", "WebP"} else "image/jpeg")
+
+    @pytest.mark.parametrize(
+        ("mode", "media_type"), [("RGB", "image/jpeg"), ("RGBA", "image/webp"), ("P", "image/png")]
+    )
+    def test_a_photo_in_a_png_becomes_one_and_a_graphic_stays(self, mode, media_type):
+        data = images.png(images.photo(LARGE, mode))
+        stored = develop(data, LIMITS, Profile.SMALL)
+        assert stored.media_type == media_type
+        assert (stored.width, stored.height) == LARGE
+
+    def test_a_chart_stays_a_png_when_it_is_made_smaller(self):
+        chart = Image.new("RGB", (3000, 2000), "white")
+        chart.paste("navy", (100, 100, 2000, 1200))
+        stored = develop(images.png(chart, compress_level=0), LIMITS, Profile.SMALL)
+        assert (stored.media_type, stored.width) == ("image/png", 2048)
+        assert images.pixels(stored.data).convert("RGB").getpixel((1000, 600)) == (0, 0, 128)
+
+    @pytest.mark.parametrize("metadata", list(MetadataOption))
+    def test_an_avif_says_what_stays_of_metadata(self, metadata):
+        output = io.BytesIO()
+        block = b"Exif\0\0" + images.camera_exif(6)
+        images.photo(LARGE, noise=8).save(output, "JPEG", quality=95, exif=block)
+        stored = develop(output.getvalue(), LIMITS, Profile.SMALL, metadata=metadata, avif=True)
+        assert stored.media_type == "image/avif"
+        with Image.open(io.BytesIO(stored.data)) as image:
+            told = image.getexif()
+        assert told[0x8298] == images.NOTICE
+        assert (0x010F in told) == (metadata is not MetadataOption.STRIP)
+        assert bool(told.get_ifd(0x8825)) == (metadata is MetadataOption.KEEP)
+        assert images.pixels(stored.data).size == (240, 320)
 
     def test_transparency_is_kept(self):
         data = images.png(images.photo((2400, 600), "RGBA", noise=8))

@@ -8,6 +8,8 @@ import pytest
 
 from app import settings
 from app.errors import ConfigurationError
+from app.imaging import extras
+from app.main import check_extras
 
 DOCUMENT = Path(__file__).parents[1] / "docs/configuration.md"
 
@@ -167,3 +169,42 @@ def test_loopback_is_this_machine_alone(host):
 )
 def test_any_other_host_is_not(host):
     assert not settings.is_loopback(host)
+
+
+class TestProfiles:
+    def test_the_default_has_to_be_among_those_that_are_taken(self, monkeypatch):
+        monkeypatch.setenv("IMAGEGATE_IMAGING__PROFILES", "original,archive")
+        with pytest.raises(ConfigurationError, match=r"'balanced'.*set IMAGEGATE_IMAGING__PROFILE"):
+            settings.load()
+        monkeypatch.setenv("IMAGEGATE_IMAGING__PROFILE", "archive")
+        assert settings.load().imaging.profile == "archive"
+
+    @pytest.mark.parametrize(
+        ("name", "value", "said"),
+        [
+            ("PROFILES", "original,tiny", "'tiny' is none of original, archive"),
+            ("PROFILES", "", "'' is none of"),
+            ("METADATA", "none", "'none' is none of strip, strip-gps, keep"),
+        ],
+    )
+    def test_a_name_that_is_unknown_is_named_with_those_that_are_known(
+        self, monkeypatch, name, value, said
+    ):
+        monkeypatch.setenv(f"IMAGEGATE_IMAGING__{name}", value)
+        with pytest.raises(ConfigurationError, match=said):
+            settings.load()
+
+    @pytest.mark.parametrize(
+        ("section", "extra", "name"),
+        [
+            ({"measure_quality": True}, "quality", "MEASURE_QUALITY"),
+            ({"profile": "archive"}, "archive", "PROFILE"),
+        ],
+    )
+    def test_what_needs_an_extra_that_is_missing_does_not_start(
+        self, monkeypatch, section, extra, name
+    ):
+        monkeypatch.setattr(extras, "is_installed", lambda asked: asked != extra)
+        said = rf"IMAGEGATE_IMAGING__{name} needs .*imagegate.{extra}"
+        with pytest.raises(ConfigurationError, match=said):
+            check_extras(settings.load(imaging=section).imaging)

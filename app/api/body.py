@@ -146,10 +146,10 @@ class _Options:
     def __init__(self, imaging: ImagingSettings, *, accepts_webp: bool) -> None:
         self._imaging = imaging
         self._accepts_webp = accepts_webp
-        profiles = imaging.profiles.split(",")
-        if not extras.is_installed("archive"):
-            profiles = [each for each in profiles if each != Profile.ARCHIVE]
-        self._values = {"profile": profiles, "metadata": imaging.metadata.split(",")}
+        self._values = {
+            "profile": imaging.profiles.split(","),
+            "metadata": imaging.metadata.split(","),
+        }
         self._chosen = {"profile": imaging.profile, "metadata": self._values["metadata"][0]}
 
     def take(self, name: str, value: str) -> None:
@@ -163,6 +163,10 @@ class _Options:
         if value not in self._values[name]:
             raise InvalidParameterError(
                 f"{name}: {value[:50]!r} is not taken; it can be {' or '.join(self._values[name])}."
+            )
+        if value == Profile.ARCHIVE and not extras.is_installed("archive"):
+            raise InvalidParameterError(
+                "profile: 'archive' is not taken here: the extra archive is not installed."
             )
         self._chosen[name] = value
 

@@ -31,13 +31,14 @@ class Receipt(BaseModel):
         examples=[examples.CODEC],
     )
     kept: bool = Field(
-        description="Whether the upload is kept, less its metadata, as encoding saved nothing.",
+        description="Whether what is served is the upload, less its metadata, and no new encoding.",
         examples=[False],
     )
     metadata_removed: list[str] = Field(
         description="What the upload held beside its picture, and the image does not: `exif`,"
-        " `gps`, `maker-note`, `thumbnail`, `xmp`, `iptc`, `comment`, `text`, `copyright`,"
-        " `trailer` (what followed the picture), `other`.",
+        " `gps`, `maker-note`, `thumbnail`, `xmp`, `extended-xmp`, `iptc`, `photoshop`, `comment`,"
+        " `text`, `copyright`, `trailer` (what followed the picture), `other`; `exif-partly`,"
+        " `xmp-partly`, `iptc-partly` where some of it stays.",
         examples=[examples.METADATA_REMOVED],
     )
     quality: float | None = Field(

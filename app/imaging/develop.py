@@ -10,7 +10,7 @@ from app.errors import InvalidImageError
 from app.imaging import gif, heif, jpeg, lepton, optimize, png, score, tiff, webp
 from app.imaging.colours import in_rgb
 from app.imaging.decode import decode, stored_orientation, upright
-from app.imaging.encode import encode, must_be_encoded, tries_png
+from app.imaging.encode import encode, must_be_encoded, packing_level
 from app.imaging.formats import ImageFormat, sniff
 from app.imaging.metadata import Metadata, MetadataOption, Stripped
 from app.imaging.picture import Candidate, Decoded
@@ -155,8 +155,9 @@ def _choose(kept: Candidate, decoded: Decoded, recipe: Recipe) -> Candidate:
     """Return the smallest file that the profile allows, or the upload where that saves nothing."""
     unkept = must_be_encoded(decoded, recipe.profile)
     candidates = [_label(each, decoded, recipe) for each in encode(decoded, recipe)]
-    if recipe.profile is Profile.LOSSLESS and not unkept and tries_png(decoded, recipe):
-        candidates += optimize.optimized(kept)
+    if not unkept and (level := packing_level(decoded, recipe)):
+        pixels = decoded.image.width * decoded.image.height * decoded.frame_count
+        candidates += optimize.optimized(kept, pixels, level)
     best = min(candidates, key=lambda each: len(each.data), default=kept)
     return best if unkept or len(best.data) < _WORTHWHILE * len(kept.data) else kept
 
@@ -175,7 +176,7 @@ def _pack(data: bytes) -> bytes | None:
 def _removed(metadata: Metadata, served: Candidate) -> tuple[str, ...]:
     """Name what the upload held and what is served does not: looked for in its bytes."""
     left = _STRIP[served.image_format](served.data).metadata
-    return tuple(sorted(metadata.names() - left.names()))
+    return tuple(sorted(metadata.removed(left)))
 
 
 def _measure(decoded: Decoded, served: Candidate, limits: ImageLimits) -> float | None:

@@ -2,11 +2,12 @@
 
 - *original*, *archive*: nothing; the upload is kept, less its metadata.
 - *lossless*: TIFF and BMP become PNG; they and PNG become WebP for clients that take it.
-- *balanced*: photos become JPEG of quality 85, graphics PNG. What is compact already stays:
-  animations, because Pillow merges frames and rounds durations; GIF, WebP and AVIF, because a
-  second pass gains little for a generation of quality (lossy) or for seconds (lossless).
-- *small*: as *balanced*, at most 2,048 pixels on a side, and photos of quality 70; photos become
-  AVIF where that is allowed.
+- *balanced*: JPEG, and photos of HEIC, TIFF and BMP, become JPEG of quality 85; graphics become
+  PNG, and PNG stays, packed better. What is compact already stays: a JPEG of lower quality, packed
+  better; animations, because Pillow merges frames and rounds durations; GIF, WebP and AVIF, because
+  a second pass gains little for a generation of quality (lossy) or for seconds (lossless).
+- *small*: as *balanced*, at most 2,048 pixels on a side, and photos of quality 70, those of PNG
+  included; photos become AVIF where that is allowed.
 
 A photo that is transparent becomes WebP in place of JPEG.
 
@@ -17,6 +18,7 @@ the new file could not say is kept in all of them.
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
@@ -39,24 +41,17 @@ _QUALITY = {Profile.BALANCED: 85, Profile.SMALL: 70}
 
 _SMALL_SIDE = 2048
 _WEBP_QUALITY = {Profile.BALANCED: 90, Profile.SMALL: 75}
-_AVIF = {"quality": 55, "speed": 8}
+_AVIF: dict[str, Any] = {"quality": 55, "speed": 8}
 """As near as a JPEG of quality 70 in seven tenths of its bytes: a median SSIMULACRA2 of 71."""
-
-_JPEG_TABLE_SUM = 1109
-"""Sum of libjpeg's luminance quantisation table at quality 85."""
 
 _PNG_MAX_PIXELS = 4_200_000
 """Any screenshot. Deflate at level 6 takes up to 0.85 s/MP on photos: a third of the deadline."""
 
-_BOTH_MAX_PIXELS = 2_000_000
-"""Up to here both a PNG and a WebP are tried, at a second a megapixel each. A larger WebP was a
-tenth to a third smaller than the PNG of every photo and screenshot that was tried."""
+_BOTH_MAX_PIXELS = 1_000_000
+"""Up to here both a PNG and a WebP are tried, at 3.6 s a megapixel. A larger WebP was a tenth to a
+third smaller than the PNG of every photo and screenshot that was tried."""
 
-_BITS_PER_SAMPLE = 258
-"""Tag of a TIFF (TIFF 6.0, section 8)."""
-
-_GRAPHIC_COLOURS = 4096
-"""Charts and screenshots have fewer, photos of any size more."""
+_QUICK_LEVEL, _EXACT_LEVEL = 1, 2
 
 _WEBP_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA"})
 _PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
@@ -77,21 +72,13 @@ def must_be_encoded(decoded: Decoded, profile: Profile) -> bool:
             f"What a {image_format.label} holds beside the picture cannot be told from it without"
             " encoding it again: use the profile lossless."
         )
-    if profile is Profile.LOSSLESS and _is_deep(decoded):
+    if profile is Profile.LOSSLESS and decoded.is_deep_tiff:
         raise InvalidImageError(
             "It has more than 8 bits a sample, of which the decoder gives 8: they would be lost."
         )
     if image_format is ImageFormat.HEIC:
         return profile in _QUALITY and decoded.is_still and not decoded.has_unusual_colours
     return image_format in _ENCODED_ALWAYS
-
-
-def _is_deep(decoded: Decoded) -> bool:
-    """Tell whether a TIFF has colours in more bits than Pillow decodes: of those, grey alone."""
-    if decoded.image_format is not ImageFormat.TIFF or decoded.image.mode == "I;16":
-        return False
-    bits = getattr(decoded.image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (1,))
-    return bool(max(bits) > 8)  # noqa: PLR2004 - bits of a byte
 
 
 def encode(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
@@ -106,21 +93,38 @@ def encode(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
         return
     if profile is Profile.LOSSLESS:
         yield from _lossless(decoded, recipe)
-    elif profile is Profile.SMALL and max(decoded.image.size) > _SMALL_SIDE:
+    elif profile is Profile.SMALL and _is_too_large(decoded):
         if not decoded.has_unusual_colours:
-            yield from _resized(decoded, avif=recipe.avif)
+            yield from _resized(decoded, recipe)
     elif decoded.image_format not in _COMPACT:
         yield from _lossy(decoded, recipe)
 
 
-def tries_png(decoded: Decoded, recipe: Recipe) -> bool:
-    """Tell whether `lossless` has the time for it beside a WebP."""
+def packing_level(decoded: Decoded, recipe: Recipe) -> int:
+    """Return how hard what is kept is to be packed, every pixel the same; 0 for not at all."""
+    is_png = decoded.image_format is ImageFormat.PNG
+    match recipe.profile:
+        case Profile.LOSSLESS:
+            return _EXACT_LEVEL if _tries_png(decoded, recipe) else 0
+        case Profile.BALANCED:
+            return _QUICK_LEVEL if is_png or decoded.is_coarse_jpeg else 0
+        case Profile.SMALL:
+            return _QUICK_LEVEL if is_png and not _is_too_large(decoded) else 0
+    return 0
+
+
+def _is_too_large(decoded: Decoded) -> bool:
+    return max(decoded.image.size) > _SMALL_SIDE
+
+
+def _tries_png(decoded: Decoded, recipe: Recipe) -> bool:
+    """Tell whether there is the time for it beside a WebP."""
     small = _pixels(decoded.image) <= _BOTH_MAX_PIXELS
     return small or not (recipe.webp and _fits_webp(decoded))
 
 
 def _lossless(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
-    if decoded.image_format in _ENCODED_ALWAYS and tries_png(decoded, recipe):
+    if decoded.image_format in _ENCODED_ALWAYS and _tries_png(decoded, recipe):
         yield _as_png(decoded)
     if recipe.webp and _fits_webp(decoded):
         picture, profile = in_rgb(decoded.image)
@@ -138,54 +142,66 @@ def _fits_webp(decoded: Decoded) -> bool:
     else:
         same = decoded.image_format in _ENCODED_ALWAYS
     same = same and colour_space(image) in {b"", b"RGB "}
-    return same and image.mode in _WEBP_MODES and _pixels(image) <= optimize.MAX_PNG_PIXELS
+    return (
+        same
+        and image.mode in _WEBP_MODES
+        and _pixels(image) <= optimize.MAX_PNG_PIXELS[_EXACT_LEVEL]
+    )
 
 
 def _lossy(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
-    image = decoded.image
-    if decoded.has_unusual_colours and decoded.image_format is ImageFormat.HEIC:
+    if decoded.image_format is ImageFormat.PNG:
+        yield from _smaller_png(decoded, recipe)
+    elif decoded.has_unusual_colours:
         return
-    if isinstance(image, JpegImageFile):
-        if image.mode in {"L", "RGB"}:
-            yield _compressed_again(decoded, recipe)
-        elif image.mode == "CMYK" and not decoded.has_unusual_colours:
-            yield _as_photo(decoded, recipe)
-    elif decoded.image_format is ImageFormat.PNG:
-        if _pixels(image) <= _PNG_MAX_PIXELS and png.rewritable(decoded.stripped.data):
-            yield _packed_png(decoded)
-    elif _is_graphic(image):
+    elif recipe.profile is Profile.BALANCED and decoded.is_coarse_jpeg:
+        if not optimize.packs(ImageFormat.JPEG):
+            yield _with_own_tables(decoded)
+    elif decoded.is_graphic and decoded.image_format is not ImageFormat.JPEG:
         yield _as_png(decoded)
     else:
         yield _as_photo(decoded, recipe)
 
 
-def _compressed_again(decoded: Decoded, recipe: Recipe) -> Candidate:
-    """Encode at the profile's quality, or at the upload's own where that is lower.
+def _smaller_png(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
+    """Yield a photo that is one, and otherwise a PNG, where none is packed without decoding."""
+    image = decoded.image
+    if recipe.profile is Profile.SMALL and not (decoded.is_graphic or decoded.has_unusual_colours):
+        yield _as_photo(decoded, recipe)
+    can = _pixels(image) <= _PNG_MAX_PIXELS and png.rewritable(decoded.stripped.data)
+    if can and not optimize.packs(ImageFormat.PNG):
+        yield _packed_png(decoded)
 
-    Its own quantisation tables give back nearly its own coefficients: smaller and closer to it
-    than quality 85 would be (a photo of quality 79: -11 % and SSIMULACRA2 94, against -7 % and 86).
+
+def _with_own_tables(decoded: Decoded) -> Candidate:
+    """Encode with the upload's own quantisation tables.
+
+    They give back nearly its own coefficients: smaller and closer to it than quality 85 would be (a
+    photo of quality 79: -11 % and SSIMULACRA2 94, against -7 % and 86).
     """
     image = decoded.image
-    assert isinstance(image, JpegImageFile)  # noqa: S101 - the caller has looked
-    coarse = sum(image.quantization.get(0, ())) >= _JPEG_TABLE_SUM
-    if recipe.profile is not Profile.BALANCED or not coarse:
-        return _as_photo(decoded, recipe)
+    assert isinstance(image, JpegImageFile)  # noqa: S101 - of whose tables is the talk
     options: dict[str, Any] = {"qtables": image.quantization, "subsampling": get_sampling(image)}
     options |= {"icc_profile": icc_profile(image), "progressive": True}
     data = _save(_upright(decoded), "JPEG", **options)
     return Candidate(data, "jpeg own tables progressive", ImageFormat.JPEG, decoded.size)
 
 
-def _resized(decoded: Decoded, *, avif: bool) -> Iterator[Candidate]:
+def _resized(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
     """Make it fit into 2,048 pixels."""
     picture, profile = in_rgb(decoded.image)
     picture = upright(picture, decoded.stripped.orientation)
     picture.thumbnail((_SMALL_SIDE, _SMALL_SIDE), Image.Resampling.LANCZOS)
     # A JPEG of what is compact already would be larger.
-    if avif:
-        yield _avif_of(picture, profile)
+    if recipe.avif:
+        yield _avif_of(picture, profile, decoded, recipe)
     elif decoded.image_format in _COMPACT:
         yield _webp_of(picture, profile, Profile.SMALL)
+    elif decoded.is_graphic and decoded.image.mode != "I;16":
+        file = _png_of(picture, profile)
+        # A photo of few colours is no graphic: without them it is large.
+        smaller = len(file.data) < len(decoded.stripped.data)
+        yield file if smaller else _photo_of(picture, profile, Profile.SMALL)
     else:
         yield _photo_of(picture, profile, Profile.SMALL)
 
@@ -198,7 +214,7 @@ def _as_photo(decoded: Decoded, recipe: Recipe) -> Candidate:
         picture, profile = in_rgb(decoded.image)
         picture = upright(picture, decoded.stripped.orientation)
     if avif:
-        return _avif_of(picture, profile)
+        return _avif_of(picture, profile, decoded, recipe)
     return _photo_of(picture, profile, recipe.profile)
 
 
@@ -215,8 +231,14 @@ def _webp_of(picture: Image.Image, icc: bytes | None, profile: Profile) -> Candi
     return Candidate(data, f"webp q{quality}", ImageFormat.WEBP, picture.size)
 
 
-def _avif_of(picture: Image.Image, profile: bytes | None) -> Candidate:
-    data = _save(picture, "AVIF", icc_profile=profile, **_AVIF)
+def _avif_of(
+    picture: Image.Image, profile: bytes | None, decoded: Decoded, recipe: Recipe
+) -> Candidate:
+    # Its parts are found by their place: what stays of metadata has to go in now.
+    metadata = decoded.stripped.metadata.chosen(recipe.metadata, 1, picture.size)
+    told = {"exif": metadata.exif, "xmp": metadata.xmp}
+    told = {name: block for name, block in told.items() if block}
+    data = _save(picture, "AVIF", icc_profile=profile, **_AVIF, **told)
     codec = f"avif q{_AVIF['quality']} speed {_AVIF['speed']}"
     return Candidate(data, codec, ImageFormat.AVIF, picture.size)
 
@@ -244,13 +266,14 @@ def _as_png(decoded: Decoded) -> Candidate:
     else:
         picture, profile = in_rgb(decoded.image)
         picture = upright(picture, decoded.stripped.orientation)
-    data = _save(picture, "PNG", icc_profile=profile, compress_level=6)
+    return _png_of(picture, profile, exact=exact)
+
+
+def _png_of(picture: Image.Image, icc: bytes | None, *, exact: bool = False) -> Candidate:
+    data = _save(picture, "PNG", icc_profile=icc, compress_level=6)
     file = Candidate(data, "png deflate 6", ImageFormat.PNG, picture.size, exact)
-    return next(iter(optimize.optimized(file)), file)
-
-
-def _is_graphic(image: Image.Image) -> bool:
-    return image.mode in {"1", "P", "I;16"} or image.getcolors(_GRAPHIC_COLOURS) is not None
+    packed = optimize.optimized(file, _pixels(picture), _EXACT_LEVEL)
+    return replace(packed[0], exact=exact) if packed else file
 
 
 def _pixels(image: Image.Image) -> int:

@@ -115,6 +115,11 @@ class Exif:
         entries = (*self.picture.items(), *self.camera.items())
         return sum(len(entry.value) for tag, entry in entries if tag not in _STRUCTURE)
 
+    @property
+    def tags(self) -> set[int]:
+        """Those of the picture and of the camera, but for what has a name of its own."""
+        return ({*self.picture, *self.camera} - _STRUCTURE) - frozenset(_Tag)
+
     def names(self) -> set[str]:
         """Name what there is, beside the orientation and the copyright notice."""
         said = self.picture.keys() - _STRUCTURE - _SAID_ELSEWHERE
@@ -122,6 +127,7 @@ class Exif:
         found = {"exif"} if says_more else set()
         found |= {"gps"} if _Tag.GPS in self.picture else set()
         found |= {"maker-note"} if _Tag.MAKER_NOTE in self.camera else set()
+        found |= {"comment"} if _Tag.USER_COMMENT in self.camera else set()
         found |= {"thumbnail"} if self.has_thumbnail else set()
         return found
 

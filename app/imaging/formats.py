@@ -97,6 +97,8 @@ def sniff(head: bytes) -> ImageFormat:
             if image_format in _LACKING:
                 raise _refusal(f"{image_format.label}, whose decoder is not installed here")
             return image_format
+    if not head:
+        raise UnsupportedFormatError("The file is empty.")
     names = (name for name, magic in _RECOGNISED.items() if magic.match(head))
     raise _refusal(next(names, "no known image format"))
 

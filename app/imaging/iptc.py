@@ -50,6 +50,11 @@ def copyright_notice(iptc: bytes) -> str:
     return ""
 
 
+def kinds(iptc: bytes) -> set[tuple[int, int]]:
+    """Return record and number of each dataset."""
+    return {kind for kind, _ in _datasets(iptc)}
+
+
 def without_place(iptc: bytes) -> bytes:
     """Return those datasets alone that name no place and hold no picture."""
     return b"".join(dataset for kind, dataset in _datasets(iptc) if kind in _PLACELESS)

@@ -52,10 +52,24 @@ class Metadata:
 
     def names(self) -> set[str]:
         """Name what there is."""
-        found = self.others | exif.parse(self.exif).names()
+        block, properties = exif.parse(self.exif), xmp.properties(self.xmp)
+        found = self.others | block.names()
         found |= {"xmp"} if self.xmp else set()
         found |= {"iptc"} if self.iptc else set()
+        found |= {"gps"} if xmp.name_a_place(properties) else set()
         return found | ({"copyright"} if self.copyright_notice() else set())
+
+    def removed(self, left: Metadata) -> set[str]:
+        """Name what there is and is not in what was left of it, in whole or in part."""
+        parts = {
+            "exif-partly": exif.parse(self.exif).tags - exif.parse(left.exif).tags,
+            "xmp-partly": xmp.properties(self.xmp) - xmp.properties(left.xmp),
+            "iptc-partly": iptc.kinds(self.iptc) - iptc.kinds(left.iptc),
+        }
+        gone, kept = self.names() - left.names(), left.names()
+        return gone | {
+            name for name, lost in parts.items() if lost and name.removesuffix("-partly") in kept
+        }
 
     def copyright_notice(self) -> str:
         """Return the notice, wherever it stands; empty where there is none."""

@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 _QUARTER_TURNS = range(5, 9)
 """Orientations that swap width and height (EXIF 2.32, 4.6.4 A)."""
 
+_JPEG_TABLE_SUM = 1109
+"""Sum of libjpeg's luminance quantisation table at quality 85."""
+
+_GRAPHIC_COLOURS = 4096
+"""Charts and screenshots have fewer, photos of any size more."""
+
+_BITS_PER_SAMPLE = 258
+"""Tag of a TIFF (TIFF 6.0, section 8)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -70,3 +79,24 @@ class Decoded:
         if self.image_format in {ImageFormat.HEIC, ImageFormat.AVIF}:
             return heif.has_unusual_colours(self.stripped.data, has_profile=has_profile)
         return False
+
+    @property
+    def is_graphic(self) -> bool:
+        """Whether it is drawn or measured, and no photo: it has few colours, or deep ones."""
+        drawn = self.image.mode in {"1", "P", "I;16"}
+        return drawn or self.image.getcolors(_GRAPHIC_COLOURS) is not None
+
+    @property
+    def is_coarse_jpeg(self) -> bool:
+        """Whether it is a JPEG of lower quality than 85: at that one it would lose for nothing."""
+        if not isinstance(self.image, JpegImageFile) or self.image.mode == "CMYK":
+            return False
+        return sum(self.image.quantization.get(0, ())) >= _JPEG_TABLE_SUM
+
+    @property
+    def is_deep_tiff(self) -> bool:
+        """Whether it is a TIFF of more bits a sample than Pillow decodes: of those, grey alone."""
+        if self.image_format is not ImageFormat.TIFF or self.image.mode == "I;16":
+            return False
+        bits = getattr(self.image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (1,))
+        return bool(max(bits) > 8)  # noqa: PLR2004 - bits of a byte

@@ -45,6 +45,8 @@ _PLACELESS: dict[str, tuple[str, str]] = {
 _PROPERTY = re.compile(
     "|".join(rf"\{{{re.escape(uri)}\}}(?:{names})" for uri, names in _PLACELESS.values() if names)
 )
+_POSITION = re.compile("gps|latitude|longitude", re.IGNORECASE)
+_SYNTAX = (f"{{{_RDF}}}", "{adobe:ns:meta/}", "{http://www.w3.org/XML/1998/namespace}")
 _ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))[2-8]")
 
 for _prefix, (_uri, _) in _PLACELESS.items():
@@ -76,6 +78,20 @@ def without_place(packet: bytes) -> bytes:
         if not len(description) and not description.attrib.keys() - {f"{{{_RDF}}}about"}:
             rdf.remove(description)
     return ET.tostring(root) if len(rdf) else b""  # type: ignore[arg-type]  # where RDF is, it is
+
+
+def properties(packet: bytes) -> set[str]:
+    """Return the names of all properties, with their namespaces."""
+    root = _parse(packet)
+    if root is None:
+        return set()
+    found = {name for element in root.iter() for name in (element.tag, *element.attrib)}
+    return {name for name in found if not name.startswith(_SYNTAX)}
+
+
+def name_a_place(names: set[str]) -> bool:
+    """Tell whether one of these properties is a position."""
+    return any(_POSITION.search(name.rpartition("}")[2]) for name in names)
 
 
 def upright(packet: bytes) -> bytes:

@@ -23,10 +23,11 @@ UPLOAD_FORM = {
         "profile": {
             "type": "string",
             "enum": [each.value for each in Profile],
-            "description": "How to compress it. `original`: not at all. `archive`: a JPEG comes"
-            " back bit for bit, and takes a fifth less in the log. `lossless`: every pixel"
-            " identical. `balanced`, the default: not visibly different. `small`: at most 2,048"
-            " pixels on a side, good on a phone.",
+            "description": "How to compress it. `original`: not at all, though metadata may go."
+            " `archive`: the same, and a JPEG takes a fifth less in the log. `lossless`: every"
+            " pixel identical. `balanced`: not visibly different. `small`: at most 2,048 pixels on"
+            " a side, good on a phone. A server has a default, `balanced` if it sets none, and may"
+            " take some of these only.",
             "examples": [examples.PROFILE],
         },
         "metadata": {
@@ -34,7 +35,7 @@ UPLOAD_FORM = {
             "enum": [each.value for each in MetadataOption],
             "description": "What becomes of EXIF, XMP, IPTC and comments. `strip`, the default:"
             " all goes but a copyright notice. `strip-gps`: what may name a place goes. `keep`:"
-            " all stays, GPS included.",
+            " it stays, GPS included. What follows the end of the picture goes in any case.",
             "examples": ["strip"],
         },
     },
