@@ -6,7 +6,7 @@ import io
 import struct
 
 import pytest
-from PIL import Image, ImageCms, ImageStat
+from PIL import Image, ImageCms, ImageDraw, ImageStat
 
 from app.errors import ImageLimitError, InvalidImageError, UnsupportedFormatError
 from app.imaging import formats, jpegli, optimize
@@ -367,6 +367,14 @@ class TestSmall:
         stored = develop(data, LIMITS, Profile.SMALL)
         assert stored.media_type == media_type
         assert (stored.width, stored.height) == LARGE
+
+    def test_text_on_many_colours_stays_legible(self):
+        page = images.photo((1200, 800), noise=0)
+        draw = ImageDraw.Draw(page)
+        for y in range(0, 800, 14):
+            draw.text((5, y), "the quick brown fox jumps over " * 9, fill=(y % 200, 0, 90))
+        stored = develop(images.png(page), LIMITS, Profile.SMALL)
+        assert stored.media_type == "image/png"
 
     def test_a_chart_stays_a_png_when_it_is_made_smaller(self):
         chart = Image.new("RGB", (3000, 2000), "white")

@@ -57,6 +57,10 @@ _WORTHWHILE = 0.98
 the better picture. An image that was developed before stays as it is."""
 
 
+_ENOUGH = 0.3
+"""What is smaller than that is not beaten by packing the upload better, which takes longest."""
+
+
 @dataclass(frozen=True, slots=True)
 class Developed:
     """An image as it is stored and served.
@@ -155,7 +159,8 @@ def _choose(kept: Candidate, decoded: Decoded, recipe: Recipe) -> Candidate:
     """Return the smallest file that the profile allows, or the upload where that saves nothing."""
     unkept = must_be_encoded(decoded, recipe.profile)
     candidates = [_label(each, decoded, recipe) for each in encode(decoded, recipe)]
-    if not unkept and (level := packing_level(decoded, recipe)):
+    done = any(len(each.data) < _ENOUGH * len(kept.data) for each in candidates)
+    if not (unkept or done) and (level := packing_level(decoded, recipe)):
         pixels = decoded.image.width * decoded.image.height * decoded.frame_count
         candidates += optimize.optimized(kept, pixels, level)
     best = min(candidates, key=lambda each: len(each.data), default=kept)

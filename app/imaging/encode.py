@@ -17,18 +17,25 @@ the new file could not say is kept in all of them.
 
 from __future__ import annotations
 
-import io
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 
-from app.errors import ImageLimitError, InvalidImageError
-from app.imaging import jpegli, optimize, png
+from app.errors import InvalidImageError
+from app.imaging import optimize, png
+from app.imaging.codecs import (
+    QUALITY,
+    avif_of,
+    jpeg_of,
+    png_of,
+    save,
+    webp_of,
+)
 from app.imaging.colours import colour_space, icc_profile, in_rgb
 from app.imaging.decode import upright
 from app.imaging.formats import STORED, ImageFormat
+from app.imaging.optimize import EXACT_LEVEL, QUICK_LEVEL
 from app.imaging.picture import Candidate, Decoded
 from app.imaging.profiles import Profile, Recipe
 
@@ -36,14 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-_QUALITY = {Profile.BALANCED: 85, Profile.SMALL: 70}
-"""Over twelve camera photos, balanced: a median SSIMULACRA2 of 84; the aim is 80."""
-
 _SMALL_SIDE = 2048
-_WEBP_QUALITY = {Profile.BALANCED: 90, Profile.SMALL: 75}
-_AVIF: dict[str, Any] = {"quality": 55, "speed": 8}
-"""As near as a JPEG of quality 70 in seven tenths of its bytes: a median SSIMULACRA2 of 71."""
-
 _PNG_MAX_PIXELS = 4_200_000
 """Any screenshot. Deflate at level 6 takes up to 0.85 s/MP on photos: a third of the deadline."""
 
@@ -51,7 +51,8 @@ _BOTH_MAX_PIXELS = 1_000_000
 """Up to here both a PNG and a WebP are tried, at 3.6 s a megapixel. A larger WebP was a tenth to a
 third smaller than the PNG of every photo and screenshot that was tried."""
 
-_QUICK_LEVEL, _EXACT_LEVEL = 1, 2
+_PHOTO_SHARE = 0.3
+"""Photos in PNG came to 0.06 of it. Text on many colours came to half, and could hardly be read."""
 
 _WEBP_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA"})
 _PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
@@ -77,7 +78,7 @@ def must_be_encoded(decoded: Decoded, profile: Profile) -> bool:
             "It has more than 8 bits a sample, of which the decoder gives 8: they would be lost."
         )
     if image_format is ImageFormat.HEIC:
-        return profile in _QUALITY and decoded.is_still and not decoded.has_unusual_colours
+        return profile in QUALITY and decoded.is_still and not decoded.has_unusual_colours
     return image_format in _ENCODED_ALWAYS
 
 
@@ -105,11 +106,11 @@ def packing_level(decoded: Decoded, recipe: Recipe) -> int:
     is_png = decoded.image_format is ImageFormat.PNG
     match recipe.profile:
         case Profile.LOSSLESS:
-            return _EXACT_LEVEL if _tries_png(decoded, recipe) else 0
+            return EXACT_LEVEL if _tries_png(decoded, recipe) else 0
         case Profile.BALANCED:
-            return _QUICK_LEVEL if is_png or decoded.is_coarse_jpeg else 0
+            return QUICK_LEVEL if is_png or decoded.is_coarse_jpeg else 0
         case Profile.SMALL:
-            return _QUICK_LEVEL if is_png and not _is_too_large(decoded) else 0
+            return QUICK_LEVEL if is_png and not _is_too_large(decoded) else 0
     return 0
 
 
@@ -130,7 +131,7 @@ def _lossless(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
         picture, profile = in_rgb(decoded.image)
         picture = upright(picture, decoded.stripped.orientation)
         options: dict[str, Any] = {"lossless": True, "exact": True, "method": 4}
-        data = _save(picture, "WEBP", icc_profile=profile, **options)
+        data = save(picture, "WEBP", icc_profile=profile, **options)
         yield Candidate(data, "webp lossless", ImageFormat.WEBP, picture.size, exact=True)
 
 
@@ -145,7 +146,7 @@ def _fits_webp(decoded: Decoded) -> bool:
     return (
         same
         and image.mode in _WEBP_MODES
-        and _pixels(image) <= optimize.MAX_PNG_PIXELS[_EXACT_LEVEL]
+        and _pixels(image) <= optimize.MAX_PNG_PIXELS[EXACT_LEVEL]
     )
 
 
@@ -167,7 +168,9 @@ def _smaller_png(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
     """Yield a photo that is one, and otherwise a PNG, where none is packed without decoding."""
     image = decoded.image
     if recipe.profile is Profile.SMALL and not (decoded.is_graphic or decoded.has_unusual_colours):
-        yield _as_photo(decoded, recipe)
+        photo = _as_photo(decoded, recipe)
+        if _pays_as_photo(photo, decoded):
+            yield photo
     can = _pixels(image) <= _PNG_MAX_PIXELS and png.rewritable(decoded.stripped.data)
     if can and not optimize.packs(ImageFormat.PNG):
         yield _packed_png(decoded)
@@ -183,7 +186,7 @@ def _with_own_tables(decoded: Decoded) -> Candidate:
     assert isinstance(image, JpegImageFile)  # noqa: S101 - of whose tables is the talk
     options: dict[str, Any] = {"qtables": image.quantization, "subsampling": get_sampling(image)}
     options |= {"icc_profile": icc_profile(image), "progressive": True}
-    data = _save(_upright(decoded), "JPEG", **options)
+    data = save(_upright(decoded), "JPEG", **options)
     return Candidate(data, "jpeg own tables progressive", ImageFormat.JPEG, decoded.size)
 
 
@@ -196,14 +199,25 @@ def _resized(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
     if recipe.avif:
         yield _avif_of(picture, profile, decoded, recipe)
     elif decoded.image_format in _COMPACT:
-        yield _webp_of(picture, profile, Profile.SMALL)
-    elif decoded.is_graphic and decoded.image.mode != "I;16":
-        file = _png_of(picture, profile)
-        # A photo of few colours is no graphic: without them it is large.
-        smaller = len(file.data) < len(decoded.stripped.data)
-        yield file if smaller else _photo_of(picture, profile, Profile.SMALL)
+        yield webp_of(picture, profile, Profile.SMALL)
     else:
-        yield _photo_of(picture, profile, Profile.SMALL)
+        yield _small_of(picture, profile, decoded)
+
+
+def _small_of(picture: Image.Image, icc: bytes | None, decoded: Decoded) -> Candidate:
+    """Return a photo, or a PNG of what is drawn, unless that is larger than the upload."""
+    photo = _photo_of(picture, icc, Profile.SMALL)
+    drawn = decoded.is_graphic or not _pays_as_photo(photo, decoded)
+    if not drawn or decoded.image.mode == "I;16":
+        return photo
+    file = png_of(picture, icc)
+    return file if len(file.data) < len(decoded.stripped.data) else photo
+
+
+def _pays_as_photo(photo: Candidate, decoded: Decoded) -> bool:
+    """Tell whether a picture is a photo by what becomes of it: of a PNG a tenth remains."""
+    share = _PHOTO_SHARE if decoded.image_format is ImageFormat.PNG else 1
+    return len(photo.data) < share * len(decoded.stripped.data)
 
 
 def _as_photo(decoded: Decoded, recipe: Recipe) -> Candidate:
@@ -221,40 +235,19 @@ def _as_photo(decoded: Decoded, recipe: Recipe) -> Candidate:
 def _photo_of(picture: Image.Image, icc: bytes | None, profile: Profile) -> Candidate:
     """Return a JPEG, or a WebP of what is transparent."""
     if picture.mode == "RGBA":
-        return _webp_of(picture, icc, profile)
-    return _jpeg_of(picture, icc, _QUALITY[profile])
-
-
-def _webp_of(picture: Image.Image, icc: bytes | None, profile: Profile) -> Candidate:
-    quality = _WEBP_QUALITY[profile]
-    data = _save(picture, "WEBP", quality=quality, method=4, icc_profile=icc)
-    return Candidate(data, f"webp q{quality}", ImageFormat.WEBP, picture.size)
+        return webp_of(picture, icc, profile)
+    return jpeg_of(picture, icc, profile)
 
 
 def _avif_of(
-    picture: Image.Image, profile: bytes | None, decoded: Decoded, recipe: Recipe
+    picture: Image.Image, icc: bytes | None, decoded: Decoded, recipe: Recipe
 ) -> Candidate:
-    # Its parts are found by their place: what stays of metadata has to go in now.
     metadata = decoded.stripped.metadata.chosen(recipe.metadata, 1, picture.size)
-    told = {"exif": metadata.exif, "xmp": metadata.xmp}
-    told = {name: block for name, block in told.items() if block}
-    data = _save(picture, "AVIF", icc_profile=profile, **_AVIF, **told)
-    codec = f"avif q{_AVIF['quality']} speed {_AVIF['speed']}"
-    return Candidate(data, codec, ImageFormat.AVIF, picture.size)
-
-
-def _jpeg_of(picture: Image.Image, profile: bytes | None, quality: int) -> Candidate:
-    if picture.mode == "RGB" and jpegli.AVAILABLE:
-        data, codec = jpegli.encode(picture, quality, profile), f"jpegli q{quality}"
-    else:
-        options: dict[str, Any] = {"quality": quality, "subsampling": "4:2:0", "progressive": True}
-        data = _save(picture, "JPEG", icc_profile=profile, **options)
-        codec = f"jpeg q{quality} progressive"
-    return Candidate(data, codec, ImageFormat.JPEG, picture.size)
+    return avif_of(picture, icc, metadata)
 
 
 def _packed_png(decoded: Decoded) -> Candidate:
-    data = _save(_upright(decoded), "PNG", compress_level=6)
+    data = save(_upright(decoded), "PNG", compress_level=6)
     data = png.with_appearance_of(decoded.stripped.data, data)
     return Candidate(data, "png deflate 6", ImageFormat.PNG, decoded.size, exact=True)
 
@@ -266,14 +259,7 @@ def _as_png(decoded: Decoded) -> Candidate:
     else:
         picture, profile = in_rgb(decoded.image)
         picture = upright(picture, decoded.stripped.orientation)
-    return _png_of(picture, profile, exact=exact)
-
-
-def _png_of(picture: Image.Image, icc: bytes | None, *, exact: bool = False) -> Candidate:
-    data = _save(picture, "PNG", icc_profile=icc, compress_level=6)
-    file = Candidate(data, "png deflate 6", ImageFormat.PNG, picture.size, exact)
-    packed = optimize.optimized(file, _pixels(picture), _EXACT_LEVEL)
-    return replace(packed[0], exact=exact) if packed else file
+    return png_of(picture, profile, exact=exact)
 
 
 def _pixels(image: Image.Image) -> int:
@@ -282,14 +268,3 @@ def _pixels(image: Image.Image) -> int:
 
 def _upright(decoded: Decoded) -> Image.Image:
     return upright(decoded.image, decoded.stripped.orientation)
-
-
-def _save(picture: Image.Image, format_name: str, **options: Any) -> bytes:
-    output = io.BytesIO()
-    # `None` also overrules the profile that Pillow would take from `image.info`.
-    options.setdefault("icc_profile", None)
-    try:
-        picture.save(output, format_name, **options)
-    except MemoryError as error:
-        raise ImageLimitError("Encoding the image takes more memory than allowed.") from error
-    return output.getvalue()
