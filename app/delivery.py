@@ -145,14 +145,11 @@ class Delivery:
         if image.info.content_encoding:
             pieces = self._unpacked(image, start, end)
             return _resumed(await anext(pieces), pieces)
-        first = await self._first_chunk(image, start // image.chunk_bytes)
-        return self._stream(image, start, end, first)
-
-    async def _first_chunk(self, image: StoredImage, number: int) -> bytes:
         try:
-            return await self._chunk(image, number)
+            first = await self._chunk(image, start // image.chunk_bytes)
         except (RecordMissingError, RecordGoneError) as error:
             raise self._gone() from error
+        return self._stream(image, start, end, first)
 
     async def _unpacked(
         self, image: StoredImage, start: int, end: int
@@ -160,9 +157,7 @@ class Delivery:
         info = image.info
         reservation = await self._budget.reserve(_COPIES * info.content_length)
         try:
-            first = await self._first_chunk(image, 0)
-            pieces = self._stream(image, 0, info.stored_bytes, first)
-            packed = b"".join([piece async for piece in pieces])
+            packed = await self._packed(image)
             data = await self._unpack(packed, info)
             del packed
             with _Lease(data, reservation) as lease:
@@ -171,6 +166,15 @@ class Delivery:
                     yield lease.data[at : min(at + PIECE_BYTES, end)]
         finally:
             reservation.release()
+
+    async def _packed(self, image: StoredImage) -> bytes:
+        """Read all that is stored of an image; that a part of it is gone can still be answered."""
+        try:
+            first = await self._chunk(image, 0)
+            pieces = self._stream(image, 0, image.info.stored_bytes, first)
+            return b"".join([piece async for piece in pieces])
+        except (RecordMissingError, RecordGoneError) as error:
+            raise self._gone() from error
 
     async def _unpack(self, packed: bytes, info: ImageInfo) -> bytes:
         try:

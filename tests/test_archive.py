@@ -6,7 +6,7 @@ import pytest
 
 from app import delivery, records
 from app.address import parse
-from app.errors import DecoderCrashedError, UnpackError
+from app.errors import DecoderCrashedError, ImageGoneError, RecordGoneError, UnpackError
 from app.imaging import lepton
 from app.log import IMAGES
 from tests import images
@@ -145,6 +145,18 @@ class TestFaults:
         with_packed(lambda _: other)
         detail = problem(await client.get(image["url"]), 503, "not-unpacked")["detail"]
         assert "not the one that was packed" in detail
+
+    async def test_a_part_that_leaves_the_log_meanwhile_is_a_410(self, client, photo, monkeypatch):
+        monkeypatch.setattr(records, "CHUNK_BYTES", 5_000)
+        image = await archived(client, photo)
+
+        async def gone(*_):
+            raise RecordGoneError("It is gone.")
+
+        stored = await client.gateway.delivery.find(image["id"])
+        monkeypatch.setattr(client.gateway.delivery._cache, "read", gone)
+        with pytest.raises(ImageGoneError):
+            await client.gateway.delivery.open(stored, 0, 10)
 
     async def test_memory_for_unpacking_is_bounded_and_given_back(self, gateways, photo):
         sections = {"delivery": {"unpack_bytes": 1_000_000}, "upload": {"patience_seconds": 0}}
