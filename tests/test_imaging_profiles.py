@@ -397,6 +397,16 @@ class TestSmall:
         assert bool(told.get_ifd(0x8825)) == (metadata is MetadataOption.KEEP)
         assert images.pixels(stored.data).size == (240, 320)
 
+    @pytest.mark.parametrize(
+        "block", [b"MM\0.\0\0\0\x08", b"\xffM\0*\0\0", b"II*\0\x08\0\0\0\xff\xff"]
+    )
+    def test_damaged_exif_hinders_no_avif(self, block):
+        data = images.jpeg(images.photo(LARGE, noise=8), private=False)
+        data = data[:2] + images.segment(0xE1, b"Exif\0\0" + block) + data[2:]
+        keep = MetadataOption.KEEP
+        stored = develop(data, LIMITS, Profile.SMALL, metadata=keep, avif=True)
+        assert stored.media_type == "image/avif"
+
     def test_transparency_is_kept(self):
         data = images.png(images.photo((2400, 600), "RGBA", noise=8))
         stored = develop(data, LIMITS, Profile.SMALL)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from app.errors import ImageLimitError
-from app.imaging import jpegli, optimize
+from app.imaging import exif, jpegli, optimize
 from app.imaging.formats import ImageFormat
 from app.imaging.picture import Candidate
 from app.imaging.profiles import Profile
@@ -46,7 +46,9 @@ def webp_of(picture: Image.Image, icc: bytes | None, profile: Profile) -> Candid
 
 def avif_of(picture: Image.Image, profile: bytes | None, metadata: Metadata) -> Candidate:
     """Return an AVIF; its parts are found by their place, so metadata goes in at once."""
-    told = {"exif": metadata.exif, "xmp": metadata.xmp}
+    # Pillow reads the block, and takes none that is damaged: it gets a new one of the same entries.
+    block = exif.parse(metadata.exif).copied(1, metadata.copyright_notice())
+    told = {"exif": block, "xmp": metadata.xmp}
     told = {name: block for name, block in told.items() if block}
     data = save(picture, "AVIF", icc_profile=profile, **_AVIF, **told)
     codec = f"avif q{_AVIF['quality']} speed {_AVIF['speed']}"
