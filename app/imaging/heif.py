@@ -151,11 +151,11 @@ def _copy_description(data: bytes, kept: bytearray, meta: Box, metadata: Metadat
 def _copy_items(data: bytes, kept: bytearray, meta: Box, metadata: Metadata) -> None:
     """Copy what belongs to the picture, note and leave out the rest, and hide its thumbnails."""
     thumbnails = {number: box for box, number in references(data, meta) if box.kind == b"thmb"}
-    everything = items(data, meta)
-    needed = [
-        each for each in everything if each.kind in _PICTURE_ITEMS and each.number not in thumbnails
-    ]
-    for item in (each for each in everything if each not in needed):
+    needed: list[Item] = []
+    for item in items(data, meta):
+        if item.kind in _PICTURE_ITEMS and item.number not in thumbnails:
+            needed.append(item)
+            continue
         content = b"".join(data[start:end] for start, end in item.extents)
         for start, end in item.extents:
             kept[start:end] = bytes(end - start)
