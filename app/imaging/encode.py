@@ -24,14 +24,7 @@ from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 
 from app.errors import InvalidImageError
 from app.imaging import optimize, png
-from app.imaging.codecs import (
-    QUALITY,
-    avif_of,
-    jpeg_of,
-    png_of,
-    save,
-    webp_of,
-)
+from app.imaging.codecs import QUALITY, avif_of, jpeg_of, png_of, save, webp_of
 from app.imaging.colours import colour_space, icc_profile, in_rgb
 from app.imaging.decode import upright
 from app.imaging.formats import STORED, ImageFormat
@@ -41,7 +34,6 @@ from app.imaging.profiles import Profile, Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
 
 _SMALL_SIDE = 2048
 _PNG_MAX_PIXELS = 4_200_000
@@ -128,8 +120,7 @@ def _lossless(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
     if decoded.image_format in _ENCODED_ALWAYS and _tries_png(decoded, recipe):
         yield _as_png(decoded)
     if recipe.webp and _fits_webp(decoded):
-        picture, profile = in_rgb(decoded.image)
-        picture = upright(picture, decoded.stripped.orientation)
+        picture, profile = _rgb_upright(decoded)
         options: dict[str, Any] = {"lossless": True, "exact": True, "method": 4}
         data = save(picture, "WEBP", icc_profile=profile, **options)
         yield Candidate(data, "webp lossless", ImageFormat.WEBP, picture.size, exact=True)
@@ -192,8 +183,7 @@ def _with_own_tables(decoded: Decoded) -> Candidate:
 
 def _resized(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
     """Make it fit into 2,048 pixels."""
-    picture, profile = in_rgb(decoded.image)
-    picture = upright(picture, decoded.stripped.orientation)
+    picture, profile = _rgb_upright(decoded)
     picture.thumbnail((_SMALL_SIDE, _SMALL_SIDE), Image.Resampling.LANCZOS)
     # A JPEG of what is compact already would be larger.
     if recipe.avif:
@@ -225,8 +215,7 @@ def _as_photo(decoded: Decoded, recipe: Recipe) -> Candidate:
     if decoded.image.mode == "L" and not avif:
         picture, profile = _upright(decoded), icc_profile(decoded.image)
     else:
-        picture, profile = in_rgb(decoded.image)
-        picture = upright(picture, decoded.stripped.orientation)
+        picture, profile = _rgb_upright(decoded)
     if avif:
         return _avif_of(picture, profile, decoded, recipe)
     return _photo_of(picture, profile, recipe.profile)
@@ -257,8 +246,7 @@ def _as_png(decoded: Decoded) -> Candidate:
     if exact:
         picture, profile = _upright(decoded), icc_profile(decoded.image)
     else:
-        picture, profile = in_rgb(decoded.image)
-        picture = upright(picture, decoded.stripped.orientation)
+        picture, profile = _rgb_upright(decoded)
     return png_of(picture, profile, exact=exact)
 
 
@@ -268,3 +256,8 @@ def _pixels(image: Image.Image) -> int:
 
 def _upright(decoded: Decoded) -> Image.Image:
     return upright(decoded.image, decoded.stripped.orientation)
+
+
+def _rgb_upright(decoded: Decoded) -> tuple[Image.Image, bytes | None]:
+    picture, profile = in_rgb(decoded.image)
+    return upright(picture, decoded.stripped.orientation), profile

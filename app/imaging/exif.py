@@ -14,7 +14,6 @@ import struct
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-ORIENTATIONS = range(1, 9)
 _SHORT, _ASCII, _LONG = 3, 2, 4
 _NUMBERS = {_SHORT: "H", _LONG: "I"}
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
@@ -70,8 +69,8 @@ class _Entry:
 class Exif:
     """What a block holds: the entries of its directories, by tag, and what else there is.
 
-    It `is_broken` where something is there that cannot be read, and
-    `end` is where the entries of the picture end, and the place of the next directory is said.
+    `end` is where the entries of the picture end and the place of the next directory is said. It
+    `is_broken` where something is there that cannot be read.
     """
 
     byte_order: str = ">"
@@ -89,7 +88,7 @@ class Exif:
         if entry is None or (entry.kind, entry.count) != (_SHORT, 1):
             return 1
         (orientation,) = struct.unpack(f"{self.byte_order}H", entry.value)
-        return orientation if orientation in ORIENTATIONS else 1
+        return orientation if orientation in range(1, 9) else 1
 
     @property
     def copyright_notice(self) -> str:

@@ -66,8 +66,8 @@ class Metadata:
             "xmp-partly": xmp.properties(self.xmp) - xmp.properties(left.xmp),
             "iptc-partly": iptc.kinds(self.iptc) - iptc.kinds(left.iptc),
         }
-        gone, kept = self.names() - left.names(), left.names()
-        return gone | {
+        kept = left.names()
+        return (self.names() - kept) | {
             name for name, lost in parts.items() if lost and name.removesuffix("-partly") in kept
         }
 
