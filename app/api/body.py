@@ -17,18 +17,15 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect
 
+from app.api.options import Options
 from app.errors import (
     BadRequestError,
     BodyTooLargeError,
-    InvalidParameterError,
     MissingFileError,
     RequestTimeoutError,
     TooManyFilesError,
     UnsupportedMediaTypeError,
 )
-from app.imaging import extras
-from app.imaging.metadata import MetadataOption
-from app.imaging.profiles import Profile, Recipe
 from app.ingest import Upload
 
 if TYPE_CHECKING:
@@ -48,10 +45,6 @@ _MAX_FILENAME_CHARACTERS = 200
 _NAMELESS = {"", "blob"}
 # Control characters, and those that reverse the direction of what follows: `gpj.exe` backwards.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-
-
-# Named in an Accept field, and not with a weight of zero (RFC 9110, 12.5.1).
-_WEBP = re.compile(r"image/webp\s*(?:$|,|;(?!\s*q=0(?:\.0*)?\s*(?:,|$)))")
 
 
 class RequestBody:
@@ -83,8 +76,7 @@ class RequestBody:
                 " multipart/form-data with a part named file, or the image's bytes as image/* or"
                 " application/octet-stream."
             )
-        accepts_webp = bool(_WEBP.search(request.headers.get("accept", "")))
-        self._options = _Options(imaging, accepts_webp=accepts_webp)
+        self._options = Options(imaging, request.headers.get("accept", ""))
         for name in request.query_params:
             self._options.take(name, request.query_params[name])
         self.max_bytes = self._announced()
@@ -99,7 +91,7 @@ class RequestBody:
         """Receive the body; see `Source.receive`."""
         if not self._is_form:
             data = b"".join([piece async for piece in self._pieces(self._limit)])
-            return self._options.upload(data, None)
+            return Upload(data, None, self._options.recipe())
         form = _Form(self._parameters.get(b"boundary", b""), self._limit, self._options)
         async for piece in self._pieces(self._limit + _FRAMING_BYTES):
             form.write(piece)
@@ -140,52 +132,10 @@ class RequestBody:
             yield piece
 
 
-class _Options:
-    """The options that a client may name, in the query or as fields of the form, which win."""
-
-    def __init__(self, imaging: ImagingSettings, *, accepts_webp: bool) -> None:
-        self._imaging = imaging
-        self._accepts_webp = accepts_webp
-        self._values = {
-            "profile": imaging.profiles.split(","),
-            "metadata": imaging.metadata.split(","),
-        }
-        self._chosen = {"profile": imaging.profile, "metadata": self._values["metadata"][0]}
-
-    def take(self, name: str, value: str) -> None:
-        """Note an option; other names are nobody's business.
-
-        Raises:
-            InvalidParameterError: It does not take this value here.
-        """
-        if name not in self._values:
-            return
-        if value not in self._values[name]:
-            raise InvalidParameterError(
-                f"{name}: {value[:50]!r} is not taken; it can be {' or '.join(self._values[name])}."
-            )
-        if value == Profile.ARCHIVE and not extras.is_installed("archive"):
-            raise InvalidParameterError(
-                "profile: 'archive' is not taken here: the extra archive is not installed."
-            )
-        self._chosen[name] = value
-
-    def upload(self, data: bytes, filename: str | None) -> Upload:
-        """Return the upload with what is to be done to it."""
-        recipe = Recipe(
-            Profile(self._chosen["profile"]),
-            MetadataOption(self._chosen["metadata"]),
-            webp=self._accepts_webp,
-            avif=self._imaging.avif,
-            measure=self._imaging.measure_quality,
-        )
-        return Upload(data, filename, recipe)
-
-
 class _Form:
     """A push parser that keeps one part, `file`, and takes the options."""
 
-    def __init__(self, boundary: bytes, max_file_bytes: int, options: _Options) -> None:
+    def __init__(self, boundary: bytes, max_file_bytes: int, options: Options) -> None:
         if not boundary:
             raise BadRequestError("The content type multipart/form-data lacks its boundary.")
         self._max_file_bytes = max_file_bytes
@@ -239,7 +189,7 @@ class _Form:
             raise BadRequestError("The multipart body ends before its closing boundary.")
         if self._file is None:
             raise MissingFileError("The form has no part named file.")
-        return self._options.upload(b"".join(self._file), self._filename)
+        return Upload(b"".join(self._file), self._filename, self._options.recipe())
 
     def _on_part_begin(self) -> None:
         self._parts += 1
