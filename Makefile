@@ -51,11 +51,12 @@ faults: $(VENV)/.dev ## run the whole matrix of faults on real brokers; ROUNDS=n
 SECONDS := 60
 
 fuzz: $(VENV)/.dev ## develop damaged images for so many SECONDS: never a mistake of ours
-	$(BIN)/python -m tests.fuzz $(SECONDS)
+	$(BIN)/python -m tests.imaging.fuzz $(SECONDS)
 
-lint: $(VENV)/.dev ## check the style of the code
+lint: $(VENV)/.dev ## check the style of the code, and that imports point down
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache --no-logo
 
 lint-openapi: ## check openapi/openapi.json by the rules in dev/openapi/redocly.yaml; needs npm
 	@if command -v npm >/dev/null; then \

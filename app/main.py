@@ -13,32 +13,38 @@ from typing import TYPE_CHECKING
 import structlog
 from fastapi import FastAPI
 
-from app import __version__, problems
-from app.api import context, health, images, openapi, pages, streams
+from app import __version__
+from app.api import context, health, images, pages, problems, streams
+from app.api.openapi.document import document
 from app.api.state import State
 from app.budget import ByteBudget
-from app.cache import RecordCache
-from app.catalog import Catalog
-from app.codec_pool import CodecPool
+from app.catalog.catalog import Catalog
+from app.codec.pool import CodecPool
 from app.data_folder import lock_folder
-from app.delivery import Delivery
+from app.delivery.cache import RecordCache
+from app.delivery.delivery import Delivery
+from app.delivery.live import LivePictures
 from app.errors import ConfigurationError
-from app.feed import Feed
+from app.feed.feed import Feed
 from app.imaging import extras
 from app.imaging.limits import ImageLimits
-from app.ingest import Ingest
-from app.live import LivePictures
+from app.imaging.profiles import Profile
+from app.ingest.ingest import Ingest
 from app.log import IMAGES
-from app.log.kafka import KafkaLog, checkup
-from app.log.sqlite import SqliteLog
-from app.settings import variable
+from app.log.kafka import checkup
+from app.log.kafka.log import KafkaLog
+from app.log.sqlite.log import SqliteLog
+from app.section import variable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
-    from app.findings import Finding
+    from app.codec.settings import CodecSettings
+    from app.imaging.settings import ImagingSettings
     from app.log import Log
-    from app.settings import ImagingSettings, KafkaSettings, Settings
+    from app.log.findings import Finding
+    from app.log.kafka.settings import KafkaSettings
+    from app.settings import Settings
 
 logger: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -78,7 +84,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(part.router)
     app.add_middleware(context.RequestContext)
     problems.install(app)
-    app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]  # FastAPI's own way
+    app.openapi = lambda: document(app)  # type: ignore[method-assign]  # FastAPI's own way
     return app
 
 
@@ -111,7 +117,17 @@ async def running(settings: Settings) -> AsyncGenerator[State, None]:
         unpacking = ByteBudget(settings.delivery.unpack_bytes, settings.upload.patience_seconds)
         delivery = Delivery(log, cache, catalog, feed, pool, unpacking)
         pictures = LivePictures(delivery, catalog, feed, pool, limits)
-        yield State(settings, log, catalog, feed, ingest, delivery, pictures)
+        yield State(
+            settings.http,
+            settings.upload,
+            settings.imaging,
+            log,
+            catalog,
+            feed,
+            ingest,
+            delivery,
+            pictures,
+        )
 
 
 def build_log(settings: Settings) -> Log:
@@ -134,13 +150,13 @@ async def examine_topics(kafka: KafkaSettings, *, create: bool) -> list[Finding]
     return await checkup.examine_topics(kafka, create=create)
 
 
-def build_pool(imaging: ImagingSettings) -> CodecPool:
+def build_pool(codec: CodecSettings) -> CodecPool:
     """Return the codec workers that the settings ask for, not started."""
     return CodecPool(
-        workers=imaging.workers,
-        deadline_seconds=imaging.deadline_seconds,
-        memory_bytes=imaging.memory_bytes,
-        queue_seconds=imaging.queue_seconds,
+        workers=codec.workers,
+        deadline_seconds=codec.deadline_seconds,
+        memory_bytes=codec.memory_bytes,
+        queue_seconds=codec.queue_seconds,
     )
 
 
@@ -161,7 +177,7 @@ def check_extras(imaging: ImagingSettings) -> None:
         ConfigurationError: The settings ask for it.
     """
     wanted = {
-        "archive": ("profile", imaging.profile == "archive"),
+        "archive": ("profile", imaging.profile is Profile.ARCHIVE),
         "quality": ("measure_quality", imaging.measure_quality),
     }
     for extra, (setting, is_wanted) in wanted.items():

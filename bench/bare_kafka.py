@@ -10,7 +10,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.structs import TopicPartition
 
-from app.settings import KafkaSettings
+from app.log.kafka.settings import KafkaSettings
 from bench.rounds import IN_FLIGHT, spread
 
 # The gateway's own numbers, so that only what surrounds them differs.

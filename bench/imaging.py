@@ -17,14 +17,14 @@ from itertools import groupby
 from pathlib import Path
 
 from app.errors import InvalidImageError
+from app.imaging.codecs.score import score
 from app.imaging.decode import upright
 from app.imaging.develop import develop, examine
 from app.imaging.formats import sniff
 from app.imaging.limits import ImageLimits
 from app.imaging.profiles import Profile, Recipe
-from app.imaging.score import score
 from bench.rounds import show
-from tests.developing import served
+from tests.support.developing import served
 
 RUNS = 3
 # Of larger pictures only a part is scored, cut from the middle: it takes a second a megapixel.

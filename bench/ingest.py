@@ -23,7 +23,7 @@ from bench.memory_server import memory_server
 from bench.rounds import IN_FLIGHT, medians, rates, ratios
 from bench.samples import jpeg, kilobytes
 from bench.targets import gateway
-from tests.developing import develop
+from tests.support.developing import develop
 
 WORKERS = os.cpu_count() or 1
 # Side of the picture and uploads a round, for about 50 KB, 500 KB and 5 MB.

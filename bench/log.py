@@ -21,19 +21,19 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import cycle, islice
 
-from app import records
-from app.address import Address, new_cookie
-from app.events import ImageStored, encode
+from app.events.event import ImageStored, encode
 from app.log import EVENTS, IMAGES
-from app.log.kafka import KafkaLog
-from app.settings import KafkaSettings
+from app.log.kafka.log import KafkaLog
+from app.log.kafka.settings import KafkaSettings
+from app.records import image as records
+from app.records.address import Address, new_cookie
 from bench import bridge
 from bench.http_client import Client, connected
 from bench.ingest import WORKERS, develop_all
 from bench.rounds import IN_FLIGHT, medians, rates, ratios, spread
 from bench.samples import jpeg, kilobytes
 from bench.targets import gateway
-from tests import facts
+from tests.support import facts
 
 POOLS = (1, 2, 4)
 # Side of the picture and uploads a round, for about 50 KB, 500 KB and 5 MB.

@@ -15,7 +15,7 @@ from pathlib import Path
 from bench.http_client import connected
 from bench.samples import kilobytes
 from bench.targets import gateway
-from tests import images
+from tests.support import images
 
 UPLOADS = 100
 _SAMPLE_SECONDS = 0.1

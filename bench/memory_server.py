@@ -14,9 +14,9 @@ import uvicorn
 from starlette.requests import Request
 from starlette.responses import JSONResponse, StreamingResponse
 
-from app.delivery import PIECE_BYTES
-from app.http_protocol import HttpProtocol
-from tests import facts
+from app.delivery.delivery import PIECE_BYTES
+from app.server.protocol import HttpProtocol
+from tests.support import facts
 
 # Not zeros, which the kernel keeps in a single page: they would never leave the CPU's cache.
 _IMAGE = os.urandom(20_000_000)

@@ -3,8 +3,8 @@
 python -c "from bench import no_codec; no_codec.install(); …serve…"
 """
 
-from app.ingest import Ingest
-from tests.developing import as_it_came
+from app.ingest.ingest import Ingest
+from tests.support.developing import as_it_came
 
 
 def install():

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from app.imaging.limits import ImageLimits
-from app.records import CHUNK_BYTES
-from tests import images
-from tests.developing import develop
+from app.records.image import CHUNK_BYTES
+from tests.support import images
+from tests.support.developing import develop
 
 
 @dataclass(frozen=True, slots=True)

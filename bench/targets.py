@@ -7,7 +7,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from bench.bare_kafka import BareKafka
 from bench.bare_sqlite import BareSqlite
-from tests.gateway_process import GatewayProcess
+from tests.support.gateway_process import GatewayProcess
 
 
 class Embedded:

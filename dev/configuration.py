@@ -40,7 +40,8 @@ def _default(field: Any) -> str:
         return "computed"
     if field.default in (None, ""):
         return "unset" if field.default is None else "empty"
-    return f"`{field.default}`"
+    default = field.default
+    return f"`{','.join(default) if isinstance(default, tuple) else default}`"
 
 
 if __name__ == "__main__":

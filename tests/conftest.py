@@ -8,9 +8,9 @@ import structlog
 
 from app import settings
 from app.main import create_app
-from tests.described import checked_async
+from tests.support.described import checked_async
 
-pytest_plugins = ["tests.kafka_fixtures"]
+pytest_plugins = ["tests.support.kafka_fixtures"]
 
 # As `telemetry.configure` does, which would take the handlers of pytest away. Unless configured,
 # structlog draws every variable of a traceback: ten seconds for a 500.

@@ -6,7 +6,7 @@ import pytest
 
 from app.budget import ByteBudget
 from app.errors import OverloadedError
-from tests.facts import until
+from tests.support.facts import until
 
 
 def patient(total_bytes=100):

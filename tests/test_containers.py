@@ -18,7 +18,9 @@ from threading import Thread
 import pytest
 import yaml
 
-from app import __version__, cli, settings
+from app import __version__, settings
+from app.cli import main as cli
+from app.cli import serve
 from dev.kafka.jars import kafka_version
 
 ROOT = Path(__file__).parents[1]
@@ -106,7 +108,7 @@ class TestDockerfile:
         command = json.loads(last("ENTRYPOINT")) + json.loads(last("CMD"))
         assert command[0] == "imagegate"
         options = cli._parser().parse_args(command[1:])
-        assert options.run is cli._serve
+        assert options.run is serve._serve
         assert options.insecure
         assert last("STOPSIGNAL") == "SIGTERM"
 

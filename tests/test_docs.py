@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from app import errors, events, records, settings, telemetry
+from app import errors, settings
+from app.events import event as events
 from app.log import Position
-from tests import facts
+from app.records import image as records
+from app.telemetry import metrics
+from tests.support import facts
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -84,7 +87,7 @@ def test_every_event_of_the_log_is_documented_and_no_other():
 
 
 def test_every_metric_is_documented_and_no_other():
-    families = text_string_to_metric_families(telemetry.metrics().decode())
+    families = text_string_to_metric_families(metrics.exposition().decode())
     ours = {f"{each.name}_total" for each in families if each.name.startswith("imagegate_")}
     assert first_column("docs/operations.md", "metric") == ours
 

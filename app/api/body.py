@@ -26,14 +26,15 @@ from app.errors import (
     TooManyFilesError,
     UnsupportedMediaTypeError,
 )
-from app.ingest import Upload
+from app.ingest.ingest import Upload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from starlette.requests import Request
 
-    from app.settings import HttpSettings, ImagingSettings, UploadSettings
+    from app.imaging.settings import ImagingSettings
+    from app.ingest.settings import BodySettings, UploadSettings
 
 # Boundaries, part headers and small fields around a file.
 _FRAMING_BYTES = 65_536
@@ -48,7 +49,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u206
 
 
 class RequestBody:
-    """An upload that a client is about to send; a `Source` of `app.ingest`.
+    """An upload that a client is about to send; a `Source` of `app.ingest.ingest`.
 
     Raises:
         BadRequestError: It announces its length in two ways.
@@ -60,12 +61,12 @@ class RequestBody:
     def __init__(
         self,
         request: Request,
-        http: HttpSettings,
+        pace: BodySettings,
         upload: UploadSettings,
         imaging: ImagingSettings,
     ) -> None:
         self._request = request
-        self._http = http
+        self._pace = pace
         self._limit = upload.max_bytes
         declared = request.headers.get("content-type", "application/octet-stream")
         media_type, self._parameters = parse_options_header(declared)
@@ -78,7 +79,7 @@ class RequestBody:
             )
         self._options = Options(imaging, request.headers.get("accept", ""))
         for name in request.query_params:
-            self._options.take(name, request.query_params[name])
+            self._options.choose(name, request.query_params[name])
         self.max_bytes = self._announced()
 
     async def left(self) -> NoReturn:
@@ -91,7 +92,7 @@ class RequestBody:
         """Receive the body; see `Source.receive`."""
         if not self._is_form:
             data = b"".join([piece async for piece in self._pieces(self._limit)])
-            return Upload(data, None, self._options.recipe())
+            return Upload(data, None, self._options.recipe)
         form = _Form(self._parameters.get(b"boundary", b""), self._limit, self._options)
         async for piece in self._pieces(self._limit + _FRAMING_BYTES):
             form.write(piece)
@@ -116,7 +117,7 @@ class RequestBody:
         started, received = loop.time(), 0
         stream = self._request.stream()
         while True:
-            allowance = self._http.slow_body_seconds + received / self._http.min_body_rate
+            allowance = self._pace.slow_body_seconds + received / self._pace.min_body_rate
             try:
                 async with asyncio.timeout_at(started + allowance):
                     piece = await anext(stream, None)
@@ -189,7 +190,7 @@ class _Form:
             raise BadRequestError("The multipart body ends before its closing boundary.")
         if self._file is None:
             raise MissingFileError("The form has no part named file.")
-        return Upload(b"".join(self._file), self._filename, self._options.recipe())
+        return Upload(b"".join(self._file), self._filename, self._options.recipe)
 
     def _on_part_begin(self) -> None:
         self._parts += 1
@@ -233,7 +234,7 @@ class _Form:
             self._file = self._content
             self._filename = clean_filename(self._disposition.get(b"filename", b""))
         else:
-            self._options.take(self._name, b"".join(self._content).decode("utf-8", "replace"))
+            self._options.choose(self._name, b"".join(self._content).decode("utf-8", "replace"))
 
     def _on_end(self) -> None:
         self._ended = True

@@ -17,7 +17,7 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 
-from app import problems
+from app.api import problems
 from app.errors import GatewayError
 
 if TYPE_CHECKING:

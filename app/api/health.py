@@ -7,10 +7,10 @@ from typing import Literal
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
-from app import telemetry
-from app.api.openapi import responses
+from app.api.openapi import answers
 from app.api.state import Gateway  # noqa: TC001 - FastAPI reads the annotations
 from app.errors import NotReadyError
+from app.telemetry import metrics
 
 router = APIRouter(tags=["health"])
 
@@ -25,7 +25,7 @@ class Health(BaseModel):
     "/health/live",
     operation_id="checkLiveness",
     summary="Is the process alive?",
-    responses=responses.LIVENESS,
+    responses=answers.LIVENESS,
 )
 async def check_liveness() -> Health:
     """Answer without looking at anything else: a broker that is down is no reason for a restart."""
@@ -36,7 +36,7 @@ async def check_liveness() -> Health:
     "/health/ready",
     operation_id="checkReadiness",
     summary="Should it get requests?",
-    responses=responses.READINESS,
+    responses=answers.READINESS,
 )
 async def check_readiness(gateway: Gateway) -> Health:
     """Answer 200 when the log is reachable and every event was applied; otherwise say why not."""
@@ -53,4 +53,4 @@ async def check_readiness(gateway: Gateway) -> Health:
 @router.get("/metrics", include_in_schema=False)
 async def show_metrics() -> Response:
     """Answer with counters for Prometheus."""
-    return Response(telemetry.metrics(), media_type=telemetry.METRICS_TYPE)
+    return Response(metrics.exposition(), media_type=metrics.CONTENT_TYPE)

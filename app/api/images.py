@@ -12,15 +12,15 @@ from starlette.responses import StreamingResponse
 
 from app.api import conditions, schemas
 from app.api.body import RequestBody
-from app.api.openapi import examples, requests, responses
+from app.api.openapi import answers, examples, requests
 from app.api.state import Gateway  # noqa: TC001 - FastAPI reads the annotations
-from app.delivery import PIECE_BYTES
+from app.delivery.delivery import PIECE_BYTES
 from app.errors import InvalidParameterError
 from app.imaging.formats import ImageFormat
-from app.records import digest_field
+from app.records.image import digest_field
 
 if TYPE_CHECKING:
-    from app.delivery import StoredImage
+    from app.delivery.delivery import StoredImage
 
 router = APIRouter(tags=["images"])
 
@@ -41,7 +41,7 @@ ImageId = Annotated[
     operation_id="uploadImage",
     summary="Store an image",
     openapi_extra=requests.UPLOAD,
-    responses=responses.UPLOAD,
+    responses=answers.UPLOAD,
 )
 async def upload_image(request: Request, response: Response, gateway: Gateway) -> schemas.Image:
     """Validate, compress and store an image; it is durable when the answer arrives.
@@ -51,8 +51,7 @@ async def upload_image(request: Request, response: Response, gateway: Gateway) -
     Metadata is removed, the colour profile kept, and the orientation applied, or its tag kept with
     the pixels as they came where encoding them again would save nothing.
     """
-    settings = gateway.settings
-    body = RequestBody(request, settings.http, settings.upload, settings.imaging)
+    body = RequestBody(request, gateway.pace, gateway.upload, gateway.imaging)
     receipt = await gateway.ingest.take(body)
     response.headers["Location"] = schemas.path_of(receipt.image_id)
     response.headers["ETag"] = _etag(receipt.info.digest)
@@ -66,7 +65,7 @@ async def upload_image(request: Request, response: Response, gateway: Gateway) -
     "/images",
     operation_id="listImages",
     summary="List images, newest first",
-    responses=responses.LIST,
+    responses=answers.LIST,
 )
 async def list_images(
     request: Request,
@@ -103,7 +102,7 @@ async def list_images(
     summary="Download an image",
     response_class=Response,
     openapi_extra=requests.DOWNLOAD,
-    responses=responses.DOWNLOAD,
+    responses=answers.DOWNLOAD,
 )
 async def download_image(image_id: ImageId, request: Request, gateway: Gateway) -> Response:
     """Stream the bytes of an image, or a range of them."""
@@ -130,7 +129,7 @@ async def download_image(image_id: ImageId, request: Request, gateway: Gateway) 
     summary="Ask for an image's headers",
     response_class=Response,
     openapi_extra=requests.HEAD,
-    responses=responses.HEAD,
+    responses=answers.HEAD,
 )
 async def head_image(image_id: ImageId, request: Request, gateway: Gateway) -> Response:
     """Answer as a download would, without the bytes."""
@@ -145,7 +144,7 @@ async def head_image(image_id: ImageId, request: Request, gateway: Gateway) -> R
     "/images/{image_id}/metadata",
     operation_id="describeImage",
     summary="Describe an image",
-    responses=responses.DESCRIBE,
+    responses=answers.DESCRIBE,
 )
 async def describe_image(image_id: ImageId, gateway: Gateway) -> schemas.Image:
     """Return the JSON that the upload returned."""
@@ -158,7 +157,7 @@ async def describe_image(image_id: ImageId, gateway: Gateway) -> schemas.Image:
     response_class=Response,
     operation_id="deleteImage",
     summary="Delete an image for ever",
-    responses=responses.DELETE,
+    responses=answers.DELETE,
 )
 async def delete_image(image_id: ImageId, gateway: Gateway) -> None:
     """Hide the image at once and for ever; deleting it again changes nothing.

@@ -1,17 +1,20 @@
-"""What an upload may ask for: how it is compressed, and what becomes of its metadata."""
+"""The options of an upload: its compression profile, and which metadata stays."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from app.errors import InvalidParameterError
 from app.imaging import extras
-from app.imaging.metadata import MetadataOption
 from app.imaging.profiles import Profile, Recipe
 
 if TYPE_CHECKING:
-    from app.settings import ImagingSettings
+    from collections.abc import Mapping
+    from enum import StrEnum
+
+    from app.imaging.settings import ImagingSettings
 
 # Named in an Accept field, and not with a weight of zero (RFC 9110, 12.5.1).
 _WEBP = re.compile(r"image/webp\s*(?:$|,|;(?!\s*q=0(?:\.0*)?\s*(?:,|$)))")
@@ -21,38 +24,34 @@ class Options:
     """The options that a client may name, in the query or as fields of the form, which win."""
 
     def __init__(self, imaging: ImagingSettings, accept: str) -> None:
-        self._imaging = imaging
-        self._accepts_webp = _WEBP.search(accept) is not None
-        self._values = {
-            "profile": imaging.profiles.split(","),
-            "metadata": imaging.metadata.split(","),
+        self._allowed: Mapping[str, tuple[StrEnum, ...]] = {
+            "profile": imaging.profiles,
+            "metadata": imaging.metadata,
         }
-        self._chosen = {"profile": imaging.profile, "metadata": self._values["metadata"][0]}
+        self.recipe = Recipe(
+            imaging.profile,
+            imaging.metadata[0],
+            webp=_WEBP.search(accept) is not None,
+            avif=imaging.avif,
+            measure=imaging.measure_quality,
+        )
 
-    def take(self, name: str, value: str) -> None:
-        """Note an option; other names are nobody's business.
+    def choose(self, name: str, value: str) -> None:
+        """Apply an option to the recipe; any other name is ignored.
 
         Raises:
-            InvalidParameterError: It does not take this value here.
+            InvalidParameterError: The value is not allowed here.
         """
-        if name not in self._values:
+        allowed = self._allowed.get(name)
+        if allowed is None:
             return
-        if value not in self._values[name]:
+        if value not in allowed:
             raise InvalidParameterError(
-                f"{name}: {value[:50]!r} is not taken; it can be {' or '.join(self._values[name])}."
+                f"{name}: {value[:50]!r} is not allowed here; allowed: {', '.join(allowed)}."
             )
         if value == Profile.ARCHIVE and not extras.is_installed("archive"):
             raise InvalidParameterError(
-                "profile: 'archive' is not taken here: the extra archive is not installed."
+                "profile: 'archive' is not allowed here: the extra archive is not installed."
             )
-        self._chosen[name] = value
-
-    def recipe(self) -> Recipe:
-        """Return what is to be made of the upload."""
-        return Recipe(
-            Profile(self._chosen["profile"]),
-            MetadataOption(self._chosen["metadata"]),
-            webp=self._accepts_webp,
-            avif=self._imaging.avif,
-            measure=self._imaging.measure_quality,
-        )
+        chosen: Any = {name: allowed[allowed.index(value)]}
+        self.recipe = replace(self.recipe, **chosen)

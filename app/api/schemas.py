@@ -10,8 +10,8 @@ from pydantic import BaseModel, Field
 from app.api.openapi import examples
 
 if TYPE_CHECKING:
-    from app.catalog import CatalogImage
-    from app.records import ImageInfo
+    from app.catalog.catalog import CatalogImage
+    from app.records.image import ImageInfo
 
 
 class Receipt(BaseModel):

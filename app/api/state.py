@@ -8,20 +8,23 @@ from typing import TYPE_CHECKING, Annotated, cast
 from fastapi import Depends, Request
 
 if TYPE_CHECKING:
-    from app.catalog import Catalog
-    from app.delivery import Delivery
-    from app.feed import Feed
-    from app.ingest import Ingest
-    from app.live import LivePictures
+    from app.catalog.catalog import Catalog
+    from app.delivery.delivery import Delivery
+    from app.delivery.live import LivePictures
+    from app.feed.feed import Feed
+    from app.imaging.settings import ImagingSettings
+    from app.ingest.ingest import Ingest
+    from app.ingest.settings import BodySettings, UploadSettings
     from app.log import Log
-    from app.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The parts of a running gateway."""
+    """The parts of a running gateway, and the settings that handlers read."""
 
-    settings: Settings
+    pace: BodySettings
+    upload: UploadSettings
+    imaging: ImagingSettings
     log: Log
     catalog: Catalog
     feed: Feed

@@ -12,16 +12,16 @@ from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from pydantic import BeforeValidator
 from starlette.responses import StreamingResponse
 
-from app import live
 from app.api import schemas
-from app.api.openapi import requests, responses
+from app.api.openapi import answers, requests
 from app.api.state import Gateway, State  # noqa: TC001 - FastAPI reads the annotations
+from app.delivery import live
 from app.errors import InvalidParameterError, NotReadyError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from app.catalog import Fact
+    from app.catalog.catalog import Fact
 
 router = APIRouter(tags=["streams"])
 
@@ -47,7 +47,7 @@ _UNCACHED = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     # With `EventSourceResponse` here FastAPI would take the handler itself for the generator.
     response_class=Response,
     openapi_extra=requests.STREAM,
-    responses=responses.STREAM,
+    responses=answers.STREAM,
 )
 async def stream_images(
     gateway: Gateway,
@@ -77,7 +77,7 @@ async def stream_images(
     operation_id="watchImages",
     summary="Watch the newest picture",
     response_class=Response,
-    responses=responses.WATCH,
+    responses=answers.WATCH,
 )
 async def watch_images(
     gateway: Gateway,

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
     from app.imaging.limits import ImageLimits
-    from app.imaging.metadata import Stripped
+    from app.imaging.metadata.metadata import Stripped
 
 _DECODERS: dict[ImageFormat, type[ImageFile]] = {
     ImageFormat.JPEG: JpegImageFile,

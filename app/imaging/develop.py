@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from app.errors import InvalidImageError
-from app.imaging import gif, heif, jpeg, lepton, optimize, png, score, tiff, webp
+from app.imaging.codecs import lepton, optimize, score
 from app.imaging.colours import in_rgb
+from app.imaging.containers import gif, heif, jpeg, png, tiff, webp
 from app.imaging.decode import decode, stored_orientation, upright
 from app.imaging.encode import encode, must_be_encoded, packing_level
 from app.imaging.formats import ImageFormat, sniff
-from app.imaging.metadata import Metadata, MetadataOption, Stripped
+from app.imaging.metadata.metadata import Metadata, MetadataOption, Stripped
 from app.imaging.picture import Candidate, Decoded
 from app.imaging.profiles import Profile, Recipe
 

@@ -23,12 +23,13 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 
 from app.errors import InvalidImageError
-from app.imaging import optimize, png
-from app.imaging.codecs import QUALITY, avif_of, jpeg_of, png_of, save, webp_of
+from app.imaging.codecs import optimize
+from app.imaging.codecs.optimize import EXACT_LEVEL, QUICK_LEVEL
+from app.imaging.codecs.pillow import QUALITY, avif_of, jpeg_of, png_of, save, webp_of
 from app.imaging.colours import colour_space, icc_profile, in_rgb
+from app.imaging.containers import png
 from app.imaging.decode import upright
 from app.imaging.formats import STORED, ImageFormat
-from app.imaging.optimize import EXACT_LEVEL, QUICK_LEVEL
 from app.imaging.picture import Candidate, Decoded
 from app.imaging.profiles import Profile, Recipe
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from PIL.JpegImagePlugin import JpegImageFile
 
-from app.imaging import heif, png
 from app.imaging.colours import colour_space, icc_profile
+from app.imaging.containers import heif, png
 from app.imaging.formats import ImageFormat
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from app.imaging.metadata import Stripped
+    from app.imaging.metadata.metadata import Stripped
 
 _QUARTER_TURNS = range(5, 9)
 """Orientations that swap width and height (EXIF 2.32, 4.6.4 A)."""

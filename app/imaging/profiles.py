@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from app.imaging.metadata import MetadataOption
+from app.imaging.metadata.metadata import MetadataOption
 
 
 class Profile(StrEnum):

@@ -1,7 +1,7 @@
-"""The log: the one narrow protocol that everything above stands on, and its vocabulary.
+"""The log: the protocols that everything above stands on, and their vocabulary.
 
-Hides: which engine keeps the records. `KafkaLog` (`app.log.kafka`) and `SqliteLog`
-(`app.log.sqlite`) pass one contract suite, `tests/contract/`, and nothing above knows which it has.
+Hides which engine keeps the records. `KafkaLog` (`app.log.kafka.log`) and `SqliteLog`
+(`app.log.sqlite.log`) pass one contract suite, `tests/contract/`; only `main` knows which one runs.
 
 Terms, as Kafka uses them: a *topic* has *partitions*, a partition is a sequence of *records* with
 ascending, zero-based, not necessarily contiguous *offsets*; a *cursor* is a consumer group's
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    from app.findings import Finding
+    from app.log.findings import Finding
 
 IMAGES = "images"
 EVENTS = "image-events"

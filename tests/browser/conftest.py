@@ -6,7 +6,7 @@ import shutil
 import pytest
 from playwright.sync_api import sync_playwright
 
-from tests.gateway_process import new_gateway
+from tests.support.gateway_process import new_gateway
 
 __all__ = ["new_gateway"]
 

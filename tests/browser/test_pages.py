@@ -7,8 +7,8 @@ import httpx
 import pytest
 from PIL import Image, ImageColor
 
-from tests import images
-from tests.gateway_process import until
+from tests.support import images
+from tests.support.gateway_process import until
 
 # True once the picture has pixels, which a broken one never gets.
 SHOWS = "image => image.complete && image.naturalWidth > 0"

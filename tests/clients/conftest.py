@@ -10,9 +10,9 @@ import os
 import pytest
 
 from dev.maven import JarsUnavailableError
-from tests import images
 from tests.clients import generated
-from tests.gateway_process import GatewayProcess
+from tests.support import images
+from tests.support.gateway_process import GatewayProcess
 
 
 @pytest.fixture(scope="session")

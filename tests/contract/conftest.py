@@ -8,10 +8,10 @@ from contextlib import AsyncExitStack
 import pytest
 
 from app.log import IMAGES, Position, Record
-from app.log.kafka import KafkaLog
+from app.log.kafka.log import KafkaLog
 from app.log.kafka.rules import Topic
-from app.log.sqlite import SqliteLog
-from app.settings import KafkaSettings
+from app.log.kafka.settings import KafkaSettings
+from app.log.sqlite.log import SqliteLog
 
 PARTITIONS = 3
 

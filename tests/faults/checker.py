@@ -18,8 +18,8 @@ from pathlib import Path
 
 import httpx
 
-from tests import images
 from tests.faults.stream_reader import StreamReader
+from tests.support import images
 
 UPLOADERS, DOWNLOADERS, READERS = 5, 2, 2
 # An uploader shares the machine's cores with brokers and gateway: not all of them.

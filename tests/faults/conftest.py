@@ -11,8 +11,8 @@ import pytest
 from dev.kafka.cluster import Cluster
 from dev.kafka.jars import JARS
 from tests.faults.checker import SETTINGS, Checker
-from tests.gateway_process import new_gateway, on_kafka
-from tests.kafka_fixtures import TEST_JVM_OPTIONS
+from tests.support.gateway_process import new_gateway, on_kafka
+from tests.support.kafka_fixtures import TEST_JVM_OPTIONS
 
 __all__ = ["new_gateway"]
 

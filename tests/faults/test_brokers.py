@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.kafka import plain
+from tests.support import plain
 
 pytestmark = pytest.mark.apache_kafka
 

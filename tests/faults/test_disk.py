@@ -7,11 +7,11 @@ import subprocess
 
 import pytest
 
-from app.address import parse
-from app.cli import main
+from app.cli.main import main
+from app.records.address import parse
 from tests.faults.checker import SMALL
 from tests.faults.segments import damage
-from tests.gateway_process import GatewayProcess, until
+from tests.support.gateway_process import GatewayProcess, until
 
 pytestmark = pytest.mark.apache_kafka
 

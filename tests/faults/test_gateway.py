@@ -5,12 +5,12 @@ import asyncio
 import httpx
 import pytest
 
-from app import records
 from app.log import Position, StoredRecord
+from app.records import image as records
 from dev.kafka.ports import free_port
 from tests.faults.checker import SETTINGS
-from tests.gateway_process import on_kafka
-from tests.kafka import plain
+from tests.support import plain
+from tests.support.gateway_process import on_kafka
 
 pytestmark = pytest.mark.apache_kafka
 

@@ -6,12 +6,12 @@ import json
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from app.address import Address, new_cookie, parse
 from app.log import Position
+from app.records.address import Address, new_cookie, parse
 from tests.faults.checker import CHUNKED, SETTINGS, SMALL
-from tests.gateway_process import on_kafka, until
-from tests.kafka import plain
 from tests.kafka.test_topics import FITTING
+from tests.support import plain
+from tests.support.gateway_process import on_kafka, until
 
 pytestmark = pytest.mark.apache_kafka
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.gateway_process import new_gateway, on_kafka
+from tests.support.gateway_process import new_gateway, on_kafka
 
 __all__ = ["new_gateway"]
 

@@ -6,13 +6,14 @@ import json
 import pytest
 from aiokafka.protocol.admin import CreateAclsRequest
 
-from app import cli
+from app.cli import main as cli
+from app.telemetry import logs
 from dev.kafka.ports import HOST, free_port
 from tests.faults.checker import CHUNKED, SMALL
 from tests.faults.conftest import cluster
-from tests.gateway_process import on_kafka, until
-from tests.kafka import plain
 from tests.kafka.test_topics import FITTING
+from tests.support import plain
+from tests.support.gateway_process import on_kafka, until
 
 __all__ = ["cluster"]
 
@@ -33,7 +34,7 @@ WITH_ACCESS_CONTROL = {
 def run(capsys, monkeypatch, tmp_path):
     """Run a command on a data folder of its own; returns its status and what it found."""
     monkeypatch.setenv("IMAGEGATE_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setattr(cli.telemetry, "configure", lambda _: None)
+    monkeypatch.setattr(logs, "configure", lambda _: None)
 
     def main(*arguments):
         status = cli.main([*arguments, "--json"])

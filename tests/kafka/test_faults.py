@@ -6,8 +6,8 @@ import time
 import pytest
 
 from tests.faults.checker import CHUNKED, SMALL, expect_honest
-from tests.gateway_process import GatewayProcess, on_kafka
-from tests.kafka import plain
+from tests.support import plain
+from tests.support.gateway_process import GatewayProcess, on_kafka
 
 pytestmark = pytest.mark.apache_kafka
 

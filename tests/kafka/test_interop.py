@@ -6,9 +6,8 @@ import json
 
 import pytest
 
-from tests import images
-from tests.gateway_process import until
-from tests.kafka import plain
+from tests.support import images, plain
+from tests.support.gateway_process import until
 
 pytestmark = pytest.mark.kafka
 

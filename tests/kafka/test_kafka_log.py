@@ -10,7 +10,7 @@ import pytest
 from aiokafka.errors import MessageSizeTooLargeError
 from aiokafka.protocol.fetch import FetchRequest
 
-from app.cache import RecordCache
+from app.delivery.cache import RecordCache
 from app.errors import (
     LogUnavailableError,
     NotWrittenError,
@@ -19,11 +19,11 @@ from app.errors import (
     RecordMissingError,
 )
 from app.log import EVENTS, IMAGES, Position, Record
-from app.log.kafka import KafkaLog
 from app.log.kafka.leaders import UncertainError
-from app.settings import KafkaSettings
-from tests.kafka import plain
+from app.log.kafka.log import KafkaLog
+from app.log.kafka.settings import KafkaSettings
 from tests.kafka.test_topics import FITTING
+from tests.support import plain
 
 # Of a batch, what the CRC covers begins here: https://kafka.apache.org/documentation/#recordbatch
 CRC_COVERS_FROM = 21

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import images
+from tests.support import images
 
 PAGE = (Path(__file__).parents[2] / "docs/kafka.md").read_text("utf-8")
 SMALL = images.jpeg(images.photo((320, 240)))

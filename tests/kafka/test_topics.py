@@ -6,10 +6,9 @@ import time
 import pytest
 
 from dev.kafka.ports import HOST, free_port
-from tests import images
-from tests.gateway_process import GatewayProcess, on_kafka, until
-from tests.kafka import plain
 from tests.kafka.test_faults import BOUNDED
+from tests.support import images, plain
+from tests.support.gateway_process import GatewayProcess, on_kafka, until
 
 CHUNKED = images.png(images.photo((720, 640), noise=255), compress_level=1, private=False)
 FITTING = {"message_timestamp_type": "LogAppendTime", "retention_ms": -1, "retention_bytes": -1}

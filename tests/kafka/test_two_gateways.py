@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from tests import images
-from tests.gateway_process import until
+from tests.support import images
+from tests.support.gateway_process import until
 
 pytestmark = pytest.mark.kafka
 

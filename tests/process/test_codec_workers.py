@@ -5,8 +5,8 @@ import os
 import signal
 from pathlib import Path
 
-from tests import images
-from tests.gateway_process import until
+from tests.support import images
+from tests.support.gateway_process import until
 
 WORKERS = 2
 # A worker that waits for work uses no CPU; one that decodes uses all of one.

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import images
-from tests.gateway_process import GatewayProcess, on_kafka
+from tests.support import images
+from tests.support.gateway_process import GatewayProcess, on_kafka
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = ("quick-start", "http-api")

@@ -6,7 +6,7 @@ import hashlib
 
 import httpx
 
-from tests import images
+from tests.support import images
 
 UPLOADS = 200
 AT_ONCE = 16

@@ -9,9 +9,9 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests import images
-from tests.gateway_process import until
-from tests.process.raw_http import RawClient
+from tests.support import images
+from tests.support.gateway_process import until
+from tests.support.raw_http import RawClient
 
 PATH = "/streams/images.mjpeg"
 PART = re.compile(

@@ -2,8 +2,8 @@
 
 import hashlib
 
-from tests import images
-from tests.process.raw_http import RawClient
+from tests.support import images
+from tests.support.raw_http import RawClient
 
 READERS = 20
 IMAGE_BYTES = 15_000_000

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from tests import images
-from tests.gateway_process import GatewayProcess, until
-from tests.process.raw_http import RawClient
+from tests.support import images
+from tests.support.gateway_process import GatewayProcess, until
+from tests.support.raw_http import RawClient
 
 # The least that the setting takes; the way in reserves four bytes for each that is announced.
 BUDGET = 1_000_000

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import images
-from tests.gateway_process import GatewayProcess
+from tests.support import images
+from tests.support.gateway_process import GatewayProcess
 
 JPEG = images.jpeg(images.photo((64, 48)))
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import images
-from tests.gateway_process import GatewayProcess, until
-from tests.process.raw_http import RawClient, refuses_connections
+from tests.support import images
+from tests.support.gateway_process import GatewayProcess, until
+from tests.support.raw_http import RawClient, refuses_connections
 
 GRACE_SECONDS = 15
 JPEG = images.jpeg(images.photo((64, 48)))

@@ -7,8 +7,8 @@ from contextlib import aclosing, asynccontextmanager
 import httpx
 import pytest
 
-from tests import images
-from tests.gateway_process import GatewayProcess
+from tests.support import images
+from tests.support.gateway_process import GatewayProcess
 
 JPEG = images.jpeg(images.photo((64, 48)))
 SECONDS = 20

@@ -6,7 +6,7 @@ is that of the entity tag, and has its full length.
 
 from __future__ import annotations
 
-from app.records import digest_field
+from app.records.image import digest_field
 
 IMAGE_ID = "aabaaaaaaaaaawannwvxlqtvrjfyq2au"
 IMAGE_PATH = f"/images/{IMAGE_ID}"

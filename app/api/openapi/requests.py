@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from app.api.openapi import examples, headers
-from app.api.openapi.responses import BINARY
-from app.imaging.metadata import MetadataOption
+from app.api.openapi.answers import BINARY
+from app.imaging.metadata.metadata import MetadataOption
 from app.imaging.profiles import Profile
 
 UPLOAD_FORM = {

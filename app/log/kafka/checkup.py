@@ -13,14 +13,14 @@ from aiokafka.errors import KafkaError
 from aiokafka.protocol.offset import OffsetRequest
 
 from app.errors import ConfigurationError
-from app.findings import MISSING, Finding, Level
+from app.log.findings import MISSING, Finding, Level
 from app.log.kafka import permissions, rules, topics
 from app.log.kafka.connections import administration, connection, until_connected
 
 if TYPE_CHECKING:
     from aiokafka.admin import AIOKafkaAdminClient
 
-    from app.settings import KafkaSettings
+    from app.log.kafka.settings import KafkaSettings
 
 _NEEDED = ("Read", "Write", "Describe", "DescribeConfigs")
 # A broker on the same continent answers within a tenth of this.

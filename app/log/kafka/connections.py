@@ -14,7 +14,7 @@ from app.log.kafka.lane import RECONNECT_SECONDS
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from app.settings import KafkaSettings
+    from app.log.kafka.settings import KafkaSettings
 
 # What was handed over expires in aiokafka before its deadline passes here, so that one leaderless
 # partition fails by itself and a producer is replaced only when nothing at all moves.

@@ -26,16 +26,11 @@ import structlog
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.fetch import FetchRequest
 
-from app import telemetry
-from app.errors import (
-    LogUnavailableError,
-    RecordDamagedError,
-    RecordGoneError,
-    RecordMissingError,
-)
+from app.errors import LogUnavailableError, RecordDamagedError, RecordGoneError, RecordMissingError
 from app.log import Batch, Bounds, Fetched, Position
 from app.log.kafka.batches import DamagedBatchError, decode
 from app.log.kafka.leaders import BACKOFF_SECONDS, READ_UNCOMMITTED, UncertainError
+from app.telemetry import metrics
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
@@ -144,7 +139,7 @@ class Fetcher:
                 return await fetch(leader)
             except DamagedBatchError as error:
                 damage = error
-        telemetry.DAMAGED_BATCHES.labels(topic).inc()
+        metrics.DAMAGED_BATCHES.labels(topic).inc()
         self._report(topic, position, damage)
         for node in self._leaders.followers(topic, position.partition):
             # A replica that lags behind, or does not answer, is one that does not help.

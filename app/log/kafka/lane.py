@@ -18,8 +18,8 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
-from app import telemetry
 from app.errors import NotWrittenError
+from app.telemetry import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -187,7 +187,7 @@ class Lane:
         if self._stopped or producer is not self._producer:
             return
         logger.warning("kafka_producer_replaced", lane=self.name, reason=reason)
-        telemetry.PRODUCERS_REPLACED.labels(self.name).inc()
+        metrics.PRODUCERS_REPLACED.labels(self.name).inc()
         self._producer = None
         self._on_probation = self._on_probation or on_probation
         self._renewal = asyncio.create_task(self._renew(producer))

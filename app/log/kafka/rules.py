@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.findings import Finding, Level
 from app.log import EVENTS, IMAGES, MAX_PARTITIONS
+from app.log.findings import Finding, Level
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

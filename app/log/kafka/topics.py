@@ -16,8 +16,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_code
 
 from app.errors import ConfigurationError
-from app.findings import Level
 from app.log import EVENTS, IMAGES, REJECTS
+from app.log.findings import Level
 from app.log.kafka import rules
 from app.log.kafka.rules import Topic
 

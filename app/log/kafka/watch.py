@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import structlog
 from aiokafka.errors import KafkaError
 
+from app.background import Repeating
 from app.errors import ConfigurationError
-from app.repeating import Repeating
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING
 
-from app.findings import Finding, Level
+from app.log.findings import Finding, Level
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,203 @@
+"""Errors as `application/problem+json` (RFC 9457), the framework's own included.
+
+Hides how an error becomes an answer. This is the only mapper: handlers never catch, and nothing
+else writes a problem. An error of ours (5xx) is logged here, once, with what stays inside.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
+
+from app.errors import (
+    GatewayError,
+    InternalError,
+    InvalidParameterError,
+    NotReadyError,
+    RangeNotSatisfiableError,
+    UnavailableError,
+    UnsupportedFormatError,
+    UnsupportedMediaTypeError,
+)
+from app.imaging.formats import ACCEPTED
+from app.telemetry import metrics
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+logger = structlog.get_logger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+# nginx's word for a client that left; nobody reads the answer.
+_CLIENT_CLOSED_REQUEST = 499
+# What an upload may be instead (RFC 9110, section 12.5.1).
+_ACCEPTED_FORMATS = ", ".join(each.media_type for each in ACCEPTED)
+_ACCEPTED_BODIES = "multipart/form-data, image/*, application/octet-stream"
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+
+
+class Problem(BaseModel):
+    """What went wrong (RFC 9457), and what a client can do about it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "urn:imagegate:problem:image-not-found",
+                    "title": "Image not found",
+                    "status": 404,
+                    "detail": "There is no image with this id.",
+                    "code": "image-not-found",
+                    "retryable": False,
+                    "request_id": "4d5f0f4a3c1b4e0f8a4b1d1c2e3f4a5b",
+                }
+            ]
+        }
+    )
+
+    type: str = Field(description="A URN that names the kind of problem, for ever the same.")
+    title: str = Field(description="The kind of problem in words.")
+    status: int = Field(description="The HTTP status.")
+    detail: str = Field(description="What happened this time, in words.")
+    # No enumeration: a client generated before a code existed would fail on it.
+    code: str = Field(
+        description="The last part of `type`. Each answer of an operation lists its own; there may"
+        " be more in later versions."
+    )
+    retryable: bool = Field(description="Whether the same request may succeed later.")
+    request_id: str = Field(description="Names the request in the server's log.")
+    outcome: str | None = Field(
+        None, description="`unknown` when the image may or may not have been stored."
+    )
+
+
+def body_of(
+    error: GatewayError | type[GatewayError], detail: str, request_id: str
+) -> dict[str, Any]:
+    """Return the JSON of an error's problem."""
+    return _body(error.status, error.code, error.title, detail, request_id, error.retryable)
+
+
+def body_of_status(status: HTTPStatus, detail: str, request_id: str) -> dict[str, Any]:
+    """Return the JSON of a problem that the framework met."""
+    code = status.phrase.lower().replace(" ", "-")
+    return _body(status, code, status.phrase, detail, request_id, retryable=False)
+
+
+def install(app: FastAPI) -> None:
+    """Register the mapper; what is not expected at all reaches `unexpected` by a middleware."""
+    app.add_exception_handler(GatewayError, _on_gateway_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_parameter)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
+
+
+def answer(error: GatewayError, request_id: str) -> Response:
+    """Return the response for an error."""
+    headers = {}
+    if isinstance(error, UnavailableError):
+        headers["Retry-After"] = str(error.retry_after_seconds)
+    if isinstance(error, UnsupportedFormatError):
+        headers["Accept"] = _ACCEPTED_FORMATS
+    if isinstance(error, UnsupportedMediaTypeError):
+        headers["Accept"] = _ACCEPTED_BODIES
+    if isinstance(error, RangeNotSatisfiableError):
+        headers["Content-Range"] = f"bytes */{error.content_length}"
+    return _response(body_of(error, error.detail, request_id), headers)
+
+
+async def unexpected(request: Request, error: Exception) -> Response:
+    """Return the response for a mistake of our own."""
+    internal = InternalError("The gateway made a mistake; its log names it under the request id.")
+    internal.__cause__ = error
+    return await _on_gateway_error(request, internal)
+
+
+async def _on_gateway_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, GatewayError)  # noqa: S101 - registered for this class
+    # That the gateway is not ready is said once by what makes it so, not by every probe.
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, NotReadyError):
+        logger.error(
+            "request_failed",
+            code=error.code,
+            detail=error.detail,
+            method=request.method,
+            path=request.url.path,
+            request_id=_request_id(request),
+            exc_info=error.__cause__ if error.status == HTTPStatus.INTERNAL_SERVER_ERROR else None,
+            cause=repr(error.__cause__) if error.__cause__ else None,
+        )
+    return answer(error, _request_id(request))
+
+
+async def _on_invalid_parameter(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class
+    problems = [f"{_place(each['loc'])}: {each['msg']}" for each in error.errors()]
+    return answer(InvalidParameterError("; ".join(problems) + "."), _request_id(request))
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    """Map what the framework raises: no such path, no such method."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
+    status = HTTPStatus(error.status_code)
+    headers = dict(error.headers or {})
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_allowed(request))
+    detail = f"{request.method} {request.url.path}: {error.detail}."
+    return _response(body_of_status(status, detail, _request_id(request)), headers)
+
+
+async def _on_disconnect(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=_CLIENT_CLOSED_REQUEST)
+
+
+def _response(body: dict[str, Any], headers: dict[str, str]) -> Response:
+    metrics.PROBLEMS.labels(body["code"]).inc()
+    return JSONResponse(
+        body, body["status"], headers | {"Cache-Control": "no-store"}, media_type=MEDIA_TYPE
+    )
+
+
+def _body(
+    status: int, code: str, title: str, detail: str, request_id: str, retryable: bool
+) -> dict[str, Any]:
+    problem: dict[str, Any] = {
+        "type": f"urn:imagegate:problem:{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "retryable": retryable,
+        "request_id": request_id,
+    }
+    if status == HTTPStatus.GATEWAY_TIMEOUT:
+        problem["outcome"] = "unknown"
+    return problem
+
+
+def _allowed(request: Request) -> list[str]:
+    """Return every method of a path; the framework names those of one of its routes."""
+    return [
+        method
+        for method in _METHODS
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL
+            for route in request.app.routes
+        )
+    ]
+
+
+def _place(location: tuple[str | int, ...]) -> str:
+    return " ".join(map(str, location))
+
+
+def _request_id(request: Request) -> str:
+    return str(request.scope.get("state", {}).get("request_id", ""))

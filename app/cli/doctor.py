@@ -1,0 +1,147 @@
+"""What is right and wrong with a deployment: `imagegate doctor`.
+
+Hides the order of the examination: the data folder, what the log's engine knows of itself, and,
+where nothing is wrong then, one record written to each partition of `images` and read back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import time
+from typing import TYPE_CHECKING, Any
+
+from app.cli.options import add_json, add_log, load, report
+from app.data_folder import LOCK_NAME, lock_folder
+from app.errors import ConfigurationError, GatewayError
+from app.log import IMAGES, Record
+from app.log.findings import MISSING, Finding, Level, is_wrong
+from app.main import build_log
+from app.records.address import new_cookie
+from app.telemetry import logs
+
+if TYPE_CHECKING:
+    import argparse
+    from pathlib import Path
+
+    from app.log import Log, Position
+
+# The catalog takes about a kilobyte an image, the embedded log all of it.
+_FREE_BYTES = 1_000_000_000
+# Nothing depends on the clock but what people read.
+_CLOCK_SECONDS = 5.0
+_PIECE = b"written by imagegate doctor"
+
+
+def add(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "doctor", help="say what is right and wrong with the deployment; 1 if anything is wrong"
+    )
+    add_log(command)
+    add_json(command)
+    command.set_defaults(run=_doctor)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    logs.configure("error")
+    settings = load(options)
+    embedded = not settings.kafka.bootstrap_servers
+    examination = examine(build_log(settings), settings.data_dir, embedded=embedded)
+    return report(options, asyncio.run(examination))
+
+
+async def examine(log: Log, data_dir: Path, *, embedded: bool) -> list[Finding]:
+    """Examine a deployment; `log` is not started, and not left started.
+
+    Args:
+        log: The log that the settings name.
+        data_dir: The data folder.
+        embedded: Whether the log lies in the data folder.
+    """
+    found = _folder(data_dir)
+    found += await log.examine()
+    if is_wrong(found):
+        return [*found, Finding(Level.WARNING, "round trip", "not tried, as something is wrong")]
+    if any(each.found == MISSING for each in found):
+        return [*found, Finding(Level.OK, "round trip", "not tried, as there are no topics yet")]
+    if embedded and (reason := _occupied(data_dir)):
+        return [*found, Finding(Level.OK, "round trip", f"not tried, as {reason}")]
+    return found + await _round_trip(log)
+
+
+def _folder(folder: Path) -> list[Finding]:
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    if not os.access(place, os.W_OK | os.X_OK):
+        remedy = "give the gateway's user the right, or set IMAGEGATE_DATA_DIR"
+        return [Finding(Level.WRONG, "data folder", f"{place} cannot be written", remedy)]
+    free = shutil.disk_usage(place).free
+    said = f"{folder.absolute()}: {free / 1e9:,.1f} GB free"
+    if free < _FREE_BYTES:
+        return [Finding(Level.WARNING, "data folder", said, "make room on its disk")]
+    return [Finding(Level.OK, "data folder", said)]
+
+
+def _occupied(folder: Path) -> str:
+    """Say why the embedded log cannot be opened by another process, or is better not."""
+    if not (folder / LOCK_NAME).exists():
+        # What root makes here, the gateway's own user could not write.
+        return "there is no log yet"
+    try:
+        os.close(lock_folder(folder))
+    except ConfigurationError:
+        return "a gateway uses the folder"
+    return ""
+
+
+async def _round_trip(log: Log) -> list[Finding]:
+    """Write a record that no image refers to into every partition, and read each back."""
+    try:
+        await log.start()
+        try:
+            tries = (_try_partition(log, each) for each in range(log.partitions(IMAGES)))
+            outcomes = await asyncio.gather(*tries)
+            positions = [position for position, *_ in outcomes]
+            await log.erase(IMAGES, positions)
+        finally:
+            await log.stop()
+    except GatewayError as error:
+        remedy = "look at the log of the gateway and of the broker"
+        return [Finding(Level.WRONG, "round trip", error.detail.removesuffix("."), remedy)]
+    slowest = max(seconds for _, seconds, _ in outcomes)
+    drift = max((drift for *_, drift in outcomes), key=abs)
+    return [
+        Finding(
+            Level.OK,
+            "round trip",
+            f"{len(outcomes)} partitions took a record and gave it back,"
+            f" the slowest in {slowest * 1000:.0f} ms",
+        ),
+        _clock(drift),
+    ]
+
+
+async def _try_partition(log: Log, partition: int) -> tuple[Position, float, float]:
+    """Return the position, the seconds that it took, and how far the log's clock is ahead."""
+    started, clock = time.monotonic(), time.time()
+    key = new_cookie().hex().encode()
+    [position] = await log.append(IMAGES, [Record(key, _PIECE, partition=partition)])
+    written = (clock + time.time()) / 2
+    record = (await log.read(IMAGES, position)).record
+    if (record.key, record.value) != (key, _PIECE):
+        raise GatewayError(f"What was written at {position} is not what was read there.")
+    return position, time.monotonic() - started, record.timestamp_ms / 1000 - written
+
+
+def _clock(drift: float) -> Finding:
+    if abs(drift) < _CLOCK_SECONDS:
+        return Finding(Level.OK, "clock", "agrees with the log's")
+    return Finding(
+        Level.WARNING,
+        "clock",
+        f"is {abs(drift):,.0f} seconds {'behind' if drift > 0 else 'ahead of'} the log's",
+        "let NTP set both; images carry the log's time, the lines of the gateway's log its own",
+    )

@@ -1,0 +1,41 @@
+"""`imagegate`: the command line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from app import __version__
+from app.cli import doctor, feed, openapi, serve, topics
+from app.errors import ConfigurationError, GatewayError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_COMMANDS = (serve, doctor, topics, feed, openapi)
+# The shell's convention for a command that was used in a wrong way.
+_USAGE_STATUS = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the return value is the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except GatewayError as error:
+        print(f"imagegate: {error.detail}", file=sys.stderr)  # noqa: T201
+        return _USAGE_STATUS if isinstance(error, ConfigurationError) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="imagegate",
+        description="Images in over HTTP, stored in Apache Kafka, streamed back out.",
+        epilog="Settings come from the environment too: see docs/configuration.md.",
+    )
+    parser.add_argument("--version", action="version", version=f"imagegate {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    for command in _COMMANDS:
+        command.add(commands)
+    return parser

@@ -1,0 +1,48 @@
+"""Options that commands share, and the settings that come of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app import settings
+from app.log import findings
+
+if TYPE_CHECKING:
+    import argparse
+
+    from app.settings import Settings
+
+
+def add_log(command: argparse.ArgumentParser) -> None:
+    """Add the options that name the log."""
+    command.add_argument("--data-dir", type=Path, help="folder of the log and catalog (./data)")
+    command.add_argument(
+        "--kafka", metavar="HOST:PORT", help="brokers; without, the log is embedded"
+    )
+
+
+def load(options: argparse.Namespace, **sections: dict[str, Any]) -> Settings:
+    """Load the settings; options that were given win over the environment.
+
+    Raises:
+        ConfigurationError: A setting is unknown, or its value is not allowed.
+    """
+    kafka = given(bootstrap_servers=options.kafka)
+    return settings.load(**given(data_dir=options.data_dir, kafka=kafka, **sections))
+
+
+def given(**values: Any) -> dict[str, Any]:
+    """Return the values that were given: neither None nor an empty section."""
+    return {name: value for name, value in values.items() if value not in (None, {})}
+
+
+def add_json(command: argparse.ArgumentParser) -> None:
+    """Add the option of a command that reports findings."""
+    command.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def report(options: argparse.Namespace, found: list[findings.Finding]) -> int:
+    """Print findings; return the exit status, 1 if anything is wrong."""
+    print(findings.as_json(found) if options.json else findings.as_table(found))  # noqa: T201
+    return int(findings.is_wrong(found))

@@ -1,0 +1,45 @@
+"""`imagegate serve`: run the gateway."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from app.cli.options import add_log, given, load
+from app.main import create_app
+from app.server.serve import serve
+from app.telemetry import logs
+
+if TYPE_CHECKING:
+    import argparse
+
+    from app.settings import Settings
+
+
+def add(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add the command."""
+    command = commands.add_parser("serve", help="run the gateway")
+    command.add_argument("--host", help="address to listen on (127.0.0.1)")
+    command.add_argument("--port", type=int, help="port to listen on (8080); 0 picks a free one")
+    add_log(command)
+    command.add_argument(
+        "--insecure", action="store_true", help="listen beyond this machine without authentication"
+    )
+    command.set_defaults(run=_serve)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    settings = load(options, http=given(host=options.host, port=options.port))
+    logs.configure(settings.log_level)
+    return serve(
+        create_app(settings), settings.http, _destination(settings), insecure=options.insecure
+    )
+
+
+def _destination(settings: Settings) -> str:
+    if settings.kafka.bootstrap_servers:
+        prefix = settings.kafka.topic_prefix
+        return (
+            f"the topics {prefix}images and {prefix}image-events"
+            f" on {settings.kafka.bootstrap_servers}"
+        )
+    return f"the embedded log in {settings.data_dir.absolute()}"

@@ -1,0 +1,30 @@
+"""`imagegate topics`: create the missing topics, and say which of them do not fit."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from app.cli.options import add_json, add_log, load, report
+from app.main import examine_topics
+from app.telemetry import logs
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "topics", help="create the missing topics, and say what does not fit; 1 if anything"
+    )
+    add_log(command)
+    command.add_argument("--check", action="store_true", help="create nothing")
+    add_json(command)
+    command.set_defaults(run=_topics)
+
+
+def _topics(options: argparse.Namespace) -> int:
+    logs.configure("error")
+    kafka = load(options).kafka
+    return report(options, asyncio.run(examine_topics(kafka, create=not options.check)))

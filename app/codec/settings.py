@@ -1,0 +1,37 @@
+"""Settings of the codec workers: how many, and what one image may cost."""
+
+from __future__ import annotations
+
+import os
+
+from pydantic import Field
+
+from app.section import Seconds, Section
+
+# A container may be allowed fewer CPUs than the machine has; Linux tells.
+_HAS_AFFINITY = hasattr(os, "sched_getaffinity")
+
+
+class CodecSettings(Section):
+    """The worker processes, and their limits."""
+
+    workers: int = Field(
+        default_factory=lambda: (
+            len(os.sched_getaffinity(0)) if _HAS_AFFINITY else os.cpu_count() or 1
+        ),
+        ge=1,
+        le=256,
+        description="codec processes; by default one a CPU",
+    )
+    deadline_seconds: Seconds = Field(
+        10, description="how long a worker may take for one image before it is killed"
+    )
+    queue_seconds: Seconds = Field(
+        10, description="how long an image waits for a worker before its upload gets 503"
+    )
+    memory_bytes: int = Field(
+        2_000_000_000,
+        ge=100_000_000,
+        le=2**40,
+        description="address space of one worker (RLIMIT_AS)",
+    )

@@ -1,0 +1,20 @@
+"""Settings of downloads: memory for records, and for images that are unpacked."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from app.section import Section
+
+
+class DeliverySettings(Section):
+    """Memory that downloads may use."""
+
+    cache_bytes: int = Field(
+        64_000_000, ge=0, description="memory for records that were read lately; 0 for no cache"
+    )
+    unpack_bytes: int = Field(
+        256_000_000,
+        ge=1_000_000,
+        description="memory for unpacking images of the profile archive, for all downloads at once",
+    )

@@ -1,0 +1,1 @@
+"""The events in the topic `image-events`."""

@@ -1,0 +1,1 @@
+"""The background consumer: it follows `image-events` and fills the catalog."""

@@ -1,0 +1,67 @@
+"""What a deletion takes out of a log that can forget.
+
+Hides what of an image lies where: its head and chunks in `images`, and its file name in the event
+that told of it. On a log that cannot erase nothing is done; see `Log.erases`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from app.errors import ImageNotFoundError, NewerVersionError, RecordGoneError, RecordMissingError
+from app.events.event import ImageDeleted, ImageStored
+from app.log import EVENTS, IMAGES, Position
+from app.records import address
+from app.records.image import parse_head
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from app.catalog.catalog import AppliedEvent, Catalog
+    from app.log import Log, StoredRecord
+
+logger = structlog.get_logger(__name__)
+
+
+async def erase_deleted(log: Log, catalog: Catalog, events: Sequence[AppliedEvent]) -> None:
+    """Erase the images that `events`, not applied to the catalog yet, delete.
+
+    A repetition finds nothing to do, so a crash in between does no harm.
+    """
+    if not log.erases(IMAGES):
+        return
+    stored_here = {
+        each.event.image_id: each.sequence for each in events if isinstance(each.event, ImageStored)
+    }
+    for each in events:
+        if isinstance(each.event, ImageDeleted):
+            image_id = each.event.image_id
+            await _erase_image(log, image_id)
+            # The event that told of the image holds its file name.
+            listed = await catalog.image(image_id)
+            told = listed.sequence if listed else stored_here.get(image_id)
+            if told is not None:
+                await log.erase(EVENTS, [Position(0, told)])
+
+
+async def _erase_image(log: Log, image_id: str) -> None:
+    where = address.parse(image_id)
+    try:
+        head = (await log.read(IMAGES, where.position)).record
+    except (RecordGoneError, RecordMissingError):
+        return
+    if where.opens(head.key):
+        # Chunks first: once the head is gone, nothing says where they are.
+        await log.erase(IMAGES, _chunks(head))
+        await log.erase(IMAGES, [where.position])
+
+
+def _chunks(head: StoredRecord) -> tuple[Position, ...]:
+    try:
+        return parse_head(head).chunks
+    except (ImageNotFoundError, NewerVersionError) as error:
+        # The deletion itself is understood, and must not wait for an upgrade.
+        logger.warning("chunks_not_erased", head=str(head.position), reason=error.detail)
+        return ()

@@ -1,0 +1,55 @@
+"""What leaves the log by itself, taken out of the listings.
+
+Hides when the log is asked. Retention and `DeleteRecords` say nothing: they move a partition's
+start, and every image with a record below it, head or chunk, is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+
+from app.background import Repeating
+from app.errors import GatewayError
+from app.log import IMAGES
+
+if TYPE_CHECKING:
+    from app.catalog.catalog import Catalog
+    from app.log import Log
+
+logger = structlog.get_logger(__name__)
+
+# Kafka itself looks for what has expired every five minutes (log.retention.check.interval.ms).
+_PERIOD_SECONDS = 10.0
+# However many clients ask for what is gone.
+_REST_SECONDS = 1.0
+
+
+class Expiry(Repeating):
+    """Compares `catalog` with the starts of the partitions in `log`, from `start` to `stop`.
+
+    `ask` where an image was found to be gone, or many became known.
+    """
+
+    def __init__(self, log: Log, catalog: Catalog) -> None:
+        super().__init__(self._try, "expiry", _PERIOD_SECONDS, _REST_SECONDS)
+        self._log = log
+        self._catalog = catalog
+
+    async def _try(self) -> None:
+        try:
+            await self._compare()
+        except GatewayError as error:
+            logger.info("expiry_not_compared", reason=error.detail, cause=repr(error.__cause__))
+        # Comparing must go on, whatever the catalog's disk does; the feed meets it too.
+        except Exception:
+            logger.exception("expiry_failed")
+
+    async def _compare(self) -> None:
+        partitions = range(self._log.partitions(IMAGES))
+        bounds = await asyncio.gather(*(self._log.bounds(IMAGES, each) for each in partitions))
+        starts = {each: bounds[each].start for each in partitions if bounds[each].start > 0}
+        if starts:
+            await self._catalog.forget_before(starts)

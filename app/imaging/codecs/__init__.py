@@ -1,0 +1,1 @@
+"""Encoders and packers, a file per library."""

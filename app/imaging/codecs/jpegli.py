@@ -1,0 +1,31 @@
+"""jpegli: an encoder of JPEG that needs a third fewer bytes for the same quality, if installed.
+
+Hides that `pyjpegli`, an extra, takes packed RGB and nothing else: the colour profile is put in
+afterwards, as its segments.
+
+Source: https://github.com/google/jpegli.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from app.imaging.containers.jpeg import with_icc_profile
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+pyjpegli: Any = import_module("pyjpegli") if find_spec("pyjpegli") else None
+AVAILABLE = pyjpegli is not None
+
+
+def encode(image: Image, quality: int, icc_profile: bytes | None) -> bytes:
+    """Encode an image of mode RGB.
+
+    Raises:
+        ValueError: The profile is too large for a JPEG.
+    """
+    data: bytes = pyjpegli.encode(image.tobytes(), image.width, image.height, quality=quality)
+    return with_icc_profile(data, icc_profile) if icc_profile else data

@@ -1,0 +1,1 @@
+"""File formats as containers, a file each: what a picture needs, and what is metadata."""

@@ -1,0 +1,198 @@
+"""ISO base media files: boxes, and the items of a `meta` box with the places where they lie.
+
+Hides how HEIF and AVIF are laid out. Everything is bounded: boxes, how deep they lie in each
+other, extents, and how many bytes those name all together.
+
+Sources: ISO/IEC 14496-12 (boxes, `meta`, `iinf`, `iloc`, `iref`, `idat`).
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.errors import InvalidImageError
+from app.imaging.metadata.metadata import truncated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_MAX_BOXES = 10_000
+"""A phone's file has some hundred items, of which each tile of a grid is one."""
+
+_MAX_EXTENTS = 10_000
+_MAX_DEPTH = 10
+"""A sample's description is five boxes down."""
+
+_TRACK_CONTAINERS = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"dinf"})
+_HEADER_BYTES, _FULL_BOX_BYTES = 8, 4
+_IN_FILE, _IN_IDAT = 0, 1
+"""Construction methods of `iloc`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A box, by places of the file: its body lies from `body` to `end`."""
+
+    kind: bytes
+    start: int
+    body: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An item: its type, the places of the file that it takes, and where its entry is."""
+
+    number: int
+    kind: bytes
+    extents: tuple[tuple[int, int], ...]
+    entry: Box
+
+
+def boxes(
+    data: bytes, start: int, end: int, *, needed: frozenset[bytes] | None = None
+) -> Iterator[Box]:
+    """Yield the boxes from `start` to `end`.
+
+    Args:
+        data: the file.
+        start: of the first box.
+        end: where the last one has to end.
+        needed: kinds that have to be whole. What follows the last whole box may be no box at all,
+            unless it says that it is one of them; by default all have to be.
+
+    Raises:
+        InvalidImageError: a box reaches beyond the end, or there are too many.
+    """
+    for _ in range(_MAX_BOXES):
+        if start + _HEADER_BYTES > end:
+            return
+        size, kind = struct.unpack_from(">I4s", data, start)
+        body = start + _HEADER_BYTES
+        if size == 1:
+            if body + 8 > end:
+                raise truncated()
+            (size,) = struct.unpack_from(">Q", data, body)
+            body += 8
+        elif size == 0:
+            size = end - start
+        if start + size > end or size < body - start:
+            if needed is not None and kind not in needed:
+                return
+            raise truncated()
+        yield Box(kind, start, body, start + size)
+        start += size
+    raise InvalidImageError(f"The image has over {_MAX_BOXES:,} boxes.")
+
+
+def inside(data: bytes, box: Box, depth: int = 0) -> Iterator[Box]:
+    """Yield what lies in a container of tracks, and in the containers in it."""
+    if depth > _MAX_DEPTH:
+        raise InvalidImageError("The boxes of the image are nested too deeply.")
+    for inner in boxes(data, box.body, box.end):
+        yield inner
+        if inner.kind in _TRACK_CONTAINERS:
+            yield from inside(data, inner, depth + 1)
+
+
+def children(data: bytes, meta: Box) -> dict[bytes, Box]:
+    """Return the boxes of a `meta` box by kind; it is a full box, version and flags come first."""
+    return {box.kind: box for box in boxes(data, meta.body + _FULL_BOX_BYTES, meta.end)}
+
+
+def items(data: bytes, meta: Box) -> list[Item]:
+    """Return the items of a `meta` box.
+
+    Raises:
+        InvalidImageError: their places are not in the file, or not to be found.
+    """
+    inner = children(data, meta)
+    if b"iinf" not in inner or b"iloc" not in inner:
+        raise InvalidImageError("The image does not say where its parts are.")
+    places: dict[int, list[tuple[int, int]]] = {}
+    total = count = 0
+    try:
+        for number, extent in _extents(data, inner[b"iloc"], inner.get(b"idat")):
+            places.setdefault(number, []).append(extent)
+            count, total = count + 1, total + extent[1] - extent[0]
+            # Few files name a place twice, for two items that are the same.
+            if count > _MAX_EXTENTS or total > 2 * len(data):
+                raise InvalidImageError("The image has too many parts.")
+        return [
+            Item(number, kind, tuple(places.get(number, ())), entry)
+            for number, kind, entry in _entries(data, inner[b"iinf"])
+        ]
+    except struct.error as error:
+        raise truncated() from error
+
+
+def references(data: bytes, meta: Box) -> Iterator[tuple[Box, int]]:
+    """Yield each reference of a `meta` box, and the number of the item that it is from."""
+    iref = children(data, meta).get(b"iref")
+    if iref is None:
+        return
+    number_bytes = 4 if data[iref.body] else 2
+    for box in boxes(data, iref.body + _FULL_BOX_BYTES, iref.end):
+        yield box, int.from_bytes(data[box.body : box.body + number_bytes])
+
+
+def _entries(data: bytes, iinf: Box) -> Iterator[tuple[int, bytes, Box]]:
+    first = iinf.body + _FULL_BOX_BYTES + (2 if data[iinf.body] == 0 else 4)
+    for entry in boxes(data, first, iinf.end):
+        version = data[entry.body]
+        if version < 2:  # noqa: PLR2004  # before item types there were only MIME items
+            (number,) = struct.unpack_from(">H", data, entry.body + _FULL_BOX_BYTES)
+            yield number, b"mime", entry
+            continue
+        form = ">H2x4s" if version == 2 else ">I2x4s"  # noqa: PLR2004
+        number, kind = struct.unpack_from(form, data, entry.body + _FULL_BOX_BYTES)
+        yield number, kind, entry
+
+
+class _Reader:
+    """Reads big-endian numbers of the sizes that `iloc` names, one after the other."""
+
+    def __init__(self, data: bytes, at: int, end: int) -> None:
+        self._data = data
+        self._at = at
+        self._end = end
+
+    def number(self, size: int) -> int:
+        if self._at + size > self._end:
+            raise truncated()
+        value = int.from_bytes(self._data[self._at : self._at + size])
+        self._at += size
+        return value
+
+
+def _extents(data: bytes, iloc: Box, idat: Box | None) -> Iterator[tuple[int, tuple[int, int]]]:
+    """Yield the number of an item, and where an extent of it begins and ends in the file."""
+    version = data[iloc.body]
+    read = _Reader(data, iloc.body + _FULL_BOX_BYTES, iloc.end)
+    sizes = read.number(2)
+    offset_size, length_size, base_size, index_size = (
+        sizes >> shift & 15 for shift in (12, 8, 4, 0)
+    )
+    wide = version > 1
+    for _ in range(read.number(4 if wide else 2)):
+        number = read.number(4 if wide else 2)
+        construction = read.number(2) & 15 if version > 0 else _IN_FILE
+        read.number(2)  # which file it lies in: this one
+        base = read.number(base_size)
+        count = read.number(2)
+        if count > 1 and not length_size:
+            raise InvalidImageError("The parts of the image cannot be told apart.")
+        origin, end_of_all = 0, len(data)
+        if construction == _IN_IDAT and idat:
+            origin, end_of_all = idat.body, idat.end
+        for _ in range(count):
+            if version > 0:
+                read.number(index_size)
+            start = origin + base + read.number(offset_size)
+            length = read.number(length_size)
+            end = start + length if length or count > 1 else end_of_all
+            if construction > _IN_IDAT or not start <= end <= end_of_all:
+                raise InvalidImageError("A part of the image cannot be found.")
+            yield number, (start, end)

@@ -1,0 +1,205 @@
+"""PNG and APNG: their chunks, which of them a picture needs, and what Pillow can rewrite exactly.
+
+Kept are the critical chunks, those of an animation, and those that decide colour and shape. Text,
+EXIF, time and every unknown ancillary chunk go, and everything after IEND.
+
+Sources: W3C PNG 3, 4.7, 5 and 11 (chunks), 13.1 (errors).
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.errors import InvalidImageError
+from app.imaging.metadata import exif
+from app.imaging.metadata.metadata import Metadata, Stripped, truncated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PIXELS = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS"})
+_ANIMATION = frozenset({b"acTL", b"fcTL", b"fdAT"})
+_APPEARANCE = frozenset(
+    {b"cHRM", b"cICP", b"gAMA", b"iCCP", b"sBIT", b"sRGB", b"mDCV", b"cLLI", b"pHYs"}
+)
+_DATA = frozenset({b"IDAT", b"fdAT"})
+_FIXED_BYTES = {
+    b"cHRM": 32,
+    b"cICP": 4,
+    b"gAMA": 4,
+    b"sRGB": 1,
+    b"mDCV": 24,
+    b"cLLI": 8,
+    b"pHYs": 9,
+}
+"""What is longer than that has something else in it."""
+
+_IHDR_BYTES, _ACTL_BYTES = 13, 8
+_MAX_CHUNKS, _MAX_OTHER_CHUNKS = 100_000, 10_000
+"""20 MB in pieces of 200 bytes; encoders write 8 KB and more."""
+
+_PALETTE_COLOUR, _GREY_COLOUR = 3, 0
+_DEEPEST_TRUECOLOUR_BITS = 8
+"""Pillow 13 decodes 16-bit truecolour to 8 bits, and only grey in full."""
+
+_ANCILLARY_BIT = 0x20
+_SRGB_CODE_POINTS = b"\x01\x0d"
+_SRGB_GAMMA = struct.pack(">I", 45_455)
+_SRGB_CHROMATICITIES = struct.pack(
+    ">8I", 31_270, 32_900, 64_000, 33_000, 30_000, 60_000, 15_000, 6_000
+)
+"""What goes along with the chunk sRGB (11.3.2.5)."""
+
+_MAX_NOTICE_BYTES = 4000
+_TEXT = frozenset({b"tEXt", b"zTXt", b"iTXt"})
+_XMP = b"XML:com.adobe.xmp\0\0\0\0\0"
+"""Keyword, not compressed, without language and translation (11.3.3.4; XMP part 3, 1.1.5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    name: bytes
+    payload: bytes
+    raw: bytes
+
+
+def strip(data: bytes) -> Stripped:
+    """Copy a PNG without its metadata; also what its `Stripped.frame_count` says is checked.
+
+    Raises:
+        InvalidImageError: the chunks are damaged, do not lead to IEND, or miscount their frames.
+    """
+    kept: list[bytes] = []
+    metadata = Metadata()
+    size, announced, controls = (0, 0), 0, 0
+    end = len(_SIGNATURE)
+    for chunk in _chunks(data):
+        end += len(chunk.raw)
+        if chunk.name == b"IHDR" and len(chunk.payload) == _IHDR_BYTES:
+            size = struct.unpack_from(">II", chunk.payload)
+        elif chunk.name == b"acTL" and len(chunk.payload) == _ACTL_BYTES:
+            announced = int.from_bytes(chunk.payload[:4])
+        controls += chunk.name == b"fcTL"
+        if _stays(chunk):
+            kept.append(chunk.raw)
+        if chunk.name not in _PIXELS | _ANIMATION:
+            _take_note(chunk, metadata)
+    if announced != controls:
+        raise InvalidImageError("The animation does not have the frames that it announces.")
+    if end < len(data):
+        metadata.others.add("trailer")
+    orientation = exif.parse(metadata.exif).orientation
+    stripped = b"".join((_SIGNATURE, *kept))
+    return Stripped(stripped, size, orientation, end, max(1, announced), metadata)
+
+
+def attach(data: bytes, metadata: Metadata) -> bytes:
+    """Put EXIF and XMP into a PNG that has none; it has no place for IPTC."""
+    at = len(_SIGNATURE) + 12 + _IHDR_BYTES
+    exif_chunk = _chunk(b"eXIf", metadata.exif) if metadata.exif else b""
+    xmp_chunk = _chunk(b"iTXt", _XMP + metadata.xmp) if metadata.xmp else b""
+    return b"".join((data[:at], exif_chunk, xmp_chunk, data[at:]))
+
+
+def _take_note(chunk: _Chunk, metadata: Metadata) -> None:
+    metadata.size_bytes += len(chunk.payload)
+    if chunk.name == b"eXIf" and not metadata.exif:
+        metadata.exif = chunk.payload.removeprefix(b"Exif\0\0")
+    elif chunk.name in _TEXT:
+        keyword, _, text = chunk.payload.partition(b"\0")
+        if chunk.payload.startswith(_XMP) and not metadata.xmp:
+            metadata.xmp = chunk.payload[len(_XMP) :]
+        elif keyword == b"XML:com.adobe.xmp":
+            metadata.others.add("xmp")
+        else:
+            metadata.others.add("text")
+        if keyword == b"Copyright":
+            metadata.notice = _plain_text(chunk.name, text)
+    elif chunk.name not in _APPEARANCE:
+        metadata.others.add("other")
+
+
+def has_unusual_colours(data: bytes) -> bool:
+    """Tell whether chunks alone say that the colours are not those of sRGB (4.3)."""
+    chunks = {chunk.name: chunk.payload for chunk in _chunks(data)}
+    if code_points := chunks.get(b"cICP"):
+        return code_points[:2] != _SRGB_CODE_POINTS
+    if chunks.keys() & {b"sRGB", b"iCCP"}:
+        return False
+    said = chunks.get(b"gAMA", _SRGB_GAMMA), chunks.get(b"cHRM", _SRGB_CHROMATICITIES)
+    return said != (_SRGB_GAMMA, _SRGB_CHROMATICITIES)
+
+
+def rewritable(data: bytes) -> bool:
+    """Tell whether decoding to Pillow's modes and encoding again keeps every sample.
+
+    Not so for animations, for 16-bit truecolour, and for a transparent colour outside a palette,
+    which Pillow does not scale along with samples of fewer than 8 bits.
+    """
+    chunks = {chunk.name: chunk.payload for chunk in _chunks(data)}
+    bit_depth, colour_type = chunks[b"IHDR"][8:10]
+    deep = bit_depth > _DEEPEST_TRUECOLOUR_BITS and colour_type != _GREY_COLOUR
+    keyed = b"tRNS" in chunks and colour_type != _PALETTE_COLOUR
+    return not (b"acTL" in chunks or deep or keyed)
+
+
+def with_appearance_of(original: bytes, encoded: bytes) -> bytes:
+    """Return `encoded` with the colour and density chunks of `original`, byte by byte."""
+    appearance = (chunk.raw for chunk in _chunks(original) if chunk.name in _APPEARANCE)
+    header, *pixels = (chunk.raw for chunk in _chunks(encoded) if chunk.name in _PIXELS)
+    return b"".join((_SIGNATURE, header, *appearance, *pixels))
+
+
+def _chunks(data: bytes) -> Iterator[_Chunk]:
+    position, others = len(_SIGNATURE), 0
+    for _ in range(_MAX_CHUNKS):
+        length = int.from_bytes(data[position : position + 4])
+        end = position + 12 + length
+        if end > len(data):
+            raise truncated()
+        name = data[position + 4 : position + 8]
+        yield _Chunk(name, data[position + 8 : end - 4], data[position:end])
+        if name == b"IEND":
+            return
+        position, others = end, others + (name not in _DATA)
+        if others > _MAX_OTHER_CHUNKS:
+            raise InvalidImageError(f"The image has over {_MAX_OTHER_CHUNKS:,} chunks.")
+    raise InvalidImageError(f"The image has over {_MAX_CHUNKS:,} chunks.")
+
+
+def _plain_text(name: bytes, text: bytes) -> str:
+    """Return what stands in a text chunk after its keyword (11.3.3)."""
+    try:
+        if name == b"iTXt":
+            flags, (_, _, text) = text[:2], text[2:].split(b"\0", 2)
+            text = _unpacked(text) if flags[:1] == b"\1" else text
+        elif name == b"zTXt":
+            text = _unpacked(text[1:])
+    except (ValueError, zlib.error):
+        return ""
+    return exif.clean_notice(text if name == b"iTXt" else text.decode("latin-1"))
+
+
+def _unpacked(text: bytes) -> bytes:
+    return zlib.decompressobj().decompress(text, _MAX_NOTICE_BYTES)
+
+
+def _stays(chunk: _Chunk) -> bool:
+    if len(chunk.payload) > _FIXED_BYTES.get(chunk.name, len(chunk.payload)):
+        return False
+    if chunk.name in _PIXELS | _ANIMATION | _APPEARANCE:
+        if zlib.crc32(chunk.raw[4:-4]) != int.from_bytes(chunk.raw[-4:]):
+            raise InvalidImageError("A checksum in the image is wrong.")
+        return True
+    if not chunk.name[0] & _ANCILLARY_BIT:
+        raise InvalidImageError("The image has a critical chunk that no decoder knows.")
+    return False
+
+
+def _chunk(name: bytes, payload: bytes) -> bytes:
+    checksum = zlib.crc32(name + payload)
+    return struct.pack(">I", len(payload)) + name + payload + struct.pack(">I", checksum)

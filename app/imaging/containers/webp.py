@@ -1,0 +1,145 @@
+"""WebP: its RIFF chunks, and which of them a picture needs.
+
+Kept are the image data, alpha, animation and ICC profile. EXIF, XMP and unknown chunks go, also
+those inside animation frames, and everything after the RIFF container.
+
+Source: RFC 9649, sections 2.3 to 2.7.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from app.errors import InvalidImageError
+from app.imaging.metadata import exif
+from app.imaging.metadata.metadata import Metadata, Stripped, truncated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_IMAGE = frozenset({b"ALPH", b"VP8 ", b"VP8L"})
+_KEPT = _IMAGE | {b"VP8X", b"ICCP", b"ANIM", b"ANMF"}
+_RIFF_HEADER_BYTES, _CHUNK_HEADER_BYTES = 12, 8
+_VP8X_BYTES, _ANMF_HEADER_BYTES = 10, 16
+_ICC_FLAG, _ALPHA_FLAG, _EXIF_FLAG, _XMP_FLAG, _ANIMATION_FLAG = 0x20, 0x10, 0x08, 0x04, 0x02
+_VP8L_ALPHA_BIT = 0x10
+_MAX_CHUNKS, _MAX_FRAME_CHUNKS = 20_000, 16
+"""A frame is one chunk, with two in it."""
+
+
+def strip(data: bytes) -> Stripped:
+    """Copy a WebP without its metadata.
+
+    Raises:
+        InvalidImageError: the chunks end early, or do not name the size of a picture.
+    """
+    end = _CHUNK_HEADER_BYTES + int.from_bytes(data[4:8], "little")
+    if end > len(data):
+        raise truncated()
+    chunks = list(_chunks(data[_RIFF_HEADER_BYTES:end]))
+    kept = [(name, _essential(name, payload)) for name, payload in chunks if name in _KEPT]
+    size = _canvas(*kept[0]) if kept else (0, 0)
+    metadata = _metadata(chunks, kept)
+    if end < len(data):
+        metadata.others.add("trailer")
+    orientation = exif.parse(metadata.exif).orientation
+    return Stripped(_riff(kept), size, orientation, end, _frame_count(kept), metadata)
+
+
+def attach(data: bytes, metadata: Metadata) -> bytes:
+    """Put EXIF and XMP into a WebP that has none; it has no place for IPTC."""
+    added = [(b"EXIF", metadata.exif), (b"XMP ", metadata.xmp)]
+    added = [chunk for chunk in added if chunk[1]]
+    if not added:
+        return data
+    return _riff(_extended(list(_chunks(data[_RIFF_HEADER_BYTES:]))) + added)
+
+
+def _metadata(chunks: list[tuple[bytes, bytes]], kept: list[tuple[bytes, bytes]]) -> Metadata:
+    metadata = Metadata()
+    for name, payload in chunks:
+        if name in _IMAGE | {b"VP8X", b"ANIM", b"ANMF"}:
+            continue
+        metadata.size_bytes += len(payload)
+        # Only the extended layout, which begins with VP8X, has room for EXIF.
+        if name == b"EXIF" and not metadata.exif and kept and kept[0][0] == b"VP8X":
+            metadata.exif = payload.removeprefix(b"Exif\0\0")
+        elif name == b"XMP " and not metadata.xmp:
+            metadata.xmp = payload
+        elif name != b"ICCP":
+            metadata.others.add("other")
+    return metadata
+
+
+def _extended(chunks: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return the chunks in the extended layout (RFC 9649, 2.7)."""
+    name, payload = chunks[0]
+    if name == b"VP8X":
+        return chunks
+    width, height = _canvas(name, payload)
+    transparent = name == b"VP8L" and payload[4] & _VP8L_ALPHA_BIT
+    flags = bytes((_ALPHA_FLAG if transparent else 0, 0, 0, 0))
+    sides = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    return [(b"VP8X", flags + sides), *chunks]
+
+
+def _chunks(body: bytes, most: int = _MAX_CHUNKS) -> Iterator[tuple[bytes, bytes]]:
+    position = 0
+    for _ in range(most):
+        if position >= len(body):
+            return
+        start = position + _CHUNK_HEADER_BYTES
+        end = start + int.from_bytes(body[position + 4 : start], "little")
+        if start > len(body) or end > len(body):
+            raise truncated()
+        yield body[position : position + 4], body[start:end]
+        position = end + end % 2
+    if position < len(body):
+        raise InvalidImageError(f"The image has over {most:,} chunks.")
+
+
+def _essential(name: bytes, payload: bytes) -> bytes:
+    """Return an animation frame without what is not its image; any other chunk as it is."""
+    if name != b"ANMF" or len(payload) < _ANMF_HEADER_BYTES:
+        return payload
+    image = [c for c in _chunks(payload[_ANMF_HEADER_BYTES:], _MAX_FRAME_CHUNKS) if c[0] in _IMAGE]
+    return payload[:_ANMF_HEADER_BYTES] + b"".join(_chunk(*c) for c in image)
+
+
+def _canvas(name: bytes, payload: bytes) -> tuple[int, int]:
+    """Return the size that a file's first chunk names, without decoding."""
+    if name == b"VP8X" and len(payload) >= _VP8X_BYTES:
+        width, height = (int.from_bytes(payload[i : i + 3], "little") + 1 for i in (4, 7))
+        return width, height
+    if name == b"VP8L" and payload[:1] == b"\x2f":
+        bits = int.from_bytes(payload[1:5], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if name == b"VP8 " and payload[3:6] == b"\x9d\x01\x2a":
+        width, height = struct.unpack_from("<HH", payload.ljust(10, b"\0"), 6)
+        return width & 0x3FFF, height & 0x3FFF
+    raise InvalidImageError("The image does not name its size.")
+
+
+def _frame_count(chunks: list[tuple[bytes, bytes]]) -> int:
+    return sum(name == b"ANMF" for name, _ in chunks) or 1
+
+
+def _riff(chunks: list[tuple[bytes, bytes]]) -> bytes:
+    names = {name for name, _ in chunks}
+    if chunks and chunks[0][0] == b"VP8X":
+        chunks = [(b"VP8X", _flagged(chunks[0][1], names)), *chunks[1:]]
+    body = b"".join(_chunk(*chunk) for chunk in chunks)
+    return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body
+
+
+def _flagged(header: bytes, names: set[bytes]) -> bytes:
+    """Return a VP8X header whose flags tell of the chunks that are there."""
+    flags = header[0] & (_ALPHA_FLAG | _ANIMATION_FLAG)
+    flags |= _ICC_FLAG * (b"ICCP" in names) | _EXIF_FLAG * (b"EXIF" in names)
+    flags |= _XMP_FLAG * (b"XMP " in names)
+    return bytes((flags,)) + header[1:]
+
+
+def _chunk(name: bytes, payload: bytes) -> bytes:
+    return name + struct.pack("<I", len(payload)) + payload + b"\0" * (len(payload) % 2)

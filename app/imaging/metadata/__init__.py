@@ -1,0 +1,1 @@
+"""Metadata in images: what a block says, and which part of it stays."""

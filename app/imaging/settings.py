@@ -1,0 +1,78 @@
+"""Settings of imaging: profiles, options, and the limits of one image."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Self, TypeVar
+
+from pydantic import Field, field_validator, model_validator
+
+from app.imaging.metadata.metadata import MetadataOption
+from app.imaging.profiles import Profile
+from app.section import Section, variable
+
+Name = TypeVar("Name", bound=StrEnum)
+
+
+class ImagingSettings(Section):
+    """How images are compressed, and how large one may be."""
+
+    profile: Profile = Field(Profile.BALANCED, description="the profile of uploads that name none")
+    profiles: tuple[Profile, ...] = Field(
+        tuple(Profile), description="profiles that an upload may name, separated by commas"
+    )
+    metadata: tuple[MetadataOption, ...] = Field(
+        tuple(MetadataOption),
+        description="metadata options that an upload may name; the first is the default",
+    )
+    avif: bool = Field(
+        default=False,
+        description="whether the profile small makes AVIF: a third smaller, at ten times the time",
+    )
+    measure_quality: bool = Field(
+        default=False,
+        description="whether a receipt says how near the image comes (SSIMULACRA2; extra quality)",
+    )
+    max_pixels: int = Field(
+        50_000_000, ge=1, le=500_000_000, description="the most pixels, summed over all frames"
+    )
+    max_side: int = Field(
+        16_383, ge=1, le=65_535, description="the longest width or height, in pixels"
+    )
+    max_frames: int = Field(256, ge=1, le=10_000, description="the most frames of an animation")
+    max_metadata_bytes: int = Field(
+        10_000_000,
+        ge=10_000,
+        le=200_000_000,
+        description="the most that is no picture, in bytes, the colour profile included",
+    )
+
+    @field_validator("profiles", mode="before")
+    @classmethod
+    def _split_profiles(cls, given: Any) -> Any:
+        return _split(given, Profile)
+
+    @field_validator("metadata", mode="before")
+    @classmethod
+    def _split_metadata(cls, given: Any) -> Any:
+        return _split(given, MetadataOption)
+
+    @model_validator(mode="after")
+    def _check_default(self) -> Self:
+        if self.profile not in self.profiles:
+            raise ValueError(
+                f"the default profile {self.profile.value!r} is not among the allowed profiles"
+                f" {','.join(self.profiles)}: set {variable('imaging', 'profile')} too"
+            )
+        return self
+
+
+def _split(given: Any, names: type[Name]) -> Any:
+    """Parse a list separated by commas; anything else is left to pydantic."""
+    if not isinstance(given, str):
+        return given
+    known = set(names)
+    for name in given.split(","):
+        if name not in known:
+            raise ValueError(f"{name[:50]!r} is none of {', '.join(names)}")
+    return tuple(names(name) for name in given.split(","))

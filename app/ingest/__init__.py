@@ -1,0 +1,1 @@
+"""The way in: an upload from a client to acknowledged records."""

@@ -1,0 +1,1 @@
+"""The records in the topic `images`, and the ids that are their addresses."""

@@ -1,0 +1,26 @@
+"""The base of every settings section, and the names of settings in the environment.
+
+Each room defines its own section in a `settings.py`; `app.settings` composes and loads them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+PREFIX = "IMAGEGATE_"
+DELIMITER = "__"
+
+Seconds = Annotated[float, Field(gt=0, le=600)]
+
+
+class Section(BaseModel):
+    """A group of settings that belong to one part of the application."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def variable(*path: str) -> str:
+    """Return the name of the environment variable for a setting, such as `("http", "port")`."""
+    return PREFIX + DELIMITER.join(path).upper()

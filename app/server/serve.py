@@ -1,0 +1,167 @@
+"""The process: a uvicorn server around the application.
+
+Hides what uvicorn leaves open: it has no hook at the start of a shutdown, when streams must end,
+and it raises the signal again at its end, so that a clean stop would look like a crash.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import signal
+import socket
+from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import structlog
+import uvicorn
+
+from app.errors import ConfigurationError
+from app.server.protocol import HttpProtocol
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from fastapi import FastAPI
+
+    from app.server.settings import ServerSettings
+
+logger = structlog.get_logger(__name__)
+
+# Idle connections are kept a little longer than common proxies keep theirs (60 s).
+_KEEP_ALIVE_SECONDS = 65
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def serve(app: FastAPI, http: ServerSettings, destination: str, *, insecure: bool = False) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit status.
+
+    Args:
+        app: The application; its lifespan starts and stops here.
+        http: Where to listen.
+        destination: Where images go, for the banner.
+        insecure: Whether an address that other machines reach is allowed.
+
+    Raises:
+        ConfigurationError: It cannot start like this.
+    """
+    if not insecure and not is_loopback(http.host):
+        raise ConfigurationError(
+            f"{http.host} is reached from other machines, and there is no authentication:"
+            " anyone could upload, read and delete. Listen on 127.0.0.1, or add --insecure."
+        )
+    if find_spec("uvloop") is None:
+        logger.info("uvloop_missing", advice="pip install 'imagegate[speed]' for a faster loop")
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        http=HttpProtocol,
+        ws="none",
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=http.grace_seconds,
+        # Outside of uvicorn, a part that cannot start says so itself.
+        lifespan="off",
+    )
+    with (
+        _bind(http) as listener,
+        asyncio.Runner(loop_factory=config.get_loop_factory()) as runner,
+        suppress(asyncio.CancelledError),
+    ):
+        banner = _banner(http.host, listener.getsockname()[1], destination)
+        runner.run(_run(_Server(config, app), listener, banner))
+    logger.info("stopped")
+    return 0
+
+
+async def _run(server: _Server, listener: socket.socket, banner: str) -> None:
+    app = server.app
+    async with AsyncExitStack() as stack:
+        with _cancelled_by_signals():
+            await stack.enter_async_context(app.router.lifespan_context(app))
+        print(banner, flush=True)  # noqa: T201
+        await server.serve([listener])
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self.app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        logger.info("draining")
+        self.app.state.gateway.drain()
+        await super().shutdown(sockets)
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        before = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+@contextmanager
+def _cancelled_by_signals() -> Generator[None, None, None]:
+    """Let a signal end the start: the search for a broker lasts half a minute.
+
+    Without this, process 1 of a container would ignore it (pid_namespaces(7)).
+    """
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None  # noqa: S101 - a coroutine runs in a task
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        yield
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+def _bind(http: ServerSettings) -> socket.socket:
+    """Return a socket that has its address, and listens once there is something to answer."""
+    try:
+        [(family, kind, _, _, address), *_] = socket.getaddrinfo(
+            http.host, http.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        with ExitStack() as stack:
+            listener = stack.enter_context(socket.socket(family, kind))
+            # As servers do: connections of the process before, in TIME_WAIT, are no hindrance.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            stack.pop_all()
+            return listener
+    except (OSError, UnicodeError) as error:  # the latter for a name that cannot be one
+        raise ConfigurationError(
+            f"{http.host}:{http.port} cannot be listened on: {_reason(error)}. Another port is"
+            " named by --port or IMAGEGATE_HTTP__PORT."
+        ) from error
+
+
+def _reason(error: OSError | UnicodeError) -> str:
+    if isinstance(error, UnicodeError):
+        return "this is no host name"
+    return str(error.strerror)
+
+
+def _banner(host: str, port: int, destination: str) -> str:
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return (
+        f"imagegate listens on {url}\n"
+        f"images go into {destination}\n"
+        f"try: curl -F file=@img.jpg {url}/images"
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a server on this address is reached from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

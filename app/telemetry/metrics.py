@@ -1,0 +1,30 @@
+"""Every metric of the process, with its meaning.
+
+Metrics belong to the process, so they are module constants.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, disable_created_metrics, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+# Prometheus has no use for the time at which a counter began, and it doubles what is scraped.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotations
+# The Prometheus library adds `_total` to the names of counters.
+IMAGES_STORED = Counter("imagegate_images_stored", "Images that were acknowledged.")
+PROBLEMS = Counter("imagegate_problems", "Answers that were problems, by their code.", ["code"])
+DEAD_LETTERS = Counter(
+    "imagegate_dead_letters", "Records of image-events that could not be processed."
+)
+DAMAGED_BATCHES = Counter(
+    "imagegate_kafka_damaged_batches", "Batches that the leader gave with a wrong CRC.", ["topic"]
+)
+PRODUCERS_REPLACED = Counter(
+    "imagegate_kafka_producers_replaced", "Producers that were given up and replaced.", ["lane"]
+)
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+
+def exposition() -> bytes:
+    """Return every metric, memory and CPU of the process included, in Prometheus' text format."""
+    return generate_latest()

@@ -1,0 +1,146 @@
+"""Every error is a problem, documented, and says nothing that it should not."""
+
+import re
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from structlog.testing import capture_logs
+
+from app import errors
+from app.errors import ConfigurationError, GatewayError, RecordGoneError, RecordMissingError
+from tests.api.test_upload import problem
+from tests.conftest import in_process
+
+DOCUMENT = Path(__file__).parents[2] / "docs/errors.md"
+INTERNAL = {ConfigurationError, RecordGoneError, RecordMissingError}
+MODULE = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def client(tmp_path_factory):
+    async with in_process(tmp_path_factory.mktemp("gateway")) as client:
+        yield client
+
+
+def tree(error=GatewayError):
+    """Every class below `error`."""
+    return {inner for child in error.__subclasses__() for inner in {child, *tree(child)}}
+
+
+def answers():
+    """The errors that a client can meet: those without subclasses."""
+    return {each for each in tree() - INTERNAL if not each.__subclasses__()}
+
+
+class TestTree:
+    def test_every_code_has_one_class_and_one_meaning(self):
+        codes = [each.code for each in answers()]
+        assert len(codes) == len(set(codes)) > 20
+        assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", code) for code in codes)
+        assert all(each.__name__.endswith("Error") for each in tree())
+
+    def test_the_document_lists_exactly_the_codes_with_their_status(self):
+        table = re.findall(r"^\| `([^`]+)` \| (\d+) \|", DOCUMENT.read_text("utf-8"), re.MULTILINE)
+        assert len(table) == len(set(table))
+        assert set(table) == {(each.code, str(each.status)) for each in answers()}
+
+    def test_the_docstring_draws_exactly_the_tree(self):
+        drawn = re.findall(r"[├└]── (\w+)(?:\s+(\d{3}) ([a-z-]+)$)?", errors.__doc__, re.MULTILINE)
+        assert {name for name, *_ in drawn} == {each.__name__ for each in tree()}
+        assert {row for row in drawn if row[1]} == {
+            (each.__name__, str(each.status), each.code) for each in answers()
+        }
+
+    def test_a_client_may_repeat_what_is_not_its_mistake(self):
+        for each in answers():
+            if each.status in (408, 503, 504):
+                assert each.retryable, each
+            elif each.status < 500:
+                assert not each.retryable, each
+
+
+@MODULE
+class TestFramework:
+    @pytest.mark.parametrize("path", ["/nothing", "/images/a/b/c", "/%00", "http://gateway//"])
+    async def test_an_unknown_path_is_a_problem(self, client, path):
+        body = problem(await client.get(path), 404, "not-found")
+        assert body["type"] == "urn:imagegate:problem:not-found"
+        assert body["retryable"] is False
+
+    @pytest.mark.parametrize(
+        ("method", "path", "allowed"),
+        [
+            ("PUT", "/images", {"GET", "POST"}),
+            ("PATCH", "/images/" + "a" * 32, {"GET", "HEAD", "DELETE"}),
+            ("POST", "/health/live", {"GET"}),
+            ("BREW", "/images", {"GET", "POST"}),
+        ],
+    )
+    async def test_another_method_is_a_problem_that_says_which_are_allowed(
+        self, client, method, path, allowed
+    ):
+        response = await client.request(method, path)
+        problem(response, 405, "method-not-allowed")
+        assert {each.strip() for each in response.headers["allow"].split(",")} == allowed
+
+    async def test_an_invalid_parameter_is_a_problem_that_names_it(self, client):
+        body = problem(await client.get("/images?limit=0"), 422, "invalid-parameter")
+        assert "query limit" in body["detail"]
+        response = await client.get("/streams/images", headers={"last-event-id": "x"})
+        assert "last-event-id" in problem(response, 422, "invalid-parameter")["detail"]
+
+    async def test_what_a_client_wrote_comes_back_as_json_only(self, client):
+        response = await client.get('/<script>"x"</script>')
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert response.headers["cache-control"] == "no-store"
+        assert "<script>" in problem(response, 404, "not-found")["detail"]
+
+
+@MODULE
+class TestOurOwnMistakes:
+    @pytest.fixture
+    def mistaken(self, client, monkeypatch):
+        """Have every listing fail with what must not leave the process."""
+
+        async def fail(*_):
+            raise RuntimeError("SECRET at /srv/SECRET")
+
+        monkeypatch.setattr(client.gateway.catalog, "newest", fail)
+
+    async def test_a_mistake_is_a_500_that_leaks_nothing(self, client, mistaken):
+        response = await client.get("/images")
+        body = problem(response, 500, "internal-error")
+        assert body["retryable"] is False
+        assert "outcome" not in body
+        assert "SECRET" not in response.text
+        assert "Traceback" not in response.text
+        assert "retry-after" not in response.headers
+
+    async def test_it_is_logged_once_with_its_cause_and_request_id(self, client, mistaken):
+        with capture_logs() as logs:
+            response = await client.get("/images", headers={"x-request-id": "find-me.1"})
+        assert problem(response, 500, "internal-error")["request_id"] == "find-me.1"
+        [entry] = [entry for entry in logs if entry["event"] == "request_failed"]
+        assert entry["request_id"] == "find-me.1"
+        assert "SECRET" in str(entry["exc_info"])
+
+    async def test_the_gateway_goes_on(self, client, mistaken, monkeypatch):
+        assert (await client.get("/images")).status_code == 500
+        monkeypatch.undo()
+        assert (await client.get("/images")).status_code == 200
+
+
+@MODULE
+class TestRequestId:
+    async def test_a_clients_id_is_kept_and_any_other_is_made(self, client):
+        response = await client.get("/health/live", headers={"x-request-id": "a-B.9_"})
+        assert response.headers["x-request-id"] == "a-B.9_"
+        made = {(await client.get("/health/live")).headers["x-request-id"] for _ in range(5)}
+        assert len(made) == 5
+
+    @pytest.mark.parametrize("given", ["", "a b", "x" * 65, "<script>", "a\u00e9"])
+    async def test_an_id_that_could_do_harm_is_not_repeated(self, client, given):
+        headers = {"x-request-id": given.encode()}
+        response = await client.get("/health/live", headers=headers)
+        assert response.headers["x-request-id"] not in (given, "")

@@ -1,0 +1,220 @@
+"""The catalog: what is listed, what is deleted, and a file that may be in any state."""
+
+import asyncio
+import itertools
+import shutil
+import sqlite3
+
+import pytest
+
+from app.catalog.catalog import AppliedEvent, Catalog, Progress
+from tests.support.facts import deleted, image_id, info, stored
+
+MINUTE_MS = 60_000
+
+
+@pytest.fixture
+async def opened(tmp_path):
+    """Open catalogs, each at a path; they are closed when the test ends."""
+    catalogs = []
+
+    async def start(path=tmp_path / "catalog.db"):
+        catalog = Catalog(path)
+        catalogs.append(catalog)
+        catalog.progress = await catalog.open()
+        return catalog
+
+    yield start
+    for catalog in catalogs:
+        await catalog.close()
+
+
+@pytest.fixture
+async def catalog(opened):
+    return await opened()
+
+
+async def apply(catalog, *events, start=0):
+    """Apply events at the sequence numbers from `start` on."""
+    applied = [
+        AppliedEvent(sequence, sequence * MINUTE_MS, event)
+        for sequence, event in enumerate(events, start)
+    ]
+    end = start + len(events)
+    await catalog.apply(applied, Progress("log", end, end - 1, b"fingerprint"))
+
+
+async def listed(catalog, limit=100, before=None):
+    return [image.sequence for image in await catalog.newest(limit, before)]
+
+
+async def facts(catalog, after=-1, limit=100):
+    return [(fact.sequence, fact.type) for fact in await catalog.facts(after, limit)]
+
+
+class TestFacts:
+    async def test_an_image_is_found_as_its_event_described_it(self, catalog):
+        await apply(catalog, stored(1), stored(2, filename=None, width=7))
+        image = await catalog.image(image_id(2))
+        assert (image.id, image.sequence, image.created_at_ms) == (image_id(2), 1, MINUTE_MS)
+        assert image.info == info(filename=None, width=7)
+        assert await catalog.image(image_id(3)) is None
+
+    async def test_the_newest_come_first_below_the_sequence_given(self, catalog):
+        await apply(catalog, *(stored(number) for number in range(10)))
+        assert await listed(catalog) == list(range(9, -1, -1))
+        assert await listed(catalog, limit=3) == [9, 8, 7]
+        assert await listed(catalog, limit=3, before=7) == [6, 5, 4]
+        assert await listed(catalog, before=0) == []
+
+    async def test_the_first_copy_of_an_event_counts(self, catalog):
+        await apply(catalog, stored(1), stored(1, filename="another"), stored(2))
+        await apply(catalog, stored(1), start=3)
+        assert await listed(catalog) == [2, 0]
+        assert await facts(catalog) == [(0, "image.stored"), (2, "image.stored")]
+        assert (await catalog.image(image_id(1))).info == info()
+
+    async def test_a_deletion_is_final_before_and_after_the_image_is_stored(self, catalog):
+        await apply(catalog, stored(1), deleted(1), stored(1), deleted(2), stored(2), deleted(2))
+        assert await listed(catalog) == []
+        assert await catalog.is_deleted(image_id(1))
+        assert await catalog.is_deleted(image_id(2))
+        assert not await catalog.is_deleted(image_id(3))
+        assert await facts(catalog) == [
+            (0, "image.stored"),
+            (1, "image.deleted"),
+            (3, "image.deleted"),
+        ]
+
+    async def test_facts_are_read_after_a_sequence_and_lose_deleted_images(self, catalog):
+        await apply(catalog, stored(1), stored(2), deleted(1), stored(3))
+        page = await catalog.facts(0, 2)
+        assert [fact.sequence for fact in page] == [1, 2]
+        assert page[0].image == await catalog.image(image_id(2))
+        assert page[1].image is None
+        [first] = await catalog.facts(-1, 1)
+        assert (first.image_id, first.image) == (image_id(1), None)
+        assert await catalog.facts(3, 10) == []
+
+    async def test_a_deleted_image_leaves_no_file_name_in_the_file(self, catalog, tmp_path):
+        await apply(catalog, stored(1, filename="SECRET.png"), stored(2, filename="kept.png"))
+        await apply(catalog, deleted(1), start=2)
+        await catalog.close()
+        left = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+        assert b"kept.png" in left
+        assert b"SECRET.png" not in left
+
+    async def test_readers_see_whole_batches_while_the_writer_works(self, catalog):
+        async def write():
+            for start in range(0, 400, 4):
+                await apply(catalog, *(stored(start + n) for n in range(4)), start=start)
+
+        writing = asyncio.create_task(write())
+        counts = []
+        while not writing.done():
+            counts.append(len(await listed(catalog, limit=1000)))
+        await writing
+        assert len(await listed(catalog, limit=1000)) == 400
+        assert all(count % 4 == 0 for count in counts)
+        assert all(a <= b for a, b in itertools.pairwise(counts))
+
+
+class TestProgress:
+    async def test_a_new_catalog_knows_no_log(self, catalog):
+        assert catalog.progress == Progress("", 0, -1, b"")
+
+    async def test_progress_survives_a_restart(self, catalog, opened):
+        await apply(catalog, stored(1), stored(2))
+        await catalog.close()
+        again = await opened()
+        assert again.progress == Progress("log", 2, 1, b"fingerprint")
+        assert await listed(again) == [1, 0]
+
+    async def test_events_and_progress_are_one_transaction(self, catalog, opened):
+        await apply(catalog, stored(1))
+        with pytest.raises(AssertionError):
+            await apply(catalog, stored(2), "no event", start=1)
+        assert await listed(catalog) == [0]
+        await apply(catalog, stored(3), start=1)
+        await catalog.close()
+        assert (await opened()).progress.next_offset == 2
+
+    async def test_a_full_disk_is_no_reason_to_throw_the_catalog_away(self, catalog):
+        await apply(catalog, stored(1), deleted(1), stored(2))
+
+        async def limit(pages):
+            statement = f"PRAGMA max_page_count = {pages}"
+            await catalog._database.write(lambda writer: writer.execute(statement).fetchone())
+
+        await limit(1)
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            await apply(catalog, *(stored(number) for number in range(3, 200)), start=3)
+        catalog.check()
+        await limit(1_000_000)
+        await apply(catalog, stored(3), start=3)
+        assert await listed(catalog) == [3, 2]
+        assert await catalog.is_deleted(image_id(1))
+
+    async def test_what_a_kill_leaves_is_whole_batches(self, catalog, opened, tmp_path):
+        await apply(catalog, stored(1), stored(2))
+        (tmp_path / "after").mkdir()
+        for path in tmp_path.glob("catalog.db*"):
+            shutil.copy(path, tmp_path / "after")
+        killed = await opened(tmp_path / "after/catalog.db")
+        assert killed.progress.next_offset == 2
+        assert await listed(killed) == [1, 0]
+
+    async def test_a_reset_forgets_everything_but_what_was_deleted(self, catalog, opened):
+        await apply(catalog, stored(1), deleted(2))
+        assert await catalog.reset("another log") == Progress("another log", 0, -1, b"")
+        assert await listed(catalog) == []
+        assert await facts(catalog) == []
+        assert await catalog.is_deleted(image_id(2))
+        # The same history again gives the same facts, and another one cannot bring it back.
+        await apply(catalog, stored(2), deleted(2), stored(3), stored(2))
+        assert await listed(catalog) == [2]
+        assert [sequence for sequence, *_ in await facts(catalog)] == [0, 1, 2]
+        await catalog.close()
+        assert (await opened()).progress.next_offset == 4
+
+
+def garbage(path):
+    path.write_bytes(b"no database" * 1000)
+
+
+def cut_off(path):
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def another_schema(path):
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+
+
+def without_a_table(path):
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP TABLE progress")
+    connection.close()
+
+
+def removed(path):
+    path.unlink()
+
+
+@pytest.mark.parametrize(
+    "spoil", [garbage, cut_off, empty, another_schema, without_a_table, removed]
+)
+async def test_a_file_that_cannot_be_used_is_made_anew(catalog, opened, tmp_path, spoil):
+    await apply(catalog, *(stored(number) for number in range(50)))
+    await catalog.close()
+    spoil(tmp_path / "catalog.db")
+    again = await opened()
+    assert again.progress == Progress("")
+    assert await listed(again) == []
+    await apply(again, stored(1))
+    assert await listed(again) == [0]

@@ -1,0 +1,148 @@
+"""The command line, as far as it needs no process of its own."""
+
+import json
+import socket
+
+import pytest
+
+from app import __version__
+from app.cli import main as cli
+from app.cli import serve as command
+from app.server import serve as server
+from app.settings import Settings, load
+from app.telemetry import logs
+
+
+@pytest.fixture(autouse=True)
+def _quiet(monkeypatch):
+    """Leave the logs of the test run as they are."""
+    monkeypatch.setattr(logs, "configure", lambda _: None)
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, tmp_path):
+    """Run the command; returns its status and what it printed."""
+    monkeypatch.chdir(tmp_path)
+
+    def main(*arguments):
+        try:
+            status = cli.main(arguments)
+        except SystemExit as ended:
+            status = ended.code
+        return status, *capsys.readouterr()
+
+    return main
+
+
+@pytest.fixture
+def served(monkeypatch):
+    """Have `imagegate serve` note its settings instead of serving."""
+    calls = []
+
+    def serve(settings, http, destination, *, insecure):
+        assert http is settings.http
+        calls.append((settings, insecure))
+        return 0
+
+    monkeypatch.setattr(command, "create_app", lambda settings: settings)
+    monkeypatch.setattr(command, "serve", serve)
+    return calls
+
+
+@pytest.fixture
+def taken():
+    """A port of this machine that somebody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+def test_the_version_is_the_packages(run):
+    assert run("--version") == (0, f"imagegate {__version__}\n", "")
+
+
+@pytest.mark.parametrize("arguments", [(), ("paint",), ("serve", "--prot", "1"), ("serve", "x")])
+def test_a_wrong_command_is_explained_with_status_2(run, arguments):
+    status, out, err = run(*arguments)
+    assert (status, out) == (2, "")
+    assert "usage: imagegate" in err
+
+
+def test_openapi_prints_the_document(run):
+    status, out, _ = run("openapi")
+    assert status == 0
+    assert json.loads(out)["info"]["version"] == __version__
+
+
+class TestServe:
+    def test_options_win_over_the_environment(self, run, served, monkeypatch):
+        monkeypatch.setenv("IMAGEGATE_HTTP__PORT", "9000")
+        monkeypatch.setenv("IMAGEGATE_HTTP__GRACE_SECONDS", "7")
+        run("serve", "--port", "0", "--host", "::1", "--data-dir", "/srv/d", "--kafka", "k:9092")
+        [(settings, insecure)] = served
+        assert (settings.http.port, settings.http.host) == (0, "::1")
+        assert settings.http.grace_seconds == 7
+        assert str(settings.data_dir) == "/srv/d"
+        assert settings.kafka.bootstrap_servers == "k:9092"
+        assert insecure is False
+
+    def test_without_options_the_environment_decides(self, run, served, monkeypatch):
+        monkeypatch.setenv("IMAGEGATE_HTTP__PORT", "9000")
+        run("serve", "--insecure")
+        [(settings, insecure)] = served
+        assert settings.http.port == 9000
+        assert insecure is True
+
+    @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.1", "example.org"])  # noqa: S104
+    def test_an_address_that_others_reach_is_refused_without_insecure(self, run, host, tmp_path):
+        status, out, err = run("serve", "--host", host, "--port", "0")
+        assert (status, out) == (2, "")
+        assert host in err
+        assert "--insecure" in err
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_port_that_is_taken_is_named(self, run, taken, tmp_path):
+        status, out, err = run("serve", "--port", str(taken))
+        assert (status, out) == (2, "")
+        assert f"imagegate: 127.0.0.1:{taken} cannot be listened on: Address already in use" in err
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_host_that_is_unknown_is_named(self, run):
+        status, _, err = run("serve", "--insecure", "--host", "nowhere.invalid", "--port", "0")
+        assert status == 2
+        assert "nowhere.invalid:0 cannot be listened on" in err
+
+    @pytest.mark.parametrize(
+        ("variable", "value"), [("IMAGEGATE_HTTP__PORTS", "1"), ("IMAGEGATE_HTTP__PORT", "x")]
+    )
+    def test_a_wrong_setting_is_one_line_with_status_2(self, run, monkeypatch, variable, value):
+        monkeypatch.setenv(variable, value)
+        status, _, err = run("serve")
+        assert status == 2
+        assert err.startswith("imagegate: ")
+        assert variable in err
+        assert err.count("\n") == 1
+
+    def test_a_port_out_of_range_is_refused(self, run):
+        status, _, err = run("serve", "--port", "65536")
+        assert status == 2
+        assert "IMAGEGATE_HTTP__PORT" in err
+
+
+class TestBanner:
+    @pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
+    def test_it_says_the_real_port_the_folder_and_a_command_to_try(self, tmp_path, host, shown):
+        settings = load(http={"host": host, "port": 0}, data_dir=tmp_path)
+        with server._bind(settings.http) as listener:
+            port = listener.getsockname()[1]
+        banner = server._banner(host, port, command._destination(settings))
+        assert port > 0
+        assert f"http://{shown}:{port}\n" in banner
+        assert f"curl -F file=@img.jpg http://{shown}:{port}/images" in banner
+        assert str(tmp_path.absolute()) in banner
+
+    def test_on_kafka_it_names_the_topics_and_the_brokers(self):
+        kafka = {"bootstrap_servers": "one:9092", "topic_prefix": "test-"}
+        destination = command._destination(Settings(kafka=kafka))
+        assert "test-images" in destination
+        assert "test-image-events" in destination
+        assert "one:9092" in destination

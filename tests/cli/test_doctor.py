@@ -1,0 +1,127 @@
+"""`imagegate doctor` on the embedded log, and how findings are printed."""
+
+import json
+import shutil
+
+import pytest
+
+from app.cli import doctor
+from app.cli import main as cli
+from app.log.findings import Finding, Level, as_table
+from app.log.sqlite.database import DATABASE_NAME
+from app.log.sqlite.log import SqliteLog
+from app.telemetry import logs
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "data"
+
+
+async def examine(folder):
+    found = await doctor.examine(SqliteLog(folder), folder, embedded=True)
+    return {finding.subject: finding for finding in found}
+
+
+@pytest.fixture
+async def used(folder):
+    """The folder of a gateway that has stopped."""
+    log = SqliteLog(folder)
+    await log.start()
+    await log.stop()
+    return folder
+
+
+async def test_before_the_first_start_nothing_is_wrong_and_nothing_is_made(folder):
+    found = await examine(folder)
+    assert {finding.level for finding in found.values()} == {Level.OK}
+    assert "made by the first start" in found["log"].found
+    assert not folder.exists()
+
+
+async def test_a_log_that_is_well_takes_a_record_and_gives_it_back(used):
+    found = await examine(used)
+    assert {finding.level for finding in found.values()} == {Level.OK}
+    assert "12 partitions took a record and gave it back" in found["round trip"].found
+
+
+async def test_what_the_round_trip_wrote_is_erased(used):
+    await examine(used)
+    assert doctor._PIECE not in (used / DATABASE_NAME).read_bytes()
+
+
+async def test_a_folder_in_use_is_looked_at_and_left_alone(folder):
+    log = SqliteLog(folder)
+    await log.start()
+    found = await examine(folder)
+    await log.stop()
+    assert {finding.level for finding in found.values()} == {Level.OK}
+    assert "a gateway uses the folder" in found["round trip"].found
+
+
+async def test_a_damaged_database_is_wrong(used):
+    path = used / DATABASE_NAME
+    data = bytearray(path.read_bytes())
+    data[4096:] = b"\xff" * (len(data) - 4096)
+    path.write_bytes(data)
+    found = await examine(used)
+    assert found["log"].level is Level.WRONG
+    assert "restore it from a backup" in found["log"].remedy
+    assert found["round trip"].level is Level.WARNING
+
+
+async def test_a_full_disk_is_warned_of(used, monkeypatch):
+    usage = shutil.disk_usage(used)._replace(free=999_999_999)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    assert (await examine(used))["data folder"].level is Level.WARNING
+
+
+async def test_a_folder_that_cannot_be_written_is_wrong(used, monkeypatch):
+    monkeypatch.setattr(doctor.os, "access", lambda *_: False)
+    assert (await examine(used))["data folder"].level is Level.WRONG
+
+
+@pytest.mark.parametrize(
+    ("drift", "said"), [(-3600.2, "3,600 seconds ahead of"), (7.0, "7 seconds behind")]
+)
+def test_a_clock_that_is_off_is_warned_of(drift, said):
+    clock = doctor._clock(drift)
+    assert clock.level is Level.WARNING
+    assert said in clock.found
+
+
+def test_the_table_has_a_line_a_finding_and_the_remedy_below():
+    table = as_table(
+        [
+            Finding(Level.OK, "log", "is sound"),
+            Finding(Level.WRONG, "data folder", "cannot be written", "mend it"),
+        ]
+    )
+    assert table.splitlines() == [
+        "ok       log          is sound",
+        "wrong    data folder  cannot be written",
+        "                      -> mend it",
+        "",
+        "1 ok, 0 warning, 1 wrong",
+    ]
+
+
+def test_the_exit_status_is_for_scripts(used_by_cli, capsys):
+    assert cli.main(["doctor", "--json", "--data-dir", str(used_by_cli)]) == 0
+    assert {each["level"] for each in json.loads(capsys.readouterr().out)} == {"ok"}
+    (used_by_cli / DATABASE_NAME).write_bytes(b"no database at all" * 1000)
+    assert cli.main(["doctor", "--data-dir", str(used_by_cli)]) == 1
+    assert "wrong    log" in capsys.readouterr().out
+
+
+def test_topics_on_the_embedded_log_says_that_there_are_none(monkeypatch, capsys):
+    monkeypatch.setattr(logs, "configure", lambda _: None)
+    assert cli.main(["topics"]) == 2
+    assert "has no topics" in capsys.readouterr().err
+
+
+@pytest.fixture
+def used_by_cli(folder, monkeypatch):
+    monkeypatch.setattr(logs, "configure", lambda _: None)
+    folder.mkdir()
+    return folder

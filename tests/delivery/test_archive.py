@@ -1,0 +1,189 @@
+"""The profile `archive`: packed in the log, and bit for bit what it was when it is served."""
+
+import hashlib
+
+import pytest
+
+from app.delivery import delivery
+from app.errors import DecoderCrashedError, ImageGoneError, RecordGoneError, UnpackError
+from app.imaging.codecs import lepton
+from app.log import IMAGES
+from app.records import image as records
+from app.records.address import parse
+from tests.api.test_upload import problem
+from tests.conftest import in_process
+from tests.support import images
+from tests.support.facts import until
+
+SIZE = (640, 480)
+
+
+@pytest.fixture(scope="module")
+def photo():
+    return images.jpeg(images.photo(SIZE, noise=8))
+
+
+async def archived(client, data, metadata="strip"):
+    answer = await client.post(f"/images?profile=archive&metadata={metadata}", content=data)
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+async def head_of(client, image):
+    position = parse(image["id"]).position
+    return (await client.gateway.log.read(IMAGES, position)).record
+
+
+@pytest.mark.parametrize("progressive", [False, True], ids=["baseline", "progressive"])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+async def test_a_jpeg_comes_back_bit_for_bit_and_takes_less_in_the_log(client, mode, progressive):
+    data = images.jpeg(images.photo(SIZE, mode, noise=8), progressive=progressive)
+    image = await archived(client, data, "keep")
+    assert (await client.get(image["url"])).content == data
+    receipt = image["receipt"]
+    assert (image["profile"], receipt["codec"], receipt["kept"]) == ("archive", "lepton", True)
+    assert receipt["stored_bytes"] < 0.9 * len(data)
+    assert len((await head_of(client, image)).value) == receipt["stored_bytes"]
+    assert receipt["received_digest"] == image["digest"]
+
+
+async def test_without_its_metadata_it_is_the_file_less_its_metadata(client, photo):
+    image = await archived(client, photo)
+    original = (await client.post("/images?profile=original", content=photo)).json()
+    assert image["digest"] == original["digest"]
+    served = (await client.get(image["url"])).content
+    assert not any(secret in served for secret in images.SECRETS)
+    assert hashlib.sha256(served).hexdigest() == image["digest"].removeprefix("sha256:")
+
+
+async def test_the_record_says_what_is_served_and_how_it_is_packed(client, photo):
+    image = await archived(client, photo)
+    record = await head_of(client, image)
+    assert record.header("content-type") == b"image/jpeg"
+    assert int(record.header("content-length")) == image["content_length"]
+    assert record.header("content-encoding") == b"lepton"
+    assert int(record.header("imagegate-stored-length")) == image["receipt"]["stored_bytes"]
+    digest = image["digest"].removeprefix("sha256:")
+    assert record.header("content-digest") == records.digest_field(digest).encode()
+    served = (await client.get(image["url"])).content
+    assert lepton.unpack(record.value, len(served), digest) == served
+
+
+async def test_what_is_not_packed_has_neither_header(client, photo):
+    image = (await client.post("/images", content=photo)).json()
+    names = {name for name, _ in (await head_of(client, image)).headers}
+    assert not names & {"content-encoding", "imagegate-stored-length"}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [images.png, images.webp, images.heic, lambda: images.jpeg(images.photo(SIZE, "CMYK"))],
+    ids=["PNG", "WebP", "HEIC", "CMYK"],
+)
+async def test_what_lepton_cannot_pack_is_kept_as_the_original(client, make):
+    data = make()
+    image = await archived(client, data, "keep")
+    assert (await client.get(image["url"])).content == data
+    assert (image["profile"], image["receipt"]["codec"]) == ("archive", "original")
+
+
+async def test_it_is_served_like_any_other(client, photo, monkeypatch):
+    monkeypatch.setattr(records, "CHUNK_BYTES", 5_000)
+    image = await archived(client, photo, "keep")
+    for first, last in [(0, 0), (1, 70_000), (len(photo) - 10, len(photo) - 1)]:
+        part = await client.get(image["url"], headers={"range": f"bytes={first}-{last}"})
+        assert part.status_code == 206
+        assert part.content == photo[first : last + 1]
+    head = await client.head(image["url"])
+    assert int(head.headers["content-length"]) == len(photo)
+    again = await client.get(image["url"], headers={"if-none-match": head.headers["etag"]})
+    assert again.status_code == 304
+    assert (await client.get(f"{image['url']}/metadata")).json() == image
+
+
+async def test_it_is_shown_live(client, photo):
+    await archived(client, photo, "keep")
+    frames = client.gateway.pictures.watch()
+    assert (await anext(frames)).jpeg == photo
+    await frames.aclose()
+
+
+class TestFaults:
+    async def test_without_the_extra_it_is_not_taken_and_what_there_is_is_named(
+        self, tmp_path, photo, monkeypatch
+    ):
+        monkeypatch.setattr("app.imaging.extras.is_installed", lambda extra: extra != "archive")
+        async with in_process(tmp_path) as client:
+            answer = await client.post("/images?profile=archive", content=photo)
+            assert (
+                "the extra archive is not installed"
+                in problem(answer, 422, "invalid-parameter")["detail"]
+            )
+
+    async def test_an_image_that_cannot_be_unpacked_now_is_a_503(self, client, photo, monkeypatch):
+        image = await archived(client, photo)
+
+        async def crash(*_):
+            raise DecoderCrashedError("The decoder crashed on this image.")
+
+        monkeypatch.setattr(client.gateway.delivery._pool, "run", crash)
+        problem(await client.get(image["url"]), 503, "not-unpacked")
+
+    async def test_damage_is_a_503_and_not_another_picture(self, client, photo, monkeypatch):
+        image = await archived(client, photo)
+        run = client.gateway.delivery._pool.run
+
+        def with_packed(change):
+            async def changed(function, data, *args):
+                return await run(function, change(data), *args)
+
+            monkeypatch.setattr(client.gateway.delivery._pool, "run", changed)
+
+        for change in (lambda data: data[:-9], lambda data: data[:300] + b"\0" + data[301:]):
+            with_packed(change)
+            problem(await client.get(image["url"]), 503, "not-unpacked")
+        other = lepton.pack(images.jpeg(images.photo(SIZE, seed=2)))
+        with_packed(lambda _: other)
+        detail = problem(await client.get(image["url"]), 503, "not-unpacked")["detail"]
+        assert "not the one that was packed" in detail
+
+    async def test_a_part_that_leaves_the_log_meanwhile_is_a_410(self, client, photo, monkeypatch):
+        monkeypatch.setattr(records, "CHUNK_BYTES", 5_000)
+        image = await archived(client, photo)
+
+        async def gone(*_):
+            raise RecordGoneError("It is gone.")
+
+        stored = await client.gateway.delivery.find(image["id"])
+        monkeypatch.setattr(client.gateway.delivery._cache, "read", gone)
+        with pytest.raises(ImageGoneError):
+            await client.gateway.delivery.open(stored, 0, 10)
+
+    async def test_memory_for_unpacking_is_bounded_and_given_back(self, gateways, photo):
+        sections = {"delivery": {"unpack_bytes": 1_000_000}, "upload": {"patience_seconds": 0}}
+        client = await gateways(**sections)
+        image = await archived(client, photo)
+        held = await client.gateway.delivery._budget.reserve(1_000_000)
+        problem(await client.get(image["url"]), 503, "overloaded")
+        held.release()
+        for _ in range(5):
+            assert (await client.get(image["url"])).status_code == 200
+        stored = await client.gateway.delivery.find(image["id"])
+        pieces = await client.gateway.delivery.open(stored, 0, 10)
+        del pieces  # a client that left before the first byte
+        await until(lambda: client.gateway.delivery._budget._free_bytes == 1_000_000)
+
+    async def test_a_client_that_stalls_holds_its_memory_for_a_while_only(
+        self, client, photo, monkeypatch
+    ):
+        monkeypatch.setattr(delivery, "_LEASE_SECONDS", 0.01)
+        monkeypatch.setattr(delivery, "_MIN_RATE", 10**9)
+        monkeypatch.setattr(delivery, "PIECE_BYTES", 1000)
+        image = await archived(client, photo)
+        stored = await client.gateway.delivery.find(image["id"])
+        pieces = await client.gateway.delivery.open(stored, 0, image["content_length"])
+        await anext(pieces)
+        budget = client.gateway.delivery._budget
+        await until(lambda: budget._free_bytes == budget._total_bytes)
+        with pytest.raises(UnpackError, match="took too long"):
+            await anext(pieces)

@@ -1,0 +1,92 @@
+"""The newest picture: read from the log once and made once, however many watch it."""
+
+import asyncio
+from collections import Counter
+from contextlib import aclosing
+
+import pytest
+
+from app.errors import OverloadedError
+from tests.support import images
+
+
+@pytest.fixture
+async def counted(client, monkeypatch):
+    """A client of a gateway, with `calls`: how often an image was found, and a worker asked."""
+    client.calls = Counter()
+
+    def count(part, name):
+        real = getattr(part, name)
+
+        async def counting(*args, **options):
+            client.calls[name] += 1
+            return await real(*args, **options)
+
+        monkeypatch.setattr(part, name, counting)
+
+    count(client.gateway.delivery, "find")
+    count(client.gateway.pictures._pool, "run")
+    return client
+
+
+async def first_frames(gateway, widths):
+    """What as many watchers get first, who all come at once."""
+
+    async def watch(width):
+        async with aclosing(gateway.pictures.watch(width)) as frames:
+            return await anext(frames)
+
+    return await asyncio.gather(*map(watch, widths))
+
+
+async def stored(client, data):
+    response = await client.post("/images", content=data)
+    assert response.status_code == 201
+    client.calls.clear()
+    return response.json()["id"]
+
+
+async def test_a_picture_is_read_once_and_made_once_a_width(counted):
+    image_id = await stored(counted, images.png(images.photo((2000, 1000))))
+    frames = await first_frames(counted.gateway, [None] * 20 + [320] * 20 + [300] * 20)
+    assert {frame.image_id for frame in frames} == {image_id}
+    assert counted.calls == {"find": 1, "run": 2}
+    assert len({frame.jpeg for frame in frames}) == 2
+
+
+async def test_a_jpeg_is_sent_as_it_is_stored(counted):
+    image_id = await stored(counted, images.jpeg())
+    [frame] = await first_frames(counted.gateway, [None])
+    assert counted.calls == {"find": 1}
+    assert frame.jpeg == (await counted.get(f"/images/{image_id}")).content
+
+
+async def test_a_picture_that_could_not_be_made_is_made_for_whoever_comes_next(
+    counted, monkeypatch
+):
+    await stored(counted, images.jpeg())
+    pictures = counted.gateway.pictures
+    with monkeypatch.context() as patched:
+
+        async def fail(*_):
+            raise OverloadedError("Too many images wait to be processed.")
+
+        patched.setattr(pictures._pool, "run", fail)
+        async with aclosing(pictures.watch(320)) as frames:
+            waiting = asyncio.ensure_future(anext(frames))
+            assert not (await asyncio.wait({waiting}, timeout=0.2))[0]
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+    await first_frames(counted.gateway, [320])
+    assert counted.calls["run"] == 1
+
+
+async def test_a_picture_that_is_deleted_meanwhile_is_not_repeated(counted):
+    first = await stored(counted, images.jpeg(images.photo(seed=1)))
+    async with aclosing(counted.gateway.pictures.watch()) as frames:
+        assert (await anext(frames)).image_id == first
+        assert (await counted.delete(f"/images/{first}")).status_code == 204
+        following = asyncio.ensure_future(anext(frames))
+        assert not (await asyncio.wait({following}, timeout=1))[0]
+        second = await stored(counted, images.jpeg(images.photo(seed=2)))
+        assert (await following).image_id == second

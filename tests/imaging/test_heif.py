@@ -1,0 +1,171 @@
+"""HEIF and AVIF kept as they are: what a picture needs is copied, and nothing else."""
+
+import io
+import struct
+
+import pillow_heif
+import pytest
+from PIL import Image
+
+from app.errors import ImageLimitError, InvalidImageError
+from app.imaging.containers import heif
+from app.imaging.containers.isobmff import boxes, children, items
+from app.imaging.limits import ImageLimits
+from app.imaging.metadata.metadata import MetadataOption
+from app.imaging.profiles import Profile
+from tests.support import images
+from tests.support.developing import LIMITS, develop
+
+SECRET = b"SECRET-ELSEWHERE"
+
+
+def box(kind, content):
+    return struct.pack(">I4s", len(content) + 8, kind) + content
+
+
+def meta_of(data):
+    return next(each for each in boxes(data, 0, len(data)) if each.kind == b"meta")
+
+
+def in_meta(data, inserted):
+    """Return a file with another box at the end of `meta`; what follows moves along with `iloc`."""
+    meta = meta_of(data)
+    size = meta.end - meta.start + len(inserted)
+    moved = data[: meta.start] + struct.pack(">I", size) + data[meta.start + 4 : meta.end]
+    moved = bytearray(moved + inserted + data[meta.end :])
+    iloc = children(data, meta)[b"iloc"]
+    assert data[iloc.body : iloc.body + 2] in {b"\0\0", b"\1\0"}
+    for item in items(data, meta):
+        for start, _ in item.extents:
+            place = moved.index(struct.pack(">I", start), iloc.body, iloc.end)
+            struct.pack_into(">I", moved, place, start + len(inserted))
+    return bytes(moved)
+
+
+def collection(*pictures, primary=0):
+    file = pillow_heif.HeifFile()
+    for picture in pictures:
+        file.add_from_pillow(picture)
+    output = io.BytesIO()
+    file.save(output, primary_index=primary, quality=40)
+    return output.getvalue()
+
+
+@pytest.mark.parametrize("make", [images.heic, images.avif])
+class TestWhatIsNotThePicture:
+    @pytest.mark.parametrize("kind", [b"xml ", b"uuid", b"free", b"bxml"])
+    def test_boxes_beside_the_description_go(self, make, kind):
+        data = in_meta(make(images.photo((320, 240))), box(kind, bytes(4) + SECRET))
+        stored = develop(data, LIMITS, Profile.ORIGINAL)
+        assert SECRET not in stored.data
+        assert "other" in stored.metadata_removed
+        assert images.same_pixels(images.pixels(data), images.pixels(stored.data))
+
+    def test_boxes_beside_the_picture_go(self, make):
+        data = make(images.photo((320, 240))) + box(b"mpvd", SECRET)
+        stored = develop(data, LIMITS, Profile.ORIGINAL)
+        assert SECRET not in stored.data
+        assert "other" in stored.metadata_removed
+
+    def test_bytes_that_nothing_points_to_go(self, make):
+        data = bytearray(make(images.photo((320, 240))) + SECRET)
+        mdat = next(each for each in boxes(bytes(data), 0, len(data) - 16) if each.kind == b"mdat")
+        struct.pack_into(">I", data, mdat.start, len(data) - mdat.start)
+        stored = develop(bytes(data), LIMITS, Profile.ORIGINAL)
+        assert SECRET not in stored.data
+        assert images.same_pixels(images.pixels(bytes(data)), images.pixels(stored.data))
+
+    def test_an_item_of_no_known_kind_goes(self, make):
+        data = make(images.photo((320, 240)))
+        exif = next(each for each in items(data, meta_of(data)) if each.kind == b"Exif")
+        place = data.index(b"Exif", exif.entry.body)
+        data = data[:place] + b"abcd" + data[place + 4 :]
+        stored = develop(data, LIMITS, Profile.ORIGINAL)
+        assert b"SECRET" not in stored.data
+        assert "other" in stored.metadata_removed
+
+
+def test_metadata_that_reaches_into_the_picture_is_not_written_over_it():
+    data = images.avif(images.photo((320, 240)))
+    meta = meta_of(data)
+    found = {each.kind: each.extents for each in items(data, meta)}
+    [(start, end)], [(picture, _)] = found[b"Exif"], found[b"av01"]
+    assert end <= picture
+    iloc = children(data, meta)[b"iloc"]
+    place = data.index(struct.pack(">II", start, end - start), iloc.body, iloc.end)
+    data = data[: place + 4] + struct.pack(">I", picture + 500 - start) + data[place + 8 :]
+    large = b"MM\0*" + data[start + 8 : end] + bytes(picture - end + 100)
+    data = data[: start + 4] + large[: picture - start - 4] + data[picture:]
+    for option in (MetadataOption.STRIP, MetadataOption.STRIP_GPS):
+        stored = develop(data, LIMITS, Profile.ORIGINAL, metadata=option)
+        with Image.open(io.BytesIO(stored.data)) as image:
+            image.load()
+            assert images.distance(image, images.photo((320, 240))) < 8
+
+
+class TestThumbnails:
+    @pytest.fixture
+    def with_thumbnail(self):
+        output = io.BytesIO()
+        images.heic()  # registers HEIF
+        images.photo((640, 480)).save(output, "HEIF", thumbnails=[160])
+        return output.getvalue()
+
+    def test_they_go_and_the_picture_stays(self, with_thumbnail):
+        assert len(pillow_heif.open_heif(with_thumbnail).info["thumbnails"]) == 1
+        stored = develop(with_thumbnail, LIMITS, Profile.ORIGINAL)
+        assert stored.metadata_removed == ("thumbnail",)
+        assert pillow_heif.open_heif(stored.data).info["thumbnails"] == []
+        assert stored.frame_count == 1
+        assert images.same_pixels(images.pixels(with_thumbnail), images.pixels(stored.data))
+
+    def test_nothing_of_their_bytes_is_left(self, with_thumbnail):
+        stored = develop(with_thumbnail, LIMITS, Profile.ORIGINAL).data
+        before = {each.number: each for each in items(with_thumbnail, meta_of(with_thumbnail))}
+        pictures = [each for each in before.values() if each.kind == b"hvc1"]
+        assert len(pictures) == 2
+        small = min(pictures, key=lambda each: each.extents[0][1] - each.extents[0][0])
+        [[start, end]] = small.extents
+        assert stored[start:end] == bytes(end - start)
+
+
+class TestCollections:
+    def test_all_pictures_count_against_the_limit_of_pixels(self):
+        large = Image.new("RGB", (1200, 1000))
+        data = collection(images.photo((64, 48)), large, large)
+        with pytest.raises(ImageLimitError, match=r"2,403,072 pixels in 3 frame"):
+            develop(data, ImageLimits(max_pixels=2_000_000))
+
+    def test_a_later_picture_is_not_longer_than_a_side_may_be(self):
+        data = collection(images.photo((64, 48)), Image.new("RGB", (1200, 64)))
+        with pytest.raises(ImageLimitError, match="1200 x 64"):
+            develop(data, ImageLimits(max_side=1000))
+
+    def test_the_receipt_is_about_the_one_that_is_shown(self):
+        data = collection(images.photo((64, 48)), images.photo((320, 240)), primary=1)
+        stored = develop(data, LIMITS)
+        assert (stored.width, stored.height, stored.frame_count) == (320, 240, 2)
+        assert stored.kept
+
+
+def with_locations(extents):
+    """An AVIF of some hundred bytes whose only item has these extents."""
+    infe = box(b"infe", b"\2\0\0\0\0\1\0\0Exif\0")
+    iinf = box(b"iinf", bytes(4) + b"\0\1" + infe)
+    iloc = box(b"iloc", bytes(4) + extents)
+    return box(b"ftyp", b"avif\0\0\0\0avif") + box(b"meta", bytes(4) + iinf + iloc)
+
+
+class TestBounds:
+    @pytest.mark.parametrize(
+        "extents",
+        [
+            b"\0\0\0\1" + struct.pack(">HHH", 1, 0, 65_535),
+            b"\x44\0\0\1" + struct.pack(">HHH", 1, 0, 65_535) + struct.pack(">II", 0, 500) * 65_535,
+            b"\x44\0\0\1" + struct.pack(">HHH", 1, 0, 40_000) + struct.pack(">II", 0, 0) * 40_000,
+        ],
+        ids=["without sizes", "over each other", "empty"],
+    )
+    def test_parts_without_number_are_refused(self, extents):
+        with pytest.raises(InvalidImageError, match="part"):
+            heif.strip(with_locations(extents))

@@ -1,0 +1,74 @@
+"""Facts to test with: events and records of images that nobody uploaded."""
+
+import asyncio
+import dataclasses
+import signal
+from contextlib import contextmanager
+
+from app.events.event import ImageDeleted, ImageStored
+from app.log import Position, StoredRecord
+from app.records.address import Address
+from app.records.image import ImageInfo
+
+INFO = ImageInfo(
+    content_type="image/png",
+    content_length=4321,
+    digest="ab" * 32,
+    width=640,
+    height=480,
+    frame_count=1,
+    filename="Küste.png",
+    profile="balanced",
+    codec="original",
+    kept=True,
+    received_bytes=5000,
+    received_digest="cd" * 32,
+    stored_bytes=4321,
+)
+
+
+def info(**changes):
+    return dataclasses.replace(INFO, **changes)
+
+
+def image_id(number=1):
+    """The id of the picture at offset `number` of partition 0; its cookie is made of it too."""
+    return str(Address(Position(0, number), number.to_bytes(12, "big")))
+
+
+def stored(number=1, **changes):
+    return ImageStored(image_id(number), info(**changes))
+
+
+def deleted(number=1):
+    return ImageDeleted(image_id(number))
+
+
+def as_stored(record, offset=0, partition=0, timestamp_ms=1_700_000_000_000):
+    """What a log gives back of a record that was appended to it."""
+    value = None if record.value is None else bytes(record.value)
+    position = Position(partition, offset)
+    return StoredRecord(position, record.key, value, record.headers, timestamp_ms)
+
+
+async def until(condition, timeout_seconds=10):
+    """Wait until a condition holds."""
+    async with asyncio.timeout(timeout_seconds):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+@contextmanager
+def watchdog(seconds):
+    """Fail instead of hanging where a mistake would keep the event loop from ever running."""
+
+    def bark(*_):
+        raise AssertionError(f"the event loop was stuck for {seconds} seconds")
+
+    before = signal.signal(signal.SIGALRM, bark)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
