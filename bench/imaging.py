@@ -68,11 +68,12 @@ def row(recipe, samples):
 
 
 def measure(recipe, data):
-    seconds, developed = timed(lambda: develop(data, LIMITS, recipe))
-    decode_seconds, decoded = timed(lambda: examine(data, LIMITS))
+    seconds, developed = timed(lambda: develop(data, sniff(data), LIMITS, recipe))
+    decode_seconds, decoded = timed(lambda: examine(data, sniff(data), LIMITS))
     megapixels = decoded.image.width * decoded.image.height / 1e6
     before = upright(decoded.image, decoded.stripped.orientation)
-    after = examine(served(developed), LIMITS)
+    file = served(developed)
+    after = examine(file, sniff(file), LIMITS)
     after = upright(after.image, after.stripped.orientation)
     return (
         1 - len(developed.data) / len(data),

@@ -12,5 +12,5 @@ def install():
     Ingest._develop = _keep
 
 
-async def _keep(ingest, source, upload):  # noqa: ARG001 - as `Ingest._develop`
+async def _keep(ingest, source, upload, image_format):  # noqa: ARG001 - as `Ingest._develop`
     return as_it_came(upload.data, "image/jpeg")

@@ -26,7 +26,7 @@ router = APIRouter(tags=["images"])
 
 # An image never changes, and while there is no authentication anyone may keep a copy.
 _CACHE_CONTROL = "public, max-age=31536000, immutable"
-_EXTENSIONS = {each.media_type: each.extension for each in ImageFormat}
+_EXTENSIONS = {each.content_type: each.extension for each in ImageFormat}
 
 ImageId = Annotated[
     str,

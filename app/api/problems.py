@@ -39,7 +39,7 @@ MEDIA_TYPE = "application/problem+json"
 # nginx's word for a client that left; nobody reads the answer.
 _CLIENT_CLOSED_REQUEST = 499
 # What an upload may be instead (RFC 9110, section 12.5.1).
-_ACCEPTED_FORMATS = ", ".join(each.media_type for each in ACCEPTED)
+_ACCEPTED_FORMATS = ", ".join(each.content_type for each in ACCEPTED)
 _ACCEPTED_BODIES = "multipart/form-data, image/*, application/octet-stream"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 

@@ -1,7 +1,8 @@
-"""What the API says of images, in JSON."""
+"""The JSON of images: views of `ImageInfo`, with a description for each fact."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from app.api.openapi import examples
 
 if TYPE_CHECKING:
     from app.catalog.catalog import CatalogImage
-    from app.records.image import ImageInfo
+    from app.imaging.info import ImageInfo
 
 
 class Receipt(BaseModel):
@@ -102,28 +103,16 @@ def described(
     created_at: datetime | None = None,
 ) -> Image:
     """Return the JSON of an image that the catalog may not have yet."""
+    facts = asdict(info)
+    facts["digest"] = f"sha256:{info.digest}"
+    facts["received_digest"] = f"sha256:{info.received_digest}"
     return Image(
         id=image_id,
         url=path_of(image_id),
         sequence=sequence,
         created_at=created_at,
-        content_type=info.content_type,
-        content_length=info.content_length,
-        digest=f"sha256:{info.digest}",
-        width=info.width,
-        height=info.height,
-        frame_count=info.frame_count,
-        filename=info.filename,
-        profile=info.profile,
-        receipt=Receipt(
-            received_bytes=info.received_bytes,
-            stored_bytes=info.stored_bytes,
-            received_digest=f"sha256:{info.received_digest}",
-            codec=info.codec,
-            kept=info.kept,
-            metadata_removed=list(info.metadata_removed),
-            quality=info.quality,
-        ),
+        receipt=Receipt(**facts),
+        **facts,
     )
 
 

@@ -14,7 +14,7 @@ from app.catalog.database import Database
 from app.catalog.progress import Progress
 from app.events.event import ImageDeleted, ImageStored
 from app.records import address
-from app.records.image import INFO, ImageInfo
+from app.records.image import INFO
 
 if TYPE_CHECKING:
     import sqlite3
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from app.events.event import Event
+    from app.imaging.info import ImageInfo
 
 # A file of another layout, older or newer, is not migrated but filled again.
 _LAYOUT_VERSION = 3

@@ -27,7 +27,7 @@ from app.events.event import ImageDeleted, encode
 from app.imaging.codecs.lepton import unpack
 from app.log import EVENTS, IMAGES
 from app.records import address
-from app.records.image import Head, ImageInfo, is_chunk, parse_head
+from app.records.image import Head, is_chunk, parse_head
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from app.codec.pool import CodecPool
     from app.delivery.cache import RecordCache
     from app.feed.feed import Feed
+    from app.imaging.info import ImageInfo
     from app.log import Log, StoredRecord
     from app.records.address import Address
 

@@ -120,7 +120,7 @@ class LivePictures:
         while len(self._made) > _KEPT_IMAGES:
             # Whoever still sends that picture keeps it alive, and nobody else does.
             self._made.popitem(last=False)
-        if side is None and image.info.content_type != ImageFormat.JPEG.media_type:
+        if side is None and image.info.content_type != ImageFormat.JPEG.content_type:
             side = MAX_SIDE
         try:
             return Frame(image.id, await self._once(made, image.id, side))

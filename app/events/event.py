@@ -18,9 +18,10 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from app.errors import ImageNotFoundError, NewerVersionError
+from app.imaging.info import ImageInfo
 from app.log import Position, Record, StoredRecord
 from app.records import address
-from app.records.image import ImageInfo, list_chunks, parse_chunks
+from app.records.image import list_chunks, parse_chunks
 
 VERSION = 1
 CONTENT_TYPE = b"application/cloudevents+json; charset=UTF-8"

@@ -12,7 +12,8 @@ from app.imaging.colours import in_rgb
 from app.imaging.containers import gif, heif, jpeg, png, tiff, webp
 from app.imaging.decode import decode, stored_orientation, upright
 from app.imaging.encode import encode, must_be_encoded, packing_level
-from app.imaging.formats import ImageFormat, sniff
+from app.imaging.formats import ImageFormat
+from app.imaging.info import ImageInfo
 from app.imaging.metadata.metadata import Metadata, MetadataOption, Stripped
 from app.imaging.picture import Candidate, Decoded
 from app.imaging.profiles import Profile, Recipe
@@ -64,76 +65,57 @@ _ENOUGH = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Developed:
-    """An image as it is stored and served.
-
-    Args:
-        data: what is stored: a complete file, unless it is packed.
-        content_encoding: how `data` is packed, and has to be unpacked to be served; empty if not.
-        content_length: of the file that is served, in bytes.
-        digest: the same; SHA-256 in hex.
-        received_digest: of the upload.
-        media_type: of the file that is served.
-        width: in pixels, as seen: after orientation.
-        height: the same.
-        frame_count: 1 for a still image.
-        profile: the compression profile that was applied.
-        kept: whether the upload is served less its metadata, and not a new encoding.
-        codec: in words, how `data` was encoded here; `original` when it was not.
-        metadata_removed: what the upload held and the file that is served does not.
-        quality: SSIMULACRA2 of what is served, 100 at best; None where it was not measured.
-    """
+    """An image as it is stored: its facts, and its bytes as `info.content_encoding` packed them."""
 
     data: bytes
-    content_encoding: str
-    content_length: int
-    digest: str
-    received_digest: str
-    media_type: str
-    width: int
-    height: int
-    frame_count: int
-    profile: str
-    kept: bool
-    codec: str
-    metadata_removed: tuple[str, ...]
-    quality: float | None
+    info: ImageInfo
 
 
-def develop(data: bytes, limits: ImageLimits, recipe: Recipe) -> Developed:
-    """Check an upload, and make of it what is stored: upright, smaller, without metadata.
+def develop(
+    data: bytes, image_format: ImageFormat, limits: ImageLimits, recipe: Recipe
+) -> Developed:
+    """Check an upload, and turn it into what is stored: upright, smaller, without metadata.
 
     Blocks for up to seconds and takes hundreds of megabytes: runs in a codec worker.
 
+    Args:
+        data: The upload.
+        image_format: What `sniff` returned for it.
+        limits: What it may ask of this worker.
+        recipe: What is to be made of it.
+
     Raises:
-        UnsupportedFormatError: not a format that is taken.
-        ImageLimitError: beyond the limits, or out of the worker's memory.
-        InvalidImageError: truncated, damaged, or not what it says; or not possible in the profile.
+        ImageLimitError: Beyond the limits, or out of the worker's memory.
+        InvalidImageError: Truncated, damaged, or not what it says; or not possible in the profile.
     """
-    decoded = examine(data, limits)
+    decoded = examine(data, image_format, limits)
     kept = _keep(data, decoded, recipe)
     served = _choose(kept, decoded, recipe)
-    packed = _pack(served.data) if recipe.profile is Profile.ARCHIVE else None
-    return Developed(
-        data=packed or served.data,
-        content_encoding=lepton.CONTENT_ENCODING if packed else "",
+    packed = _pack(served) if recipe.profile is Profile.ARCHIVE else None
+    stored = packed or served.data
+    info = ImageInfo(
+        content_type=served.image_format.content_type,
         content_length=len(served.data),
-        digest=hashlib.sha256(served.data).hexdigest(),
-        received_digest=hashlib.sha256(data).hexdigest(),
-        media_type=served.image_format.media_type,
+        digest=_sha256(served.data),
         width=served.size[0],
         height=served.size[1],
         frame_count=decoded.frame_count,
+        filename=None,
         profile=recipe.profile.value,
-        kept=served is kept,
         codec=lepton.CONTENT_ENCODING if packed else served.codec,
+        kept=served is kept,
+        received_bytes=len(data),
+        received_digest=_sha256(data),
+        stored_bytes=len(stored),
+        content_encoding=lepton.CONTENT_ENCODING if packed else "",
         metadata_removed=_removed(decoded.stripped.metadata, served),
         quality=_measure(decoded, served, limits) if recipe.measure else None,
     )
+    return Developed(stored, info)
 
 
-def examine(data: bytes, limits: ImageLimits) -> Decoded:
-    """Tell the format, strip the container and decode every frame; raises what `develop` does."""
-    image_format = sniff(data)
+def examine(data: bytes, image_format: ImageFormat, limits: ImageLimits) -> Decoded:
+    """Strip the container and decode every frame; raises what `develop` does."""
     stripped = _STRIP[image_format](data)
     limits.check_metadata(stripped.metadata.size_bytes)
     image = decode(stripped, image_format, limits)
@@ -174,9 +156,16 @@ def _label(file: Candidate, decoded: Decoded, recipe: Recipe) -> Candidate:
     return replace(file, data=_ATTACH[file.image_format](file.data, chosen))
 
 
-def _pack(data: bytes) -> bytes | None:
-    packed = lepton.pack(data)
-    return packed if packed and len(packed) < _WORTHWHILE * len(data) else None
+def _pack(served: Candidate) -> bytes | None:
+    """Pack a JPEG where that saves something; nothing else can be packed."""
+    if served.image_format is not ImageFormat.JPEG:
+        return None
+    packed = lepton.pack(served.data)
+    return packed if packed and len(packed) < _WORTHWHILE * len(served.data) else None
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _removed(metadata: Metadata, served: Candidate) -> tuple[str, ...]:
@@ -192,5 +181,5 @@ def _measure(decoded: Decoded, served: Candidate, limits: ImageLimits) -> float 
         before, _ = in_rgb(upright(decoded.image, decoded.stripped.orientation))
     except InvalidImageError:  # CMYK that says nothing of its colours
         return None
-    after, _ = in_rgb(examine(served.data, limits).image)
+    after, _ = in_rgb(examine(served.data, served.image_format, limits).image)
     return score.score(before, after)

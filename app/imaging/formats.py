@@ -30,8 +30,8 @@ class ImageFormat(Enum):
     BMP = "bmp"
 
     @property
-    def media_type(self) -> str:
-        """The registered media type, such as `image/jpeg`."""
+    def content_type(self) -> str:
+        """The registered content type, such as `image/jpeg`."""
         return f"image/{self.value}"
 
     @property

@@ -14,6 +14,7 @@ from app.errors import InvalidImageError
 from app.imaging.colours import in_rgb
 from app.imaging.decode import decoder_errors, upright
 from app.imaging.develop import examine
+from app.imaging.formats import sniff
 
 if TYPE_CHECKING:
     from app.imaging.limits import ImageLimits
@@ -33,7 +34,7 @@ def still(data: bytes, limits: ImageLimits, max_side: int) -> bytes:
     Raises:
         ImageRefusedError: it cannot be decoded.
     """
-    decoded = examine(data, limits)
+    decoded = examine(data, sniff(data), limits)
     stripped, image = decoded.stripped, decoded.image
     with decoder_errors():
         picture, profile = _for_a_screen(image)

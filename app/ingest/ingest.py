@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from app.errors import CatalogDamagedError, NotWrittenError, OutcomeUnknownError
@@ -18,7 +18,7 @@ from app.imaging.develop import Developed, develop
 from app.imaging.formats import sniff
 from app.log import EVENTS, IMAGES
 from app.records.address import Address, new_cookie
-from app.records.image import ImageInfo, chunk_bytes, chunk_records, head_record
+from app.records.image import chunk_bytes, chunk_records, head_record
 from app.telemetry import metrics
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from app.catalog.catalog import Catalog, CatalogImage
     from app.codec.pool import CodecPool
     from app.feed.feed import Feed
+    from app.imaging.formats import ImageFormat
+    from app.imaging.info import ImageInfo
     from app.imaging.limits import ImageLimits
     from app.imaging.profiles import Recipe
     from app.log import Log
@@ -108,9 +110,9 @@ class Ingest:
         try:
             upload = await source.receive()
             reservation.shrink(len(upload.data) * COPIES)
-            sniff(upload.data)
-            developed = await self._develop(source, upload)
-            info = _describe(upload, developed)
+            image_format = sniff(upload.data)
+            developed = await self._develop(source, upload, image_format)
+            info = replace(developed.info, filename=upload.filename)
         except BaseException:
             reservation.release()
             raise
@@ -127,11 +129,13 @@ class Ingest:
     async def _admit(self, source: Source) -> Reservation:
         return await self._budget.reserve(source.max_bytes * COPIES)
 
-    async def _develop(self, source: Source, upload: Upload) -> Developed:
+    async def _develop(
+        self, source: Source, upload: Upload, image_format: ImageFormat
+    ) -> Developed:
         """Develop in a worker, unless the client leaves: then nobody wants the result."""
         left = asyncio.create_task(source.left())
         work = asyncio.create_task(
-            self._pool.run(develop, upload.data, self._limits, upload.recipe)
+            self._pool.run(develop, upload.data, image_format, self._limits, upload.recipe)
         )
         try:
             await asyncio.wait({left, work}, return_when=asyncio.FIRST_COMPLETED)
@@ -205,24 +209,3 @@ class Ingest:
 class _Published:
     image_id: str
     event_offset: int
-
-
-def _describe(upload: Upload, developed: Developed) -> ImageInfo:
-    return ImageInfo(
-        content_type=developed.media_type,
-        content_length=developed.content_length,
-        digest=developed.digest,
-        width=developed.width,
-        height=developed.height,
-        frame_count=developed.frame_count,
-        filename=upload.filename,
-        profile=developed.profile,
-        codec=developed.codec,
-        kept=developed.kept,
-        received_bytes=len(upload.data),
-        received_digest=developed.received_digest,
-        stored_bytes=len(developed.data),
-        content_encoding=developed.content_encoding,
-        metadata_removed=developed.metadata_removed,
-        quality=developed.quality,
-    )

@@ -26,6 +26,7 @@ from app.errors import (
     UnsupportedFormatError,
 )
 from app.imaging.develop import Developed, develop
+from app.imaging.formats import ImageFormat
 from app.imaging.limits import ImageLimits
 from app.imaging.profiles import Recipe
 from tests.support import codec_jobs, images
@@ -71,10 +72,14 @@ async def spinning(pool, tmp_path):
 
 async def test_an_image_is_developed_in_a_worker(pool):
     developed = await pool.run(
-        develop, images.jpeg(images.photo((320, 240))), ImageLimits(), Recipe()
+        develop,
+        images.jpeg(images.photo((320, 240))),
+        ImageFormat.JPEG,
+        ImageLimits(),
+        Recipe(),
     )
     assert isinstance(developed, Developed)
-    assert (developed.width, developed.height) == (320, 240)
+    assert (developed.info.width, developed.info.height) == (320, 240)
 
 
 async def test_megabytes_pass_both_ways_unchanged(pool):
@@ -83,18 +88,18 @@ async def test_megabytes_pass_both_ways_unchanged(pool):
 
 
 @pytest.mark.parametrize(
-    ("data", "error"),
+    ("function", "data", "error"),
     [
-        (b"%PDF-1.7", UnsupportedFormatError),
-        (images.jpeg()[:-100], InvalidImageError),
-        (images.bomb_png(), ImageLimitError),
+        (codec_jobs.still, b"%PDF-1.7", UnsupportedFormatError),
+        (codec_jobs.develop, images.jpeg()[:-100], InvalidImageError),
+        (codec_jobs.develop, images.bomb_png(), ImageLimitError),
     ],
 )
-async def test_a_refusal_comes_back_as_what_it_was_with_its_trace(pool, data, error):
+async def test_a_refusal_comes_back_as_what_it_was_with_its_trace(pool, function, data, error):
     with pytest.raises(error) as refusal:
-        await pool.run(develop, data, ImageLimits(), Recipe())
+        await pool.run(function, data)
     assert refusal.value.detail
-    assert "in develop" in str(refusal.value.__cause__)
+    assert f"in {function.__name__}" in str(refusal.value.__cause__)
 
 
 async def test_a_mistake_of_ours_is_an_internal_error_whose_cause_names_the_place(pool):
@@ -108,12 +113,13 @@ async def test_a_killed_worker_fails_its_own_image_while_ten_others_succeed(pool
     data = images.jpeg(images.photo((320, 240)))
     async with spinning(pool, tmp_path) as (doomed, pid):
         others = [
-            asyncio.create_task(pool.run(develop, data, ImageLimits(), Recipe())) for _ in range(10)
+            asyncio.create_task(pool.run(develop, data, ImageFormat.JPEG, ImageLimits(), Recipe()))
+            for _ in range(10)
         ]
         os.kill(pid, signal.SIGKILL)
         with pytest.raises(DecoderCrashedError):
             await doomed
-        assert all(not developed.kept for developed in await asyncio.gather(*others))
+        assert all(not developed.info.kept for developed in await asyncio.gather(*others))
 
 
 async def test_a_worker_that_dies_of_its_image_is_replaced():
@@ -161,7 +167,7 @@ async def test_an_image_too_large_for_the_memory_limit_is_refused():
     async with make_pool(workers=1, memory_bytes=150_000_000) as pool:
         limits = ImageLimits(max_pixels=200_000_000)
         with pytest.raises(ImageLimitError, match="memory"):
-            await pool.run(develop, images.bomb_png(), limits, Recipe())
+            await pool.run(develop, images.bomb_png(), ImageFormat.PNG, limits, Recipe())
 
 
 async def test_workers_are_contained(pool, monkeypatch):

@@ -21,12 +21,13 @@ import traceback
 from pathlib import Path
 
 from app.errors import ImageRefusedError, UnsupportedFormatError
-from app.imaging.develop import develop, examine
+from app.imaging.develop import develop
+from app.imaging.formats import sniff
 from app.imaging.limits import ImageLimits
 from app.imaging.metadata.metadata import MetadataOption
 from app.imaging.profiles import Profile, Recipe
 from tests.support import images
-from tests.support.developing import served
+from tests.support.developing import examine, served
 
 # Of a file, where its structure is.
 HEAD_BYTES = 600
@@ -81,12 +82,12 @@ def damage(data, chance):
 def check(developed):
     """Raise where what came out is no image, or not the one that was said."""
     try:
-        again = examine(served(developed), ImageLimits())
+        again = examine(served(developed))
     except (ImageRefusedError, UnsupportedFormatError) as error:
-        raise AssertionError(f"what is stored as {developed.codec} is refused") from error
-    assert again.size == (developed.width, developed.height)
-    assert again.frame_count == developed.frame_count
-    assert len(served(developed)) == developed.content_length
+        raise AssertionError(f"what is stored as {developed.info.codec} is refused") from error
+    assert again.size == (developed.info.width, developed.info.height)
+    assert again.frame_count == developed.info.frame_count
+    assert len(served(developed)) == developed.info.content_length
 
 
 def fuzz(seed, ends, count, folder):
@@ -105,7 +106,7 @@ def fuzz(seed, ends, count, folder):
         count.value += 1
         try:
             with contextlib.suppress(ImageRefusedError, UnsupportedFormatError):
-                check(develop(data, ImageLimits(), recipe))
+                check(develop(data, sniff(data), ImageLimits(), recipe))
         except Exception:  # noqa: BLE001 - whatever it is, it is a mistake of ours
             path = Path(folder) / f"{seed}-{count.value}.bin"
             path.write_bytes(data)

@@ -32,17 +32,21 @@ class TestJpeg:
     def test_a_photo_becomes_a_smaller_jpeg_that_looks_the_same(self):
         data = images.jpeg(images.photo(LARGE))
         developed = develop(data, LIMITS)
-        assert (developed.media_type, developed.profile) == ("image/jpeg", "balanced")
-        assert (developed.width, developed.height, developed.frame_count) == (640, 480, 1)
-        assert developed.codec == "jpegli q85"
-        assert not developed.kept
+        assert (developed.info.content_type, developed.info.profile) == ("image/jpeg", "balanced")
+        assert (developed.info.width, developed.info.height, developed.info.frame_count) == (
+            640,
+            480,
+            1,
+        )
+        assert developed.info.codec == "jpegli q85"
+        assert not developed.info.kept
         assert len(developed.data) < 0.7 * len(data)
         assert images.distance(images.pixels(data), images.pixels(developed.data)) < 6
 
     def test_a_photo_of_lower_quality_is_packed_without_a_change_to_its_pixels(self):
         data = images.jpeg(images.photo(LARGE), quality=60)
         developed = develop(data, LIMITS)
-        assert developed.codec == "mozjpeg lossless"
+        assert developed.info.codec == "mozjpeg lossless"
         assert len(developed.data) < len(data)
         assert images.same_pixels(images.pixels(data), images.pixels(developed.data))
 
@@ -50,15 +54,15 @@ class TestJpeg:
         monkeypatch.setattr(optimize, "mozjpeg", None)
         data = images.jpeg(images.photo(LARGE), quality=60)
         developed = develop(data, LIMITS)
-        assert developed.codec == "jpeg own tables progressive"
+        assert developed.info.codec == "jpeg own tables progressive"
         assert len(developed.data) < len(data)
         assert images.distance(images.pixels(data), images.pixels(developed.data)) < 0.5
 
     def test_what_is_compact_already_is_kept_to_the_pixel(self):
         compact = develop(images.jpeg(images.photo(LARGE)), LIMITS).data
         developed = develop(compact, LIMITS)
-        assert developed.kept
-        assert developed.codec == "original"
+        assert developed.info.kept
+        assert developed.info.codec == "original"
         assert images.same_pixels(images.pixels(compact), images.pixels(developed.data))
 
     def test_grey_stays_grey(self):
@@ -94,21 +98,21 @@ class TestPng:
     def test_every_mode_is_packed_and_looks_the_same(self, mode):
         data = images.png(images.photo(LARGE, mode), compress_level=0)
         developed = develop(data, LIMITS)
-        assert developed.codec == "oxipng 1"
+        assert developed.info.codec == "oxipng 1"
         assert len(developed.data) < len(data)
         assert images.same_pixels(images.pixels(developed.data), images.pixels(data))
 
     def test_an_animation_is_packed_frame_by_frame(self):
         data = images.animated("PNG", size=(160, 120), compress_level=0)
         developed = develop(data, LIMITS)
-        assert developed.codec == "oxipng 1"
+        assert developed.info.codec == "oxipng 1"
         before, after = frames_of(data), frames_of(developed.data)
         assert [frame[1:] for frame in after] == [frame[1:] for frame in before]
         assert all(images.same_pixels(b[0], a[0]) for b, a in zip(before, after, strict=True))
 
     def test_one_of_more_pixels_than_there_is_time_for_is_kept(self, monkeypatch):
         monkeypatch.setattr(optimize, "MAX_PNG_PIXELS", {1: 4 * 64 * 48 - 1})
-        assert develop(images.animated("PNG", count=4, compress_level=0), LIMITS).kept
+        assert develop(images.animated("PNG", count=4, compress_level=0), LIMITS).info.kept
 
     @pytest.mark.parametrize(
         ("bit_depth", "colour_type", "channels", "key"),
@@ -120,7 +124,7 @@ class TestPng:
     ):
         data = images.raw_png((64, 64), bit_depth, colour_type, channels, key)
         developed = develop(data, LIMITS)
-        assert developed.codec == "oxipng 1"
+        assert developed.info.codec == "oxipng 1"
         assert images.same_pixels(images.pixels(developed.data), images.pixels(data))
         assert developed.data[24] == bit_depth or bit_depth < 16
 
@@ -140,7 +144,7 @@ class TestPngWithoutTheExtra:
         data = images.png(image, compress_level=0)
         developed = develop(data, LIMITS)
         stored = images.pixels(developed.data)
-        assert developed.codec == "png deflate 6"
+        assert developed.info.codec == "png deflate 6"
         assert len(developed.data) < len(data)
         assert stored.mode == images.pixels(data).mode
         assert stored.tobytes() == images.pixels(data).tobytes()
@@ -156,7 +160,7 @@ class TestPngWithoutTheExtra:
         image = images.photo(LARGE).quantize(64)
         data = images.png(image, compress_level=0, transparency=bytes(range(0, 256, 4)))
         developed = develop(data, LIMITS)
-        assert not developed.kept
+        assert not developed.info.kept
         assert images.same_pixels(images.pixels(developed.data), images.pixels(data))
 
     @pytest.mark.parametrize(
@@ -173,7 +177,7 @@ class TestPngWithoutTheExtra:
     def test_what_pillow_cannot_write_exactly_is_kept(self, bit_depth, colour_type, channels, key):
         data = images.raw_png((64, 64), bit_depth, colour_type, channels, key)
         developed = develop(data + images.ARCHIVE, LIMITS)
-        assert developed.kept
+        assert developed.info.kept
         assert developed.data == data
 
     def test_what_decides_the_colour_is_kept_when_packed_again(self):
@@ -186,7 +190,7 @@ class TestPngWithoutTheExtra:
         ]
         data = images.png(images.photo(LARGE), chunks=appearance, compress_level=0)
         developed = develop(data, LIMITS)
-        assert not developed.kept
+        assert not developed.info.kept
         assert all(images.chunk(*chunk) in developed.data for chunk in appearance)
 
 
@@ -215,7 +219,7 @@ class TestWebp:
     def test_it_stays_webp_and_pixel_identical(self, lossless, mode):
         data = images.webp(images.photo(LARGE, mode), lossless=lossless)
         developed = develop(data, LIMITS)
-        assert developed.media_type == "image/webp"
+        assert developed.info.content_type == "image/webp"
         assert images.same_pixels(images.pixels(data), images.pixels(developed.data))
 
 
@@ -223,7 +227,7 @@ class TestGif:
     def test_it_stays_gif_and_pixel_identical(self):
         data = images.gif()
         developed = develop(data, LIMITS)
-        assert developed.media_type == "image/gif"
+        assert developed.info.content_type == "image/gif"
         assert images.same_pixels(images.pixels(data), images.pixels(developed.data))
 
 
@@ -235,14 +239,14 @@ class TestOrientation:
         data = make(images.photo(size, noise=16), orientation=orientation)
         developed = develop(data, LIMITS)
         before, after = images.pixels(data), images.pixels(developed.data)
-        assert (developed.width, developed.height) == after.size == before.size
+        assert (developed.info.width, developed.info.height) == after.size == before.size
         assert images.distance(before, after) < 8
 
     @pytest.mark.parametrize("orientation", range(2, 9))
     def test_a_new_encoding_is_upright_itself(self, orientation):
         data = images.jpeg(images.photo(LARGE), orientation=orientation)
         developed = develop(data, LIMITS)
-        assert not developed.kept
+        assert not developed.info.kept
         assert b"Exif" not in developed.data
 
     @pytest.mark.parametrize("orientation", range(2, 9))
@@ -250,7 +254,7 @@ class TestOrientation:
         compact = develop(images.jpeg(images.photo(LARGE), private=False), LIMITS).data
         data = compact[:2] + images.segment(0xE1, images.exif(orientation).tobytes()) + compact[2:]
         developed = develop(data, LIMITS)
-        assert developed.kept
+        assert developed.info.kept
         with Image.open(io.BytesIO(developed.data)) as image:
             assert dict(image.getexif()) == {0x0112: orientation}
         assert images.same_pixels(images.pixels(data), images.pixels(developed.data))
@@ -263,10 +267,10 @@ class TestOrientation:
         plain = images.jpeg(private=False)
         data = plain[:2] + images.segment(0xE1, b"Exif\0\0" + block) + plain[2:]
         developed = develop(data, LIMITS)
-        assert (developed.width, developed.height) == (96, 64)
+        assert (developed.info.width, developed.info.height) == (96, 64)
 
     def test_an_orientation_that_does_not_exist_is_none(self):
-        assert develop(images.jpeg(orientation=9), LIMITS).width == 96
+        assert develop(images.jpeg(orientation=9), LIMITS).info.width == 96
 
 
 class TestAnimation:
@@ -275,7 +279,7 @@ class TestAnimation:
         data = images.animated(format_name)
         developed = develop(data, LIMITS)
         before, after = frames_of(data), frames_of(developed.data)
-        assert developed.frame_count == len(after) == 4
+        assert developed.info.frame_count == len(after) == 4
         assert [frame[1:] for frame in after] == [frame[1:] for frame in before]
         assert [duration for _, duration, _ in after] == [40, 50, 60, 70]
         assert {loop for *_, loop in after} == {3}
@@ -290,7 +294,7 @@ class TestAnimation:
     def test_the_still_picture_of_an_apng_is_not_one_of_its_frames(self):
         data = images.animated("PNG", default_image=True)
         developed = develop(data, LIMITS)
-        assert developed.frame_count == 3
+        assert developed.info.frame_count == 3
         assert len(frames_of(developed.data)) == 4
 
     def test_an_apng_that_miscounts_its_frames_is_refused(self):

@@ -27,7 +27,7 @@ def test_each_accepted_format_is_known_by_its_first_bytes(data, image_format):
 
 
 def test_formats_name_their_media_type_and_extension():
-    assert [(f.media_type, f.extension) for f in ImageFormat] == [
+    assert [(f.content_type, f.extension) for f in ImageFormat] == [
         ("image/jpeg", ".jpg"),
         ("image/png", ".png"),
         ("image/webp", ".webp"),

@@ -58,14 +58,14 @@ class TestWhatIsNotThePicture:
         data = in_meta(make(images.photo((320, 240))), box(kind, bytes(4) + SECRET))
         stored = develop(data, LIMITS, Profile.ORIGINAL)
         assert SECRET not in stored.data
-        assert "other" in stored.metadata_removed
+        assert "other" in stored.info.metadata_removed
         assert images.same_pixels(images.pixels(data), images.pixels(stored.data))
 
     def test_boxes_beside_the_picture_go(self, make):
         data = make(images.photo((320, 240))) + box(b"mpvd", SECRET)
         stored = develop(data, LIMITS, Profile.ORIGINAL)
         assert SECRET not in stored.data
-        assert "other" in stored.metadata_removed
+        assert "other" in stored.info.metadata_removed
 
     def test_bytes_that_nothing_points_to_go(self, make):
         data = bytearray(make(images.photo((320, 240))) + SECRET)
@@ -82,7 +82,7 @@ class TestWhatIsNotThePicture:
         data = data[:place] + b"abcd" + data[place + 4 :]
         stored = develop(data, LIMITS, Profile.ORIGINAL)
         assert b"SECRET" not in stored.data
-        assert "other" in stored.metadata_removed
+        assert "other" in stored.info.metadata_removed
 
 
 def test_metadata_that_reaches_into_the_picture_is_not_written_over_it():
@@ -114,9 +114,9 @@ class TestThumbnails:
     def test_they_go_and_the_picture_stays(self, with_thumbnail):
         assert len(pillow_heif.open_heif(with_thumbnail).info["thumbnails"]) == 1
         stored = develop(with_thumbnail, LIMITS, Profile.ORIGINAL)
-        assert stored.metadata_removed == ("thumbnail",)
+        assert stored.info.metadata_removed == ("thumbnail",)
         assert pillow_heif.open_heif(stored.data).info["thumbnails"] == []
-        assert stored.frame_count == 1
+        assert stored.info.frame_count == 1
         assert images.same_pixels(images.pixels(with_thumbnail), images.pixels(stored.data))
 
     def test_nothing_of_their_bytes_is_left(self, with_thumbnail):
@@ -144,8 +144,8 @@ class TestCollections:
     def test_the_receipt_is_about_the_one_that_is_shown(self):
         data = collection(images.photo((64, 48)), images.photo((320, 240)), primary=1)
         stored = develop(data, LIMITS)
-        assert (stored.width, stored.height, stored.frame_count) == (320, 240, 2)
-        assert stored.kept
+        assert (stored.info.width, stored.info.height, stored.info.frame_count) == (320, 240, 2)
+        assert stored.info.kept
 
 
 def with_locations(extents):

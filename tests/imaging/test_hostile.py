@@ -41,7 +41,7 @@ class TestBombs:
             develop(images.long_gif(100_000), LIMITS)
 
     def test_as_many_frames_as_are_allowed_are_taken(self):
-        assert develop(images.long_gif(256), LIMITS).frame_count == 256
+        assert develop(images.long_gif(256), LIMITS).info.frame_count == 256
 
     def test_an_apng_whose_frames_sum_up_to_too_much_is_refused(self):
         frames = [Image.new("1", (3000, 3000), number % 2) for number in range(6)]
@@ -114,11 +114,11 @@ def test_a_side_of_16384_pixels_is_refused_and_one_less_is_taken(name):
     with pytest.raises(ImageLimitError, match="a side may have 16,383 pixels"):
         develop(saved(Image.new("RGB", (width, height)), name), LIMITS)
     longest = saved(Image.new("RGB", (min(width, 16_383), min(height, 16_383))), name)
-    assert develop(longest, LIMITS).width == min(width, 16_383)
+    assert develop(longest, LIMITS).info.width == min(width, 16_383)
 
 
 def test_a_webp_cannot_be_longer_than_is_allowed():
-    assert develop(saved(Image.new("RGB", (16_383, 1)), "WEBP"), LIMITS).width == 16_383
+    assert develop(saved(Image.new("RGB", (16_383, 1)), "WEBP"), LIMITS).info.width == 16_383
     with pytest.raises(ImageLimitError):
         develop(saved(Image.new("RGB", (1000, 1)), "WEBP"), ImageLimits(max_side=999))
 
@@ -189,14 +189,14 @@ class TestLyingHeaders:
             developed = develop(patched(data, at, (6400).to_bytes(4)), LIMITS)
         except ImageRefusedError:
             return
-        assert images.pixels(developed.data).size == (developed.width, developed.height)
+        assert images.pixels(developed.data).size == (developed.info.width, developed.info.height)
 
     def test_a_tiff_that_leads_round_in_circles_has_one_page(self):
         data = saved(Image.new("L", (8, 8)), "TIFF")
         at = int.from_bytes(data[4:8], "little")
         count = int.from_bytes(data[at : at + 2], "little")
         circle = patched(data, at + 2 + 12 * count, struct.pack("<I", at))
-        assert develop(circle, LIMITS).frame_count == 1
+        assert develop(circle, LIMITS).info.frame_count == 1
 
     def test_boxes_that_hold_each_other_without_end_are_refused(self):
         nested = b""

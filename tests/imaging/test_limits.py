@@ -17,7 +17,7 @@ MAKERS = [images.jpeg, images.png, images.webp, images.gif]
 @pytest.mark.parametrize("make", MAKERS)
 def test_an_image_at_the_limits_is_taken_and_one_beyond_is_refused(make):
     data = make()
-    assert develop(data, ImageLimits(max_pixels=96 * 64, max_side=96)).width == 96
+    assert develop(data, ImageLimits(max_pixels=96 * 64, max_side=96)).info.width == 96
     with pytest.raises(ImageLimitError, match="6,144 pixels"):
         develop(data, ImageLimits(max_pixels=96 * 64 - 1))
     with pytest.raises(ImageLimitError, match="a side may have 95"):
@@ -27,7 +27,7 @@ def test_an_image_at_the_limits_is_taken_and_one_beyond_is_refused(make):
 @pytest.mark.parametrize("format_name", ["GIF", "PNG", "WEBP"])
 def test_an_animation_has_its_frames_counted_and_their_pixels_summed(format_name):
     data = images.animated(format_name, count=4)
-    assert develop(data, ImageLimits(max_pixels=4 * 64 * 48, max_frames=4)).frame_count == 4
+    assert develop(data, ImageLimits(max_pixels=4 * 64 * 48, max_frames=4)).info.frame_count == 4
     with pytest.raises(ImageLimitError, match="4 frames"):
         develop(data, ImageLimits(max_frames=3))
     with pytest.raises(ImageLimitError, match="pixels"):
@@ -61,7 +61,7 @@ def test_the_limits_here_are_in_force_and_not_those_of_the_decoder(monkeypatch):
     data = bytearray(images.gif(private=False))
     descriptor = data.index(b",", 13 + 3 * 32)
     data[descriptor + 1 : descriptor + 3] = (100).to_bytes(2, "little")
-    assert develop(bytes(data), ImageLimits()).width == 196
+    assert develop(bytes(data), ImageLimits()).info.width == 196
 
 
 @pytest.mark.parametrize("size", [(0, 1), (1, 0)])

@@ -30,7 +30,7 @@ def upload(request):
     kept, make = UPLOADS[request.param]
     data = make()
     developed = develop(data, LIMITS)
-    assert developed.kept is kept
+    assert developed.info.kept is kept
     return data, developed
 
 
@@ -67,7 +67,7 @@ def test_metadata_between_the_scans_of_a_progressive_jpeg_goes_as_well():
     scan = data.rindex(b"\xff\xda")
     data = data[:scan] + images.segment(0xFE, b"SECRET-COMMENT") + data[scan:]
     developed = develop(data, LIMITS)
-    assert developed.kept
+    assert developed.info.kept
     assert b"SECRET-COMMENT" not in developed.data
     assert images.same_pixels(images.pixels(data), images.pixels(developed.data))
 
@@ -80,7 +80,7 @@ def test_a_thumbnail_inside_jfif_goes_and_its_version_stays():
     thumbnail = b"\x01\x05SECRET-THUMBNAI"
     data = compact[:2] + images.segment(0xE0, jfif + thumbnail) + compact[after_jfif:]
     developed = develop(data, LIMITS, Profile.ORIGINAL)
-    assert developed.kept
+    assert developed.info.kept
     assert b"SECRET" not in developed.data
     assert images.segment(0xE0, jfif + b"\0\0") in developed.data
 
@@ -96,7 +96,7 @@ def test_what_an_unknown_chunk_hides_inside_an_animation_frame_goes():
     data = data[:4] + (len(data) - 8).to_bytes(4, "little") + data[8:]
     developed = develop(data, LIMITS)
     assert b"SECRET-COMMENT" not in developed.data
-    assert developed.frame_count == 4
+    assert developed.info.frame_count == 4
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

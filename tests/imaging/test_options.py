@@ -72,7 +72,7 @@ class TestEveryProfile:
         assert exif_of(file)[0x8298] == images.NOTICE
         assert set(exif_of(file)) <= {0x0112, 0x8298}
         thumbnail = {"thumbnail"} if b"SECRET-THUMBNAIL" in upload else set()
-        assert set(stored.metadata_removed) == {
+        assert set(stored.info.metadata_removed) == {
             *("comment", "exif", "gps", "maker-note", "xmp"),
             *thumbnail,
         }
@@ -89,7 +89,7 @@ class TestEveryProfile:
         assert not kept.get_ifd(0x8825)
         assert b'tiff:Model="SECRET-XMP"' in file
         thumbnail = {"thumbnail"} if b"SECRET-THUMBNAIL" in upload else set()
-        assert set(stored.metadata_removed) == {
+        assert set(stored.info.metadata_removed) == {
             *("comment", "gps", "maker-note", "xmp-partly"),
             *thumbnail,
         }
@@ -100,7 +100,7 @@ class TestEveryProfile:
         assert all(place in file for place in PLACE)
         assert b"SECRET-MAKER-NOTE" in file
         assert b"SECRET-XMP" in file
-        assert set(stored.metadata_removed) <= {"thumbnail"}
+        assert set(stored.info.metadata_removed) <= {"thumbnail"}
 
     @pytest.mark.parametrize("metadata", list(MetadataOption))
     def test_the_picture_is_seen_upright_all_the_same(self, upload, profile, metadata):
@@ -136,7 +136,7 @@ class TestCopyright:
     def test_it_is_taken_from_xmp(self):
         stored = develop(self.upload(xmp=RIGHTS % "© Ä".encode()), LIMITS)
         assert exif.parse(jpeg.strip(stored.data).metadata.exif).copyright_notice == "© Ä"
-        assert stored.metadata_removed == ("xmp",)
+        assert stored.info.metadata_removed == ("xmp",)
 
     def test_it_is_taken_from_iptc(self):
         data = self.upload()
@@ -202,7 +202,7 @@ class TestCopyright:
         output = io.BytesIO()
         images.photo(LARGE).save(output, "AVIF", xmp=CREATOR)
         stored = develop(output.getvalue(), LIMITS)
-        assert stored.metadata_removed == ("copyright", "xmp")
+        assert stored.info.metadata_removed == ("copyright", "xmp")
 
 
 def packet(properties):
@@ -291,8 +291,8 @@ def test_what_goes_from_a_jpeg_is_named():
     data = images.jpeg(images.photo(LARGE), private=False)
     data = data[:2] + images.segment(0xED, resources) + images.segment(0xE1, extension) + data[2:]
     stored = develop(data, LIMITS, metadata=MetadataOption.KEEP)
-    assert stored.metadata_removed == ("extended-xmp", "photoshop")
-    assert develop(data, LIMITS).metadata_removed == ("extended-xmp", "iptc", "photoshop")
+    assert stored.info.metadata_removed == ("extended-xmp", "photoshop")
+    assert develop(data, LIMITS).info.metadata_removed == ("extended-xmp", "iptc", "photoshop")
 
 
 def test_what_goes_in_part_is_named():
@@ -357,7 +357,7 @@ class TestBrokenExif:
     def test_a_block_of_a_png_may_begin_as_that_of_a_jpeg_does(self):
         block = b"Exif\0\0" + exif.minimal(6, "")
         data = images.png(images.photo(LARGE), private=False, chunks=[(b"eXIf", block)])
-        assert develop(data, LIMITS).width == LARGE[1]
+        assert develop(data, LIMITS).info.width == LARGE[1]
 
     @pytest.mark.parametrize("cut", range(8, len(images.camera_exif()), 7))
     def test_a_block_that_is_cut_short_never_raises(self, cut):
@@ -389,7 +389,7 @@ class TestLimit:
     )
     def test_more_metadata_than_the_limit_is_refused_before_it_is_decoded(self, make):
         data = make()
-        assert develop(data, LIMITS).width == 96
+        assert develop(data, LIMITS).info.width == 96
         with pytest.raises(ImageLimitError, match=r"bytes of metadata; 50,000 are allowed"):
             develop(data, ImageLimits(max_metadata_bytes=50_000))
 
@@ -404,7 +404,7 @@ class TestLimit:
             develop(data, LIMITS)
 
     def test_what_follows_a_picture_is_no_metadata(self):
-        assert develop(images.jpeg() + bytes(20_000_000), LIMITS).width == 96
+        assert develop(images.jpeg() + bytes(20_000_000), LIMITS).info.width == 96
 
 
 def _with_segment(data, comment):

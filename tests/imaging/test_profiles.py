@@ -68,7 +68,7 @@ class TestEveryFormatUnderEveryProfile:
     def test_it_looks_the_same(self, developed, profile):
         data, stored = developed
         before, after = images.pixels(data), images.pixels(served(stored))
-        assert (stored.width, stored.height) == after.size == before.size
+        assert (stored.info.width, stored.info.height) == after.size == before.size
         if profile in {Profile.ORIGINAL, Profile.ARCHIVE, Profile.LOSSLESS}:
             assert images.same_pixels(before.convert("RGB"), after.convert("RGB"))
         else:
@@ -77,20 +77,20 @@ class TestEveryFormatUnderEveryProfile:
     def test_the_receipt_says_what_it_is(self, developed, profile):
         _, stored = developed
         file = served(stored)
-        assert stored.content_length == len(file)
-        assert stored.digest == hashlib.sha256(file).hexdigest()
+        assert stored.info.content_length == len(file)
+        assert stored.info.digest == hashlib.sha256(file).hexdigest()
         with Image.open(io.BytesIO(file)) as image:
             seen = "HEIC" if image.format == "HEIF" else image.format
-        assert stored.media_type == f"image/{seen.lower()}"
-        assert stored.profile == profile.value
-        assert stored.kept == (stored.codec in {"original", "lepton"})
-        assert stored.frame_count == 1
+        assert stored.info.content_type == f"image/{seen.lower()}"
+        assert stored.info.profile == profile.value
+        assert stored.info.kept == (stored.info.codec in {"original", "lepton"})
+        assert stored.info.frame_count == 1
 
     def test_it_is_never_larger(self, developed, name, profile):
         data, stored = developed
         # HEIC, which few clients show, may grow.
         assert len(stored.data) <= len(data) or (
-            name == "HEIC" and stored.media_type == "image/jpeg"
+            name == "HEIC" and stored.info.content_type == "image/jpeg"
         )
 
 
@@ -115,7 +115,7 @@ class TestOriginal:
         data = images.avif(images.photo(LARGE), orientation=orientation)
         stored = develop(data, LIMITS, Profile.ORIGINAL)
         assert images.same_pixels(images.pixels(data), images.pixels(stored.data))
-        assert (stored.width, stored.height) == images.pixels(stored.data).size
+        assert (stored.info.width, stored.info.height) == images.pixels(stored.data).size
 
 
 @pytest.mark.parametrize("name", ["JPEG", "PNG", "WebP", "GIF", "AVIF", "HEIC"])
@@ -123,7 +123,7 @@ def test_metadata_is_kept_on_request_and_what_follows_the_picture_is_not(name):
     data = photo(name)
     stored = develop(data + images.ARCHIVE, LIMITS, Profile.ORIGINAL, metadata=MetadataOption.KEEP)
     assert stored.data == data
-    assert stored.kept
+    assert stored.info.kept
 
 
 class TestLossless:
@@ -131,7 +131,7 @@ class TestLossless:
     def test_the_coefficients_of_a_jpeg_are_packed_better(self, orientation):
         data = images.jpeg(images.photo(LARGE), orientation=orientation)
         stored = develop(data, LIMITS, Profile.LOSSLESS)
-        assert stored.codec == "mozjpeg lossless"
+        assert stored.info.codec == "mozjpeg lossless"
         assert images.same_pixels(images.pixels(data), images.pixels(stored.data))
         assert profile_of(stored.data) == profile_of(data)
 
@@ -139,7 +139,7 @@ class TestLossless:
     def test_every_mode_of_png_keeps_its_pixels(self, mode):
         data = images.png(images.photo(LARGE, mode), compress_level=1)
         stored = develop(data, LIMITS, Profile.LOSSLESS)
-        assert stored.codec == "oxipng 2"
+        assert stored.info.codec == "oxipng 2"
         assert images.same_pixels(
             images.pixels(data).convert("RGBA"), images.pixels(stored.data).convert("RGBA")
         )
@@ -159,13 +159,13 @@ class TestBalanced:
             output = io.BytesIO()
             image.save(output, "JPEG", quality=95, icc_profile=profile)
         stored = develop(output.getvalue(), LIMITS)
-        assert stored.codec == "jpegli q85"
+        assert stored.info.codec == "jpegli q85"
         assert profile_of(stored.data) == profile
 
     def test_without_the_extra_pillow_encodes(self, monkeypatch):
         monkeypatch.setattr(jpegli, "AVAILABLE", False)
         stored = develop(images.jpeg(images.photo(LARGE)), LIMITS)
-        assert stored.codec == "jpeg q85 progressive"
+        assert stored.info.codec == "jpeg q85 progressive"
         assert Image.open(io.BytesIO(stored.data)).info["progressive"]
 
     @pytest.mark.parametrize("name", ["TIFF", "BMP"])
@@ -173,15 +173,15 @@ class TestBalanced:
         make = {"TIFF": images.tiff, "BMP": images.bmp}[name]
         chart = Image.new("RGB", LARGE, "white")
         chart.paste("navy", (10, 10, 300, 200))
-        assert develop(make(chart), LIMITS).media_type == "image/png"
-        assert develop(make(images.photo(LARGE)), LIMITS).media_type == "image/jpeg"
+        assert develop(make(chart), LIMITS).info.content_type == "image/png"
+        assert develop(make(images.photo(LARGE)), LIMITS).info.content_type == "image/jpeg"
 
     @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
     @pytest.mark.parametrize("make", [images.heic, images.tiff], ids=["HEIC", "TIFF"])
     def test_what_is_encoded_anew_is_upright(self, make, orientation):
         data = make(images.photo(LARGE), orientation=orientation)
         stored = develop(data, LIMITS)
-        assert (stored.width, stored.height) == images.pixels(stored.data).size
+        assert (stored.info.width, stored.info.height) == images.pixels(stored.data).size
         assert images.distance(images.pixels(data), images.pixels(stored.data)) < 10
 
     def test_cmyk_becomes_rgb_through_its_profile_and_stays_without_one(self):
@@ -203,7 +203,7 @@ class TestTiff:
         data = images.deep_tiff(LARGE)
         with pytest.raises(InvalidImageError, match="more than 8 bits"):
             develop(data, LIMITS, Profile.LOSSLESS)
-        assert develop(data, LIMITS).width == LARGE[0]
+        assert develop(data, LIMITS).info.width == LARGE[0]
 
     @pytest.mark.parametrize("mode", ["I;16", "I;16B"])
     @pytest.mark.parametrize("profile", [Profile.LOSSLESS, Profile.BALANCED, Profile.SMALL])
@@ -221,7 +221,7 @@ class TestTransparency:
     def test_a_transparent_photo_becomes_webp(self, make, profile):
         data = make(images.photo(LARGE, "RGBA"))
         stored = develop(data, LIMITS, profile)
-        assert stored.media_type == "image/webp"
+        assert stored.info.content_type == "image/webp"
         before, after = images.pixels(data), images.pixels(stored.data)
         assert after.mode == "RGBA"
         alphas = [picture.getchannel("A").convert("RGB") for picture in (before, after)]
@@ -232,7 +232,7 @@ class TestTransparency:
     def test_an_alpha_channel_that_hides_nothing_is_left_out(self, make, profile):
         opaque = images.photo(LARGE)
         opaque.putalpha(255)
-        assert develop(make(opaque), LIMITS, profile).media_type == "image/jpeg"
+        assert develop(make(opaque), LIMITS, profile).info.content_type == "image/jpeg"
 
 
 class TestColours:
@@ -280,31 +280,31 @@ class TestColours:
     def test_grey_with_a_profile_becomes_no_webp_where_every_pixel_counts(self):
         data = _saved(images.photo(LARGE, "L"), "PNG", icc_profile=images.grey_profile())
         stored = develop(data, LIMITS, Profile.LOSSLESS, webp=True)
-        assert stored.media_type == "image/png"
+        assert stored.info.content_type == "image/png"
         assert profile_of(stored.data) == images.grey_profile()
 
     def test_cmyk_without_a_profile_stays_as_large_as_it_is(self):
         data = images.jpeg(images.photo((2400, 600), "CMYK"), icc=False)
         stored = develop(data, LIMITS, Profile.SMALL)
-        assert (stored.kept, stored.width) == (True, 2400)
+        assert (stored.info.kept, stored.info.width) == (True, 2400)
 
     def test_a_profile_of_more_than_a_megabyte_is_taken(self):
         data = _saved(
             images.photo(LARGE), "PNG", icc_profile=images.icc_profile() + bytes(2_000_000)
         )
-        assert develop(data, LIMITS).width == LARGE[0]
+        assert develop(data, LIMITS).info.width == LARGE[0]
 
     def test_the_profile_of_a_palette_stays_when_it_is_made_smaller(self):
         data = images.png(images.photo((2400, 600), "P"))
         stored = develop(data, LIMITS, Profile.SMALL)
-        assert not stored.kept
+        assert not stored.info.kept
         assert profile_of(stored.data) == profile_of(data) is not None
 
     def test_deep_grey_keeps_its_shades_when_it_is_made_smaller(self):
         ramp = Image.linear_gradient("L").rotate(90).resize((2400, 600)).convert("I")
         deep = ramp.point(lambda value: value * 257).convert("I;16")
         stored = develop(images.png(deep, icc=False, compress_level=0), LIMITS, Profile.SMALL)
-        assert stored.media_type == "image/jpeg"
+        assert stored.info.content_type == "image/jpeg"
         shown = images.pixels(stored.data).convert("L")
         assert [shown.getpixel((x, 200)) for x in (20, 1024, 2027)] == pytest.approx(
             [2, 127, 252], abs=4
@@ -323,13 +323,13 @@ class TestColours:
         data = images.png(images.photo((2400, 60)), icc=False, private=False, chunks=chunks)
         for profile, webp in ((Profile.SMALL, False), (Profile.LOSSLESS, True)):
             stored = develop(data, LIMITS, profile, webp=webp)
-            assert stored.media_type == "image/png"
+            assert stored.info.content_type == "image/png"
             assert images.chunk(*chunks[0]) in stored.data
 
     def test_chunks_that_say_srgb_hinder_nothing(self):
         chunks = [(b"gAMA", (45_455).to_bytes(4)), (b"sRGB", b"\0"), (b"cICP", b"\x01\x0d\0\1")]
         data = images.png(images.photo((2400, 60)), icc=False, private=False, chunks=chunks)
-        assert develop(data, LIMITS, Profile.SMALL).media_type == "image/jpeg"
+        assert develop(data, LIMITS, Profile.SMALL).info.content_type == "image/jpeg"
 
     @pytest.mark.parametrize(
         ("points", "media_type"),
@@ -341,7 +341,7 @@ class TestColours:
         at = data.index(b"nclx") + 4
         data = data[:at] + struct.pack(">HH", *points) + data[at + 4 :]
         for profile in (Profile.BALANCED, Profile.SMALL):
-            assert develop(data, LIMITS, profile).media_type == media_type
+            assert develop(data, LIMITS, profile).info.content_type == media_type
 
 
 class TestSmall:
@@ -356,9 +356,11 @@ class TestSmall:
             "WebP": images.webp,
         }[name]
         stored = develop(make(images.photo((2400, 600), noise=8)), LIMITS, Profile.SMALL)
-        assert (stored.width, stored.height) == (2048, 512)
+        assert (stored.info.width, stored.info.height) == (2048, 512)
         assert images.pixels(stored.data).size == (2048, 512)
-        assert stored.media_type == ("image/webp" if name in {"AVIF", "WebP"} else "image/jpeg")
+        assert stored.info.content_type == (
+            "image/webp" if name in {"AVIF", "WebP"} else "image/jpeg"
+        )
 
     @pytest.mark.parametrize(
         ("mode", "media_type"), [("RGB", "image/jpeg"), ("RGBA", "image/webp"), ("P", "image/png")]
@@ -366,8 +368,8 @@ class TestSmall:
     def test_a_photo_in_a_png_becomes_one_and_a_graphic_stays(self, mode, media_type):
         data = images.png(images.photo(LARGE, mode))
         stored = develop(data, LIMITS, Profile.SMALL)
-        assert stored.media_type == media_type
-        assert (stored.width, stored.height) == LARGE
+        assert stored.info.content_type == media_type
+        assert (stored.info.width, stored.info.height) == LARGE
 
     def test_text_on_many_colours_stays_legible(self):
         page = images.photo((1200, 800), noise=0)
@@ -375,13 +377,13 @@ class TestSmall:
         for y in range(0, 800, 14):
             draw.text((5, y), "the quick brown fox jumps over " * 9, fill=(y % 200, 0, 90))
         stored = develop(images.png(page), LIMITS, Profile.SMALL)
-        assert stored.media_type == "image/png"
+        assert stored.info.content_type == "image/png"
 
     def test_a_chart_stays_a_png_when_it_is_made_smaller(self):
         chart = Image.new("RGB", (3000, 2000), "white")
         chart.paste("navy", (100, 100, 2000, 1200))
         stored = develop(images.png(chart, compress_level=0), LIMITS, Profile.SMALL)
-        assert (stored.media_type, stored.width) == ("image/png", 2048)
+        assert (stored.info.content_type, stored.info.width) == ("image/png", 2048)
         assert images.pixels(stored.data).convert("RGB").getpixel((1000, 600)) == (0, 0, 128)
 
     @pytest.mark.parametrize("metadata", list(MetadataOption))
@@ -390,7 +392,7 @@ class TestSmall:
         block = b"Exif\0\0" + images.camera_exif(6)
         images.photo(LARGE, noise=8).save(output, "JPEG", quality=95, exif=block)
         stored = develop(output.getvalue(), LIMITS, Profile.SMALL, metadata=metadata, avif=True)
-        assert stored.media_type == "image/avif"
+        assert stored.info.content_type == "image/avif"
         with Image.open(io.BytesIO(stored.data)) as image:
             told = image.getexif()
         assert told[0x8298] == images.NOTICE
@@ -406,18 +408,18 @@ class TestSmall:
         data = data[:2] + images.segment(0xE1, b"Exif\0\0" + block) + data[2:]
         keep = MetadataOption.KEEP
         stored = develop(data, LIMITS, Profile.SMALL, metadata=keep, avif=True)
-        assert stored.media_type == "image/avif"
+        assert stored.info.content_type == "image/avif"
 
     def test_transparency_is_kept(self):
         data = images.png(images.photo((2400, 600), "RGBA", noise=8))
         stored = develop(data, LIMITS, Profile.SMALL)
-        assert stored.media_type == "image/webp"
+        assert stored.info.content_type == "image/webp"
         assert images.pixels(stored.data).mode == "RGBA"
 
     def test_an_animation_is_kept_as_it_is(self):
         data = images.animated("GIF", size=(64, 48))
         stored = develop(data, LIMITS, Profile.SMALL)
-        assert (stored.frame_count, stored.kept) == (4, True)
+        assert (stored.info.frame_count, stored.info.kept) == (4, True)
 
 
 class TestLimits:
@@ -443,7 +445,7 @@ class TestLimits:
         frames = images.frames()
         data = _saved(frames[0], "AVIF", save_all=True, append_images=frames[1:], xmp=images.XMP)
         stored = develop(data, LIMITS)
-        assert (stored.frame_count, stored.kept) == (4, True)
+        assert (stored.info.frame_count, stored.info.kept) == (4, True)
         assert b"SECRET" not in stored.data
 
 
@@ -457,7 +459,7 @@ def test_without_the_extras_lossless_keeps_the_upload(monkeypatch):
     monkeypatch.setattr(optimize, "mozjpeg", None)
     monkeypatch.setattr(optimize, "oxipng", None)
     for data in (images.jpeg(), images.png()):
-        assert develop(data, LIMITS, Profile.LOSSLESS).kept
+        assert develop(data, LIMITS, Profile.LOSSLESS).info.kept
 
 
 def _saved(image, format_name, **options):

@@ -43,7 +43,7 @@ class Pool:
         self.may.set()
         self.error = None
 
-    async def run(self, _function, data, _limits, _recipe):
+    async def run(self, _function, data, _image_format, _limits, _recipe):
         await self.may.wait()
         if self.error:
             raise self.error

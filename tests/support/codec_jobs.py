@@ -9,6 +9,21 @@ import resource
 import time
 from pathlib import Path
 
+from app.imaging import variants
+from app.imaging.develop import Developed
+from app.imaging.develop import develop as develop_as
+from app.imaging.formats import sniff
+from app.imaging.limits import ImageLimits
+from app.imaging.profiles import Recipe
+
+
+def develop(data: bytes) -> Developed:
+    return develop_as(data, sniff(data), ImageLimits(), Recipe())
+
+
+def still(data: bytes) -> bytes:
+    return variants.still(data, ImageLimits(), 640)
+
 
 def length(data: bytes) -> int:
     return len(data)

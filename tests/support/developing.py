@@ -5,6 +5,9 @@ import hashlib
 from app.imaging.codecs import lepton
 from app.imaging.develop import Developed
 from app.imaging.develop import develop as develop_by
+from app.imaging.develop import examine as examine_as
+from app.imaging.formats import sniff
+from app.imaging.info import ImageInfo
 from app.imaging.limits import ImageLimits
 from app.imaging.profiles import Profile, Recipe
 
@@ -13,31 +16,35 @@ LIMITS = ImageLimits()
 
 def served(developed: Developed) -> bytes:
     """The file that clients get."""
-    if developed.content_encoding:
-        return lepton.unpack(developed.data, developed.content_length, developed.digest)
+    if developed.info.content_encoding:
+        return lepton.unpack(developed.data, developed.info.content_length, developed.info.digest)
     return developed.data
 
 
-def as_it_came(data: bytes, media_type: str) -> Developed:
+def as_it_came(data: bytes, content_type: str) -> Developed:
     """What a worker would say of an image that nothing was done to, without looking at it."""
     digest = hashlib.sha256(data).hexdigest()
-    return Developed(
-        data=data,
-        content_encoding="",
+    info = ImageInfo(
+        content_type=content_type,
         content_length=len(data),
         digest=digest,
-        received_digest=digest,
-        media_type=media_type,
         width=3,
         height=2,
         frame_count=1,
+        filename=None,
         profile="original",
-        kept=True,
         codec="original",
-        metadata_removed=(),
-        quality=None,
+        kept=True,
+        received_bytes=len(data),
+        received_digest=digest,
+        stored_bytes=len(data),
     )
+    return Developed(data, info)
 
 
 def develop(data, limits=LIMITS, profile=Profile.BALANCED, **recipe) -> Developed:
-    return develop_by(data, limits, Recipe(profile, **recipe))
+    return develop_by(data, sniff(data), limits, Recipe(profile, **recipe))
+
+
+def examine(data, limits=LIMITS):
+    return examine_as(data, sniff(data), limits)

@@ -6,9 +6,9 @@ import signal
 from contextlib import contextmanager
 
 from app.events.event import ImageDeleted, ImageStored
+from app.imaging.info import ImageInfo
 from app.log import Position, StoredRecord
 from app.records.address import Address
-from app.records.image import ImageInfo
 
 INFO = ImageInfo(
     content_type="image/png",

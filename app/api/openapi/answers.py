@@ -177,8 +177,8 @@ _IMAGE_HEADERS = (
 )
 # Generators take the first: bytes, whatever image they are.
 _IMAGE_CONTENT = {
-    media_type: {"schema": BINARY}
-    for media_type in ("application/octet-stream", *(each.media_type for each in STORED))
+    content_type: {"schema": BINARY}
+    for content_type in ("application/octet-stream", *(each.content_type for each in STORED))
 }
 _NOT_MODIFIED = _success(
     "The client has it: `If-None-Match` names its entity tag.", headers.ETAG, headers.IMMUTABLE

@@ -13,7 +13,6 @@ from importlib.util import find_spec
 from typing import Any
 
 from app.errors import UnpackError
-from app.imaging.formats import ImageFormat, sniff
 
 CONTENT_ENCODING = "lepton"
 
@@ -28,7 +27,7 @@ _OPTIONS = {"max_partitions": 1}
 
 def pack(data: bytes) -> bytes | None:
     """Pack a JPEG; None where that is not possible without any loss."""
-    if lepton_jpeg is None or sniff(data) is not ImageFormat.JPEG or len(data) > MAX_BYTES:
+    if lepton_jpeg is None or len(data) > MAX_BYTES:
         return None
     try:
         packed: bytes = lepton_jpeg.compress_bytes(data, _OPTIONS)
