@@ -1,4 +1,4 @@
-"""Work that is done again and again in the background, and sooner where somebody asks for it."""
+"""A job that runs in the background again and again, and sooner when it is asked for."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 
-class Repeating:
-    """Calls `work` between `start` and `stop`.
+class BackgroundJob:
+    """Calls `work` periodically between `start` and `stop`.
 
     Args:
-        work: Raises nothing: that would be its end.
-        name: Of the task.
-        period_seconds: How long it is left alone.
-        rest_seconds: Between two calls, however often it is asked for.
+        work: The job. It must not raise, as an exception would end the loop.
+        name: Name of the task.
+        period_seconds: Time between two calls when nobody asks.
+        rest_seconds: Time between two calls however often `ask` is called.
     """
 
     def __init__(
@@ -35,17 +35,17 @@ class Repeating:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin, in the background."""
+        """Start the loop; the first call comes after a period, or when asked for."""
         self._task = asyncio.create_task(self._run(), name=self._name)
 
     async def stop(self) -> None:
-        """Do it no more."""
+        """Cancel the loop, and wait until it has ended."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
 
     def ask(self) -> None:
-        """Ask for it to be done soon."""
+        """Have the next call come soon."""
         self._asked.set()
 
     async def _run(self) -> None:

@@ -1,14 +1,11 @@
 """Fixtures that every group of tests uses."""
 
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 
-import httpx
 import pytest
 import structlog
 
-from app import settings
-from app.main import create_app
-from tests.support.described import checked_async
+from tests.support.in_process import in_process
 
 pytest_plugins = ["tests.support.kafka_fixtures"]
 
@@ -21,25 +18,6 @@ structlog.configure(
         structlog.processors.JSONRenderer(),
     ]
 )
-
-
-@asynccontextmanager
-async def in_process(data_dir, **sections):
-    """Run a gateway in this process, on the embedded log; yields a client of it.
-
-    The parts of the gateway are at `client.gateway`. A response arrives whole, so streams are
-    tested against a process: see tests/process/.
-    """
-    sections = {"imaging": {"workers": 1}} | sections
-    app = create_app(settings.load(data_dir=data_dir, **sections))
-    async with app.router.lifespan_context(app):
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(
-            transport=transport, base_url="http://gateway", event_hooks=checked_async()
-        ) as client:
-            client.gateway = app.state.gateway
-            await client.gateway.feed.caught_up()
-            yield client
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from app.background import Repeating
+from app.background import BackgroundJob
 from app.errors import GatewayError
 from app.log import IMAGES
 
@@ -27,16 +27,28 @@ _PERIOD_SECONDS = 10.0
 _REST_SECONDS = 1.0
 
 
-class Expiry(Repeating):
+class Expiry:
     """Compares `catalog` with the starts of the partitions in `log`, from `start` to `stop`.
 
     `ask` where an image was found to be gone, or many became known.
     """
 
     def __init__(self, log: Log, catalog: Catalog) -> None:
-        super().__init__(self._try, "expiry", _PERIOD_SECONDS, _REST_SECONDS)
         self._log = log
         self._catalog = catalog
+        self._job = BackgroundJob(self._try, "expiry", _PERIOD_SECONDS, _REST_SECONDS)
+
+    def start(self) -> None:
+        """Start comparing, in the background."""
+        self._job.start()
+
+    async def stop(self) -> None:
+        """Stop comparing."""
+        await self._job.stop()
+
+    def ask(self) -> None:
+        """Compare soon."""
+        self._job.ask()
 
     async def _try(self) -> None:
         try:

@@ -20,10 +20,9 @@ from app.log import IMAGES, Position
 from app.log.sqlite.log import SqliteLog
 from app.records import image as records
 from app.records.address import Address, parse
-from tests.api.test_upload import problem
-from tests.conftest import in_process
 from tests.support import images
 from tests.support.facts import info
+from tests.support.in_process import in_process, problem
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

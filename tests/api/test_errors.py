@@ -8,12 +8,10 @@ import pytest_asyncio
 from structlog.testing import capture_logs
 
 from app import errors
-from app.errors import ConfigurationError, GatewayError, RecordGoneError, RecordMissingError
-from tests.api.test_upload import problem
-from tests.conftest import in_process
+from tests.support.described import answers, tree
+from tests.support.in_process import in_process, problem
 
 DOCUMENT = Path(__file__).parents[2] / "docs/errors.md"
-INTERNAL = {ConfigurationError, RecordGoneError, RecordMissingError}
 MODULE = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -21,16 +19,6 @@ MODULE = pytest.mark.asyncio(loop_scope="module")
 async def client(tmp_path_factory):
     async with in_process(tmp_path_factory.mktemp("gateway")) as client:
         yield client
-
-
-def tree(error=GatewayError):
-    """Every class below `error`."""
-    return {inner for child in error.__subclasses__() for inner in {child, *tree(child)}}
-
-
-def answers():
-    """The errors that a client can meet: those without subclasses."""
-    return {each for each in tree() - INTERNAL if not each.__subclasses__()}
 
 
 class TestTree:

@@ -6,11 +6,9 @@ import pytest_asyncio
 from app.errors import LogUnavailableError
 from app.events.event import encode
 from app.log import EVENTS
-from tests.api.test_upload import problem
-from tests.conftest import in_process
-from tests.feed.test_feed import NEWER
 from tests.support import images
-from tests.support.facts import stored, until
+from tests.support.facts import NEWER, stored, until
+from tests.support.in_process import in_process, problem
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -8,10 +8,9 @@ import pytest_asyncio
 
 from app.events.event import encode
 from app.log import EVENTS
-from tests.api.test_upload import problem
-from tests.conftest import in_process
 from tests.support import images
 from tests.support.facts import deleted, image_id, stored
+from tests.support.in_process import in_process, problem
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -12,8 +12,7 @@ from app.api import problems, schemas
 from app.api.openapi import examples
 from app.main import create_app
 from app.settings import Settings
-from tests.api.test_errors import answers
-from tests.support.described import DOCUMENT, METHODS, resolve
+from tests.support.described import DOCUMENT, METHODS, answers, resolve
 
 FILE = Path(__file__).parents[2] / "openapi/openapi.json"
 OPERATIONS = {

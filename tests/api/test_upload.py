@@ -7,15 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.support import images
-
-
-def problem(response, status, code):
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/problem+json"
-    body = response.json()
-    assert (body["status"], body["code"]) == (status, code)
-    assert body["request_id"] == response.headers["x-request-id"]
-    return body
+from tests.support.in_process import problem
 
 
 async def stored_count(client):

@@ -10,8 +10,7 @@ import os
 import pytest
 
 from dev.maven import JarsUnavailableError
-from tests.clients import generated
-from tests.support import images
+from tests.support import generated, images
 from tests.support.gateway_process import GatewayProcess
 
 

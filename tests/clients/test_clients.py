@@ -6,7 +6,7 @@ from importlib import metadata
 
 import pytest
 
-from tests.clients import generated
+from tests.support import generated
 
 
 def operation_ids():

@@ -10,10 +10,9 @@ from app.imaging.codecs import lepton
 from app.log import IMAGES
 from app.records import image as records
 from app.records.address import parse
-from tests.api.test_upload import problem
-from tests.conftest import in_process
 from tests.support import images
 from tests.support.facts import until
+from tests.support.in_process import in_process, problem
 
 SIZE = (640, 480)
 

@@ -8,11 +8,8 @@ import os
 
 import pytest
 
-from dev.kafka.cluster import Cluster
-from dev.kafka.jars import JARS
-from tests.faults.checker import SETTINGS, Checker
+from tests.support.checker import SETTINGS, Checker
 from tests.support.gateway_process import new_gateway, on_kafka
-from tests.support.kafka_fixtures import TEST_JVM_OPTIONS
 
 __all__ = ["new_gateway"]
 
@@ -93,17 +90,6 @@ def gateway_on(new_gateway):
         return new_gateway(**(on_kafka(kafka) | SETTINGS | settings))
 
     return start
-
-
-@pytest.fixture
-def cluster(tmp_path):
-    """Three nodes, to kill and to freeze."""
-    if missing := JARS.missing_tools():
-        pytest.skip(f"needs brokers of its own: {', '.join(missing)}")
-    made = Cluster(tmp_path / "kafka", jvm_options=TEST_JVM_OPTIONS)
-    made.start()
-    yield made
-    made.kill()
 
 
 def _line(terminalreporter, widths, cells):

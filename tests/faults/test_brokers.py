@@ -6,13 +6,9 @@ import time
 import pytest
 
 from tests.support import plain
+from tests.support.checker import ANSWER_SECONDS, NOTICE_SECONDS, expect_refused_at_once
 
 pytestmark = pytest.mark.apache_kafka
-
-# An upload's deadline, then a busy machine.
-ANSWER_SECONDS = 15 + 5
-# What a probe, once a second or so, may take to notice.
-NOTICE_SECONDS = 5 + 1
 
 
 async def test_broker_killed_and_restarted(new_broker, gateway_on, checker):
@@ -97,16 +93,6 @@ async def test_two_of_three_down(cluster, gateway_on, checker):
         await clients.ready()
         await clients.more_stored()
         await clients.finish()
-
-
-async def expect_refused_at_once(clients):
-    """Wait for the breaker, then see what it does: certain answers, without a wait."""
-    await clients.more_answers(503, 10)
-    for _ in range(5):
-        started = time.monotonic()
-        response = await clients.upload_once()
-        assert response.status_code == 503, response.text
-        assert time.monotonic() - started < 1
 
 
 async def expect_some_reads(clients):

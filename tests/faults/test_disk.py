@@ -9,9 +9,9 @@ import pytest
 
 from app.cli.main import main
 from app.records.address import parse
-from tests.faults.checker import SMALL
-from tests.faults.segments import damage
+from tests.support.checker import SMALL
 from tests.support.gateway_process import GatewayProcess, until
+from tests.support.segments import damage
 
 pytestmark = pytest.mark.apache_kafka
 

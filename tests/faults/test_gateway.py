@@ -8,8 +8,8 @@ import pytest
 from app.log import Position, StoredRecord
 from app.records import image as records
 from dev.kafka.ports import free_port
-from tests.faults.checker import SETTINGS
 from tests.support import plain
+from tests.support.checker import SETTINGS
 from tests.support.gateway_process import on_kafka
 
 pytestmark = pytest.mark.apache_kafka

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from dev.kafka.ports import HOST
-from tests.faults.proxy import Proxy
-from tests.faults.test_brokers import ANSWER_SECONDS, NOTICE_SECONDS, expect_refused_at_once
+from tests.support.checker import ANSWER_SECONDS, NOTICE_SECONDS, expect_refused_at_once
+from tests.support.proxy import Proxy
 
 pytestmark = pytest.mark.apache_kafka
 

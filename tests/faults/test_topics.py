@@ -8,10 +8,10 @@ from aiokafka import AIOKafkaProducer
 
 from app.log import Position
 from app.records.address import Address, new_cookie, parse
-from tests.faults.checker import CHUNKED, SETTINGS, SMALL
-from tests.kafka.test_topics import FITTING
 from tests.support import plain
+from tests.support.checker import CHUNKED, SETTINGS, SMALL
 from tests.support.gateway_process import on_kafka, until
+from tests.support.plain import FITTING
 
 pytestmark = pytest.mark.apache_kafka
 

@@ -28,10 +28,9 @@ from app.log import EVENTS, IMAGES, REJECTS, Batch, Position, Record
 from app.log.sqlite.log import SqliteLog
 from app.records import image as records
 from app.records.address import Address
-from tests.support.facts import deleted, image_id, info, stored, until, watchdog
+from tests.support.facts import NEWER, deleted, image_id, info, stored, until, watchdog
 
 POISON = Record(b"stranger", b'{"specversion": "1.0", "type": "image.painted"}')
-NEWER = Record(b"future", b'{"imagegateversion": 2, "type": "image.stored"}')
 
 
 class World:

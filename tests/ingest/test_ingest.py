@@ -26,10 +26,10 @@ from app.ingest import ingest as ingest_module
 from app.ingest.ingest import COPIES, Ingest, Upload
 from app.log import EVENTS, IMAGES
 from app.log.sqlite.log import SqliteLog
-from tests.api.test_upload import problem
 from tests.support import images
 from tests.support.developing import as_it_came
 from tests.support.facts import until
+from tests.support.in_process import problem
 
 TOTAL = 100_000_000
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(5000)

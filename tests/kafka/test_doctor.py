@@ -9,13 +9,10 @@ from aiokafka.protocol.admin import CreateAclsRequest
 from app.cli import main as cli
 from app.telemetry import logs
 from dev.kafka.ports import HOST, free_port
-from tests.faults.checker import CHUNKED, SMALL
-from tests.faults.conftest import cluster
-from tests.kafka.test_topics import FITTING
 from tests.support import plain
+from tests.support.checker import CHUNKED, SMALL
 from tests.support.gateway_process import on_kafka, until
-
-__all__ = ["cluster"]
+from tests.support.plain import FITTING
 
 pytestmark = pytest.mark.apache_kafka
 

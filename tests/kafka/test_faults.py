@@ -5,20 +5,15 @@ import time
 
 import pytest
 
-from tests.faults.checker import CHUNKED, SMALL, expect_honest
 from tests.support import plain
-from tests.support.gateway_process import GatewayProcess, on_kafka
+from tests.support.checker import CHUNKED, SMALL, expect_honest
+from tests.support.gateway_process import APPEND_SECONDS, BOUNDED, GatewayProcess, on_kafka
 
 pytestmark = pytest.mark.apache_kafka
 
-APPEND_SECONDS = 2.0
 # Three appends in a row (chunks, head, event) may each take the deadline; then a busy machine.
 ANSWER_SECONDS = 3 * APPEND_SECONDS + 3
 HEAL_SECONDS = 30
-BOUNDED = {
-    "IMAGEGATE_KAFKA__APPEND_TIMEOUT_SECONDS": APPEND_SECONDS,
-    "IMAGEGATE_KAFKA__READ_TIMEOUT_SECONDS": 2,
-}
 
 
 class Uploads:

@@ -22,8 +22,8 @@ from app.log import EVENTS, IMAGES, Position, Record
 from app.log.kafka.leaders import UncertainError
 from app.log.kafka.log import KafkaLog
 from app.log.kafka.settings import KafkaSettings
-from tests.kafka.test_topics import FITTING
 from tests.support import plain
+from tests.support.plain import FITTING
 
 # Of a batch, what the CRC covers begins here: https://kafka.apache.org/documentation/#recordbatch
 CRC_COVERS_FROM = 21

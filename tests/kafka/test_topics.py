@@ -6,12 +6,11 @@ import time
 import pytest
 
 from dev.kafka.ports import HOST, free_port
-from tests.kafka.test_faults import BOUNDED
 from tests.support import images, plain
-from tests.support.gateway_process import GatewayProcess, on_kafka, until
+from tests.support.gateway_process import BOUNDED, GatewayProcess, on_kafka, until
+from tests.support.plain import FITTING
 
 CHUNKED = images.png(images.photo((720, 640), noise=255), compress_level=1, private=False)
-FITTING = {"message_timestamp_type": "LogAppendTime", "retention_ms": -1, "retention_bytes": -1}
 
 
 @pytest.fixture

@@ -5,9 +5,11 @@ The clients of `tests/conftest.py` and `tests/gateway_process.py` call `check` f
 
 import re
 
+from app.errors import ConfigurationError, GatewayError, RecordGoneError, RecordMissingError
 from app.main import create_app
 from app.settings import Settings
 
+INTERNAL = {ConfigurationError, RecordGoneError, RecordMissingError}
 DOCUMENT = create_app(Settings.model_construct()).openapi()
 METHODS = {"get", "put", "post", "delete", "head", "patch", "options", "trace"}
 # What the server adds, whatever is answered, and what frames a body.
@@ -84,3 +86,13 @@ def checked_async():
 
 def is_problem(response):
     return response.headers.get("content-type") == _PROBLEM
+
+
+def tree(error=GatewayError):
+    """Every class below `error`."""
+    return {inner for child in error.__subclasses__() for inner in {child, *tree(child)}}
+
+
+def answers():
+    """The errors that a client can meet: those without subclasses."""
+    return {each for each in tree() - INTERNAL if not each.__subclasses__()}

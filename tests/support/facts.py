@@ -7,9 +7,10 @@ from contextlib import contextmanager
 
 from app.events.event import ImageDeleted, ImageStored
 from app.imaging.info import ImageInfo
-from app.log import Position, StoredRecord
+from app.log import Position, Record, StoredRecord
 from app.records.address import Address
 
+NEWER = Record(b"future", b'{"imagegateversion": 2, "type": "image.stored"}')
 INFO = ImageInfo(
     content_type="image/png",
     content_length=4321,

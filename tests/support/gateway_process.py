@@ -19,6 +19,12 @@ from tests.support.described import checked, checked_async
 
 START_SECONDS = 60
 _POLL_SECONDS = 0.02
+# For tests in which a broker does not answer.
+APPEND_SECONDS = 2.0
+BOUNDED = {
+    "IMAGEGATE_KAFKA__APPEND_TIMEOUT_SECONDS": APPEND_SECONDS,
+    "IMAGEGATE_KAFKA__READ_TIMEOUT_SECONDS": 2,
+}
 
 
 class GatewayProcess:

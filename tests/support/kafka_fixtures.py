@@ -25,6 +25,7 @@ import pytest
 
 from dev.kafka import archive
 from dev.kafka.broker import JVM_OPTIONS, Broker
+from dev.kafka.cluster import Cluster
 from dev.kafka.jars import JARS, kafka_version
 from dev.kafka.lifeline import Lifeline
 from dev.kafka.ports import HOST, free_port
@@ -275,3 +276,14 @@ def _memory_broker(directory: Path, stack: ExitStack) -> str:
             time.sleep(0.05)
         else:
             return f"{HOST}:{port}"
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """Three nodes, to kill and to freeze."""
+    if missing := JARS.missing_tools():
+        pytest.skip(f"needs brokers of its own: {', '.join(missing)}")
+    made = Cluster(tmp_path / "kafka", jvm_options=TEST_JVM_OPTIONS)
+    made.start()
+    yield made
+    made.kill()

@@ -6,6 +6,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+# What a topic has to be configured with to fit.
+FITTING = {"message_timestamp_type": "LogAppendTime", "retention_ms": -1, "retention_bytes": -1}
+
 
 async def read(kafka, topic, partitions=1):
     """Return every record of a topic, by partition and offset."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 from aiokafka.errors import KafkaError
 
-from app.background import Repeating
+from app.background import BackgroundJob
 from app.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _REST_SECONDS = 2.0
 _TIMEOUT_SECONDS = 20.0
 
 
-class Watch(Repeating):
+class Watch:
     """Calls `look` again and again between `start` and `stop`.
 
     Args:
@@ -37,9 +37,21 @@ class Watch(Repeating):
     """
 
     def __init__(self, look: Callable[[], Awaitable[None]]) -> None:
-        super().__init__(self._try, "topics-watch", _PERIOD_SECONDS, _REST_SECONDS)
         self.trouble: str | None = None
         self._look = look
+        self._job = BackgroundJob(self._try, "topics-watch", _PERIOD_SECONDS, _REST_SECONDS)
+
+    def start(self) -> None:
+        """Start looking, in the background."""
+        self._job.start()
+
+    async def stop(self) -> None:
+        """Stop looking."""
+        await self._job.stop()
+
+    def ask(self) -> None:
+        """Look again soon: an append has failed."""
+        self._job.ask()
 
     async def _try(self) -> None:
         try:

@@ -18,9 +18,13 @@ from pathlib import Path
 
 import httpx
 
-from tests.faults.stream_reader import StreamReader
 from tests.support import images
+from tests.support.stream_reader import StreamReader
 
+# An upload's deadline, then a busy machine.
+ANSWER_SECONDS = 15 + 5
+# What a probe, once a second or so, may take to notice.
+NOTICE_SECONDS = 5 + 1
 UPLOADERS, DOWNLOADERS, READERS = 5, 2, 2
 # An uploader shares the machine's cores with brokers and gateway: not all of them.
 PAUSE_SECONDS = 0.02
@@ -279,3 +283,13 @@ def _peak_bytes(gateway):
     status = Path(f"/proc/{gateway.process.pid}/status").read_text()
     line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024
+
+
+async def expect_refused_at_once(clients):
+    """Wait for the breaker, then see what it does: certain answers, without a wait."""
+    await clients.more_answers(503, 10)
+    for _ in range(5):
+        started = time.monotonic()
+        response = await clients.upload_once()
+        assert response.status_code == 503, response.text
+        assert time.monotonic() - started < 1

@@ -13,7 +13,7 @@ from pathlib import Path
 from dev.maven import Jars, java
 
 ROOT = Path(__file__).parents[2]
-HERE = Path(__file__).parent
+HERE = ROOT / "tests/clients"
 DOCUMENT = ROOT / "openapi/openapi.json"
 # The generator runs on Java 11.
 GENERATOR = Jars(ROOT / "dev/openapi/pom.xml", java_minimum=11)
