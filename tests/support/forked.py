@@ -19,7 +19,7 @@ POSSIBLE = hasattr(os, "pidfd_open")  # on Linux
 _MESSAGE_BYTES = 100_000
 _TEMPLATE = f"""
 import gc, json, os, signal, socket, sys
-from app.cli import main
+from app.cli.main import main
 
 def run(control, request, output):
     control.close()
