@@ -82,7 +82,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     for part in (images, streams, health, pages):
         app.include_router(part.router)
-    app.add_middleware(context.RequestContext)
+    app.add_middleware(context.RequestContext, linger_seconds=settings.http.linger_seconds)
     problems.install(app)
     app.openapi = lambda: document(app)  # type: ignore[method-assign]  # FastAPI's own way
     return app
@@ -118,6 +118,7 @@ async def running(settings: Settings) -> AsyncGenerator[State, None]:
         delivery = Delivery(log, cache, catalog, feed, pool, unpacking)
         pictures = LivePictures(delivery, catalog, feed, pool, limits)
         yield State(
+            settings.http,
             settings.http,
             settings.upload,
             settings.imaging,

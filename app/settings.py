@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.api.settings import ConnectionSettings
 from app.codec.settings import CodecSettings
 from app.delivery.settings import DeliverySettings
 from app.errors import ConfigurationError
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class _Http(BodySettings, ServerSettings):
-    """`IMAGEGATE_HTTP__…`: the server's section, and that of the bodies of uploads."""
+class _Http(ConnectionSettings, BodySettings, ServerSettings):
+    """`IMAGEGATE_HTTP__…`: the server's section, and those of uploads' bodies and of silence."""
 
 
 class _Imaging(CodecSettings, ImagingSettings):

@@ -25,23 +25,22 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
-# nginx's lingering_timeout is 5 s; a client that is told to stop mostly has within this.
-_LINGER_SECONDS = 2.0
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class RequestContext:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, linger_seconds: float) -> None:
         self._app = app
+        self._linger_seconds = linger_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(scope, receive, send)
+        exchange = _Exchange(scope, receive, send, self._linger_seconds)
         try:
             await self._app(scope, exchange.receive, exchange.send)
         # The last resort: what is not a GatewayError is our own mistake, and is answered as one.
@@ -60,8 +59,9 @@ class RequestContext:
 class _Exchange:
     """One request and its response, as they pass."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, linger_seconds: float) -> None:
         self.status = 0
+        self._linger_seconds = linger_seconds
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -105,7 +105,7 @@ class _Exchange:
         if message.get("more_body"):
             return
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LINGER_SECONDS):
+            async with asyncio.timeout(self._linger_seconds):
                 while self._body_pending:
                     await self.receive()
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 from fastapi import Depends, Request
 
 if TYPE_CHECKING:
+    from app.api.settings import ConnectionSettings
     from app.catalog.catalog import Catalog
     from app.delivery.delivery import Delivery
     from app.delivery.live import LivePictures
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 class State:
     """The parts of a running gateway, and the settings that handlers read."""
 
+    connections: ConnectionSettings
     pace: BodySettings
     upload: UploadSettings
     imaging: ImagingSettings

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 router = APIRouter(tags=["streams"])
 
-# Below the 60 s after which common proxies end a connection that says nothing.
-_PING_SECONDS = 15.0
 # What one replica has announced, another has applied within milliseconds.
 _AHEAD_SECONDS = 1.0
 # Facts read at once while a client catches up: some 120 KB of JSON.
@@ -131,21 +129,22 @@ def _require_open(gateway: State) -> None:
 
 async def _follow(gateway: State, after: int) -> AsyncGenerator[bytes, None]:
     feed, loop = gateway.feed, asyncio.get_running_loop()
+    ping_seconds = gateway.connections.ping_seconds
     epoch = feed.epoch
     yield format_sse_event(comment="connected", retry=_RECONNECT_MS)
-    ping_at = loop.time() + _PING_SECONDS
+    ping_at = loop.time() + ping_seconds
     while not feed.closing and feed.epoch == epoch:
         more = asyncio.ensure_future(feed.wait_for_more())
         try:
             while facts := await gateway.catalog.facts(after, _PAGE):
                 for fact in facts:
                     yield _event(fact)
-                after, ping_at = facts[-1].sequence, loop.time() + _PING_SECONDS
+                after, ping_at = facts[-1].sequence, loop.time() + ping_seconds
                 if feed.closing or feed.epoch != epoch:
                     return
             if not (await asyncio.wait({more}, timeout=ping_at - loop.time()))[0]:
                 yield KEEPALIVE_COMMENT
-                ping_at = loop.time() + _PING_SECONDS
+                ping_at = loop.time() + ping_seconds
         finally:
             more.cancel()
 

@@ -16,8 +16,6 @@ BUDGET = 1_000_000
 WHOLE_BUDGET = BUDGET // 4
 LIMIT = 400_000
 SLOW_BODY_SECONDS = 1.0
-# Most clients here wait for the end of a connection that they send nothing more on.
-SHORT_LINGER = "from app.api import context; context._LINGER_SECONDS = 0.2"
 JPEG = images.jpeg(images.photo((64, 48)))
 
 
@@ -28,10 +26,12 @@ def gateway(tmp_path_factory):
         "IMAGEGATE_UPLOAD__PATIENCE_SECONDS": 0,
         "IMAGEGATE_UPLOAD__MAX_BYTES": LIMIT,
         "IMAGEGATE_HTTP__SLOW_BODY_SECONDS": SLOW_BODY_SECONDS,
+        # Most clients here wait for the end of a connection that they send nothing more on.
+        "IMAGEGATE_HTTP__LINGER_SECONDS": 0.2,
         "IMAGEGATE_IMAGING__WORKERS": 1,
     }
     folder = tmp_path_factory.mktemp("sockets") / "data"
-    with GatewayProcess(folder, before=SHORT_LINGER, **settings) as process:
+    with GatewayProcess(folder, **settings) as process:
         yield process.start()
 
 

@@ -7,6 +7,8 @@ from contextlib import aclosing, asynccontextmanager
 import httpx
 import pytest
 
+from app import settings
+from app.errors import ConfigurationError
 from tests.support import images
 from tests.support.gateway_process import GatewayProcess
 
@@ -197,7 +199,7 @@ class TestReplay:
 
 async def test_a_comment_comes_while_nothing_happens(new_gateway):
     # Longer than the second after which the log says that it is alive: that is no event.
-    gateway = new_gateway(before="from app.api import streams; streams._PING_SECONDS = 1.5")
+    gateway = new_gateway(IMAGEGATE_HTTP__PING_SECONDS=1.5)
     async with gateway.async_client() as client, follow(client) as stream:
         await stream.take_comments(3)
         [image] = await upload(client)
@@ -206,9 +208,9 @@ async def test_a_comment_comes_while_nothing_happens(new_gateway):
 
 
 async def test_the_interval_between_comments_is_below_what_proxies_wait():
-    from app.api import streams  # noqa: PLC0415
-
-    assert streams._PING_SECONDS == 15
+    assert settings.load().http.ping_seconds == 15
+    with pytest.raises(ConfigurationError):
+        settings.load(http={"ping_seconds": 16})
 
 
 async def test_a_client_that_reconnects_after_a_crash_misses_nothing(new_gateway, log_settings):
@@ -231,7 +233,7 @@ async def test_a_client_that_reconnects_after_a_crash_misses_nothing(new_gateway
 
 
 async def test_clients_that_leave_end_their_streams(new_gateway):
-    gateway = new_gateway(before="from app.api import streams; streams._PING_SECONDS = 0.1")
+    gateway = new_gateway(IMAGEGATE_HTTP__PING_SECONDS=0.1)
     async with gateway.async_client() as client:
         for _ in range(5):
             async with follow(client) as stream:

@@ -32,17 +32,15 @@ class GatewayProcess:
 
     Args:
         data_dir: Folder of the embedded log and the catalog.
-        before: Python that runs in the process before the gateway does, to reach a constant.
         program: How to start `imagegate` instead of by a fork, which is four times as fast.
         environment: `IMAGEGATE_…` settings.
     """
 
-    def __init__(self, data_dir, *, before=None, program=None, **environment):
+    def __init__(self, data_dir, *, program=None, **environment):
         self.data_dir = data_dir
         self.environment = {name: str(value) for name, value in environment.items()}
-        script = f"{before}; import sys; from app.cli.main import main; sys.exit(main())"
-        self.program = [sys.executable, "-c", script] if before else program
-        if not (self.program or forked.POSSIBLE):
+        self.program = program
+        if not (program or forked.POSSIBLE):
             self.program = [sys.executable, "-m", "app"]
         self.output = []
         self.url = None
@@ -182,9 +180,9 @@ def new_gateway(tmp_path):
     """
     with ExitStack() as stack:
 
-        def start(*arguments, data_dir=tmp_path / "data", before=None, program=None, **environment):
+        def start(*arguments, data_dir=tmp_path / "data", program=None, **environment):
             settings = {"IMAGEGATE_IMAGING__WORKERS": 1} | environment
-            gateway = GatewayProcess(data_dir, before=before, program=program, **settings)
+            gateway = GatewayProcess(data_dir, program=program, **settings)
             return stack.enter_context(gateway).start(*arguments)
 
         yield start
