@@ -4,12 +4,13 @@ from contextlib import AsyncExitStack
 
 import pytest
 import structlog
+from PIL import Image
 
 from tests.support.in_process import in_process
 
-pytest_plugins = ["tests.support.kafka_fixtures"]
+pytest_plugins = ["tests.support.kafka_fixtures", "tests.support.groups"]
 
-# As `telemetry.configure` does, which would take the handlers of pytest away. Unless configured,
+# As the gateway's own configuration, which would remove pytest's handlers. Unless configured,
 # structlog draws every variable of a traceback: ten seconds for a 500.
 structlog.configure(
     processors=[
@@ -18,6 +19,12 @@ structlog.configure(
         structlog.processors.JSONRenderer(),
     ]
 )
+
+
+@pytest.fixture(autouse=True)
+def pixels_of_pillow(monkeypatch):
+    """Undo Pillow's limit after a test: decoding sets it, for the process, to that of the image."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
 
 
 @pytest.fixture

@@ -109,7 +109,9 @@ async def test_a_second_start_leaves_the_topics_alone(new_gateway, topics, prefi
     assert await plain.partition_count(kafka, f"{prefix}images") == 3
 
 
-@pytest.mark.parametrize("address", [f"{HOST}:{free_port()}", "no-such-host.invalid:9092"])
+@pytest.mark.parametrize(
+    "address", [f"{HOST}:{free_port()}", "no-such-host.invalid:9092"], ids=["port", "host"]
+)
 def test_a_broker_that_is_not_there_is_named_within_the_timeout(refused, address):
     started = time.monotonic()
     message = refused(

