@@ -1,9 +1,9 @@
 # The gateway as an image: docker build --tag imagegate .
-# docs/containers.md says how to run it, and what of this file was not tried.
+# docs/containers.md says how to run it, and which parts of this file were not tried.
 
 FROM python:3.13-slim-trixie AS base
 
-# ---- build: an environment with what requirements/ locks, and the project in it -----------------
+# ---- build: an environment with the packages that requirements/ locks, and the project ----------
 FROM base AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
@@ -16,7 +16,7 @@ RUN python -m venv --without-pip /opt/imagegate \
       -r requirements/runtime.txt \
  && /opt/build/bin/pip install --require-hashes --only-binary :all: -r requirements/build.txt
 
-# The root file system is read-only later on: what is not compiled now would be at every start.
+# The root file system is read-only later on: modules not compiled now would be at every start.
 COPY pyproject.toml README.md LICENSE ./
 COPY app/ app/
 RUN /opt/build/bin/pip wheel --no-build-isolation --no-deps --no-index --wheel-dir /dist . \
@@ -51,16 +51,16 @@ VOLUME /data
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 
-# Ready: the log is reachable and every event was applied. No proxy is asked, whatever the environment
+# Ready: the log is reachable and every event was applied. No proxy is used, whatever the environment
 # says, and 127.0.0.1 and ::1 are both tried.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
   CMD ["python", "-I", "-c", "import http.client, os, sys; c = http.client.HTTPConnection('localhost', int(os.environ['IMAGEGATE_HTTP__PORT']), timeout=4); c.request('GET', '/health/ready'); sys.exit(c.getresponse().status != 200)"]
 
 # imagegate itself is process 1: no shell is in between, so SIGTERM reaches it.
 ENTRYPOINT ["imagegate"]
-# There is no authentication yet, and the gateway refuses to listen beyond loopback unless told that
-# this is known. --insecure tells it. What it means: whoever reaches the published port can upload,
-# read and delete. Publish it on 127.0.0.1 only, or put a proxy that authenticates before it.
+# There is no authentication yet, and without --insecure the gateway refuses to listen beyond
+# loopback: everyone who reaches the published port can upload, read and delete. Publish it on
+# 127.0.0.1 only, or put a proxy that authenticates before it.
 CMD ["serve", "--insecure"]
 
 # Last, because they change with every release.

@@ -1,4 +1,4 @@
-# What people and CI run. `make` alone lists the targets; CONTRIBUTING.md says more about each.
+# The targets for people and CI. `make` alone lists them; CONTRIBUTING.md says more about each.
 # On a new machine `make run` needs Python 3.11 or newer, nothing else.
 
 VENV := .venv
@@ -23,7 +23,7 @@ if [ -z "$$python" ]; then \
 fi
 endef
 
-# A virtual environment whose Python has gone is made anew.
+# A virtual environment whose Python has gone is rebuilt.
 ifneq ($(shell $(BIN)/python -c 'print("works")' 2>/dev/null),works)
 .PHONY: $(VENV)/.made
 endif
@@ -37,7 +37,7 @@ help: ## list the targets
 
 setup: $(VENV)/.dev ## install everything for development into .venv
 
-run: $(VENV)/.runtime ## start the gateway; its settings are the environment's IMAGEGATE_ variables
+run: $(VENV)/.runtime ## start the gateway; settings are IMAGEGATE_ variables of the environment
 	@exec $(BIN)/imagegate serve
 
 test: $(VENV)/.dev ## run every test; make test ARGS='-k upload' passes arguments to pytest
@@ -50,7 +50,7 @@ faults: $(VENV)/.dev ## run the whole matrix of faults on real brokers; ROUNDS=n
 
 SECONDS := 60
 
-fuzz: $(VENV)/.dev ## develop damaged images for so many SECONDS: never a mistake of ours
+fuzz: $(VENV)/.dev ## develop damaged images for so many SECONDS; fails on an unexpected error
 	$(BIN)/python -m tests.imaging.fuzz $(SECONDS)
 
 lint: $(VENV)/.dev ## check the style of the code, and that imports point down
@@ -66,7 +66,7 @@ lint-openapi: ## check openapi/openapi.json by the rules in dev/openapi/redocly.
 	fi
 
 NODE_MODULES := dev/openapi/node_modules/.package-lock.json
-# It would report its use, and look for a newer version.
+# By default it reports its use, and looks for a newer version.
 REDOCLY := REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true dev/openapi/node_modules/.bin/redocly
 REDOCLY_OPTIONS := --config dev/openapi/redocly.yaml --lint-config error
 
@@ -93,7 +93,7 @@ kafka: ## start Apache Kafka in the background on 127.0.0.1:9092 (KAFKA_PORT)
 kafka-stop: ## stop it; its data stays in data/kafka
 	@$(find_python); "$$python" -m dev.kafka stop
 
-lock: $(VENV)/.made ## write requirements/ anew; make lock ARGS=--upgrade takes newer versions
+lock: $(VENV)/.made ## resolve requirements/ again; make lock ARGS=--upgrade allows newer versions
 	$(PIP) install uv==$(UV_VERSION)
 	$(COMPILE) $(RUNTIME_EXTRAS) pyproject.toml -o requirements/runtime.txt
 	$(COMPILE) --all-extras --group dev -c requirements/runtime.txt pyproject.toml -o requirements/dev.txt
@@ -104,7 +104,7 @@ RUNTIME_EXTRAS := --extra speed --extra heic --extra codecs --extra archive
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --custom-compile-command 'make lock' --no-emit-index-url --no-emit-find-links $(ARGS)
 
-# The build backend, and what it asks for to install in place (PEP 660).
+# The build backend, and its requirement for an installation in place (PEP 660).
 BUILD_REQUIREMENTS = $(BIN)/python -c "import tomllib; \
   project = tomllib.load(open('pyproject.toml', 'rb')); \
   print(*project['build-system']['requires'], 'editables>=0.3', sep='\n')"

@@ -2,7 +2,7 @@
 
     python -m bench [host:port] [--only ingest delivery memory log] [--log embedded kafka]
 
-Without an address, Kafka is an Apache Kafka of its own, for as long as it takes.
+Without an address, an Apache Kafka is started for the measurements.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def main():
     options = parser.parse_args()
     print(f"Medians of {ROUNDS} alternating rounds, {IN_FLIGHT} requests at once.")
     started = time.monotonic()
-    # The loop that the gateway runs on, too.
+    # The loop on which the gateway runs, too.
     with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
         if "embedded" in options.log:
             runner.run(_measure(Embedded(), options.only))

@@ -1,10 +1,10 @@
-"""Uploads against what they are made of: the codec, the write to the log, the HTTP server.
+"""Uploads against their parts: the codec, the write to the log, the HTTP server.
 
 All four do the same images in the same rounds:
 
 - *codec*: a loop of `develop` in as many processes as the gateway has workers, and nothing else;
-- *log*: the records that the gateway writes of an image, written without it;
-- *server*: the same HTTP server takes the body, and answers at once;
+- *log*: the records of an image, written without the gateway;
+- *server*: the same HTTP server receives the body, and answers at once;
 - *gateway*: uploads over HTTP, acknowledged by the log.
 
 They share the cores, so an upload cannot be faster than the three *in turn*, whose rate is the

@@ -2,8 +2,8 @@
 
 - *main* is the gateway's own process and *workers* the sum of its codec processes, each at its own
   peak (VmHWM, proc(5));
-- *together* is the most that all of them took at one moment: the sum of their PSS, sampled, so that
-  what they share counts once.
+- *together* is the most that all of them held at once: the sum of their PSS, sampled, in which
+  shared memory counts once.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ _SAMPLE_SECONDS = 0.1
 
 async def measure(target, folder):
     """Return the one row of the table."""
-    # A photo that is encoded again, and a PNG that is kept as it is.
+    # A photo that is encoded again, and a PNG that is kept.
     photos = (
         images.jpeg(images.photo((4780, 4780), noise=60), quality=95),
         images.png(images.photo((2285, 2285), noise=120)),
@@ -59,7 +59,7 @@ async def _status(connection, photo):
 
 
 class _Together:
-    """Samples what a gateway and its workers take, as long as it is entered."""
+    """Samples the memory of a gateway and its workers, as long as it is entered."""
 
     def __init__(self, process):
         self.peak_bytes = 0
@@ -73,7 +73,7 @@ class _Together:
         await asyncio.wait({self._task})
 
     def sample(self):
-        """Return how much it is now."""
+        """Return the bytes held now."""
         pids = {self._process.process.pid, *self._process.worker_pids()}
         return sum(_bytes(pid, "smaps_rollup", "Pss") for pid in pids)
 

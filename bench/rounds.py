@@ -1,4 +1,4 @@
-"""Rounds that alternate, as machines are noisy, and tables of what they took."""
+"""Alternating rounds, as machines are noisy, and tables of their times."""
 
 import asyncio
 import statistics
@@ -13,7 +13,7 @@ async def medians(sides):
     """Run all sides in turns, once to warm up and then `ROUNDS` times.
 
     Args:
-        sides: functions without arguments, by name; each does the work of one round.
+        sides: Functions without arguments, by name; each does the work of one round.
 
     Returns:
         The median of the seconds that a round took, by name.

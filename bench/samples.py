@@ -10,19 +10,19 @@ from tests.support.developing import develop
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A JPEG as it is uploaded, and the values of the records that are stored of it."""
+    """A JPEG as it is uploaded, and the values of its records."""
 
     upload: bytes
     values: list[bytes]
 
     @property
     def stored_bytes(self):
-        """How many bytes lie in the log."""
+        """The size of the records' values together."""
         return sum(map(len, self.values))
 
 
 def jpeg(side):
-    """Make a square one: 660 KB a megapixel, of which 300 KB are stored."""
+    """Return a square sample: 660 KB a megapixel, of which 300 KB are stored."""
     upload = images.jpeg(images.photo((side, side), noise=60), quality=95)
     stored = develop(upload, ImageLimits()).data
     starts = range(0, len(stored), CHUNK_BYTES)

@@ -1,5 +1,6 @@
-"""The two logs that are measured: what a gateway on one is told, and its bare counterpart."""
+"""The two logs that are measured: the settings of a gateway on one, and its bare counterpart."""
 
+import sys
 import uuid
 from contextlib import asynccontextmanager, contextmanager
 
@@ -40,12 +41,12 @@ class Kafka:
             "IMAGEGATE_KAFKA__TOPIC_PREFIX": self.unused_name() + "-",
         }
 
-    def bare(self, folder, **options):  # noqa: ARG002 - the other log lies in it
+    def bare(self, folder, **options):  # noqa: ARG002 - of the other log
         """Return the bare counterpart, not started."""
         return BareKafka(self.servers, self.unused_name(), **options)
 
     async def remove_topics(self):
-        """Delete what was measured with."""
+        """Delete all topics of this object."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self.servers)
         await admin.start()
         try:
@@ -61,12 +62,23 @@ class Kafka:
 
 @contextmanager
 def gateway(target, folder, before="pass", **settings):
-    """Run a gateway on the target with these further settings, on an empty log."""
+    """Run a gateway on the target with these further settings, on an empty log.
+
+    Args:
+        target: An `Embedded` or a `Kafka`.
+        folder: Its data folder, which must not exist.
+        before: Python that runs in the process before the gateway starts.
+        settings: `IMAGEGATE_…` variables.
+    """
     folder.mkdir()
+    # Into a file, as a thread that reads a line for each request here would slow the client.
     log = str(folder / "stderr.log")
-    # It logs a line a request: into a file, as a thread that reads them here slows the client.
-    before = f"import os; os.dup2(os.open({log!r}, os.O_WRONLY | os.O_CREAT), 2); {before}"
-    with GatewayProcess(folder, before=before, **target.settings() | settings) as process:
+    script = (
+        f"import os, sys; os.dup2(os.open({log!r}, os.O_WRONLY | os.O_CREAT), 2); {before};"
+        " from app.cli.main import main; sys.exit(main())"
+    )
+    program = [sys.executable, "-c", script]
+    with GatewayProcess(folder, program=program, **target.settings() | settings) as process:
         yield process.start()
         process.terminate()
 

@@ -1,6 +1,6 @@
-"""The container files: what can be said of them without a container engine.
+"""The container files, as far as they can be checked without a container engine.
 
-Nothing here builds or starts an image; docs/containers.md says what was tried by hand, what not.
+Nothing here builds or starts an image; docs/containers.md says which parts were tried by hand.
 """
 
 import json
@@ -19,9 +19,8 @@ import pytest
 import yaml
 
 from app import __version__, settings
-from app.cli import main as cli
-from app.cli import serve
 from dev.kafka.jars import kafka_version
+from tests.support.gateway_process import GatewayProcess
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = dict(settings.names())
@@ -30,7 +29,7 @@ GATEWAY, KAFKA = COMPOSE["services"]["gateway"], COMPOSE["services"]["kafka"]
 
 
 def dockerfile():
-    """Return the instructions as pairs of a word and the rest, comments and line ends taken out."""
+    """Return the instructions as pairs of a word and the rest, without comments and line ends."""
     text = re.sub(r"^\s*#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
     lines = re.sub(r"\\\n\s*", " ", text).splitlines()
     return [tuple(line.split(maxsplit=1)) for line in lines if line.strip()]
@@ -104,12 +103,15 @@ class TestDockerfile:
             index for index, (word, _) in enumerate(FINAL) if word in ("RUN", "COPY")
         )
 
-    def test_the_image_starts_the_gateway_itself_without_a_shell(self):
-        command = json.loads(last("ENTRYPOINT")) + json.loads(last("CMD"))
-        assert command[0] == "imagegate"
-        options = cli._parser().parse_args(command[1:])
-        assert options.run is serve._serve
-        assert options.insecure
+    def test_the_image_starts_the_gateway_itself_without_a_shell(self, tmp_path):
+        program, command, *options = json.loads(last("ENTRYPOINT")) + json.loads(last("CMD"))
+        assert (program, command) == ("imagegate", "serve")
+        # An address of no interface (RFC 5737): without --insecure it would not even be tried.
+        elsewhere = environment() | {"IMAGEGATE_HTTP__HOST": "192.0.2.1"}
+        with GatewayProcess(tmp_path, **elsewhere | {"IMAGEGATE_DATA_DIR": tmp_path}) as gateway:
+            _, output = gateway.refuses(*options)
+        assert "192.0.2.1:8080" in output
+        assert "--insecure" not in output
         assert last("STOPSIGNAL") == "SIGTERM"
 
     def test_its_settings_are_accepted_and_listen_beyond_the_container(self, monkeypatch):
@@ -185,7 +187,7 @@ def check(port):
     _, command = last("HEALTHCHECK").split("CMD", 1)
     program, *arguments = json.loads(command)
     assert program == "python"
-    # A proxy in the environment, as engines put it there, must not be asked.
+    # A proxy in the environment, as engines put it there, must not be used.
     variables = {"IMAGEGATE_HTTP__PORT": str(port), "http_proxy": "http://127.0.0.1:1"}
     return subprocess.run(
         [sys.executable, *arguments], env=os.environ | variables, capture_output=True, check=False
@@ -249,7 +251,7 @@ class TestCompose:
         assert "no-new-privileges:true" in service["security_opt"]
         assert not service.keys() & {"privileged", "cap_add", "network_mode", "pid"}
 
-    def test_stopping_gets_more_time_than_the_gateway_takes(self, monkeypatch):
+    def test_stopping_gets_more_time_than_the_gateway_needs(self, monkeypatch):
         loaded = load(monkeypatch, GATEWAY["environment"])
         assert seconds(GATEWAY["stop_grace_period"]) >= loaded.http.grace_seconds + 10
 

@@ -1,4 +1,4 @@
-"""What the documents name is there: links, settings, errors, log events, paths, headers."""
+"""Names in the documents exist: links, settings, errors, log events, paths, headers."""
 
 import ast
 import json
@@ -36,7 +36,7 @@ def anchors(name):
 
 
 def first_column(name, heading):
-    """What the tables of a page list under a heading of their first column."""
+    """The entries of a page's tables under a heading of their first column."""
     tables = re.findall(rf"(?m)^\| {heading} \|.*\n((?:\|.*\n)+)", text(name))
     return {row for table in tables for row in re.findall(r"(?m)^\| `([^`]+)` \|", table)}
 

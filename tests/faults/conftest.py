@@ -1,4 +1,4 @@
-"""The matrix of faults: which of its rows run how often, and the table of what they saw.
+"""The matrix of faults: how often each row runs, and the table of results.
 
 `make faults ROUNDS=n` sets FAULT_ROUNDS and runs every row n times; without it, as in `make test`,
 only the rows marked `cheap` run, once. Every row runs on brokers of its own.
@@ -73,7 +73,7 @@ def checker(request):
     def make(gateway):
         made = Checker(gateway)
         row = request.node.originalname.removeprefix("test_").replace("_", " ")
-        # Rounds that fail are not in the table.
+        # Failed rounds are not in the table.
         made.on_finished = lambda counts: (
             request.config.stash[COUNTS].setdefault(row, []).append(counts)
         )

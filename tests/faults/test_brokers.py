@@ -79,13 +79,13 @@ async def test_two_of_three_down(cluster, gateway_on, checker):
     gateway = gateway_on(cluster)
     async with checker(gateway) as clients:
         await clients.more_stored(50)
-        kept = await leader_of_events(cluster, gateway)
-        gone = [node for number, node in enumerate(cluster.brokers, start=1) if number != kept]
+        remaining = await leader_of_events(cluster, gateway)
+        gone = [node for number, node in enumerate(cluster.brokers, start=1) if number != remaining]
         for node in gone:
             await asyncio.to_thread(node.kill)
         await clients.ready(wanted=False)
         before = len(clients.stored)
-        # The one that is left takes connections: it is tried with one record after the other.
+        # The remaining node accepts connections: it is tried with one record after the other.
         await clients.more_answers(503, 50)
         await expect_some_reads(clients)
         assert len(clients.stored) == before

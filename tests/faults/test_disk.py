@@ -1,4 +1,4 @@
-"""A broker's disk: full, or with a batch on it that is not what was written."""
+"""A broker's disk: full, or with a damaged batch on it."""
 
 import asyncio
 import re
@@ -69,7 +69,7 @@ def test_an_image_that_is_damaged_on_disk_is_503_and_its_neighbours_are_served(
             assert client.get(image["url"]).status_code == 200
         assert counted(client, "imagegate_kafka_damaged_batches_total") == 2
         assert sum("kafka_batch_damaged" in line for line in gateway.output) == 1
-        # Its id is known to be right by the catalog: it can be deleted still.
+        # The catalog knows its id: it can still be deleted.
         assert client.delete(broken["url"]).status_code == 204
         assert client.get(broken["url"]).status_code == 410
     assert gateway.mistakes() == []
@@ -129,7 +129,7 @@ def test_a_damaged_event_stops_those_behind_it_until_an_operator_skips_it(
                 until(lambda: other.get("/health/ready").status_code == 200)
                 listed = [image["id"] for image in other.get("/images").json()["images"]]
                 assert listed == [image["id"] for image in images[::-1] if image != lost]
-                # Its bytes are not lost, and who has the id gets them.
+                # Its bytes are not lost: its id still serves them.
                 assert other.get(lost["url"]).status_code == 200
                 image = other.post("/images", content=SMALL[0]).json()
                 assert client.get(image["url"]).status_code == 200

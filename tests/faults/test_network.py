@@ -1,4 +1,4 @@
-"""What lies between gateway and broker: a proxy that slows, holds, cuts and resets connections."""
+"""The network between gateway and broker: connections slowed, held, cut and reset."""
 
 import asyncio
 import time
@@ -81,7 +81,7 @@ async def test_held_back_and_let_go_later(proxy, gateway, checker, held):
         for _ in range(2):
             getattr(proxy, held).clear()
             await clients.more_answers(504, 3)
-            # By now the gateway has given these connections up, and writes on others.
+            # By now the gateway has abandoned these connections, and writes on others.
             proxy.let_go()
             await clients.ready()
             await clients.more_stored()

@@ -1,4 +1,4 @@
-"""What others do to the topics: take records away, write their own, make topics anew."""
+"""Topics that others change: records deleted, foreign ones written, topics created again."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ OVERSIZE = 3_000_000
 DEAD_LETTER_SECONDS = 30
 
 
-async def test_records_that_retention_takes_are_gone_from_listings_too(
+async def test_records_that_retention_deletes_are_gone_from_listings_too(
     new_broker, new_gateway, tmp_path
 ):
     broker = new_broker()
@@ -33,7 +33,7 @@ async def test_records_that_retention_takes_are_gone_from_listings_too(
         alone = client.post("/images", content=SMALL[0]).json()
 
         await plain.delete_before(broker, topic, chunk.partition, chunk.offset + 1)
-        lost = [image for image in [*kept, alone] if lies_before(image, chunk)] + [chunked]
+        lost = [image for image in [*kept, alone] if is_before(image, chunk)] + [chunked]
         kept = [image for image in [*kept, alone] if image not in lost]
         for image in lost:
             for method, path in (("GET", ""), ("HEAD", ""), ("GET", "/metadata")):
@@ -46,7 +46,7 @@ async def test_records_that_retention_takes_are_gone_from_listings_too(
         other = new_gateway(data_dir=tmp_path / "other", **settings)
         with other.client() as second:
             until(lambda: listed(second) == listed(client))
-        # Its head is still there: it can be deleted, and its deletion is told.
+        # Its head is still there: it can be deleted, and the event says so.
         assert client.delete(chunked["url"]).status_code == 204
     assert gateway.mistakes() == other.mistakes() == []
 
@@ -106,9 +106,9 @@ async def test_partitions_added(new_broker, gateway_on, checker, tmp_path, new_g
     assert sum("kafka_topics_misfit" in line for line in gateway.output) == 1
 
 
-@pytest.mark.parametrize("anew", [("image-events",), ("images", "image-events"), ("images",)])
-async def test_topics_deleted_and_made_anew_under_a_running_gateway(
-    new_broker, new_gateway, tmp_path, anew
+@pytest.mark.parametrize("roles", [("image-events",), ("images", "image-events"), ("images",)])
+async def test_topics_deleted_and_created_again_under_a_running_gateway(
+    new_broker, new_gateway, tmp_path, roles
 ):
     broker = new_broker()
     settings = on_kafka(broker) | {"IMAGEGATE_KAFKA__PARTITIONS": 1}
@@ -117,14 +117,14 @@ async def test_topics_deleted_and_made_anew_under_a_running_gateway(
     with gateway.client() as client:
         old = [client.post("/images", content=data).json() for data in SMALL[:3]]
         assert client.delete(old[0]["url"]).status_code == 204
-        await plain.delete(broker, *(f"{prefix}{role}" for role in anew))
-        for role in anew:
+        await plain.delete(broker, *(f"{prefix}{role}" for role in roles))
+        for role in roles:
             await plain.create(broker, f"{prefix}{role}", **FITTING)
         other = new_gateway(data_dir=tmp_path / "other", **settings)
         with other.client() as second:
-            # More records than there were: their offsets are taken by others now.
+            # More records than before, so that other ones are stored at the old offsets.
             new = [second.post("/images", content=data).json() for data in SMALL * 2]
-            if "image-events" in anew:
+            if "image-events" in roles:
                 until(lambda: listed(client) == [image["id"] for image in new[::-1]], 60)
             until(lambda: client.get("/health/ready").status_code == 200, 90)
             for image in new:
@@ -171,7 +171,7 @@ async def test_limits_of_a_topic_changed_under_a_running_gateway(new_broker, gat
     async with checker(gateway) as clients:
         await clients.more_stored()
         await plain.alter(broker, topic, **FITTING, max_message_bytes=200_000)
-        # What is over it fails without a certain outcome, until the topic has been looked at.
+        # Larger records fail without a certain outcome, until the topic has been looked at.
         await clients.until(lambda: "it has other limits" in "".join(gateway.output))
         await clients.more_stored(40)
         await plain.alter(broker, topic, **FITTING, max_message_bytes=100_000)
@@ -198,13 +198,13 @@ async def chunk_elsewhere(client, broker, topic):
                 return image, Position(partition, offset)
 
 
-def lies_before(image, position):
+def is_before(image, position):
     head = parse(image["id"]).position
     return head.partition == position.partition and head.offset <= position.offset
 
 
 async def write_strangely(broker, topic):
-    """Write what is not ours, transactions included; return the offsets of the records."""
+    """Write foreign records, transactions included; return their offsets."""
     records = [(None, b"garbage"), (b"key", b""), (b"key", None), (b"k", b"{}"), (None, b"\xff")]
     offsets = []
     producer = AIOKafkaProducer(

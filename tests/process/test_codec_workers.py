@@ -1,4 +1,4 @@
-"""A codec worker that dies takes one upload with it, and nothing else."""
+"""A codec worker that dies fails one upload, and nothing else."""
 
 import asyncio
 import os

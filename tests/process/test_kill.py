@@ -1,4 +1,4 @@
-"""kill -9: what was acknowledged is there, and what is listed can be read."""
+"""kill -9: every acknowledged image is listed, and every listed one can be read."""
 
 import asyncio
 import base64
@@ -61,8 +61,8 @@ async def test_what_was_acknowledged_before_kill_9_is_listed_and_whole_after_it(
         listed = await listing(client)
         assert len(listed) == len(set(listed))
         assert acknowledged.keys() <= set(listed)
-        # What was announced and not answered is listed too, and whole; it is no more than what
-        # was under way.
+        # Images that were announced and not answered are listed too, and whole: no more than
+        # were under way.
         assert len(listed) <= len(acknowledged) + AT_ONCE
         for image_id in listed:
             response = await client.get(f"/images/{image_id}")

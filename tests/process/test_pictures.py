@@ -1,4 +1,4 @@
-"""`/streams/images.mjpeg`: the newest picture, for everyone who watches."""
+"""`/streams/images.mjpeg`: the newest picture, for every watcher."""
 
 import io
 import re
@@ -125,7 +125,7 @@ def test_a_picture_that_none_follows_comes_once_more_and_not_again(gateway):
         first = upload(client, images.jpeg(images.photo(seed=1)))
         impatient, patient = Watcher(stack, gateway), Watcher(stack, gateway)
         assert [impatient.next()[0] for _ in range(2)] == [first, first]
-        # The other one was sent its repetition as well, and got nothing else for twice as long.
+        # The other watcher was sent the repetition as well, and no third copy for twice as long.
         threading.Event().wait(1.2)
         second = upload(client, images.jpeg(images.photo(seed=2)))
         assert [patient.next()[0] for _ in range(4)] == [first, first, second, second]

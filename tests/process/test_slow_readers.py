@@ -7,13 +7,13 @@ from tests.support.raw_http import RawClient
 
 READERS = 20
 IMAGE_BYTES = 15_000_000
-# A reader holds the head record and the chunk being sent, 1 MB each, and for a moment the next one
-# with the buffer that it is read from; 2.8 MB (Kafka) and 4.3 MB (embedded) were measured, with
-# what the allocator and SQLite keep. A reader who held the image would be over 15 MB.
+# A reader holds the head record and the chunk being sent, 1 MB each, and briefly the next one with
+# the buffer that it is read from; 2.8 MB (Kafka) and 4.3 MB (embedded) were measured, with the
+# memory that the allocator and SQLite hold. A reader with the whole image would be over 15 MB.
 BOUND = READERS * IMAGE_BYTES // 2
 
 
-def test_memory_is_flat_while_20_slow_readers_take_a_15_mb_image(new_gateway, log_settings):
+def test_memory_is_flat_while_20_slow_readers_download_a_15_mb_image(new_gateway, log_settings):
     large = images.photo((2400, 2083), noise=255)
     data = images.png(large, compress_level=1, private=False)
     assert len(data) > IMAGE_BYTES
@@ -22,7 +22,7 @@ def test_memory_is_flat_while_20_slow_readers_take_a_15_mb_image(new_gateway, lo
     gateway = new_gateway(**settings)
     with gateway.client() as client:
         image = client.post("/images", content=data).json()
-    # The upload has left its mark on the allocator: a new process shows what reading costs.
+    # The upload has grown the process: a new one shows the cost of reading.
     gateway.terminate()
     gateway.start()
     before = peak = gateway.resident_bytes()
@@ -34,7 +34,7 @@ def test_memory_is_flat_while_20_slow_readers_take_a_15_mb_image(new_gateway, lo
             reader.send_head("GET", image["url"])
         for reader in readers:
             assert reader.read_head()[0] == 200
-        # All of them stand in the middle of a body; then each takes a little in its turn.
+        # All of them are in the middle of a body; then each reads a little in its turn.
         while lengths:
             for reader in list(lengths):
                 piece = reader.read_some()

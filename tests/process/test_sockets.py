@@ -1,4 +1,4 @@
-"""What a client sees on the wire: interim responses, early refusals, broken connections."""
+"""Connections on the wire: interim responses, early refusals, broken connections."""
 
 import contextlib
 import http.client
@@ -11,7 +11,7 @@ from tests.support import images
 from tests.support.gateway_process import GatewayProcess, until
 from tests.support.raw_http import RawClient
 
-# The least that the setting takes; the way in reserves four bytes for each that is announced.
+# The smallest value allowed; an upload reserves four bytes for each that it announces.
 BUDGET = 1_000_000
 WHOLE_BUDGET = BUDGET // 4
 LIMIT = 400_000
@@ -26,7 +26,7 @@ def gateway(tmp_path_factory):
         "IMAGEGATE_UPLOAD__PATIENCE_SECONDS": 0,
         "IMAGEGATE_UPLOAD__MAX_BYTES": LIMIT,
         "IMAGEGATE_HTTP__SLOW_BODY_SECONDS": SLOW_BODY_SECONDS,
-        # Most clients here wait for the end of a connection that they send nothing more on.
+        # Most clients here send nothing more, and wait for the end of the connection.
         "IMAGEGATE_HTTP__LINGER_SECONDS": 0.2,
         "IMAGEGATE_IMAGING__WORKERS": 1,
     }
@@ -73,7 +73,7 @@ class TestContinue:
             status, headers, problem = client.read_problem()
             assert (status, problem["code"], problem["retryable"]) == (503, "overloaded", True)
             assert int(headers["retry-after"]) > 0
-            # What the client might still send would be taken for a request.
+            # Bytes that the client might still send would be read as a request.
             assert headers["connection"] == "close"
             assert client.ended()
 
@@ -180,7 +180,7 @@ class TestBrokenConnections:
                 assert leaver.read_head()[0] == 200
         with gateway.client() as client:
             assert client.get(url).content == whole
-        # Forty images of 3 MB that were not let go of would be 120 MB.
+        # Forty images of 3 MB that were not released would be 120 MB.
         until(lambda: gateway.resident_bytes() - before < 30_000_000)
         assert gateway.mistakes() == []
 
@@ -218,7 +218,7 @@ class TestHostileFraming:
             with contextlib.suppress(ConnectionError):
                 for _ in range(1000):
                     client.send(b"X: " + b"a" * 60_000 + b"\r\n")
-                raise AssertionError("60 MB of headers were taken")
+                raise AssertionError("60 MB of headers were accepted")
 
     def test_a_client_that_sends_on_sees_the_early_answer(self, new_gateway):
         """http.client sends all of its body before it looks for an answer."""

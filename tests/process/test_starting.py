@@ -1,4 +1,4 @@
-"""What the gateway starts on, and how it says that it cannot: one line, status 2."""
+"""The start of a gateway, and how it fails: one line, status 2."""
 
 import socket
 import sys
@@ -14,7 +14,7 @@ JPEG = images.jpeg(images.photo((64, 48)))
 
 @pytest.fixture
 def refused(tmp_path):
-    """Start a gateway that cannot; return its one line."""
+    """Start a gateway that fails to; return its one line."""
 
     def start(*arguments, data_dir=tmp_path / "data", **environment):
         with GatewayProcess(data_dir, **environment) as gateway:
@@ -90,7 +90,7 @@ def test_a_value_that_does_not_fit_is_named(refused, name, value):
     assert name in refused(**{name: value})
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::"])  # noqa: S104 - refused is what it is
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])  # noqa: S104 - it is refused
 def test_listening_beyond_this_machine_needs_insecure(refused, host):
     message = refused("--port", "0", "--host", host)
     assert host in message
@@ -102,6 +102,6 @@ def test_a_folder_that_cannot_be_made_is_named(refused, tmp_path):
     assert str(tmp_path / "file") in refused("--port", "0", data_dir=tmp_path / "file" / "data")
 
 
-def test_a_host_that_is_nobodys_is_named(refused):
-    # 192.0.2.0/24 belongs to nobody (RFC 5737).
+def test_a_host_of_no_interface_is_named(refused):
+    # 192.0.2.0/24 is reserved for documentation (RFC 5737).
     assert "192.0.2.1" in refused("--port", "0", "--host", "192.0.2.1", "--insecure")

@@ -110,24 +110,26 @@ def test_a_gateway_without_requests_stops_well_within_the_grace_period(new_gatew
     with gateway.client() as client:
         assert client.post("/images", content=JPEG).status_code == 201
     workers = gateway.worker_pids()
+    assert all(map(_is_worker, workers))
     started = time.monotonic()
     assert gateway.terminate() == 0
     assert time.monotonic() - started < 5
-    assert not [pid for pid in workers if _lives(pid)]
+    assert not [pid for pid in workers if _is_worker(pid)]
     assert gateway.mistakes() == []
 
 
-def _lives(pid):
+def _is_worker(pid):
+    """Tell whether a codec worker still has this process id."""
     try:
-        return b"codec_worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"app.codec" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except FileNotFoundError:
         return False
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_search_for_a_broker(tmp_path, number):
-    nobody = {"IMAGEGATE_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}
-    with GatewayProcess(tmp_path, **nobody) as gateway:
+    settings = {"IMAGEGATE_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    with GatewayProcess(tmp_path, **settings) as gateway:
         gateway.spawn("--port", "0", wait=False)
         # The folder is locked just before the search begins.
         until((tmp_path / "imagegate.lock").exists, 30)

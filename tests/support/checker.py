@@ -1,9 +1,9 @@
-"""Clients that go on through a fault, and then hold the gateway to everything that it said.
+"""Clients that go on through a fault, and then verify every answer of the gateway.
 
 Uploads (one in five of them chunked), downloads, deletions and two readers of the event stream run
 until `finish`, which verifies: acknowledged ⊆ readable and listed ⊆ attempted; digests equal; what
 was deleted stays deleted; an unknown outcome may go either way; the streams told each fact once, in
-order; memory stayed under its cap; nothing that the gateway logged is a mistake of its own.
+order; memory stayed under its cap; the gateway logged no error of its own.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from tests.support.stream_reader import StreamReader
 
 # An upload's deadline, then a busy machine.
 ANSWER_SECONDS = 15 + 5
-# What a probe, once a second or so, may take to notice.
+# For a probe, once a second or so, to notice.
 NOTICE_SECONDS = 5 + 1
 UPLOADERS, DOWNLOADERS, READERS = 5, 2, 2
 # An uploader shares the machine's cores with brokers and gateway: not all of them.
@@ -31,8 +31,8 @@ PAUSE_SECONDS = 0.02
 HEAL_SECONDS = 60
 POLL_SECONDS = 0.02
 READ_SECONDS = 10
-# What the gateway may take: 85 MB when idle, this budget for uploads, which is all that producers
-# may hold, and 64 MB of records that were read; see docs/operations.md, Sizing.
+# The memory allowed: 85 MB when idle, this budget for uploads, which covers the producers' buffers,
+# and 64 MB of cached records; see docs/operations.md, Sizing.
 BUDGET_BYTES = 100_000_000
 MEMORY_CAP_BYTES = 250_000_000
 SMALL = [images.jpeg(images.photo((80, 60), seed=seed)) for seed in range(4)]
@@ -42,7 +42,7 @@ SETTINGS = {"IMAGEGATE_UPLOAD__BUDGET_BYTES": BUDGET_BYTES}
 
 @dataclass(slots=True)
 class Counts:
-    """What a round has seen, for the table at the end."""
+    """Figures of a round, for the table at the end."""
 
     attempted: int = 0
     acknowledged: int = 0
@@ -64,7 +64,7 @@ class Checker:
     def __init__(self, gateway):
         self.counts = Counts()
         self.on_finished = None  # called with the counts
-        self.may_break_off = ()  # what a client meets where the gateway itself dies
+        self.may_break_off = ()  # errors of a client where the gateway itself dies
         self.stored = {}  # the JSON of each 201 by its URL
         self.deleting, self.deleted = set(), set()
         self._gateway = gateway
@@ -120,7 +120,7 @@ class Checker:
         return time.monotonic() - started
 
     async def get(self, path):
-        """Ask the gateway for something beside the load."""
+        """Send a GET beside the load."""
         return await self._client.get(path)
 
     async def upload_once(self):
@@ -139,7 +139,7 @@ class Checker:
     async def finish(self):
         """Stop the load, wait until the gateway is ready, and verify."""
         await self.ready()
-        # None is cancelled: what its client no longer waits for may still be stored.
+        # None is cancelled: an upload without a client may still be stored.
         self._ending = True
         await asyncio.gather(*self._tasks[: -len(self._readers)])
         listed = await self._listed()
@@ -170,7 +170,7 @@ class Checker:
 
     async def _verify_streams(self, listed):
         ids = {image["id"] for image in listed.values()}
-        # A deletion may be the newest fact: what was told has to lead to the listing.
+        # A deletion may be the newest fact: the events have to lead to the listing.
         await self.until(lambda: all(reader.shown == ids for reader in self._readers))
         await self._stop(self._tasks)
         for reader in self._readers:
@@ -210,14 +210,14 @@ class Checker:
         self.counts.slowest_seconds = max(self.counts.slowest_seconds, time.monotonic() - started)
         self.counts.statuses[response.status_code] += 1
         if response.status_code == 201:
-            self._take_note(kind, response.json())
+            self._record(kind, response.json())
         else:
             expect_honest(response)
-            # As Retry-After asks for, shortened.
+            # As Retry-After says, shortened.
             await asyncio.sleep(0.1)
         return response
 
-    def _take_note(self, kind, image):
+    def _record(self, kind, image):
         assert _digest(image) == self._digests.setdefault(kind, _digest(image))
         self.stored[image["url"]] = image
         now = time.monotonic()
@@ -234,8 +234,8 @@ class Checker:
         try:
             response = await self._client.get(url)
         except httpx.RemoteProtocolError:
-            # After its first chunk a download can only be cut off: once the log has given no
-            # answer for as long as a read may take, and not before.
+            # After its first chunk a download can only be cut off: once the log has not answered
+            # within the timeout of a read, and not before.
             assert self.may_break_off or time.monotonic() - started > READ_SECONDS - 1
             return
         expected = {410, 503} if gone else {200, 503}
@@ -265,7 +265,7 @@ class Checker:
 
 
 def expect_honest(response):
-    """Check an answer that is no 201: it says whether the image may have been stored."""
+    """Check an answer other than 201: it says whether the image may have been stored."""
     problem = response.json()
     if response.status_code == 504:
         assert (problem["code"], problem["outcome"]) == ("outcome-unknown", "unknown")
@@ -286,7 +286,7 @@ def _peak_bytes(gateway):
 
 
 async def expect_refused_at_once(clients):
-    """Wait for the breaker, then see what it does: certain answers, without a wait."""
+    """Wait for the breaker, then check that uploads are refused without a wait."""
     await clients.more_answers(503, 10)
     for _ in range(5):
         started = time.monotonic()

@@ -1,8 +1,8 @@
 """Gateways forked from one process that has imported them: three quarters of a start are imports.
 
-Hides that process, which is started for the first gateway, has a single thread, and ends with the
-tests, whatever ends those. A gateway is a process of its own all the same, with the arguments and
-the environment that it is given, as of `imagegate`.
+Hides that process: it starts with the first gateway, has a single thread, and ends with the tests,
+however they end. A gateway is still a process of its own, with arguments and an environment as
+`imagegate` has.
 """
 
 import atexit
@@ -46,7 +46,7 @@ def serve(control):
             os.close(descriptors[0])
         control.send(json.dumps(answer).encode())
 
-# What a terminal interrupts is the tests and the gateways.
+# A terminal interrupts the tests and the gateways, not this process.
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 gc.collect()
 gc.freeze()
@@ -55,7 +55,7 @@ run(*serve(socket.socket(fileno=int(sys.argv[1]))))
 
 
 class ForkedProcess:
-    """A gateway; of `subprocess.Popen` what the tests need, and with the same meaning."""
+    """A gateway, with the part of `subprocess.Popen` that the tests use."""
 
     def __init__(self, pid, stdout):
         self.pid = pid
@@ -78,7 +78,7 @@ class ForkedProcess:
         return self.returncode
 
     def send_signal(self, number):
-        # Its number is nobody else's until it is reaped.
+        # No other process has its number until it is reaped.
         if self.poll() is None:
             os.kill(self.pid, number)
 

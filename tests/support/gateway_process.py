@@ -52,7 +52,7 @@ class GatewayProcess:
         return self
 
     def spawn(self, *arguments, wait=True):
-        """Start it with nothing but these arguments; `wait` as `start` does."""
+        """Start it with these arguments alone; `wait` as `start` does."""
         clean = {k: v for k, v in os.environ.items() if not k.startswith("IMAGEGATE_")}
         self.output, self.url = [], None
         environment = clean | {"IMAGEGATE_DATA_DIR": str(self.data_dir)} | self.environment
@@ -70,7 +70,7 @@ class GatewayProcess:
         self.await_ready()
 
     def refuses(self, *arguments, seconds=START_SECONDS):
-        """Start it in a way that it cannot be; return the exit status and what it said."""
+        """Start it with arguments that it refuses; return the exit status and its output."""
         self.spawn(*arguments, wait=False)
         return self.wait(seconds), "".join(self.output)
 
@@ -130,7 +130,7 @@ class GatewayProcess:
         return {int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
 
     def mistakes(self):
-        """Return the lines of its output that speak of a mistake of its own."""
+        """Return the lines of its output that report an error of its own."""
         marks = ("Traceback", '"status": 500', "internal-error", "never retrieved", "Warning:")
         return [line for line in self.output if any(mark in line for mark in marks)]
 
@@ -164,10 +164,10 @@ class GatewayProcess:
 
 
 def until(condition, seconds=30):
-    """Wait until a condition holds; return what it answered."""
+    """Wait until a condition holds; return its value."""
     deadline = time.monotonic() + seconds
     while not (answer := condition()):
-        assert time.monotonic() < deadline, f"did not come about in {seconds} s"
+        assert time.monotonic() < deadline, f"not within {seconds} s"
         threading.Event().wait(_POLL_SECONDS)
     return answer
 
@@ -197,7 +197,7 @@ def log_settings(request):
 
 
 def on_kafka(kafka, prefix=None):
-    """Return the settings of a gateway on a broker, with topics that nobody has used."""
+    """Return the settings of a gateway on a broker, with unused topics."""
     return {
         "IMAGEGATE_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
         "IMAGEGATE_KAFKA__TOPIC_PREFIX": prefix or f"test-{uuid.uuid4().hex[:8]}-",

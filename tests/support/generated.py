@@ -19,7 +19,8 @@ DOCUMENT = ROOT / "openapi/openapi.json"
 GENERATOR = Jars(ROOT / "dev/openapi/pom.xml", java_minimum=11)
 NODE_MODULES = ROOT / "dev/openapi/node_modules"
 SECONDS = 300
-# The generator ends before optimised code has paid for being made: 3.8 s of CPU instead of 6.4 s.
+# The generator ends before optimised code has paid for its compilation: 3.8 s of CPU instead of
+# 6.4 s.
 JAVA_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 PYTHON_GENERATE = (
@@ -38,24 +39,24 @@ _MYPY = "[mypy]\n[mypy-imagegate_client.client]\ndisable_error_code = arg-type\n
 
 
 class ToolError(AssertionError):
-    """A generator, compiler or client has failed; the message is what it said."""
+    """A generator, compiler or client has failed; the message is its output."""
 
 
 @dataclass(slots=True)
 class Client:
-    """A generated client, compiled, with the script that uses it; `said` is what tools printed."""
+    """A generated client, compiled, with its script; `said` has the output of the tools."""
 
     folder: Path
     program: list[str]
     said: dict[str, str] = field(default_factory=dict)
 
     def run(self, url):
-        """Run the script against a gateway; return what it prints."""
+        """Run the script against a gateway; return its output."""
         return run([*self.program, url], self.folder)
 
 
 def run(command, folder, **environment):
-    """Run a command in a folder; return what it printed."""
+    """Run a command in a folder; return its output."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     result = subprocess.run(
         command,
@@ -111,7 +112,7 @@ def generator_version():
 
 
 def install_node_modules():
-    """Return the folder with what dev/openapi/package-lock.json names."""
+    """Return the folder with the packages of dev/openapi/package-lock.json."""
     target = NODE_MODULES.relative_to(ROOT) / ".package-lock.json"
     run(["make", "--silent", target], ROOT, MAKEFLAGS="")
     return NODE_MODULES

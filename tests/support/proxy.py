@@ -10,7 +10,7 @@ from dev.kafka.ports import HOST, free_port
 _PIECE_BYTES = 65_536
 # Pieces that are under way in one direction of a connection: the proxy must not become a buffer.
 _PIECES = 64
-# On close, send a reset instead of what is still unsent (socket(7), SO_LINGER).
+# On close, send a reset instead of the unsent bytes (socket(7), SO_LINGER).
 _RESET = struct.pack("ii", 1, 0)
 
 
@@ -20,8 +20,8 @@ class Proxy:
     Attributes:
         port: Where it listens.
         latency_seconds: How late each piece arrives, in both directions.
-        requests, answers: Flow while they are set; what is held goes on later, though the client
-            may have left.
+        requests, answers: Flow while they are set; held bytes go on later, though the client may
+            have left.
     """
 
     def __init__(self):
@@ -36,7 +36,7 @@ class Proxy:
         self._tasks = set()
 
     async def start(self, upstream_port):
-        """Begin to pass on what comes to a port of loopback."""
+        """Begin to pass connections on to a port of loopback."""
         self._upstream_port = upstream_port
         self._server = await asyncio.start_server(self._serve, HOST, self.port)
 
@@ -52,12 +52,12 @@ class Proxy:
         self.cut()
 
     def black_hole(self):
-        """Take everything and pass on nothing."""
+        """Receive everything and pass on nothing."""
         self.requests.clear()
         self.answers.clear()
 
     def let_go(self):
-        """Pass on what is held, and what comes."""
+        """Pass on all bytes, held ones first."""
         self.requests.set()
         self.answers.set()
 
@@ -85,7 +85,7 @@ class Proxy:
                 self._pass(reader, upstream, self.requests),
                 self._pass(upstream_reader, writer, self.answers),
             )
-        # Cancelled only at the end, of which asyncio's own server would complain.
+        # Cancelled only at the end, where asyncio's own server would complain.
         except (OSError, asyncio.CancelledError):
             pass
         finally:
@@ -96,7 +96,7 @@ class Proxy:
             self._tasks.discard(task)
 
     async def _pass(self, reader, writer, flows):
-        """Pass on one direction; what was read is delivered even when its sender has left."""
+        """Pass on one direction; bytes are delivered even when their sender has left."""
         pieces = asyncio.Queue(_PIECES)
         delivery = asyncio.create_task(self._deliver(pieces, writer, flows))
         try:
@@ -118,6 +118,6 @@ class Proxy:
                 writer.write(piece)
                 await writer.drain()
         writer.close()
-        # Whoever still reads from the other side must not wait for room in here.
+        # The reader of the other side must not wait for room in the queue.
         while not pieces.empty():
             pieces.get_nowait()

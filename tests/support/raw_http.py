@@ -1,4 +1,4 @@
-"""HTTP/1.1 by hand over a socket, for what no client library lets a test do or see."""
+"""HTTP/1.1 by hand over a socket, as no client library allows it."""
 
 import json
 import socket
@@ -46,7 +46,7 @@ class RawClient:
         return int(first.split()[1]), {name.lower(): value for name, value in pairs}
 
     def read_some(self):
-        """Return what has come, waiting for a byte at least; nothing at the end."""
+        """Return the bytes received, at least one; none at the end of the connection."""
         if not self.received:
             self._receive()
         data, self.received = self.received, b""
@@ -79,6 +79,6 @@ class RawClient:
 
 
 def refuses_connections(gateway):
-    """Tell whether nobody listens any more."""
+    """Tell whether the gateway has stopped listening."""
     with closing(socket.socket()) as probe:
         return probe.connect_ex(gateway.address) != 0

@@ -1,4 +1,4 @@
-"""Damage to what a broker has on its disk."""
+"""Damage to the files of a broker."""
 
 
 def damage(broker, topic, partition, needle):

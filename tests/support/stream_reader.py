@@ -1,4 +1,4 @@
-"""A reader of the event stream that nothing stops."""
+"""A reader of the event stream that always reconnects."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ class StreamReader:
 
     @property
     def shown(self):
-        """The ids of the images that the facts lead to."""
+        """The ids of the images that exist after the facts so far."""
         ids = {"image.stored": set(), "image.deleted": set()}
         for _, kind, image_id in self.facts:
             ids[kind].add(image_id)
@@ -40,8 +40,8 @@ class StreamReader:
         """Check that each fact came once, in order."""
         sequences = [sequence for sequence, *_ in self.facts]
         assert sequences == sorted(set(sequences)), "facts out of order, or twice"
-        told = [fact[1:] for fact in self.facts]
-        assert len(told) == len(set(told)), "a fact was told twice"
+        facts = [fact[1:] for fact in self.facts]
+        assert len(facts) == len(set(facts)), "a fact came twice"
 
     async def _read(self, client):
         headers = {"Last-Event-ID": str(self.last)}
