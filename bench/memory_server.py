@@ -14,7 +14,7 @@ import uvicorn
 from starlette.requests import Request
 from starlette.responses import JSONResponse, StreamingResponse
 
-from app.delivery.delivery import PIECE_BYTES
+from app.delivery.chunks import PIECE_BYTES
 from app.server.protocol import HttpProtocol
 from tests.support import facts
 

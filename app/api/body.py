@@ -26,7 +26,7 @@ from app.errors import (
     TooManyFilesError,
     UnsupportedMediaTypeError,
 )
-from app.ingest.ingest import Upload
+from app.ingest.upload import Upload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -49,7 +49,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u206
 
 
 class RequestBody:
-    """An upload that a client is about to send; a `Source` of `app.ingest.ingest`.
+    """An upload that a client is about to send; a `Source` of `app.ingest.upload`.
 
     Raises:
         BadRequestError: It announces its length in two ways.

@@ -14,13 +14,13 @@ from app.api import conditions, schemas
 from app.api.body import RequestBody
 from app.api.openapi import answers, examples, requests
 from app.api.state import Gateway  # noqa: TC001 - FastAPI reads the annotations
-from app.delivery.delivery import PIECE_BYTES
+from app.delivery.chunks import PIECE_BYTES
 from app.errors import InvalidParameterError
 from app.imaging.formats import ImageFormat
 from app.records.image import digest_field
 
 if TYPE_CHECKING:
-    from app.delivery.delivery import StoredImage
+    from app.delivery.find import StoredImage
 
 router = APIRouter(tags=["images"])
 
@@ -52,13 +52,13 @@ async def upload_image(request: Request, response: Response, gateway: Gateway) -
     the pixels as they came where encoding them again would save nothing.
     """
     body = RequestBody(request, gateway.pace, gateway.upload, gateway.imaging)
-    receipt = await gateway.ingest.take(body)
-    response.headers["Location"] = schemas.path_of(receipt.image_id)
-    response.headers["ETag"] = _etag(receipt.info.digest)
-    response.headers["Repr-Digest"] = digest_field(receipt.info.digest)
-    if receipt.listed is not None:
-        return schemas.listed(receipt.listed)
-    return schemas.described(receipt.image_id, receipt.info)
+    stored = await gateway.ingest.store(body)
+    response.headers["Location"] = schemas.path_of(stored.image_id)
+    response.headers["ETag"] = _etag(stored.info.digest)
+    response.headers["Repr-Digest"] = digest_field(stored.info.digest)
+    if stored.listed is not None:
+        return schemas.listed(stored.listed)
+    return schemas.described(stored.image_id, stored.info)
 
 
 @router.get(
@@ -106,7 +106,7 @@ async def list_images(
 )
 async def download_image(image_id: ImageId, request: Request, gateway: Gateway) -> Response:
     """Stream the bytes of an image, or a range of them."""
-    image = await gateway.delivery.find(image_id)
+    image = await gateway.finder.find(image_id)
     headers = _headers(image_id, image)
     if conditions.is_unmodified(request.headers, headers["ETag"]):
         return _not_modified(headers)
@@ -133,7 +133,7 @@ async def download_image(image_id: ImageId, request: Request, gateway: Gateway) 
 )
 async def head_image(image_id: ImageId, request: Request, gateway: Gateway) -> Response:
     """Answer as a download would, without the bytes."""
-    image = await gateway.delivery.find(image_id)
+    image = await gateway.finder.find(image_id)
     headers = _headers(image_id, image)
     if conditions.is_unmodified(request.headers, headers["ETag"]):
         return _not_modified(headers)
@@ -148,7 +148,7 @@ async def head_image(image_id: ImageId, request: Request, gateway: Gateway) -> R
 )
 async def describe_image(image_id: ImageId, gateway: Gateway) -> schemas.Image:
     """Return the JSON that the upload returned."""
-    return schemas.listed(await gateway.delivery.describe(image_id))
+    return schemas.listed(await gateway.finder.describe(image_id))
 
 
 @router.delete(
@@ -165,7 +165,7 @@ async def delete_image(image_id: ImageId, gateway: Gateway) -> None:
     The embedded log erases the bytes at once. In Kafka they stay in the topic, out of reach of this
     API, until the topic's retention removes them.
     """
-    await gateway.delivery.delete(image_id)
+    await gateway.deleter.delete(image_id)
 
 
 def _headers(image_id: str, image: StoredImage) -> dict[str, str]:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from app.api.openapi import examples
 
 if TYPE_CHECKING:
-    from app.catalog.catalog import CatalogImage
+    from app.catalog.images import CatalogImage
     from app.imaging.info import ImageInfo
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated
@@ -17,20 +16,19 @@ from app.api.openapi import answers, requests
 from app.api.state import Gateway, State  # noqa: TC001 - FastAPI reads the annotations
 from app.delivery import live
 from app.errors import InvalidParameterError, NotReadyError
+from app.feed.rounds import facts_after
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Sequence
 
-    from app.catalog.catalog import Fact
+    from app.catalog.facts import Fact
 
 router = APIRouter(tags=["streams"])
 
 # Below the 60 s after which common proxies end a connection that says nothing.
 _PING_SECONDS = 15.0
-# What one replica has announced, another has applied within milliseconds.
+# A fact that one replica has announced, another has applied within milliseconds.
 _AHEAD_SECONDS = 1.0
-# Facts read at once while a client catches up: some 120 KB of JSON.
-_PAGE = 200
 # A client whose stream ends, because the gateway restarts, comes back after this.
 _RECONNECT_MS = 2000
 _BOUNDARY = "imagegate-picture"
@@ -66,10 +64,11 @@ async def stream_images(
     _require_open(gateway)
     if last_event_id is None:
         last_event_id = gateway.feed.sequence
-    # The replica that sent the event may be a moment ahead of this one.
+    # The replica that sent the event may be slightly ahead of this one.
     elif not await gateway.feed.applied_within(last_event_id, _AHEAD_SECONDS):
         raise InvalidParameterError(f"Last-Event-ID: the newest event is {gateway.feed.sequence}.")
-    return EventSourceResponse(_follow(gateway, last_event_id), headers=_UNCACHED)
+    pages = facts_after(gateway.feed, gateway.catalog, last_event_id, _PING_SECONDS)
+    return EventSourceResponse(_events(pages), headers=_UNCACHED)
 
 
 @router.get(
@@ -129,25 +128,14 @@ def _require_open(gateway: State) -> None:
         raise NotReadyError("The gateway is stopping.")
 
 
-async def _follow(gateway: State, after: int) -> AsyncGenerator[bytes, None]:
-    feed, loop = gateway.feed, asyncio.get_running_loop()
-    epoch = feed.epoch
+async def _events(pages: AsyncGenerator[Sequence[Fact], None]) -> AsyncGenerator[bytes, None]:
     yield format_sse_event(comment="connected", retry=_RECONNECT_MS)
-    ping_at = loop.time() + _PING_SECONDS
-    while not feed.closing and feed.epoch == epoch:
-        more = asyncio.ensure_future(feed.wait_for_more())
-        try:
-            while facts := await gateway.catalog.facts(after, _PAGE):
-                for fact in facts:
-                    yield _event(fact)
-                after, ping_at = facts[-1].sequence, loop.time() + _PING_SECONDS
-                if feed.closing or feed.epoch != epoch:
-                    return
-            if not (await asyncio.wait({more}, timeout=ping_at - loop.time()))[0]:
+    async with aclosing(pages):
+        async for page in pages:
+            for fact in page:
+                yield _event(fact)
+            if not page:
                 yield KEEPALIVE_COMMENT
-                ping_at = loop.time() + _PING_SECONDS
-        finally:
-            more.cancel()
 
 
 def _event(fact: Fact) -> bytes:

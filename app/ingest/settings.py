@@ -8,7 +8,7 @@ from app.section import Seconds, Section
 
 
 class BodySettings(Section):
-    """How slowly the body of an upload may come."""
+    """The slowest allowed rate of an upload's body."""
 
     slow_body_seconds: Seconds = Field(
         20, description="how long an upload may take beyond what its minimum rate allows"
@@ -19,7 +19,7 @@ class BodySettings(Section):
 
 
 class UploadSettings(Section):
-    """How large one upload may be, and how much memory all of them may use."""
+    """The size of one upload, and the memory for all of them."""
 
     max_bytes: int = Field(
         20_000_000, ge=1_000, le=200_000_000, description="the largest upload, in bytes"

@@ -21,7 +21,7 @@ class TestTrouble:
         [
             ("app.delivery.cache.RecordCache.read", LogUnavailableError),
             ("app.catalog.catalog.Catalog.is_deleted", CatalogDamagedError),
-            ("app.delivery.delivery.parse_head", NewerVersionError),
+            ("app.delivery.find.parse_head", NewerVersionError),
         ],
     )
     async def test_an_image_that_cannot_be_found_for_now_is_a_503(

@@ -13,9 +13,10 @@ from app.api.body import clean_filename
 from app.api.images import content_disposition
 from app.catalog.catalog import Catalog
 from app.delivery.cache import RecordCache
-from app.delivery.delivery import Delivery, StoredImage
+from app.delivery.chunks import Chunks
+from app.delivery.find import Finder, StoredImage
 from app.errors import InternalError
-from app.feed.feed import Feed
+from app.feed.expiry import Expiry
 from app.log import IMAGES, Position
 from app.log.sqlite.log import SqliteLog
 from app.records import image as records
@@ -23,6 +24,7 @@ from app.records.address import Address, parse
 from tests.support import images
 from tests.support.facts import info
 from tests.support.in_process import in_process, problem
+from tests.support.world import following
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -322,7 +324,7 @@ class TestUnknown:
         where = parse(picture.id)
         guessed = where.cookie[:-1] + bytes([where.cookie[-1] ^ 1])
         await client.get(picture.url)
-        assert where.position in client.gateway.delivery._cache._records
+        assert where.position in client.gateway.finder._cache._records
         wrong = str(dataclasses.replace(where, cookie=guessed))
         problem(await client.get(f"/images/{wrong}"), 404, "image-not-found")
         problem(await client.delete(f"/images/{wrong}"), 404, "image-not-found")
@@ -417,12 +419,10 @@ async def parts(tmp_path_factory):
     folder = tmp_path_factory.mktemp("log")
     log, catalog = SqliteLog(folder, image_partitions=3), Catalog(folder / "catalog.db")
     await log.start()
-    feed = Feed(log, catalog)
-    await feed.start()
-    await feed.caught_up()
-    yield log, Delivery(log, RecordCache(log, IMAGES, 0), catalog, feed, pool=None, budget=None)
-    await feed.stop()
-    await catalog.close()
+    async with following(log, catalog) as feed:
+        await feed.caught_up()
+        cache = RecordCache(log, IMAGES, 0)
+        yield log, Finder(log, cache, catalog, feed, Expiry(log, catalog)), Chunks(cache)
     await log.stop()
 
 
@@ -442,25 +442,25 @@ class TestManyRecords:
         ("length", "size"), [(1, 1), (5, 10), (10, 10), (11, 10), (95, 10), (300_000, 100_000)]
     )
     async def test_every_range_is_cut_from_the_right_chunks(self, parts, length, size):
-        log, delivery = parts
+        log, finder, chunks = parts
         data, image_id, _ = await self.append(log, length, size)
-        image = await delivery.find(image_id)
+        image = await finder.find(image_id)
         chance = random.Random(size)
         edges = {0, 1, size - 1, size, size + 1, length - 1, length}
         edges |= {chance.randrange(length) for _ in range(8)}
         edges = sorted(edge for edge in edges if 0 <= edge <= length)
         for start in edges:
             for end in (edge for edge in edges if edge > start):
-                pieces = [piece async for piece in await delivery.open(image, start, end)]
+                pieces = [piece async for piece in await chunks.open(image, start, end)]
                 assert b"".join(pieces) == data[start:end]
                 assert all(0 < len(piece) <= 65_536 for piece in pieces)
 
     async def test_only_the_chunks_of_a_range_are_read_and_only_as_they_are_taken(
         self, parts, monkeypatch
     ):
-        log, delivery = parts
+        log, finder, chunks = parts
         _, image_id, places = await self.append(log, 1000, 100)
-        image = await delivery.find(image_id)
+        image = await finder.find(image_id)
         reads, read = [], log.read
 
         async def spy(topic, position):
@@ -468,7 +468,7 @@ class TestManyRecords:
             return await read(topic, position)
 
         monkeypatch.setattr(log, "read", spy)
-        stream = await delivery.open(image, 350, 750)
+        stream = await chunks.open(image, 350, 750)
         assert reads == [places[2]]
         await anext(stream)
         assert reads == [places[2]]
@@ -478,16 +478,16 @@ class TestManyRecords:
         assert reads == places[2:4]
 
     async def test_a_chunk_of_another_image_is_never_served(self, parts):
-        log, delivery = parts
+        log, finder, chunks = parts
         _, image_id, _ = await self.append(log, 300, 100)
         _, _, others = await self.append(log, 400, 200)
-        image = await delivery.find(image_id)
-        chunks = (image.head.chunks[0], others[0])
+        image = await finder.find(image_id)
+        places = (image.head.chunks[0], others[0])
         mixed = StoredImage(
-            image.where, image.first, dataclasses.replace(image.head, chunks=chunks)
+            image.where, image.first, dataclasses.replace(image.head, chunks=places)
         )
         with pytest.raises(InternalError):
-            [piece async for piece in await delivery.open(mixed, 0, 300)]
+            [piece async for piece in await chunks.open(mixed, 0, 300)]
 
 
 async def test_a_download_that_breaks_off_is_not_taken_for_whole(client, picture, monkeypatch):
@@ -495,7 +495,7 @@ async def test_a_download_that_breaks_off_is_not_taken_for_whole(client, picture
         yield picture.content[:10]
         raise InternalError("The image's records do not belong together.")
 
-    monkeypatch.setattr(client.gateway.delivery, "_stream", broken)
+    monkeypatch.setattr(Chunks, "_stream", broken)
     # What is one piece is answered once it is there.
     problem(await client.get(picture.url), 500, "internal-error")
     monkeypatch.setattr("app.api.images.PIECE_BYTES", len(picture.content) - 1)

@@ -24,7 +24,7 @@ async def counted(client, monkeypatch):
 
         monkeypatch.setattr(part, name, counting)
 
-    count(client.gateway.delivery, "find")
+    count(client.gateway.finder, "find")
     count(client.gateway.pictures._pool, "run")
     return client
 
@@ -61,9 +61,7 @@ async def test_a_jpeg_is_sent_as_it_is_stored(counted):
     assert frame.jpeg == (await counted.get(f"/images/{image_id}")).content
 
 
-async def test_a_picture_that_could_not_be_made_is_made_for_whoever_comes_next(
-    counted, monkeypatch
-):
+async def test_a_picture_that_could_not_be_made_is_made_for_the_next_watcher(counted, monkeypatch):
     await stored(counted, images.jpeg())
     pictures = counted.gateway.pictures
     with monkeypatch.context() as patched:
