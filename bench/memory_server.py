@@ -1,7 +1,7 @@
 """The gateway's HTTP server with nothing behind it: bytes from memory out, bodies in and forgotten.
 
 `GET /N` answers N bytes in the pieces of a download. `POST` answers as an upload does, without an
-image. What the gateway takes beyond it is the gateway's own.
+image. Any time that the gateway takes beyond it is the gateway's own.
 """
 
 import multiprocessing

@@ -42,7 +42,7 @@ def fact_of(row: tuple[Any, ...]) -> Fact:
 
 
 def add_stored(connection: sqlite3.Connection, sequence: int, image_id: str) -> bool:
-    """Add that an image was stored, and tell whether this is new.
+    """Add that an image was stored, and tell whether the fact is new.
 
     The first copy of an event counts, and nothing counts after a deletion.
     """

@@ -55,6 +55,6 @@ def load(connection: sqlite3.Connection) -> Progress:
 
 
 def save(connection: sqlite3.Connection, progress: Progress) -> None:
-    """Save the progress, in the transaction of what it counts."""
+    """Save the progress; the transaction also holds the events that it counts."""
     connection.execute("DELETE FROM progress")
     connection.execute("INSERT INTO progress VALUES (?, ?, ?, ?)", astuple(progress))

@@ -35,7 +35,7 @@ class Chunks:
 
         Raises:
             RecordMissingError, RecordGoneError: The first chunk has left the log.
-            LogUnavailableError: This cannot be told now.
+            LogUnavailableError: The log does not answer now.
         """
         first = await self._read(image, start // image.chunk_bytes)
         return self._stream(image, start, end, first)

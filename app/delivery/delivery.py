@@ -1,7 +1,7 @@
 """The bytes of an image, whole or a range of them.
 
-Hides where they come from: they are cut from the image's records, or, where those are packed, from
-what a codec worker unpacks.
+Hides where they come from: from the image's records, or, if those are packed, from a codec worker
+that unpacks them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Delivery:
 
         Raises:
             ImageGoneError: The bytes have left the log, which can still be answered.
-            LogUnavailableError: This cannot be told now.
+            LogUnavailableError: The log does not answer now.
             OverloadedError, UnpackError: It is packed, and cannot be unpacked now.
         """
         source = self._unpacker if image.info.content_encoding else self._chunks

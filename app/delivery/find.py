@@ -51,7 +51,7 @@ class StoredImage:
 
 
 class Finder:
-    """Finds images in `log`, and says what `catalog` knows of them."""
+    """Finds images in `log`, and describes them from `catalog`."""
 
     def __init__(
         self, log: Log, cache: RecordCache, catalog: Catalog, feed: Feed, expiry: Expiry
@@ -68,7 +68,7 @@ class Finder:
         Raises:
             ImageNotFoundError: There is none with this id.
             ImageGoneError: It was deleted, or a part of it has left the log.
-            LogUnavailableError, NotReadyError: This cannot be told now.
+            LogUnavailableError, NotReadyError: Nobody can say now.
         """
         self._feed.require_caught_up()
         where = address.parse(image_id)

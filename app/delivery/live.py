@@ -53,7 +53,7 @@ class Frame:
     jpeg: bytes
 
 
-# The pictures made of one image, by the longest side; None for the image as it is stored.
+# The pictures of one image, by the longest side; None for the image as it is stored.
 _Made = dict[int | None, asyncio.Task[bytes]]
 
 

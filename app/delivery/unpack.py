@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from app.delivery.chunks import Chunks
     from app.delivery.find import StoredImage
 
-# What unpacking holds of an image at its worst: the records' values, the request for a worker that
-# is made of them, and the worker's answer.
+# The copies of an image in memory at its worst: the records' values, the request to a worker, and
+# the worker's answer.
 _COPIES = 3
-# A client may stall so long, …
+# How long a client may stall.
 _LEASE_SECONDS = 30.0
-# … and take an unpacked image at so many bytes a second.
+# The slowest rate at which a client may fetch an unpacked image, in bytes a second.
 _MIN_RATE = 50_000
 
 
@@ -53,7 +53,7 @@ class Unpacker:
 
         Raises:
             RecordMissingError, RecordGoneError: A part of it has left the log.
-            LogUnavailableError: This cannot be told now.
+            LogUnavailableError: The log does not answer now.
             OverloadedError, UnpackError: It cannot be unpacked now.
         """
         pieces = self._stream(image, start, end)

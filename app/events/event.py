@@ -3,8 +3,8 @@
 Hides the event format, which is public: structured mode of the Kafka binding,
 https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md.
 The key of the record and the event's `subject` are the image's id. `imagegateversion` is an
-extension attribute: a reader that meets a higher one than it knows must stop, as it cannot tell
-what it would miss. Another, `imagegatechunks`, lists the positions of the chunks, as the head does.
+extension attribute: a reader that meets a higher one than it knows must stop, as it might miss a
+deletion. Another, `imagegatechunks`, lists the positions of the chunks, as the head does.
 The time of an event is the timestamp of its record, by the log's clock.
 """
 

@@ -1,7 +1,7 @@
 """Dead letters in the topic `image-rejects`: rejected records, by their address, with the reason.
 
 Hides that a letter is written once, however often its record is met: every rebuild of a catalog
-meets it again. Two replicas that meet it in the same instant may both write; the first one counts.
+meets it again. Two replicas that meet it at once may both write a letter; the first one counts.
 
 A letter with a `next_offset` is an operator's word that damage from its offset on may be passed
 over; every replica that meets the damage looks for one.

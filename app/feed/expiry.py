@@ -1,4 +1,4 @@
-"""Images that leave the log by themselves, taken out of the listing.
+"""Images that left the log by themselves, removed from the listing.
 
 Hides when the log is asked. Retention and `DeleteRecords` announce nothing: they move a partition's
 start, and every image with a record below it, head or chunk, is gone.

@@ -1,7 +1,7 @@
 """How far the catalog has come, and the waiting for it.
 
-Hides when an answer from the catalog can be trusted, and whom to wake. `Follower` reports what it
-has applied; everyone else asks, waits, or reads the catalog in `rounds`.
+Hides when an answer from the catalog can be trusted, and whom to wake. `Follower` reports its
+progress; everyone else asks, waits, or reads the catalog in `rounds`.
 """
 
 from __future__ import annotations
@@ -63,6 +63,11 @@ class Feed:
         """An event that is set once the catalog changes after this call, or the feed closes."""
         return self._advanced
 
+    @property
+    def has_caught_up_once(self) -> bool:
+        """Whether every event was applied once since the start, so that answers are allowed."""
+        return self._caught_up_once
+
     def require_caught_up(self) -> None:
         """Check that every event was applied once since the start.
 
@@ -98,7 +103,7 @@ class Feed:
     # The rest is for the follower.
 
     def advance(self, progress: Progress, end: int) -> bool:
-        """Note that the log answers, and what is applied; wake who waits for that.
+        """Note that the log answers, and how far the catalog is; wake the readers if it has moved.
 
         Args:
             progress: How far the catalog has come.
@@ -121,7 +126,7 @@ class Feed:
         return has_caught_up
 
     def report(self, trouble: str) -> bool:
-        """Say what keeps the events from being applied, and tell whether that is news."""
+        """Give the reason why events are not applied, and tell whether it is news."""
         is_news = trouble != self._trouble
         self._trouble = trouble
         return is_news
@@ -135,11 +140,6 @@ class Feed:
         self.progress = progress
         self.epoch += 1
         self._wake()
-
-    @property
-    def has_caught_up_once(self) -> bool:
-        """Whether answers from the catalog are allowed."""
-        return self._caught_up_once
 
     def _is_applied(self, offset: int) -> bool:
         return self._caught_up_once and self.progress.next_offset > offset

@@ -104,7 +104,7 @@ class Follower:
             await asyncio.sleep(self._retry_seconds)
 
     async def _follow(self) -> bool:
-        """Follow the events as long as they fit the catalog; True means: again, at once."""
+        """Follow the events as long as they fit the catalog; return True to go on at once."""
         try:
             await require_same_log(self._log, self._dead_letters, self._feed.progress)
             start, bounds = self._feed.progress.next_offset, await self._log.bounds(EVENTS, 0)
@@ -138,7 +138,7 @@ class Follower:
         await self._apply(Batch((), next_offset, bounds.end))
 
     async def _start_over(self, reason: str) -> bool:
-        """Empty the catalog, unless the events that it would need are gone; tell which."""
+        """Empty the catalog and return True, unless the events that it would need are gone."""
         self._feed.distrust_catalog()
         bounds = await self._log.bounds(EVENTS, 0)
         if bounds.start > 0:

@@ -26,7 +26,7 @@ class Rounds:
     """An iterator over the reader's rounds, until the feed closes.
 
     A round begins at once, after each change of the catalog, and when `wake_at` has come. Each
-    yields whether there was a change; what is applied during a round makes the next one.
+    yields whether there was a change. An event that is applied during a round begins the next one.
 
     Attributes:
         wake_at: The loop time of the next round if nothing changes; the reader may set it in

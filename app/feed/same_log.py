@@ -1,7 +1,7 @@
 """Whether the log still is the one that the catalog was built from.
 
-Hides how that is told: by the log's identity, and by the last record that was applied, which is
-read again. Another record there means another topic, or one that lost its end.
+Hides how the two are compared: by the log's identity, and by the last record that was applied,
+which is read again. Another record there means another topic, or one that lost its end.
 """
 
 from __future__ import annotations

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from app.errors import CatalogDamagedError
 from app.imaging.develop import Developed, develop
 from app.imaging.formats import sniff
+from app.ingest.upload import StoredUpload
 
 if TYPE_CHECKING:
     from app.budget import ByteBudget, Reservation
@@ -23,25 +24,15 @@ if TYPE_CHECKING:
     from app.codec.pool import CodecPool
     from app.feed.feed import Feed
     from app.imaging.formats import ImageFormat
-    from app.imaging.info import ImageInfo
     from app.imaging.limits import ImageLimits
     from app.ingest.publish import Published, Publisher
     from app.ingest.upload import Source, Upload
 
 # The copies of an upload in memory at its worst: the body, the developed image, aiokafka's batch,
-# and the request that is made of it.
+# and the request that holds the batch.
 COPIES = 4
 # How long an answer waits for the catalog, so that a listing right after it shows the image.
 _LISTING_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class StoredUpload:
-    """An upload that is stored. `listed` is None if the catalog does not have the image yet."""
-
-    image_id: str
-    info: ImageInfo
-    listed: CatalogImage | None
 
 
 class Ingest:

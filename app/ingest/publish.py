@@ -1,9 +1,9 @@
 """The publishing of an image: its records, then the event that announces it.
 
 Hides what an answer to an upload may promise. An image is stored when its head record and its event
-are acknowledged, and not before. What was certainly not written is a 503, what may have been
-written a 504. It also hides when the memory of an upload is free again: not when the client has its
-answer, but when the log holds none of the bytes.
+are acknowledged, and not before. An image that was certainly not written is a 503, one that may
+have been written a 504. It also hides when the memory of an upload is free again: not when the
+client has its answer, but when the log holds none of the bytes.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Publisher:
 
     def _finished(self, task: asyncio.Task[Published]) -> None:
         self._publishing.discard(task)
-        # Where the client has left, nobody else takes note of the outcome.
+        # If the client has left, nobody else looks at the outcome.
         if not task.cancelled():
             task.exception()
 

@@ -11,7 +11,7 @@ class BodySettings(Section):
     """The slowest allowed rate of an upload's body."""
 
     slow_body_seconds: Seconds = Field(
-        20, description="how long an upload may take beyond what its minimum rate allows"
+        20, description="how long an upload may take beyond the time that its minimum rate allows"
     )
     min_body_rate: int = Field(
         20_000, ge=1, description="the slowest rate of an upload, in bytes a second"

@@ -1,4 +1,4 @@
-"""An upload, and the client that sends it."""
+"""An upload: the client that sends it, the contents, and the stored image."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 if TYPE_CHECKING:
+    from app.catalog.images import CatalogImage
+    from app.imaging.info import ImageInfo
     from app.imaging.profiles import Recipe
 
 
@@ -36,3 +38,12 @@ class Source(Protocol):
         It is called once everything is received.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredUpload:
+    """An upload that is stored. `listed` is None if the catalog does not have the image yet."""
+
+    image_id: str
+    info: ImageInfo
+    listed: CatalogImage | None

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 VERSION = 1
 # With key and headers it fits the 1 MiB that Kafka allows for a batch by default.
 CHUNK_BYTES = 1_000_000
-# What a head record needs beside its chunk: 8 KiB of metadata, the list of chunks (some 12 bytes
-# each) and the other headers.
+# A head record's bytes beside its chunk: 8 KiB of metadata, the list of chunks (some 12 bytes each)
+# and the other headers.
 _HEADERS_BYTES = 32_768
 # None or Lepton; a newer version may pack in another way.
 _ENCODINGS = {"", "lepton"}

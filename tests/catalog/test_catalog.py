@@ -1,4 +1,4 @@
-"""The catalog: what is listed, what is deleted, and a file that may be in any state."""
+"""The catalog: listed and deleted images, and a file that may be in any state."""
 
 import asyncio
 import itertools

@@ -1,4 +1,4 @@
-"""The profile `archive`: packed in the log, and bit for bit what it was when it is served."""
+"""The profile `archive`: packed in the log, and served bit for bit as it came."""
 
 import hashlib
 

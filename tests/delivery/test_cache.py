@@ -14,7 +14,7 @@ def record(offset):
 
 
 class CountingLog:
-    """Answers with a record of ten bytes, and the neighbours it was told of; counts."""
+    """Answers with a record of ten bytes and its neighbours, and counts the reads."""
 
     def __init__(self):
         self.reads = []

@@ -1,4 +1,4 @@
-"""The newest picture: read from the log once and made once, however many watch it."""
+"""The newest picture: read from the log once and resized once, however many watch it."""
 
 import asyncio
 from collections import Counter
@@ -12,7 +12,7 @@ from tests.support import images
 
 @pytest.fixture
 async def counted(client, monkeypatch):
-    """A client of a gateway, with `calls`: how often an image was found, and a worker asked."""
+    """A client of a gateway, with `calls`: how often an image was found, and a worker called."""
     client.calls = Counter()
 
     def count(part, name):
@@ -30,7 +30,7 @@ async def counted(client, monkeypatch):
 
 
 async def first_frames(gateway, widths):
-    """What as many watchers get first, who all come at once."""
+    """The first frames of as many watchers, who all come at once."""
 
     async def watch(width):
         async with aclosing(gateway.pictures.watch(width)) as frames:

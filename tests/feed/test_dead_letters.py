@@ -1,4 +1,4 @@
-"""Poison, damage and newer versions: what is skipped, by whom, and what stops the follower."""
+"""Events that cannot be processed: they are skipped, or stop the follower."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""A log or a catalog that fails: it is told, and heals."""
+"""A log or a catalog that fails: the feed says so, and heals."""
 
 import asyncio
 import sqlite3

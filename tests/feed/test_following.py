@@ -1,4 +1,4 @@
-"""The follower: every event is applied once, in order, and readers are told how far it is."""
+"""The follower: every event is applied once, in order, and readers know how far it is."""
 
 import asyncio
 
@@ -85,7 +85,7 @@ async def test_while_it_closes_the_last_uploads_are_still_applied(world):
     assert await listed(catalog) == [0]
 
 
-async def test_a_standstill_is_told(world):
+async def test_a_standstill_is_reported(world):
     feed, _ = await world.follow()
     assert feed.trouble is None
     feed._moved_at -= 60

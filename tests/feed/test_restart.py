@@ -11,7 +11,7 @@ from app.errors import CatalogDamagedError, NotReadyError
 from app.events.event import encode
 from app.log import EVENTS
 from tests.support.facts import deleted, image_id, stored, until
-from tests.support.world import POISON, facts, listed, starts_of_tails
+from tests.support.world import POISON, facts, find_damaged, listed, starts_of_tails
 
 
 async def test_a_catalog_that_is_damaged_is_rebuilt_while_the_feed_runs(world):
@@ -52,7 +52,7 @@ async def test_while_a_damaged_catalog_is_replaced_nobody_is_answered(world, mon
             feed.require_caught_up()
 
     monkeypatch.setattr(catalog, "discard", spy)
-    catalog._database._damage = "provoked"
+    find_damaged(catalog, monkeypatch)
     before = feed.epoch
     await world.append(stored(2))
     await until(lambda: feed.epoch > before and feed.trouble is None)

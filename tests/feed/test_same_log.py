@@ -1,11 +1,11 @@
-"""Whether the log still is the one that the catalog was built from."""
+"""A catalog and a log that belong together, or do not."""
 
 import pytest
 
 from app.errors import LogUnavailableError, NotReadyError
 from app.log import EVENTS
 from tests.support.facts import deleted, image_id, stored, until
-from tests.support.world import listed, starts_of_tails, until_listed
+from tests.support.world import find_damaged, listed, starts_of_tails, until_listed
 
 
 async def test_a_catalog_of_another_log_is_rebuilt(world):
@@ -100,7 +100,7 @@ async def test_an_empty_catalog_is_not_mistaken_for_the_damaged_one(world, monke
             return await bounds(topic, partition)
 
         monkeypatch.setattr(world.log, "bounds", fail_once)
-    catalog._database._damage = "as a query has met it"
+    find_damaged(catalog, monkeypatch)
     await world.append(stored(3))
     if fault == "the topic was trimmed":
         await until(lambda: "offset 1" in (feed.trouble or ""))

@@ -1,4 +1,4 @@
-"""The way in, on a log that takes an image in one record, and on one that does not."""
+"""The way in, on a log that stores an image in one record, and on a log of small records."""
 
 import pytest
 

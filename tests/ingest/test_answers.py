@@ -1,4 +1,4 @@
-"""The way in and the log behind it through the front door: what a client is told."""
+"""Answers to clients while the log fails or the feed lags, through the front door."""
 
 import asyncio
 import itertools

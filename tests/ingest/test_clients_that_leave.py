@@ -1,4 +1,4 @@
-"""A client that leaves: what is stored then, and when its memory is free again."""
+"""Clients that leave: whether their image is stored, and when its memory is free again."""
 
 import asyncio
 

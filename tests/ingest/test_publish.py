@@ -1,4 +1,4 @@
-"""What an answer promises, and when the memory of an upload is free again."""
+"""The promise of an answer, and when the memory of an upload is free again."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from tests.support.way_in import PNG, Client
 
 
 def settling():
-    """A log's promise that it has let go of the records; and how to keep it."""
+    """A future that a log resolves once it has let go of the records, and how to resolve it."""
     settled = asyncio.get_running_loop().create_future()
     return settled, lambda: settled.set_result(None)
 

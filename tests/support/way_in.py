@@ -63,7 +63,7 @@ class Client:
 class Faults:
     """Stands between the way in and the log: appends wait, or end as a test says.
 
-    `errors[topic]` is what each append ends with, in order; None lets it through.
+    `errors[topic]` are the errors that appends end with, in order; None lets one through.
     """
 
     def __init__(self, log, monkeypatch):

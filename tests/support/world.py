@@ -6,6 +6,7 @@ import shutil
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
 from app.catalog.catalog import Catalog
+from app.errors import CatalogDamagedError
 from app.events.event import encode
 from app.feed.expiry import Expiry
 from app.feed.feed import Feed
@@ -71,7 +72,7 @@ class World:
         await self._running.aclose()
 
     def kill(self, name="killed.db"):
-        """Copy the catalog's files as they are at this moment: what kill -9 leaves of them."""
+        """Copy the catalog's files as they are now, which is how kill -9 leaves them."""
         for suffix in ("", "-wal"):
             shutil.copy(self.folder / f"catalog.db{suffix}", self.folder / f"{name}{suffix}")
         return name
@@ -103,6 +104,18 @@ async def until_listed(catalog, sequences):
     async with asyncio.timeout(10):
         while await listed(catalog) != sequences:
             await asyncio.sleep(0.01)
+
+
+def find_damaged(catalog, monkeypatch):
+    """Have the next check of the catalog find damage."""
+    check, damage = catalog.check, [CatalogDamagedError("The catalog is damaged: provoked.")]
+
+    def check_once():
+        if damage:
+            raise damage.pop()
+        check()
+
+    monkeypatch.setattr(catalog, "check", check_once)
 
 
 def starts_of_tails(log, monkeypatch):
