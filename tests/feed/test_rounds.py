@@ -88,6 +88,15 @@ class TestFacts:
         feed.close_streams()
         assert await asyncio.wait_for(waiting, 1) == "the end"
 
+    async def test_they_end_after_a_page_though_more_were_to_come_when_the_feed_closes(self, world):
+        await world.append(*(stored(number) for number in range(250)))
+        feed, catalog = await world.follow()
+        pages = facts_after(feed, catalog, -1, 60)
+        first = await anext(pages)
+        feed.close_streams()
+        assert len(first) < 250
+        assert await anext(pages, "the end") == "the end"
+
     async def test_they_end_when_the_catalog_is_rebuilt(self, world):
         await world.append(stored(1))
         feed, catalog = await world.follow()
