@@ -78,7 +78,7 @@ def head_record(
         _CONTENT_LENGTH.of(info),
         _DIGEST.of(info),
         ("imagegate-version", b"%d" % VERSION),
-        ("imagegate-meta", INFO.dump_json(info, exclude={view.field for view in _VIEWS})),
+        ("imagegate-meta", INFO.dump_json(info, exclude=_VIEWED)),
     ]
     if info.content_encoding:
         headers.append(_CONTENT_ENCODING.of(info))
@@ -173,3 +173,4 @@ _DIGEST = _View(
 )
 _CONTENT_ENCODING = _View("content_encoding", "content-encoding", str.encode, bytes.decode)
 _VIEWS = (_CONTENT_TYPE, _CONTENT_LENGTH, _DIGEST, _CONTENT_ENCODING)
+_VIEWED = {view.field for view in _VIEWS}
