@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from app.imaging.settings import ImagingSettings
     from app.ingest.settings import BodySettings, UploadSettings
 
+# The content types that the body of an upload may have.
+CONTENT_TYPES = ("multipart/form-data", "image/*", "application/octet-stream")
 # Boundaries, part headers and small fields around a file.
 _FRAMING_BYTES = 65_536
 # An upload has three: the file and two options. The rest is room for what forms send along.
@@ -73,9 +75,10 @@ class RequestBody:
         self._is_form = media_type == b"multipart/form-data"
         if not self._is_form and not _is_raw(media_type):
             raise UnsupportedMediaTypeError(
-                f"A body of type {declared.partition(';')[0][:100]} is not taken: send"
+                f"A body of type {declared.partition(';')[0][:100]} is not accepted: send"
                 " multipart/form-data with a part named file, or the image's bytes as image/* or"
-                " application/octet-stream."
+                " application/octet-stream.",
+                ", ".join(CONTENT_TYPES),
             )
         self._options = Options(imaging, request.headers.get("accept", ""))
         for name in request.query_params:

@@ -17,17 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
-from app.errors import (
-    GatewayError,
-    InternalError,
-    InvalidParameterError,
-    NotReadyError,
-    RangeNotSatisfiableError,
-    UnavailableError,
-    UnsupportedFormatError,
-    UnsupportedMediaTypeError,
-)
-from app.imaging.formats import ACCEPTED
+from app.errors import GatewayError, InternalError, InvalidParameterError, NotReadyError
 from app.telemetry import metrics
 
 if TYPE_CHECKING:
@@ -38,9 +28,6 @@ logger = structlog.get_logger(__name__)
 MEDIA_TYPE = "application/problem+json"
 # nginx's word for a client that left; nobody reads the answer.
 _CLIENT_CLOSED_REQUEST = 499
-# What an upload may be instead (RFC 9110, section 12.5.1).
-_ACCEPTED_FORMATS = ", ".join(each.content_type for each in ACCEPTED)
-_ACCEPTED_BODIES = "multipart/form-data, image/*, application/octet-stream"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -102,16 +89,7 @@ def install(app: FastAPI) -> None:
 
 def answer(error: GatewayError, request_id: str) -> Response:
     """Return the response for an error."""
-    headers = {}
-    if isinstance(error, UnavailableError):
-        headers["Retry-After"] = str(error.retry_after_seconds)
-    if isinstance(error, UnsupportedFormatError):
-        headers["Accept"] = _ACCEPTED_FORMATS
-    if isinstance(error, UnsupportedMediaTypeError):
-        headers["Accept"] = _ACCEPTED_BODIES
-    if isinstance(error, RangeNotSatisfiableError):
-        headers["Content-Range"] = f"bytes */{error.content_length}"
-    return _response(body_of(error, error.detail, request_id), headers)
+    return _response(body_of(error, error.detail, request_id), error.header_values)
 
 
 async def unexpected(request: Request, error: Exception) -> Response:

@@ -93,6 +93,11 @@ def tree(error=GatewayError):
     return {inner for child in error.__subclasses__() for inner in {child, *tree(child)}}
 
 
+def leaves():
+    """The errors that are raised: those without subclasses."""
+    return {each for each in tree() if not each.__subclasses__()}
+
+
 def answers():
-    """The errors that a client can meet: those without subclasses."""
-    return {each for each in tree() - INTERNAL if not each.__subclasses__()}
+    """The errors that a client can meet."""
+    return leaves() - INTERNAL

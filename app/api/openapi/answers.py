@@ -66,12 +66,8 @@ def _answers(successes: Responses, *kinds: type[GatewayError]) -> Responses:
 def _of_status(status: int, kinds: list[type[GatewayError]]) -> dict[str, Any]:
     invalid = status == errors.BadRequestError.status
     own = [headers.NO_STORE, *(_WHERE_INVALID if invalid else _EVERYWHERE)]
-    if any(issubclass(each, errors.UnavailableError) for each in kinds):
-        own.append(headers.RETRY_AFTER)
-    if errors.UnsupportedFormatError in kinds:
-        own.append(headers.ACCEPT)
-    if errors.RangeNotSatisfiableError in kinds:
-        own.append(headers.UNSATISFIED_RANGE)
+    names = dict.fromkeys(name for each in kinds for name in each.headers)
+    own += [headers.OF_ERRORS[name] for name in names]
     meanings = [f"`{each.code}`: {_meaning(each)}" for each in kinds]
     return {
         "description": meanings[0] if len(meanings) == 1 else "\n".join(f"- {m}" for m in meanings),

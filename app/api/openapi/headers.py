@@ -103,6 +103,9 @@ ALLOW = ResponseHeader(
     "Allow", "The methods of this path; with a 405.", "GET, POST", required=False
 )
 
+# What errors answer with, see `GatewayError.headers`.
+OF_ERRORS = {each.name: each for each in (ACCEPT, RETRY_AFTER, UNSATISFIED_RANGE)}
+
 RESPONSE_HEADERS = (
     REQUEST_ID,
     REQUEST_ID_IF_VALID,
