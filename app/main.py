@@ -14,7 +14,7 @@ import structlog
 from fastapi import FastAPI
 
 from app import __version__
-from app.api import context, health, images, pages, problems, streams
+from app.api import context, downloads, health, images, pages, problems, streams, uploads
 from app.api.openapi.document import document
 from app.api.state import State
 from app.budget import ByteBudget
@@ -80,7 +80,7 @@ def create_app(settings: Settings) -> FastAPI:
             {"name": "health", "description": "Probes."},
         ],
     )
-    for part in (images, streams, health, pages):
+    for part in (uploads, downloads, images, streams, health, pages):
         app.include_router(part.router)
     app.add_middleware(context.RequestContext)
     problems.install(app)

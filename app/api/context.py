@@ -18,6 +18,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 
 from app.api import problems
+from app.api.headers import GIVEN_REQUEST_ID, NO_SNIFFING, REQUEST_ID
 from app.errors import GatewayError
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class _Exchange:
         self._send = send
         self._started = time.monotonic()
         headers = Headers(scope=scope)
-        given = headers.get("x-request-id", "")
+        given = headers.get(GIVEN_REQUEST_ID.name, "")
         self._id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = self._id
         length = headers.get("content-length", "0")
@@ -85,8 +86,8 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
-            headers["X-Request-ID"] = self._id
-            headers["X-Content-Type-Options"] = "nosniff"
+            headers[REQUEST_ID.name] = self._id
+            headers[NO_SNIFFING.name] = NO_SNIFFING.value
             if self._body_pending:
                 # The rest of the body would be taken for the next request.
                 headers["Connection"] = "close"

@@ -17,6 +17,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
+from app.api import examples
+from app.api.headers import ALLOW, NO_STORE
 from app.errors import GatewayError, InternalError, InvalidParameterError, NotReadyError
 from app.telemetry import metrics
 
@@ -44,7 +46,7 @@ class Problem(BaseModel):
                     "detail": "There is no image with this id.",
                     "code": "image-not-found",
                     "retryable": False,
-                    "request_id": "4d5f0f4a3c1b4e0f8a4b1d1c2e3f4a5b",
+                    "request_id": examples.REQUEST_ID,
                 }
             ]
         }
@@ -128,7 +130,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     status = HTTPStatus(error.status_code)
     headers = dict(error.headers or {})
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        headers["Allow"] = ", ".join(_allowed(request))
+        headers[ALLOW.name] = ", ".join(_allowed(request))
     detail = f"{request.method} {request.url.path}: {error.detail}."
     return _response(body_of_status(status, detail, _request_id(request)), headers)
 
@@ -140,7 +142,7 @@ async def _on_disconnect(_request: Request, _error: Exception) -> Response:
 def _response(body: dict[str, Any], headers: dict[str, str]) -> Response:
     metrics.PROBLEMS.labels(body["code"]).inc()
     return JSONResponse(
-        body, body["status"], headers | {"Cache-Control": "no-store"}, media_type=MEDIA_TYPE
+        body, body["status"], headers | {NO_STORE.name: NO_STORE.value}, media_type=MEDIA_TYPE
     )
 
 

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field
 
-from app.api.openapi import examples
+from app.api import examples
+from app.api.openapi.components import example
 
 if TYPE_CHECKING:
     from app.catalog.catalog import CatalogImage
     from app.imaging.info import ImageInfo
+
+
+EXAMPLE = example("image", "A JPEG", examples.IMAGE)
 
 
 class Receipt(BaseModel):

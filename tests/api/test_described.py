@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from app.api.openapi import examples
+from app.api import examples
 from app.errors import CatalogDamagedError, LogUnavailableError, NewerVersionError
 from tests.support import images
 from tests.support.described import check

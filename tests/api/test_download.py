@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from app.api.body import clean_filename
-from app.api.images import content_disposition
+from app.api.image_headers import content_disposition
 from app.catalog.catalog import Catalog
 from app.delivery.cache import RecordCache
 from app.delivery.delivery import Delivery, StoredImage
@@ -498,7 +498,7 @@ async def test_a_download_that_breaks_off_is_not_taken_for_whole(client, picture
     monkeypatch.setattr(client.gateway.delivery, "_stream", broken)
     # What is one piece is answered once it is there.
     problem(await client.get(picture.url), 500, "internal-error")
-    monkeypatch.setattr("app.api.images.PIECE_BYTES", len(picture.content) - 1)
+    monkeypatch.setattr("app.api.downloads.PIECE_BYTES", len(picture.content) - 1)
     # The framework passes it on, and the server cuts the connection.
     with pytest.raises(RuntimeError, match="response already started"):
         await client.get(picture.url)

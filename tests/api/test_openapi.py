@@ -8,8 +8,7 @@ import httpx
 import pytest
 
 from app import __version__
-from app.api import problems, schemas
-from app.api.openapi import examples
+from app.api import examples, problems, schemas
 from app.main import create_app
 from app.settings import Settings
 from tests.support.described import DOCUMENT, METHODS, answers, resolve
