@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 logger: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 DESCRIPTION = """\
-imagegate takes images in over HTTP, validates and compresses them, stores them in Apache Kafka and
+imagegate accepts images over HTTP, validates and compresses them, stores them in Apache Kafka and
 streams them back out: one image by its id, or every image as it arrives. Every error is
 `application/problem+json` (RFC 9457) with a stable `code`.
 """
@@ -76,7 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         openapi_tags=[
             {"name": "images", "description": "Upload, download, list, describe, delete."},
-            {"name": "streams", "description": "What happens to images, live."},
+            {"name": "streams", "description": "Events of images, and their pictures, live."},
             {"name": "health", "description": "Probes."},
         ],
     )

@@ -177,7 +177,7 @@ def test_any_other_host_is_not(host):
 
 
 class TestProfiles:
-    def test_the_default_has_to_be_among_those_that_are_taken(self, monkeypatch):
+    def test_the_default_has_to_be_among_those_that_are_allowed(self, monkeypatch):
         monkeypatch.setenv("IMAGEGATE_IMAGING__PROFILES", "original,archive")
         with pytest.raises(ConfigurationError, match=r"'balanced'.*set IMAGEGATE_IMAGING__PROFILE"):
             settings.load()
@@ -187,9 +187,9 @@ class TestProfiles:
     @pytest.mark.parametrize(
         ("name", "value", "said"),
         [
-            ("PROFILES", "original,tiny", "'tiny' is none of original, archive"),
-            ("PROFILES", "", "'' is none of"),
-            ("METADATA", "none", "'none' is none of strip, strip-gps, keep"),
+            ("PROFILES", "original,tiny", "'tiny' is not allowed; allowed: original, archive"),
+            ("PROFILES", "", "'' is not allowed"),
+            ("METADATA", "none", "'none' is not allowed; allowed: strip, strip-gps, keep"),
         ],
     )
     def test_a_name_that_is_unknown_is_named_with_those_that_are_known(

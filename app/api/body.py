@@ -1,8 +1,8 @@
-"""The body of an upload, as it comes in.
+"""The body of an upload, received and parsed.
 
-Hides the two forms that it may have: multipart/form-data (RFC 7578) with a part named `file`, or
-the bytes themselves. Counted and limited while it streams, never spooled to disk; what a part is
-called and what type it declares decide nothing.
+Hides its two forms: multipart/form-data (RFC 7578) with a part named `file`, or the bytes
+themselves. The body is counted and limited while it streams, and never spooled to disk. File names
+and declared types of parts decide nothing.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 CONTENT_TYPES = ("multipart/form-data", "image/*", "application/octet-stream")
 # Boundaries, part headers and small fields around a file.
 _FRAMING_BYTES = 65_536
-# An upload has three: the file and two options. The rest is room for what forms send along.
+# An upload has three: the file and two options. The rest is room for other fields of a form.
 _MAX_PARTS = 32
 # File systems and headers are comfortable with this.
 _MAX_FILENAME_CHARACTERS = 200
@@ -54,9 +54,9 @@ class RequestBody:
     """An upload that a client is about to send; a `Source` of `app.ingest.ingest`.
 
     Raises:
-        BadRequestError: It announces its length in two ways.
-        BodyTooLargeError: It announces more than the limit.
-        UnsupportedMediaTypeError: It is neither of the two forms.
+        BadRequestError: The length is announced in two ways.
+        BodyTooLargeError: The announced length is over the limit.
+        UnsupportedMediaTypeError: The body has neither of the two forms.
         InvalidParameterError: An option in the query has an unknown value.
     """
 
@@ -102,11 +102,11 @@ class RequestBody:
         return form.finish()
 
     def _announced(self) -> int:
-        """Return the most that may come: the announced length, or the limit."""
+        """Return the most bytes that may come: the announced length, or the limit."""
         limit = self._limit + (_FRAMING_BYTES if self._is_form else 0)
         length = self._request.headers.get("content-length")
         if length is not None and "transfer-encoding" in self._request.headers:
-            # RFC 9112, section 6.1: the shape of a smuggled request; the length would be a lie.
+            # RFC 9112, section 6.1: the shape of a smuggled request: its length is no use.
             raise BadRequestError("A body with Transfer-Encoding has no Content-Length.")
         if length is None:
             return limit
@@ -137,7 +137,7 @@ class RequestBody:
 
 
 class _Form:
-    """A push parser that keeps one part, `file`, and takes the options."""
+    """A push parser that keeps the part `file` and applies the options."""
 
     def __init__(self, boundary: bytes, max_file_bytes: int, options: Options) -> None:
         if not boundary:
@@ -174,7 +174,7 @@ class _Form:
         """Parse a piece of the body.
 
         Raises:
-            BadRequestError: It is malformed.
+            BadRequestError: The body is malformed.
             BodyTooLargeError, TooManyFilesError, InvalidParameterError: As they say.
         """
         try:
@@ -244,7 +244,7 @@ class _Form:
 
 
 def clean_filename(raw: bytes) -> str | None:
-    """Return the last component of a file name that a client gave, or None if it names nothing."""
+    """Return the last component of a client's file name, or None if nothing is left of it."""
     # Browsers and curl write a quotation mark like this (HTML standard, multipart/form-data).
     raw = raw.replace(b"%22", b'"')
     text = unicodedata.normalize("NFC", raw.decode("utf-8", "replace"))
@@ -257,4 +257,4 @@ def _is_raw(media_type: bytes) -> bool:
 
 
 def _too_large(limit: int) -> BodyTooLargeError:
-    return BodyTooLargeError(f"An upload may have {limit:,} bytes at most.")
+    return BodyTooLargeError(f"An upload may have at most {limit:,} bytes.")

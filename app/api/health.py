@@ -1,4 +1,4 @@
-"""`/health`: is the process alive, and should it get requests. `/metrics`: what it has done."""
+"""`/health`: probes of liveness and readiness. `/metrics`: counters for Prometheus."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OK = json_content(example("ok", "All is well", {"status": "ok"}))
 class Health(BaseModel):
     """An answer to a probe."""
 
-    status: Literal["ok"] = Field("ok", description="Always this: trouble is a problem.")
+    status: Literal["ok"] = Field("ok", description="Always `ok`; trouble is a problem.")
 
 
 @router.get(
@@ -31,7 +31,7 @@ class Health(BaseModel):
     responses=answers({200: success("The process is alive.", content=_OK)}),
 )
 async def check_liveness() -> Health:
-    """Answer without looking at anything else: a broker that is down is no reason for a restart."""
+    """Answer without a look at other parts: a broker that is down is no reason for a restart."""
     return Health()
 
 
@@ -44,7 +44,7 @@ async def check_liveness() -> Health:
     ),
 )
 async def check_readiness(gateway: Gateway) -> Health:
-    """Answer 200 when the log is reachable and every event was applied; otherwise say why not."""
+    """Answer 200 when the log is reachable and every event is applied, and else say why not."""
     troubles = [
         "the gateway is stopping" if gateway.feed.closing else None,
         gateway.feed.trouble,

@@ -1,7 +1,7 @@
 """Errors as `application/problem+json` (RFC 9457), the framework's own included.
 
 Hides how an error becomes an answer. This is the only mapper: handlers never catch, and nothing
-else writes a problem. An error of ours (5xx) is logged here, once, with what stays inside.
+else writes a problem. A 5xx is logged here, once, with the cause that no client sees.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 logger = structlog.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-# nginx's word for a client that left; nobody reads the answer.
+# nginx's status for a client that left; nobody reads the answer.
 _CLIENT_CLOSED_REQUEST = 499
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
 class Problem(BaseModel):
-    """What went wrong (RFC 9457), and what a client can do about it."""
+    """A problem (RFC 9457): what went wrong, and whether to try again."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -52,17 +52,17 @@ class Problem(BaseModel):
         }
     )
 
-    type: str = Field(description="A URN that names the kind of problem, for ever the same.")
+    type: str = Field(description="A URN that names the kind of problem; it never changes.")
     title: str = Field(description="The kind of problem in words.")
     status: int = Field(description="The HTTP status.")
-    detail: str = Field(description="What happened this time, in words.")
+    detail: str = Field(description="What happened, in words.")
     # No enumeration: a client generated before a code existed would fail on it.
     code: str = Field(
         description="The last part of `type`. Each answer of an operation lists its own; there may"
         " be more in later versions."
     )
     retryable: bool = Field(description="Whether the same request may succeed later.")
-    request_id: str = Field(description="Names the request in the server's log.")
+    request_id: str = Field(description="Id of the request in the server's log.")
     outcome: str | None = Field(
         None, description="`unknown` when the image may or may not have been stored."
     )
@@ -76,13 +76,13 @@ def body_of(
 
 
 def body_of_status(status: HTTPStatus, detail: str, request_id: str) -> dict[str, Any]:
-    """Return the JSON of a problem that the framework met."""
+    """Return the JSON of a problem that the framework reports."""
     code = status.phrase.lower().replace(" ", "-")
     return _body(status, code, status.phrase, detail, request_id, retryable=False)
 
 
 def install(app: FastAPI) -> None:
-    """Register the mapper; what is not expected at all reaches `unexpected` by a middleware."""
+    """Register the mapper; any other exception reaches `unexpected` through a middleware."""
     app.add_exception_handler(GatewayError, _on_gateway_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_parameter)
     app.add_exception_handler(HTTPException, _on_http_exception)
@@ -95,7 +95,7 @@ def answer(error: GatewayError, request_id: str) -> Response:
 
 
 async def unexpected(request: Request, error: Exception) -> Response:
-    """Return the response for a mistake of our own."""
+    """Return the response for a mistake of the gateway's own."""
     internal = InternalError("The gateway made a mistake; its log names it under the request id.")
     internal.__cause__ = error
     return await _on_gateway_error(request, internal)
@@ -103,7 +103,7 @@ async def unexpected(request: Request, error: Exception) -> Response:
 
 async def _on_gateway_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, GatewayError)  # noqa: S101 - registered for this class
-    # That the gateway is not ready is said once by what makes it so, not by every probe.
+    # What makes the gateway unready is logged once where it happens, not with every probe.
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, NotReadyError):
         logger.error(
             "request_failed",
@@ -125,7 +125,7 @@ async def _on_invalid_parameter(request: Request, error: Exception) -> Response:
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
-    """Map what the framework raises: no such path, no such method."""
+    """Map errors of the framework: no such path, no such method."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
     status = HTTPStatus(error.status_code)
     headers = dict(error.headers or {})

@@ -1,4 +1,4 @@
-"""`/streams`: facts and pictures, live, as the background consumer sees them."""
+"""`/streams`: events and pictures, live, as the background consumer applies them."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 router = APIRouter(tags=["streams"])
 
-# Below the 60 s after which common proxies end a connection that says nothing.
+# Below the 60 s after which common proxies end an idle connection.
 _PING_SECONDS = 15.0
-# What one replica has announced, another has applied within milliseconds.
+# An event that one replica has sent, another applies within milliseconds.
 _AHEAD_SECONDS = 1.0
 # Facts read at once while a client catches up: some 120 KB of JSON.
 _PAGE = 200
-# A client whose stream ends, because the gateway restarts, comes back after this.
+# A client whose stream ends, as at a restart of the gateway, reconnects after this.
 _RECONNECT_MS = 2000
 _BOUNDARY = "imagegate-picture"
 # A watcher that is slow holds a piece in the server's buffer, not a picture.
@@ -71,7 +71,7 @@ _EXAMPLE_PART = (
 @router.get(
     "/streams/images",
     operation_id="streamImages",
-    summary="Follow what happens to images",
+    summary="Follow the events of images",
     # With `EventSourceResponse` here FastAPI would take the handler itself for the generator.
     response_class=Response,
     openapi_extra={"parameters": read(LAST_EVENT_ID)},
@@ -110,7 +110,7 @@ async def stream_images(
     _require_open(gateway)
     if last_event_id is None:
         last_event_id = gateway.feed.sequence
-    # The replica that sent the event may be a moment ahead of this one.
+    # The replica that sent the event may be slightly ahead of this one.
     elif not await gateway.feed.applied_within(last_event_id, _AHEAD_SECONDS):
         raise InvalidParameterError(f"Last-Event-ID: the newest event is {gateway.feed.sequence}.")
     return EventSourceResponse(_follow(gateway, last_event_id), headers=_UNCACHED)
@@ -124,7 +124,7 @@ async def stream_images(
     responses=answers(
         {
             200: success(
-                "JPEGs, without end, each in place of the one before.",
+                "JPEGs, without end, each replacing the one before.",
                 NO_STORE,
                 UNBUFFERED,
                 content={
@@ -152,13 +152,13 @@ async def watch_images(
     ] = None,
     fps: Annotated[
         float | None,
-        Query(ge=0.1, le=60, description="Pictures a second at the most.", examples=[2]),
+        Query(ge=0.1, le=60, description="The most pictures a second.", examples=[2]),
     ] = None,
 ) -> StreamingResponse:
-    """Pictures, each in place of the one before: put the address into an `<img>` tag.
+    """Pictures, each replacing the one before: put the address into an `<img>` tag.
 
     The newest picture comes at once, and then each one that is newest when the watcher is ready for
-    it; one that is slow misses pictures and holds nobody up. What is not a JPEG comes as one.
+    it. A slow watcher misses pictures and delays nobody. Every picture comes as a JPEG.
     """
     _require_open(gateway)
     return StreamingResponse(

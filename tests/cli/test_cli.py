@@ -103,13 +103,13 @@ class TestServe:
     def test_a_port_that_is_taken_is_named(self, run, taken, tmp_path):
         status, out, err = run("serve", "--port", str(taken))
         assert (status, out) == (2, "")
-        assert f"imagegate: 127.0.0.1:{taken} cannot be listened on: Address already in use" in err
+        assert f"imagegate: cannot listen on 127.0.0.1:{taken}: Address already in use" in err
         assert list(tmp_path.iterdir()) == []
 
     def test_a_host_that_is_unknown_is_named(self, run):
         status, _, err = run("serve", "--insecure", "--host", "nowhere.invalid", "--port", "0")
         assert status == 2
-        assert "nowhere.invalid:0 cannot be listened on" in err
+        assert "cannot listen on nowhere.invalid:0" in err
 
     @pytest.mark.parametrize(
         ("variable", "value"), [("IMAGEGATE_HTTP__PORTS", "1"), ("IMAGEGATE_HTTP__PORT", "x")]
