@@ -118,7 +118,7 @@ class TestRefusals:
             ("IMAGEGATE_LOG_LEVEL", "loud"),
         ],
     )
-    def test_a_value_that_does_not_fit_is_an_error_that_names_the_variable(
+    def test_a_value_that_is_not_allowed_is_an_error_that_names_the_variable(
         self, environment, name, value
     ):
         environment(**{name: value})
@@ -126,7 +126,7 @@ class TestRefusals:
             settings.load()
         assert caught.value.detail.startswith(f"{name}: ")
 
-    def test_every_value_that_does_not_fit_is_named(self, environment):
+    def test_every_value_that_is_not_allowed_is_named(self, environment):
         environment(IMAGEGATE_HTTP__PORT="x", IMAGEGATE_LOG_LEVEL="y")
         with pytest.raises(ConfigurationError) as caught:
             settings.load(kafka={"partitions": 0})
@@ -206,7 +206,7 @@ class TestProfiles:
             ({"profile": "archive"}, "archive", "PROFILE"),
         ],
     )
-    def test_what_needs_an_extra_that_is_missing_does_not_start(
+    def test_a_setting_that_needs_a_missing_extra_is_refused(
         self, monkeypatch, section, extra, name
     ):
         monkeypatch.setattr(extras, "is_installed", lambda asked: asked != extra)

@@ -66,22 +66,22 @@ def serve(app: FastAPI, http: ServerSettings, destination: str, *, insecure: boo
         lifespan="off",
     )
     with (
-        _bind(http) as listener,
+        bind(http) as listener,
         asyncio.Runner(loop_factory=config.get_loop_factory()) as runner,
         suppress(asyncio.CancelledError),
     ):
-        banner = _banner(http.host, listener.getsockname()[1], destination)
-        runner.run(_run(_Server(config, app), listener, banner))
+        text = banner(http.host, listener.getsockname()[1], destination)
+        runner.run(_run(_Server(config, app), listener, text))
     logger.info("stopped")
     return 0
 
 
-async def _run(server: _Server, listener: socket.socket, banner: str) -> None:
+async def _run(server: _Server, listener: socket.socket, text: str) -> None:
     app = server.app
     async with AsyncExitStack() as stack:
         with _cancelled_by_signals():
             await stack.enter_async_context(app.router.lifespan_context(app))
-        print(banner, flush=True)  # noqa: T201
+        print(text, flush=True)  # noqa: T201
         await server.serve([listener])
 
 
@@ -122,8 +122,12 @@ def _cancelled_by_signals() -> Generator[None, None, None]:
             loop.remove_signal_handler(number)
 
 
-def _bind(http: ServerSettings) -> socket.socket:
-    """Return a socket bound to the address; it listens once the application can answer."""
+def bind(http: ServerSettings) -> socket.socket:
+    """Return a socket bound to the address; it listens once the application can answer.
+
+    Raises:
+        ConfigurationError: The address cannot be listened on.
+    """
     try:
         [(family, kind, _, _, address), *_] = socket.getaddrinfo(
             http.host, http.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -148,7 +152,8 @@ def _reason(error: OSError | UnicodeError) -> str:
     return str(error.strerror)
 
 
-def _banner(host: str, port: int, destination: str) -> str:
+def banner(host: str, port: int, destination: str) -> str:
+    """Return the lines that the process prints once it listens."""
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     return (
         f"imagegate listens on {url}\n"

@@ -71,7 +71,7 @@ async def test_a_newer_event_takes_every_answer_back_and_says_why(tmp_path):
     async with in_process(tmp_path) as client:
         url = (await client.post("/images", content=images.jpeg())).json()["url"]
         await client.gateway.log.append(EVENTS, [NEWER, encode(stored(1))])
-        await until(client.gateway.feed._task.done)
+        await until(lambda: "newer version" in (client.gateway.feed.trouble or ""))
         assert "newer version at offset 1" in await not_ready(client)
         for method, path in (
             ("GET", url),

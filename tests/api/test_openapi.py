@@ -43,7 +43,7 @@ def nodes(value, path=()):
             yield from nodes(inner, (*path, number))
 
 
-def test_the_file_is_what_the_application_says_now():
+def test_the_file_is_the_document_of_the_application():
     assert json.loads(FILE.read_text("utf-8")) == DOCUMENT, "run make openapi"
 
 
@@ -169,7 +169,7 @@ def test_an_operation_declares_exactly_the_parameters_of_its_path(name):
     for each in parameters:
         assert each["description"]
         assert each["schema"]["description"] == each["description"]
-        # One of a header would be sent by whoever tries an operation out at /docs.
+        # /docs would send that of a header with each request that is tried out.
         assert "example" not in each
         assert each["in"] == "header" or each["schema"]["examples"]
         assert each["in"] != "path" or each["required"] is True
