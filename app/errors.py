@@ -97,7 +97,7 @@ class RequestError(GatewayError):
     """The request has to change before it can succeed."""
 
 
-# What a client may send instead (RFC 9110, section 12.5.1).
+# The content types that a client may send instead (RFC 9110, section 12.5.1).
 _ACCEPT = {"Accept": "image/jpeg, image/png, image/webp"}
 
 
@@ -155,7 +155,7 @@ class UnsupportedFormatError(RequestError):
 
 
 class RangeNotSatisfiableError(RequestError):
-    """The range lies outside the image."""
+    """The range is outside the image."""
 
     code, status, title = "range-not-satisfiable", 416, "Range not satisfiable"
     headers: ClassVar = {"Content-Range": "bytes */45013"}
@@ -187,7 +187,7 @@ class ImageRefusedError(RequestError):
 
 
 class InvalidImageError(ImageRefusedError):
-    """The decoder refused the image: truncated, corrupt, or not what its first bytes say."""
+    """The decoder refused the image: it is truncated, corrupt, or not of its format."""
 
     code, status, title = "invalid-image", 422, "Invalid image"
 

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-# What pydantic begins a message with, where a variable's name is subject enough.
-_PREFIX = re.compile(r"(Value error, |Input (?=should)|String (?=should))")
+# Beginnings of pydantic's messages, which follow the name of the variable here.
+_BEGINNING = re.compile(r"(Value error, |Input (?=should)|String (?=should))")
 
 
 class _Http(BodySettings, ServerSettings):
@@ -89,7 +89,7 @@ def load(**overrides: Any) -> Settings:
     except ValidationError as error:
         # Without the value, which may be a password.
         problems = [
-            f"{variable(*map(str, problem['loc']))}: {_PREFIX.sub('', problem['msg'])}"
+            f"{variable(*map(str, problem['loc']))}: {_BEGINNING.sub('', problem['msg'])}"
             for problem in error.errors(include_url=False, include_input=False)
         ]
         raise ConfigurationError("; ".join(problems)) from error

@@ -163,7 +163,7 @@ def test_loopback_is_this_machine_alone(host):
 @pytest.mark.parametrize(
     "host",
     [
-        "0.0.0.0",  # noqa: S104 - what has to be refused
+        "0.0.0.0",  # noqa: S104 - it has to be refused
         "::",
         "192.168.1.5",
         "8.8.8.8",

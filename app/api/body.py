@@ -71,9 +71,9 @@ class RequestBody:
         self._pace = pace
         self._limit = upload.max_bytes
         declared = request.headers.get("content-type", "application/octet-stream")
-        media_type, self._parameters = parse_options_header(declared)
-        self._is_form = media_type == b"multipart/form-data"
-        if not self._is_form and not _is_raw(media_type):
+        content_type, self._parameters = parse_options_header(declared)
+        self._is_form = content_type == b"multipart/form-data"
+        if not self._is_form and not _is_raw(content_type):
             raise UnsupportedMediaTypeError(
                 f"A body of type {declared.partition(';')[0][:100]} is not accepted: send"
                 " multipart/form-data with a part named file, or the image's bytes as image/* or"
@@ -252,8 +252,8 @@ def clean_filename(raw: bytes) -> str | None:
     return None if text in _NAMELESS else text[-_MAX_FILENAME_CHARACTERS:]
 
 
-def _is_raw(media_type: bytes) -> bool:
-    return media_type.startswith(b"image/") or media_type in (b"", b"application/octet-stream")
+def _is_raw(content_type: bytes) -> bool:
+    return content_type.startswith(b"image/") or content_type in (b"", b"application/octet-stream")
 
 
 def _too_large(limit: int) -> BodyTooLargeError:

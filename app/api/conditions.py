@@ -53,7 +53,7 @@ def slice_of(headers: Headers, etag: str, length: int) -> Slice:
     """Return the bytes that a GET requests.
 
     Raises:
-        RangeNotSatisfiableError: The range lies outside the image.
+        RangeNotSatisfiableError: The range is outside the image.
     """
     whole = Slice(0, length, partial=False)
     match = _RANGE.fullmatch(headers.get(RANGE.name, "").strip())

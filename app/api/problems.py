@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
-MEDIA_TYPE = "application/problem+json"
+CONTENT_TYPE = "application/problem+json"
 # nginx's status for a client that left; nobody reads the answer.
 _CLIENT_CLOSED_REQUEST = 499
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -103,7 +103,7 @@ async def unexpected(request: Request, error: Exception) -> Response:
 
 async def _on_gateway_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, GatewayError)  # noqa: S101 - registered for this class
-    # What makes the gateway unready is logged once where it happens, not with every probe.
+    # The cause of not being ready is logged once, where it arises, and not with every probe.
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, NotReadyError):
         logger.error(
             "request_failed",
@@ -142,7 +142,7 @@ async def _on_disconnect(_request: Request, _error: Exception) -> Response:
 def _response(body: dict[str, Any], headers: dict[str, str]) -> Response:
     metrics.PROBLEMS.labels(body["code"]).inc()
     return JSONResponse(
-        body, body["status"], headers | {NO_STORE.name: NO_STORE.value}, media_type=MEDIA_TYPE
+        body, body["status"], headers | {NO_STORE.name: NO_STORE.value}, media_type=CONTENT_TYPE
     )
 
 

@@ -65,7 +65,7 @@ class Image(BaseModel):
         examples=[examples.CREATED_AT],
     )
     content_type: str = Field(
-        description="Media type of the image as served.", examples=[examples.CONTENT_TYPE]
+        description="Content type of the image as served.", examples=[examples.CONTENT_TYPE]
     )
     content_length: int = Field(
         description="Size of the image as served.", examples=[examples.CONTENT_LENGTH]

@@ -30,7 +30,7 @@ _FORM = {
             "type": "string",
             "enum": [each.value for each in Profile],
             "description": "How to compress the image. `original`: not at all, though metadata may"
-            " be removed. `archive`: as `original`, and a JPEG takes a fifth less space in the log."
+            " be removed. `archive`: as `original`, and a JPEG needs a fifth less space in the log."
             " `lossless`: every pixel stays identical. `balanced`: no visible difference. `small`:"
             " at most 2,048 pixels on a side, good on a phone. A server has a default, `balanced`"
             " if it sets none, and may allow some of these only.",
@@ -40,7 +40,7 @@ _FORM = {
             "type": "string",
             "enum": [each.value for each in MetadataOption],
             "description": "What happens to EXIF, XMP, IPTC and comments. `strip`, the default: all"
-            " is removed but a copyright notice. `strip-gps`: what may name a place is removed."
+            " is removed but a copyright notice. `strip-gps`: data that may name a place goes."
             " `keep`: all stays, GPS included. Data after the picture is always removed.",
             "examples": ["strip"],
         },

@@ -1,4 +1,4 @@
-// The start page: uploads what is dropped, pasted or chosen, and shows the last pictures live.
+// The start page: uploads dropped, pasted or chosen files, and shows the last pictures live.
 //
 // The list is the truth: an event on the stream, or a stream that opens again, is only a signal to
 // read the list. So nothing is missed or shown twice, whatever the network does.
@@ -148,7 +148,7 @@ follow();
 
 // ---- answers ------------------------------------------------------------------------------------
 
-// Returns the JSON of an answer, or throws an error with what the problem (RFC 9457) says.
+// Returns the JSON of an answer, or throws an error with the detail of the problem (RFC 9457).
 async function readJson(response) {
   // A proxy in between may answer in HTML.
   const answer = await response.json().catch(() => ({}));

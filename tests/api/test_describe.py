@@ -15,7 +15,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def client(tmp_path_factory):
-    """One gateway for the whole module: it takes its time to start."""
+    """One gateway for the whole module, as its start is slow."""
     async with in_process(tmp_path_factory.mktemp("gateway")) as client:
         yield client
 

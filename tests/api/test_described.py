@@ -78,7 +78,7 @@ class TestCheck:
             (404, "image-not-found", {"content-type": "application/json"}),
             (404, "image-not-found", {"x-request-id": None}),
         ],
-        ids=["status", "code", "header", "no Retry-After", "media type", "no request id"],
+        ids=["status", "code", "header", "no Retry-After", "content type", "no request id"],
     )
     def test_an_answer_that_the_document_does_not_describe_is_found(self, status, code, headers):
         with pytest.raises(AssertionError):

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def client(tmp_path_factory):
-    """One gateway for the whole module: it takes its time to start."""
+    """One gateway for the whole module, as its start is slow."""
     async with in_process(tmp_path_factory.mktemp("gateway")) as client:
         yield client
 
@@ -72,14 +72,14 @@ class TestHeaders:
         assert response.content == picture.content
 
     async def test_the_type_of_each_format_is_its_own(self, client):
-        for data, media_type, extension in (
+        for data, content_type, extension in (
             (images.png(), "image/png", "png"),
             (images.webp(), "image/webp", "webp"),
             (images.gif(), "image/gif", "gif"),
         ):
             url = (await client.post("/images", content=data)).json()["url"]
             response = await client.get(url)
-            assert response.headers["content-type"] == media_type
+            assert response.headers["content-type"] == content_type
             name = f'filename="{url.removeprefix("/images/")}.{extension}"'
             assert name in response.headers["content-disposition"]
 
@@ -188,7 +188,7 @@ class TestUnknown:
 
 
 class TestBreakingOff:
-    """A download whose records do not hold what its head says."""
+    """A download whose records do not fit its head."""
 
     async def append(self, client, value, size, places):
         cookie = bytes(12)
@@ -197,12 +197,12 @@ class TestBreakingOff:
         [position] = await client.gateway.log.append(IMAGES, [head])
         return f"/images/{Address(position, cookie)}"
 
-    async def test_before_the_first_byte_it_is_a_500(self, client):
+    async def test_before_the_first_byte_it_is_a_problem(self, client):
         url = await self.append(client, bytes(10), 100_000, ())
         response = await client.get(url, headers={"range": "bytes=0-99"})
         problem(response, 500, "internal-error")
 
-    async def test_after_the_first_byte_it_is_not_taken_for_whole(self, client):
+    async def test_after_the_first_byte_it_is_cut_off(self, client):
         chunk = records.chunk_records(bytes(range(12)), memoryview(bytes(140_000)), 70_000)
         places = await client.gateway.log.append(IMAGES, chunk)
         url = await self.append(client, bytes(70_000), 70_000, places)

@@ -117,7 +117,7 @@ class TestFramework:
 class TestOurOwnMistakes:
     @pytest.fixture
     def mistaken(self, client, monkeypatch):
-        """Have every listing fail with what must not leave the process."""
+        """Have every listing fail with a secret that must not leave the process."""
 
         async def fail(*_):
             raise RuntimeError("SECRET at /srv/SECRET")

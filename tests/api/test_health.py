@@ -20,7 +20,7 @@ async def client(tmp_path_factory):
 
 
 async def not_ready(client):
-    """Return what readiness says is wrong."""
+    """Return the trouble that readiness reports."""
     response = await client.get("/health/ready")
     body = problem(response, 503, "not-ready")
     assert response.headers["retry-after"] == "1"

@@ -208,7 +208,7 @@ class TestRefusals:
         assert receipt["quality"] == 100
 
     @pytest.mark.parametrize(
-        ("accept", "media_type"),
+        ("accept", "content_type"),
         [
             ("*/*", "image/png"),
             ("application/json, image/webp;q=0", "image/png"),
@@ -216,13 +216,13 @@ class TestRefusals:
         ],
     )
     async def test_lossless_is_webp_where_the_client_accepts_it_and_it_is_smaller(
-        self, client, accept, media_type
+        self, client, accept, content_type
     ):
         data = images.png(images.photo((320, 240), noise=8))
         answer = await client.post(
             "/images?profile=lossless", content=data, headers={"accept": accept}
         )
-        assert answer.json()["content_type"] == media_type
+        assert answer.json()["content_type"] == content_type
         served = await client.get(answer.json()["url"])
         assert images.same_pixels(images.pixels(data), images.pixels(served.content))
 

@@ -114,7 +114,7 @@ class TestStartPage:
         gateway.spawn("--port", str(port))
         await_pictures(page, [store(gateway, 1)])
 
-    def test_a_page_that_nobody_looks_at_holds_no_connection(self, gateway, visit):
+    def test_a_hidden_page_holds_no_connection(self, gateway, visit):
         page = visit(gateway, "/").page
         page.get_by_text("live", exact=True).wait_for()
         look_away(page, hidden=True)

@@ -59,7 +59,7 @@ def served(monkeypatch):
 
 
 @pytest.fixture
-def taken():
+def used_port():
     """A port of this machine that is in use."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
@@ -109,10 +109,10 @@ class TestServe:
         assert "--insecure" in err
         assert list(tmp_path.iterdir()) == []
 
-    def test_a_port_in_use_is_named(self, run, taken, tmp_path):
-        status, out, err = run("serve", "--port", str(taken))
+    def test_a_port_in_use_is_named(self, run, used_port, tmp_path):
+        status, out, err = run("serve", "--port", str(used_port))
         assert (status, out) == (2, "")
-        assert f"imagegate: cannot listen on 127.0.0.1:{taken}: Address already in use" in err
+        assert f"imagegate: cannot listen on 127.0.0.1:{used_port}: Address already in use" in err
         assert list(tmp_path.iterdir()) == []
 
     def test_a_host_that_is_unknown_is_named(self, run):

@@ -40,7 +40,7 @@ def _default(item):
 
 
 def check(response):
-    """Check status, headers, media type and error code; the body of a problem has been read."""
+    """Check status, headers, content type and error code; the body of a problem has been read."""
     operation = operation_of(response.request.method, response.request.url.path)
     if operation is None:
         return
@@ -56,9 +56,9 @@ def check(response):
 
 
 def _check_content(response, content, where):
-    media_type = response.headers.get("content-type", "").partition(";")[0]
-    assert media_type in content or not (content or media_type), (where, media_type)
-    if media_type == _PROBLEM:
+    content_type = response.headers.get("content-type", "").partition(";")[0]
+    assert content_type in content or not (content or content_type), (where, content_type)
+    if content_type == _PROBLEM:
         assert response.json()["code"] in content[_PROBLEM]["examples"], (where, response.text)
 
 

@@ -4,7 +4,7 @@ from tests.support import images
 
 
 class Picture:
-    """An image that was uploaded, and what the answers said."""
+    """An uploaded image, and the facts of the answers."""
 
     def __init__(self, uploaded, downloaded):
         self.json = uploaded.json()

@@ -39,8 +39,8 @@ WRITING = (errors.NotWrittenError, errors.OutcomeUnknownError)
 
 _EVERYWHERE = (headers.REQUEST_ID, headers.NO_SNIFFING)
 _WHERE_INVALID = (headers.REQUEST_ID_IF_VALID, headers.NO_SNIFFING_IF_VALID)
-# Headers of errors (see `GatewayError.headers`): their meaning, and what tells one from the header
-# of a success.
+# Headers of errors (see `GatewayError.headers`): their description, and a variant where the header
+# of a success has the same name.
 _OF_ERRORS = {
     "Retry-After": ("Seconds to wait before the next try.", ""),
     "Accept": ("Content types that are accepted instead.", ""),
@@ -130,7 +130,7 @@ def _problems(bodies: Iterable[dict[str, Any]]) -> dict[str, Any]:
         for body in bodies
         for code, reference in example(body["code"], body["title"], body).items()
     }
-    return {problems.MEDIA_TYPE: {"schema": schema, "examples": named}}
+    return {problems.CONTENT_TYPE: {"schema": schema, "examples": named}}
 
 
 def _leaves(error: type[GatewayError]) -> list[type[GatewayError]]:

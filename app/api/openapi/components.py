@@ -20,7 +20,7 @@ class Reference(dict[str, Any]):
     Args:
         kind: Kind of the component, such as `schemas` or `headers`.
         name: Its name among those of its kind.
-        component: What it says in the document.
+        component: The part of the document that it stands for.
     """
 
     def __init__(self, kind: str, name: str, component: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The OpenAPI document: what FastAPI derives, and what stands beside the handlers.
+"""The OpenAPI document, from FastAPI's description and those beside the handlers.
 
 Hides how the two are put together: FastAPI derives operations, parameters and schemas of JSON; each
 route adds its answers and its request body, and the components that those refer to.
@@ -47,7 +47,7 @@ def document(app: FastAPI) -> dict[str, Any]:
 
 
 def _described(app: FastAPI) -> Iterator[object]:
-    """Yield what the routes add to FastAPI's description."""
+    """Yield the descriptions that the routes add to FastAPI's."""
     for each in iter_route_contexts(app.routes):
         if isinstance(each.original_route, APIRoute):
             yield each.responses
