@@ -91,7 +91,9 @@ def install(app: FastAPI) -> None:
 
 def answer(error: GatewayError, request_id: str) -> Response:
     """Return the response for an error."""
-    return _response(body_of(error, error.detail, request_id), error.header_values)
+    # The class says the names: an instance may come from a codec worker, which is not trusted.
+    headers = {name: error.header_values[name] for name in type(error).headers}
+    return _response(body_of(error, error.detail, request_id), headers)
 
 
 async def unexpected(request: Request, error: Exception) -> Response:

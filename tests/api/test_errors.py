@@ -9,6 +9,7 @@ import pytest_asyncio
 from structlog.testing import capture_logs
 
 from app import errors
+from app.api import problems
 from tests.support.described import answers, leaves, tree
 from tests.support.in_process import in_process, problem
 
@@ -67,6 +68,13 @@ class TestTree:
     def test_an_error_has_a_value_for_each_header_of_its_class(self, error):
         assert list(error.header_values) == list(error.headers)
         assert all(error.header_values.values())
+
+    def test_a_header_that_its_class_does_not_name_is_never_sent(self):
+        error = errors.UnsupportedFormatError("A PDF.", "image/png")
+        error.header_values["Set-Cookie"] = "x=y"
+        response = problems.answer(error, "1")
+        assert response.headers["accept"] == "image/png"
+        assert "set-cookie" not in response.headers
 
     def test_a_client_may_repeat_what_is_not_its_mistake(self):
         for each in answers():
