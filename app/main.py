@@ -14,7 +14,7 @@ import structlog
 from fastapi import FastAPI
 
 from app import __version__
-from app.api import context, health, images, pages, problems, streams
+from app.api import context, downloads, health, images, pages, problems, streams, uploads
 from app.api.openapi.document import document
 from app.api.state import State
 from app.budget import ByteBudget
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 logger: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 DESCRIPTION = """\
-imagegate takes images in over HTTP, validates and compresses them, stores them in Apache Kafka and
+imagegate accepts images over HTTP, validates and compresses them, stores them in Apache Kafka and
 streams them back out: one image by its id, or every image as it arrives. Every error is
 `application/problem+json` (RFC 9457) with a stable `code`.
 """
@@ -83,11 +83,11 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         openapi_tags=[
             {"name": "images", "description": "Upload, download, list, describe, delete."},
-            {"name": "streams", "description": "What happens to images, live."},
+            {"name": "streams", "description": "Events of images, and their pictures, live."},
             {"name": "health", "description": "Probes."},
         ],
     )
-    for part in (images, streams, health, pages):
+    for part in (uploads, downloads, images, streams, health, pages):
         app.include_router(part.router)
     app.add_middleware(context.RequestContext)
     problems.install(app)

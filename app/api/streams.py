@@ -1,4 +1,4 @@
-"""`/streams`: facts and pictures, live, as the background consumer sees them."""
+"""`/streams`: events and pictures, live, as the background consumer applies them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from pydantic import BeforeValidator
 from starlette.responses import StreamingResponse
 
-from app.api import schemas
-from app.api.openapi import answers, requests
+from app.api import examples, schemas
+from app.api.headers import NO_STORE, FixedHeader, RequestHeader
+from app.api.openapi.answers import BINARY, answers, success
+from app.api.openapi.components import example, read
 from app.api.state import Gateway, State  # noqa: TC001 - FastAPI reads the annotations
 from app.delivery import live
 from app.errors import InvalidParameterError, NotReadyError
@@ -25,27 +27,69 @@ if TYPE_CHECKING:
 
 router = APIRouter(tags=["streams"])
 
-# Below the 60 s after which common proxies end a connection that says nothing.
+# Below the 60 s after which common proxies end an idle connection.
 _PING_SECONDS = 15.0
-# A fact that one replica has announced, another has applied within milliseconds.
+# An event that one replica has sent, another applies within milliseconds.
 _AHEAD_SECONDS = 1.0
-# A client whose stream ends, because the gateway restarts, comes back after this.
+# A client whose stream ends, as at a restart of the gateway, reconnects after this.
 _RECONNECT_MS = 2000
 _BOUNDARY = "imagegate-picture"
 # A watcher that is slow holds a piece in the server's buffer, not a picture.
 _PIECE_BYTES = 65_536
-# The second is for nginx, which would gather what trickles.
-_UNCACHED = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+# nginx would gather what trickles.
+UNBUFFERED = FixedHeader("X-Accel-Buffering", "Tells nginx to pass bytes on as they come.", "no")
+# An integer and no union with null, as FastAPI has it: clients would send a number as it is.
+LAST_EVENT_ID = RequestHeader(
+    "Last-Event-ID",
+    "Sequence number of the last event seen; -1 for all events.",
+    {"type": "integer", "minimum": -1},
+)
+_UNCACHED = {each.name: each.value for each in (NO_STORE, UNBUFFERED)}
+_EXAMPLE_EVENTS = b"".join(
+    (
+        format_sse_event(comment="connected", retry=_RECONNECT_MS),
+        format_sse_event(
+            data_str=json.dumps(examples.IMAGE, separators=(",", ":")),
+            event="image.stored",
+            id=str(examples.SEQUENCE),
+        ),
+        format_sse_event(
+            data_str=json.dumps({"id": examples.IMAGE_ID}),
+            event="image.deleted",
+            id=str(examples.SEQUENCE + 1),
+        ),
+    )
+).decode()
+_EXAMPLE_PART = (
+    f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\n"
+    f"Content-Length: {examples.CONTENT_LENGTH}\r\nContent-Location: {examples.IMAGE_PATH}\r\n\r\n"
+)
 
 
 @router.get(
     "/streams/images",
     operation_id="streamImages",
-    summary="Follow what happens to images",
+    summary="Follow the events of images",
     # With `EventSourceResponse` here FastAPI would take the handler itself for the generator.
     response_class=Response,
-    openapi_extra=requests.STREAM,
-    responses=answers.STREAM,
+    openapi_extra={"parameters": read(LAST_EVENT_ID)},
+    responses=answers(
+        {
+            200: success(
+                "Server-sent events, without end.",
+                NO_STORE,
+                UNBUFFERED,
+                content={
+                    "text/event-stream": {
+                        "schema": {"type": "string"},
+                        "examples": example("events", "Two events", _EXAMPLE_EVENTS),
+                    }
+                },
+            )
+        },
+        InvalidParameterError,
+        NotReadyError,
+    ),
 )
 async def stream_images(
     gateway: Gateway,
@@ -76,7 +120,23 @@ async def stream_images(
     operation_id="watchImages",
     summary="Watch the newest picture",
     response_class=Response,
-    responses=answers.WATCH,
+    responses=answers(
+        {
+            200: success(
+                "JPEGs, without end, each replacing the one before.",
+                NO_STORE,
+                UNBUFFERED,
+                content={
+                    "multipart/x-mixed-replace": {
+                        "schema": BINARY,
+                        "examples": example("picture", "The head of a part", _EXAMPLE_PART),
+                    }
+                },
+            )
+        },
+        InvalidParameterError,
+        NotReadyError,
+    ),
 )
 async def watch_images(
     gateway: Gateway,
@@ -91,13 +151,13 @@ async def watch_images(
     ] = None,
     fps: Annotated[
         float | None,
-        Query(ge=0.1, le=60, description="Pictures a second at the most.", examples=[2]),
+        Query(ge=0.1, le=60, description="The most pictures a second.", examples=[2]),
     ] = None,
 ) -> StreamingResponse:
-    """Pictures, each in place of the one before: put the address into an `<img>` tag.
+    """Pictures, each replacing the one before: put the address into an `<img>` tag.
 
     The newest picture comes at once, and then each one that is newest when the watcher is ready for
-    it; one that is slow misses pictures and holds nobody up. What is not a JPEG comes as one.
+    it. A slow watcher misses pictures and delays nobody. Every picture comes as a JPEG.
     """
     _require_open(gateway)
     return StreamingResponse(

@@ -98,11 +98,15 @@ def sniff(head: bytes) -> ImageFormat:
                 raise _refusal(f"{image_format.label}, whose decoder is not installed here")
             return image_format
     if not head:
-        raise UnsupportedFormatError("The file is empty.")
+        raise _unsupported("The file is empty.")
     names = (name for name, magic in _RECOGNISED.items() if magic.match(head))
     raise _refusal(next(names, "no known image format"))
 
 
 def _refusal(seen: str) -> UnsupportedFormatError:
     labels = ", ".join(each.label for each in ACCEPTED)
-    return UnsupportedFormatError(f"This looks like {seen}. Accepted are {labels}.")
+    return _unsupported(f"This looks like {seen}. Accepted are {labels}.")
+
+
+def _unsupported(detail: str) -> UnsupportedFormatError:
+    return UnsupportedFormatError(detail, ", ".join(each.content_type for each in ACCEPTED))

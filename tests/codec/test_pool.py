@@ -102,6 +102,14 @@ async def test_a_refusal_comes_back_as_what_it_was_with_its_trace(pool, function
     assert f"in {function.__name__}" in str(refusal.value.__cause__)
 
 
+async def test_an_error_of_several_arguments_comes_back_from_a_worker_as_it_is(pool):
+    error = UnsupportedFormatError("A PDF.", "image/png")
+    with pytest.raises(UnsupportedFormatError) as refusal:
+        await pool.run(codec_jobs.refuse, b"", error)
+    assert refusal.value.detail == "A PDF."
+    assert refusal.value.header_values == {"Accept": "image/png"}
+
+
 async def test_a_mistake_of_ours_is_an_internal_error_whose_cause_names_the_place(pool):
     with pytest.raises(InternalError) as mistake:
         await pool.run(codec_jobs.blunder, b"")

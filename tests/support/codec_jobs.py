@@ -61,6 +61,10 @@ def blunder(data: bytes) -> None:
     {}["no such key"]
 
 
+def refuse(data: bytes, error: Exception) -> None:
+    raise error
+
+
 def environment(data: bytes) -> dict[str, str]:
     return dict(os.environ)
 
