@@ -31,7 +31,7 @@ class ImagingSettings(Section):
     )
     measure_quality: bool = Field(
         default=False,
-        description="whether a receipt says how near the image comes (SSIMULACRA2; extra quality)",
+        description="whether a receipt has the likeness to the upload (SSIMULACRA2; extra quality)",
     )
     max_pixels: int = Field(
         50_000_000, ge=1, le=500_000_000, description="the most pixels, summed over all frames"
@@ -44,7 +44,7 @@ class ImagingSettings(Section):
         10_000_000,
         ge=10_000,
         le=200_000_000,
-        description="the most that is no picture, in bytes, the colour profile included",
+        description="the most bytes beside the picture, the colour profile included",
     )
 
     @field_validator("profiles", mode="before")
@@ -68,7 +68,7 @@ class ImagingSettings(Section):
 
 
 def _split(given: Any, names: type[Name]) -> Any:
-    """Parse a list separated by commas; anything else is left to pydantic."""
+    """Parse a list separated by commas; pydantic judges anything else."""
     if not isinstance(given, str):
         return given
     known = set(names)

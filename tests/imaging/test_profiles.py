@@ -450,7 +450,7 @@ class TestLimits:
 
 
 def test_without_the_extra_heic_is_refused_by_name(monkeypatch):
-    monkeypatch.setattr(formats, "_LACKING", {formats.ImageFormat.HEIC})
+    monkeypatch.setattr(formats, "LACKING", {formats.ImageFormat.HEIC})
     with pytest.raises(UnsupportedFormatError, match="HEIC, whose decoder is not installed"):
         develop(images.heic(), LIMITS)
 
