@@ -48,7 +48,7 @@ def webp_of(picture: Image.Image, icc: bytes | None, profile: Profile) -> Candid
 
 def avif_of(picture: Image.Image, profile: bytes | None, blocks: Blocks) -> Candidate:
     """Return an AVIF; its parts are found by their place, so metadata goes in at once."""
-    # Pillow refuses a damaged block: it gets a new one of the same entries.
+    # Pillow refuses a damaged block, so a new one is written of the same entries.
     metadata = Metadata.of(blocks)
     exif = metadata.exif.copied(1, metadata.copyright_notice())
     options = {name: block for name, block in (("exif", exif), ("xmp", blocks.xmp)) if block}

@@ -34,8 +34,8 @@ _PICTURE_ITEMS = frozenset(
 )
 _PRIVATE_TRACK_BOXES = frozenset({b"udta", b"uuid", b"free", b"skip", b"udes"})
 
-# Without an entry: libavif refuses a file whose Exif item is no TIFF, and readers complain of
-# XMP that is none.
+# Blocks without an entry: libavif refuses a file whose Exif item is no TIFF, and readers complain
+# of XMP that is none.
 _EMPTY_TIFF = b"MM\0*\0\0\0\x08\0\0" + bytes(4)
 _EMPTY_XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"/>'
 _EMPTY = frozenset({b"", _EMPTY_TIFF.strip(b"\0"), _EMPTY_XMP})
@@ -90,7 +90,7 @@ def attach(data: bytes, blocks: Blocks) -> bytes:
     written, exif_left, xmp_left = bytearray(data), blocks.exif, blocks.xmp
     for meta in _metas(data, list(boxes(data, 0, len(data)))):
         for item in items(data, meta):
-            # Of several items of a kind it was the first that was read.
+            # Of several items of a kind, the first was read.
             if item.kind == b"Exif":
                 exif_left = exif_left and _write(written, item, bytes(_OFFSET_BYTES) + exif_left)
             elif item.kind == b"mime":

@@ -29,7 +29,7 @@ _APPEARANCE = frozenset(
 )
 _DATA = frozenset({b"IDAT", b"fdAT"})
 
-# A longer one has something else in it.
+# A longer chunk has something else in it.
 _FIXED_BYTES = {
     b"cHRM": 32,
     b"cICP": 4,
@@ -52,7 +52,7 @@ _DEEPEST_TRUECOLOUR_BITS = 8
 
 _ANCILLARY_BIT = 0x20
 
-# What goes along with the chunk sRGB (11.3.2.5).
+# Values of other chunks that go along with sRGB (11.3.2.5).
 _SRGB_CODE_POINTS = b"\x01\x0d"
 _SRGB_GAMMA = struct.pack(">I", 45_455)
 _SRGB_CHROMATICITIES = struct.pack(
