@@ -132,8 +132,8 @@ def _keep(data: bytes, decoded: Decoded, recipe: Recipe) -> Candidate:
         size = decoded.image.size
         # An orientation that the decoder says is a property of the picture, not of EXIF.
         orientation = 1 if stripped.size is None else stripped.orientation
-        chosen = stripped.metadata.chosen(recipe.metadata, orientation, size)
-        kept = _ATTACH[decoded.image_format](stripped.data, chosen)
+        blocks = stripped.metadata.chosen(recipe.metadata, orientation, size)
+        kept = _ATTACH[decoded.image_format](stripped.data, blocks)
     return Candidate(kept, "original", decoded.image_format, decoded.size, exact=True)
 
 
@@ -151,8 +151,8 @@ def _choose(kept: Candidate, decoded: Decoded, recipe: Recipe) -> Candidate:
 
 def _label(file: Candidate, decoded: Decoded, recipe: Recipe) -> Candidate:
     """Return a new encoding with the metadata that stays."""
-    chosen = decoded.stripped.metadata.chosen(recipe.metadata, 1, file.size)
-    return replace(file, data=_ATTACH[file.image_format](file.data, chosen))
+    blocks = decoded.stripped.metadata.chosen(recipe.metadata, 1, file.size)
+    return replace(file, data=_ATTACH[file.image_format](file.data, blocks))
 
 
 def _pack(served: Candidate) -> bytes | None:
