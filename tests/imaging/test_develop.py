@@ -47,7 +47,7 @@ class TestJpeg:
         assert len(developed.data) < len(data)
         assert images.distance(images.pixels(data), images.pixels(developed.data)) < 0.5
 
-    def test_what_is_compact_already_is_kept_to_the_pixel(self):
+    def test_a_compact_jpeg_is_kept_to_the_pixel(self):
         compact = develop(images.jpeg(images.photo(LARGE)), LIMITS).data
         developed = develop(compact, LIMITS)
         assert developed.info.kept

@@ -74,14 +74,14 @@ class TestTinyParts:
         data = images.gif(private=False)
         assert develop(data[:-1] + bytes(10_000_000) + b";", LIMITS).data == data
 
-    def test_what_hides_in_a_loop_count_or_a_control_goes(self):
+    def test_bytes_hidden_in_a_loop_count_or_a_control_go(self):
         loops = b"!\xff\x0bNETSCAPE2.0\3\1\3\0\x0dSECRET-HIDDEN\0"
         control = b"!\xf9\4\0\0\0\0\x0dSECRET-HIDDEN\0"
         data = images.gif(private=False)
         at = 13 + 3 * 32
         assert b"SECRET" not in develop(data[:at] + loops + control + data[at:], LIMITS).data
 
-    def test_what_hides_in_a_chunk_of_fixed_length_goes(self):
+    def test_bytes_hidden_in_a_chunk_of_fixed_length_go(self):
         hidden = [(b"mDCV", b"SECRET".ljust(30)), (b"gAMA", (45_455).to_bytes(4) + b"SECRET")]
         data = images.png(private=False, chunks=hidden)
         assert b"SECRET" not in develop(data, LIMITS, Profile.ORIGINAL).data

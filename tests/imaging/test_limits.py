@@ -1,4 +1,4 @@
-"""Limits: each refuses what is beyond it, before memory is spent."""
+"""Limits: an image beyond one is refused before memory is spent."""
 
 import pytest
 from PIL import Image
@@ -92,7 +92,7 @@ class TestLimit:
         with pytest.raises(ImageLimitError, match="80,000,002"):
             develop(data, LIMITS)
 
-    def test_what_follows_a_picture_is_no_metadata(self):
+    def test_bytes_after_a_picture_are_no_metadata(self):
         assert develop(images.jpeg() + bytes(20_000_000), LIMITS).info.width == 96
 
 

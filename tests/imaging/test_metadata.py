@@ -84,7 +84,7 @@ def test_a_thumbnail_inside_jfif_goes_and_its_version_stays():
     assert images.segment(0xE0, jfif + b"\0\0") in developed.data
 
 
-def test_what_an_unknown_chunk_hides_inside_an_animation_frame_goes():
+def test_an_unknown_chunk_inside_an_animation_frame_goes():
     data = images.animated("WEBP", private=False, icc=False)
     frame = data.index(b"ANMF")
     length = int.from_bytes(data[frame + 4 : frame + 8], "little")

@@ -22,7 +22,7 @@ PLACE = (b"SECRET-GPS", bytes.fromhex("0000002b00000001"))
 
 
 def with_metadata(format_name, orientation=6, mode="RGB"):
-    """A picture in this format with all that a camera writes; a thumbnail with GPS of its own."""
+    """A picture in this format with the metadata of a camera; its thumbnail has GPS too."""
     block = blocks.camera_exif(orientation)
     xmp = blocks.packet(
         b'<rdf:Description tiff:Model="SECRET-XMP" drone-dji:Latitude="SECRET-GPS"/>'
@@ -201,7 +201,7 @@ class TestStripGps:
         assert b"SECRET-COMMENT" not in block
 
 
-def test_what_goes_from_a_jpeg_is_named():
+def test_removed_metadata_of_a_jpeg_is_named():
     thumbnail = b"8BIM\x04\x0c\0\0\0\0\0\2xx"
     resources = b"Photoshop 3.0\0" + thumbnail + iptc.as_resources(blocks.IPTC)
     extension = b"http://ns.adobe.com/xmp/extension/\0" + bytes(40)
@@ -212,7 +212,7 @@ def test_what_goes_from_a_jpeg_is_named():
     assert develop(data, LIMITS).info.metadata_removed == ("extended-xmp", "iptc", "photoshop")
 
 
-def test_what_goes_in_part_is_named():
+def test_partly_removed_metadata_is_named():
     place = blocks.packet(b'<rdf:Description exif:GPSLatitude="48,8N" tiff:Model="X1"/>')
     left = Metadata(xmp=Packet(place), iptc=Datasets(blocks.IPTC + blocks.CITY))
     assert left.removed(Metadata.of(placeless(left))) == {"gps", "xmp-partly", "iptc-partly"}

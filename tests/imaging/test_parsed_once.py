@@ -1,4 +1,4 @@
-"""The metadata of an upload is parsed once, whatever is asked of it."""
+"""The metadata of an upload is parsed once."""
 
 import itertools
 
@@ -50,5 +50,5 @@ def test_each_block_of_an_upload_and_of_its_result_is_parsed_once(parsed):
             for parser, seen in parsed.items():
                 with case(f"{profile} with {option}: {parser.__name__}"):
                     assert seen[0] == uploaded[parser]
-                    # The second one is the result's, in which the receipt's claims are looked up.
+                    # The second is the result's, read to tell what was removed.
                     assert len(seen) <= 2

@@ -46,7 +46,7 @@ class TestPng:
         [(16, 2, 3, b""), (16, 6, 4, b""), (8, 2, 3, bytes(6)), (4, 0, 1, b"\0\5")],
         ids=["deep RGB", "deep RGBA", "colour key", "grey key"],
     )
-    def test_what_pillow_cannot_write_is_packed_exactly(
+    def test_a_kind_that_pillow_cannot_write_is_packed_exactly(
         self, bit_depth, colour_type, channels, key
     ):
         data = odd_images.raw_png((64, 64), bit_depth, colour_type, channels, key)
@@ -101,13 +101,15 @@ class TestPngWithoutTheExtra:
         ],
         ids=["deep RGB", "deep RGBA", "deep grey with alpha", "colour key", "grey key"],
     )
-    def test_what_pillow_cannot_write_exactly_is_kept(self, bit_depth, colour_type, channels, key):
+    def test_a_kind_that_pillow_cannot_write_exactly_is_kept(
+        self, bit_depth, colour_type, channels, key
+    ):
         data = odd_images.raw_png((64, 64), bit_depth, colour_type, channels, key)
         developed = develop(data + images.ARCHIVE, LIMITS)
         assert developed.info.kept
         assert developed.data == data
 
-    def test_what_decides_the_colour_is_kept_when_packed_again(self):
+    def test_chunks_that_decide_the_colour_stay_when_packed_again(self):
         appearance = [
             (b"gAMA", (45_455).to_bytes(4)),
             (b"cHRM", b"".join(n.to_bytes(4) for n in range(1, 9))),

@@ -1,4 +1,4 @@
-"""Each format under each profile: what is made of it, and what never is."""
+"""Each format under each profile."""
 
 import functools
 import hashlib
@@ -228,7 +228,7 @@ class TestTiff:
 
 class TestLimits:
     @pytest.mark.parametrize("make", [images.avif, images.heic, images.tiff, images.bmp])
-    def test_what_only_the_decoder_can_measure_is_refused_before_it_is_decoded(self, make):
+    def test_an_image_that_only_the_decoder_can_measure_is_refused_undecoded(self, make):
         with pytest.raises(ImageLimitError, match="pixels"):
             develop(make(images.photo((64, 48))), ImageLimits(max_pixels=64 * 48 - 1))
 

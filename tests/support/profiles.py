@@ -10,7 +10,7 @@ def grey_profile(gamma=1.0) -> bytes:
 
 
 def cmyk_profile() -> bytes:
-    """A printer's profile that has every ink mixture as a shade of green, unlike any formula.
+    """A printer's profile that shows every ink mixture as a shade of green, unlike any formula.
 
     The smallest that littlecms accepts (ICC.1:2001-04, 6.5.6): two points an axis, Lab in 8 bits.
     """
