@@ -1,3 +1,26 @@
-"""imagegate: images in over HTTP, stored in Apache Kafka, streamed back out."""
+"""imagegate: images in over HTTP, stored in Apache Kafka, streamed back out.
+
+The map of the code: the three ways, and the file of each step. `docs/architecture.md` has more.
+
+    in: POST /images                 out: GET /images/{id}            a fact: image-events
+    ──────────────────────────────   ──────────────────────────────   ──────────────────────────────
+    server/protocol.py       bound   server/protocol.py       bound   log/__init__.py           tail
+    api/uploads.py          handle   api/downloads.py        handle   feed/follow.py          follow
+    ingest/ingest.py         order   delivery/find.py          find   feed/same_log.py       compare
+    budget.py                admit   records/address.py      decode   events/sequenced.py       sort
+    api/body.py            receive   catalog/catalog.py    deleted?   events/event.py         decode
+    imaging/formats.py       sniff   delivery/cache.py         read   feed/dead_letters.py    reject
+    codec/pool.py              run   records/image.py         parse   feed/erasure.py          erase
+    imaging/develop.py     develop   api/image_headers.py   headers   catalog/catalog.py       apply
+    ingest/publish.py      publish   api/conditions.py        range   feed/expiry.py          expire
+    records/image.py           cut   delivery/delivery.py      open   feed/feed.py              wake
+    events/event.py       announce   delivery/chunks.py         cut   feed/rounds.py            read
+    api/schemas.py          answer   delivery/unpack.py      unpack   api/streams.py            send
+
+    an error on any of them   errors.py, api/problems.py
+    a change to an image      changes/delete.py
+    the start                 cli/main.py, settings.py, main.py (the only wiring), server/serve.py
+    what the process reports  telemetry/logs.py, telemetry/metrics.py
+"""
 
 __version__ = "0.1.0"

@@ -19,7 +19,7 @@
     │       ├── ImageLimitError          422 image-limit-exceeded
     │       ├── DecodeTimeoutError       422 decode-timeout
     │       └── DecoderCrashedError      422 decoder-crashed
-    ├── UnavailableError                 try again later, nothing was stored
+    ├── UnavailableError                 the same request may succeed later
     │   ├── NotReadyError                503 not-ready
     │   ├── OverloadedError              503 overloaded
     │   ├── LogUnavailableError          503 log-unavailable
@@ -32,41 +32,62 @@
     ├── InternalError                    500 internal-error
     │
     │   never an HTTP answer:
-    ├── RecordMissingError               nothing was ever at this position of the log
-    ├── RecordGoneError                  what was there is erased, trimmed or expired
-    └── ConfigurationError               the process cannot start like this
+    ├── RecordMissingError               no record was ever stored at this position
+    ├── RecordGoneError                  the record was erased, trimmed or has expired
+    └── ConfigurationError               the process cannot start with these settings
 
-`detail` is safe to show to a client. `__cause__` is not: it goes to the log only.
+A class without a code cannot be raised: it stands for its subclasses. `detail` is safe to show to a
+client; `__cause__` goes to the log only. Codec workers send errors pickled.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+import copyreg
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 class GatewayError(Exception):
-    """The root. Its subclasses fix code, status and title; an instance adds the detail."""
+    """The root. Subclasses fix code, status and title; an instance adds the detail.
 
-    code: ClassVar[str] = "internal-error"
+    Args:
+        detail: What happened, safe to show to a client.
+        values: The values of `headers`, in their order.
+    """
+
+    code: ClassVar[str]
     status: ClassVar[int] = 500
-    title: ClassVar[str] = "Internal error"
+    title: ClassVar[str]
     retryable: ClassVar[bool] = False
+    # The headers of the answer, each with an example of its value.
+    headers: ClassVar[Mapping[str, str]] = {}
 
-    def __init__(self, detail: str) -> None:
+    def __new__(cls, *args: object, **options: object) -> Self:  # noqa: D102 - see the module
+        if not hasattr(cls, "code"):
+            raise TypeError(f"{cls.__name__} has no code: raise one of its subclasses.")
+        return super().__new__(cls, *args, **options)
+
+    def __init__(self, detail: str, *values: str) -> None:
         super().__init__(detail)
         self.detail = detail
+        self.header_values = dict(zip(self.headers, values, strict=True))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Without `__init__`, whose arguments differ from one class to the next.
+        return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]
 
 
 class InternalError(GatewayError):
-    """Our own mistake."""
+    """The gateway's own mistake."""
+
+    code, title = "internal-error", "Internal error"
 
 
 class ConfigurationError(GatewayError):
-    """The process cannot start with what it was given."""
+    """The process cannot start with these settings or options."""
 
     code = "configuration"
     title = "Configuration error"
@@ -76,6 +97,10 @@ class RequestError(GatewayError):
     """The request has to change before it can succeed."""
 
 
+# The content types that a client may send instead (RFC 9110, section 12.5.1).
+_ACCEPT = {"Accept": "image/jpeg, image/png, image/webp"}
+
+
 class BadRequestError(RequestError):
     """The body or a header cannot be parsed."""
 
@@ -83,7 +108,7 @@ class BadRequestError(RequestError):
 
 
 class ImageNotFoundError(RequestError):
-    """No such image: malformed id, wrong cookie and unknown address look alike."""
+    """No image has this id; malformed ids, wrong cookies and unknown addresses look alike."""
 
     code, status, title = "image-not-found", 404, "Image not found"
 
@@ -92,7 +117,7 @@ class ImageNotFoundError(RequestError):
 
 
 class RequestTimeoutError(RequestError):
-    """The client sent its body too slowly."""
+    """The client sent the body too slowly."""
 
     code, status, title, retryable = "request-timeout", 408, "Request timeout", True
 
@@ -110,7 +135,7 @@ class PreconditionFailedError(RequestError):
 
 
 class BodyTooLargeError(RequestError):
-    """More bytes than the limit for an upload."""
+    """The upload has more bytes than allowed."""
 
     code, status, title = "body-too-large", 413, "Body too large"
 
@@ -119,26 +144,28 @@ class UnsupportedMediaTypeError(RequestError):
     """The request's content type is neither multipart nor that of raw bytes."""
 
     code, status, title = "unsupported-media-type", 415, "Unsupported media type"
+    headers = _ACCEPT
 
 
 class UnsupportedFormatError(RequestError):
-    """The bytes are not in an image format that the gateway takes."""
+    """The bytes are not in an image format that the gateway accepts."""
 
     code, status, title = "unsupported-format", 415, "Unsupported image format"
+    headers = _ACCEPT
 
 
 class RangeNotSatisfiableError(RequestError):
-    """The range lies outside the image."""
+    """The range is outside the image."""
 
     code, status, title = "range-not-satisfiable", 416, "Range not satisfiable"
+    headers: ClassVar = {"Content-Range": "bytes */45013"}
 
     def __init__(self, detail: str, content_length: int) -> None:
-        super().__init__(detail)
-        self.content_length = content_length
+        super().__init__(detail, f"bytes */{content_length}")
 
 
 class InvalidParameterError(RequestError):
-    """A parameter is malformed, out of range, or has a value that is not known."""
+    """A parameter is malformed, out of range, or has a value that is not allowed."""
 
     code, status, title = "invalid-parameter", 422, "Invalid parameter"
 
@@ -156,17 +183,17 @@ class TooManyFilesError(RequestError):
 
 
 class ImageRefusedError(RequestError):
-    """The bytes name a format that is taken, but this image of it is not."""
+    """The format is accepted, this image is not."""
 
 
 class InvalidImageError(ImageRefusedError):
-    """The decoder refused the image: truncated, corrupt, or not what its first bytes say."""
+    """The decoder refused the image: it is truncated, corrupt, or not of its format."""
 
     code, status, title = "invalid-image", 422, "Invalid image"
 
 
 class ImageLimitError(ImageRefusedError):
-    """More pixels, frames, a longer side or more decoder memory than allowed."""
+    """The image has more pixels or frames, a longer side or needs more memory than allowed."""
 
     code, status, title = "image-limit-exceeded", 422, "Image limit exceeded"
 
@@ -178,18 +205,18 @@ class DecodeTimeoutError(ImageRefusedError):
 
 
 class DecoderCrashedError(ImageRefusedError):
-    """The worker process died while it had this image."""
+    """The worker process died while it processed this image."""
 
     code, status, title = "decoder-crashed", 422, "Decoder crashed"
 
 
 class UnavailableError(GatewayError):
-    """The request was fine and nothing of it was stored; it may succeed later."""
+    """The request is right and nothing of it was stored; it may succeed later."""
 
-    status, retryable = 503, True
+    status, retryable, headers = 503, True, {"Retry-After": "5"}
 
     def __init__(self, detail: str, retry_after_seconds: int = 5) -> None:
-        super().__init__(detail)
+        super().__init__(detail, str(retry_after_seconds))
         self.retry_after_seconds = retry_after_seconds
 
 
@@ -200,7 +227,7 @@ class NotReadyError(UnavailableError):
 
 
 class OverloadedError(UnavailableError):
-    """The budget for bytes in flight is spent, or no codec worker came free."""
+    """The memory for images in flight is used up, or no codec worker became free in time."""
 
     code, title = "overloaded", "Overloaded"
 
@@ -212,55 +239,49 @@ class LogUnavailableError(UnavailableError):
 
 
 class NotWrittenError(UnavailableError):
-    """Nothing that counts was handed to the log: none of it will ever appear.
-
-    Attributes:
-        settled: As for `OutcomeUnknownError`.
-    """
+    """No record that counts was handed to the log: the image will never appear."""
 
     code, title = "not-written", "Not written"
+    # As in `OutcomeUnknownError`.
     settled: Future[None] | None = None
 
 
 class RecordDamagedError(UnavailableError):
-    """What lies in the log is not what was written, wherever it was read.
-
-    Attributes:
-        offset: Where, in the partition that was asked.
-    """
+    """The stored record differs from what was written, on every replica that was read."""
 
     code, title = "record-damaged", "Record damaged"
 
     def __init__(self, detail: str, offset: int) -> None:
         super().__init__(detail, retry_after_seconds=60)
+        # Of the record, in the partition that was read.
         self.offset = offset
 
 
 class CatalogDamagedError(UnavailableError):
-    """The catalog's file is damaged; it is being filled again from the first event."""
+    """The catalog's file is damaged; it is being rebuilt from the first event."""
 
     code, title = "catalog-damaged", "Catalog damaged"
 
 
 class UnpackError(UnavailableError):
-    """The image is packed in the log, and could not be unpacked here; another replica may."""
+    """The image is stored packed and cannot be unpacked here; another replica may."""
 
     code, title = "not-unpacked", "Not unpacked"
 
 
 class NewerVersionError(UnavailableError):
-    """A record that a newer version of imagegate wrote; a replica that runs it can answer."""
+    """A newer version of imagegate wrote the record; a replica that runs it can answer."""
 
     code, title = "newer-version", "Written by a newer version"
 
 
 class OutcomeUnknownError(GatewayError):
-    """At least one record was handed over and not acknowledged: it may or may not appear.
+    """A record was handed to the log and not acknowledged: it may or may not be stored.
 
     Attributes:
-        outcomes: One entry a record, in order: its position, or the error that befell it.
-        settled: Done once the log holds none of the records any longer, so that the memory they
-            take is free again; None where it holds none already.
+        outcomes: The position or the error of each record, in their order.
+        settled: Done once the log has let go of the records, and their memory is free again; None
+            where it has already.
     """
 
     code, status, title, retryable = "outcome-unknown", 504, "Outcome unknown", True
@@ -277,12 +298,12 @@ class OutcomeUnknownError(GatewayError):
 
 
 class RecordMissingError(GatewayError):
-    """Nothing was ever written at this position."""
+    """No record was ever stored at this position."""
 
     code, title = "record-missing", "Record missing"
 
 
 class RecordGoneError(GatewayError):
-    """What was at this position was erased, trimmed or expired."""
+    """The record at this position was erased, trimmed or has expired."""
 
     code, title = "record-gone", "Record gone"

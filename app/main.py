@@ -1,7 +1,7 @@
 """The only place that wires: settings in, an application out.
 
-The lifespan builds the parts in the order in which they need each other, and takes them down in
-reverse, each within a bound.
+The lifespan builds the parts in the order in which they need each other, and stops them in reverse,
+each within a bound.
 """
 
 from __future__ import annotations
@@ -14,22 +14,29 @@ import structlog
 from fastapi import FastAPI
 
 from app import __version__
-from app.api import context, health, images, pages, problems, streams
+from app.api import context, downloads, health, images, pages, problems, streams, uploads
 from app.api.openapi.document import document
 from app.api.state import State
 from app.budget import ByteBudget
 from app.catalog.catalog import Catalog
+from app.changes.delete import Deleter
 from app.codec.pool import CodecPool
 from app.data_folder import lock_folder
 from app.delivery.cache import RecordCache
+from app.delivery.chunks import Chunks
 from app.delivery.delivery import Delivery
+from app.delivery.find import Finder
 from app.delivery.live import LivePictures
+from app.delivery.unpack import Unpacker
 from app.errors import ConfigurationError
+from app.feed.expiry import Expiry
 from app.feed.feed import Feed
+from app.feed.follow import Follower
 from app.imaging import extras
 from app.imaging.limits import ImageLimits
 from app.imaging.profiles import Profile
 from app.ingest.ingest import Ingest
+from app.ingest.publish import Publisher
 from app.log import IMAGES
 from app.log.kafka import checkup
 from app.log.kafka.log import KafkaLog
@@ -49,7 +56,7 @@ if TYPE_CHECKING:
 logger: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 DESCRIPTION = """\
-imagegate takes images in over HTTP, validates and compresses them, stores them in Apache Kafka and
+imagegate accepts images over HTTP, validates and compresses them, stores them in Apache Kafka and
 streams them back out: one image by its id, or every image as it arrives. Every error is
 `application/problem+json` (RFC 9457) with a stable `code`.
 """
@@ -69,18 +76,18 @@ def create_app(settings: Settings) -> FastAPI:
         summary="Images in over HTTP, stored in Apache Kafka, streamed back out.",
         description=DESCRIPTION,
         lifespan=lifespan,
-        # A redirect would be to whatever the Host header says.
+        # A redirect would lead to the host that the Host header names.
         redirect_slashes=False,
         openapi_url="/openapi.json",
         docs_url=None,
         redoc_url=None,
         openapi_tags=[
             {"name": "images", "description": "Upload, download, list, describe, delete."},
-            {"name": "streams", "description": "What happens to images, live."},
+            {"name": "streams", "description": "Events of images, and their pictures, live."},
             {"name": "health", "description": "Probes."},
         ],
     )
-    for part in (images, streams, health, pages):
+    for part in (uploads, downloads, images, streams, health, pages):
         app.include_router(part.router)
     app.add_middleware(context.RequestContext, linger_seconds=settings.http.linger_seconds)
     problems.install(app)
@@ -104,19 +111,25 @@ async def running(settings: Settings) -> AsyncGenerator[State, None]:
         await log.start()
         stack.push_async_callback(log.stop)
         catalog = Catalog(settings.data_dir / "catalog.db")
-        feed = Feed(log, catalog)
+        feed, expiry = Feed(log), Expiry(log, catalog)
+        follower = Follower(log, catalog, feed, expiry)
         stack.push_async_callback(catalog.close)
-        await feed.start()
-        stack.push_async_callback(feed.stop)
+        await follower.start()
+        stack.push_async_callback(follower.stop)
+        expiry.start()
+        stack.push_async_callback(expiry.stop)
         pool = await stack.enter_async_context(build_pool(settings.imaging))
         limits = build_limits(settings.imaging)
         budget = ByteBudget(settings.upload.budget_bytes, settings.upload.patience_seconds)
-        ingest = Ingest(log, catalog, feed, pool, limits, budget)
-        stack.push_async_callback(ingest.drain)
+        publisher = Publisher(log)
+        stack.push_async_callback(publisher.drain)
+        ingest = Ingest(publisher, catalog, feed, pool, limits, budget)
         cache = RecordCache(log, IMAGES, settings.delivery.cache_bytes)
+        finder, chunks = Finder(log, cache, catalog, feed, expiry), Chunks(cache)
         unpacking = ByteBudget(settings.delivery.unpack_bytes, settings.upload.patience_seconds)
-        delivery = Delivery(log, cache, catalog, feed, pool, unpacking)
-        pictures = LivePictures(delivery, catalog, feed, pool, limits)
+        delivery = Delivery(finder, chunks, Unpacker(chunks, pool, unpacking))
+        deleter = Deleter(log, finder, catalog, feed)
+        pictures = LivePictures(finder, delivery, catalog, feed, pool, limits)
         yield State(
             settings.http,
             settings.http,
@@ -126,7 +139,9 @@ async def running(settings: Settings) -> AsyncGenerator[State, None]:
             catalog,
             feed,
             ingest,
+            finder,
             delivery,
+            deleter,
             pictures,
         )
 
@@ -139,10 +154,10 @@ def build_log(settings: Settings) -> Log:
 
 
 async def examine_topics(kafka: KafkaSettings, *, create: bool) -> list[Finding]:
-    """Look at the topics, after creating what is missing if that is asked for.
+    """Examine the topics, after creating missing ones if `create` says so.
 
     Raises:
-        ConfigurationError: There are none on the embedded log, or no broker answers.
+        ConfigurationError: The embedded log has no topics, or no broker answers.
     """
     if not kafka.bootstrap_servers:
         raise ConfigurationError(
@@ -152,7 +167,7 @@ async def examine_topics(kafka: KafkaSettings, *, create: bool) -> list[Finding]
 
 
 def build_pool(codec: CodecSettings) -> CodecPool:
-    """Return the codec workers that the settings ask for, not started."""
+    """Return the pool of codec workers that the settings describe, not started."""
     return CodecPool(
         workers=codec.workers,
         deadline_seconds=codec.deadline_seconds,
@@ -162,7 +177,7 @@ def build_pool(codec: CodecSettings) -> CodecPool:
 
 
 def build_limits(imaging: ImagingSettings) -> ImageLimits:
-    """Return what one image may ask of a worker."""
+    """Return the limits of one image."""
     return ImageLimits(
         max_pixels=imaging.max_pixels,
         max_side=imaging.max_side,
@@ -172,10 +187,10 @@ def build_limits(imaging: ImagingSettings) -> ImageLimits:
 
 
 def check_extras(imaging: ImagingSettings) -> None:
-    """Log what is not installed.
+    """Log which extras are not installed.
 
     Raises:
-        ConfigurationError: The settings ask for it.
+        ConfigurationError: The settings need one of them.
     """
     wanted = {
         "archive": ("profile", imaging.profile is Profile.ARCHIVE),
@@ -184,7 +199,7 @@ def check_extras(imaging: ImagingSettings) -> None:
     for extra, (setting, is_wanted) in wanted.items():
         if is_wanted and not extras.is_installed(extra):
             raise ConfigurationError(
-                f"{variable('imaging', setting)} needs what is not installed: pip install"
+                f"{variable('imaging', setting)} needs an extra that is not installed: pip install"
                 f" 'imagegate[{extra}]'."
             )
     if lacking := [extra for extra in extras.missing() if extra != "quality"]:

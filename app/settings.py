@@ -1,4 +1,4 @@
-"""All settings: the sections of the rooms, read from environment variables called `IMAGEGATE_…`.
+"""All settings: the sections of the rooms, read from the variables `IMAGEGATE_…`.
 
 Hides where settings come from. Each room gets its own section, never the whole. Sections nest by
 two underscores: `IMAGEGATE_KAFKA__BOOTSTRAP_SERVERS`. An unknown name is an error that suggests
@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -29,18 +30,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+# Beginnings of pydantic's messages, which follow the name of the variable here.
+_BEGINNING = re.compile(r"(Value error, |Input (?=should)|String (?=should))")
+
+
 class _Http(ConnectionSettings, BodySettings, ServerSettings):
-    """`IMAGEGATE_HTTP__…`: the server's section, and those of uploads' bodies and of silence."""
+    """`IMAGEGATE_HTTP__…`: the sections of the server, upload bodies and idle connections."""
 
 
 class _Imaging(CodecSettings, ImagingSettings):
-    """`IMAGEGATE_IMAGING__…`: the section of imaging, and that of the codec workers."""
+    """`IMAGEGATE_IMAGING__…`: the sections of imaging and of the codec workers."""
 
 
 class Settings(BaseSettings):
     """Everything that can be set."""
 
-    # Without decoding, a list in the environment is not JSON but separated by commas.
+    # Without decoding, lists in the environment are separated by commas and not JSON.
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
         env_nested_delimiter=DELIMITER,
@@ -57,11 +62,11 @@ class Settings(BaseSettings):
     @classmethod
     def _check_named(cls, folder: str | Path) -> str | Path:
         if not str(folder):
-            raise ValueError("an empty name is no folder")
+            raise ValueError("should not be empty")
         return folder
 
-    log_level: str = Field(
-        "info", pattern="^(debug|info|warning|error)$", description="what is logged at least"
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="lowest level that is logged: debug, info, warning or error"
     )
     http: _Http = _Http()
     upload: UploadSettings = UploadSettings()
@@ -77,14 +82,15 @@ def load(**overrides: Any) -> Settings:
         overrides: Sections as dictionaries, or values; each wins over the environment.
 
     Raises:
-        ConfigurationError: A name is unknown or a value does not fit.
+        ConfigurationError: A name is unknown, or a value is not allowed.
     """
     _refuse_unknown_names()
     try:
         return Settings(**overrides)
     except ValidationError as error:
+        # Without the value, which may be a password.
         problems = [
-            f"{variable(*map(str, problem['loc']))}: {problem['msg'].removeprefix('Value error, ')}"
+            f"{variable(*map(str, problem['loc']))}: {_BEGINNING.sub('', problem['msg'])}"
             for problem in error.errors(include_url=False, include_input=False)
         ]
         raise ConfigurationError("; ".join(problems)) from error

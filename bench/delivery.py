@@ -2,7 +2,7 @@
 
 - *log*: the records of an image are read without the gateway;
 - *memory*: the same HTTP server sends as many bytes from memory, in the same pieces;
-- *in turn*: both of them, one after the other, which is what a download is made of;
+- *in turn*: both of them, one after the other, as a download does both;
 - *uncached*: a gateway without a cache; *cached*: one that has every image in memory.
 """
 
@@ -15,7 +15,7 @@ from bench.rounds import medians, rates, ratios
 from bench.samples import jpeg, kilobytes
 from bench.targets import gateway
 
-# Side of the picture, images and downloads a round. What is stored is served: 50 KB to 5 MB.
+# Side of the picture, images and downloads a round. The images have 50 KB to 5 MB.
 CASES = ((400, 32, 320), (1290, 16, 160), (4090, 4, 24))
 CACHES = {"uncached": 0, "cached": 512_000_000}
 

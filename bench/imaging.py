@@ -1,11 +1,11 @@
-"""Each profile over a folder of pictures: bytes saved, CPU time, and how near the result comes.
+"""Each profile over a folder of pictures: bytes saved, CPU time, and likeness.
 
     .venv/bin/python -m bench.imaging FOLDER
 
 A table for each format in the folder. Per picture and profile: `develop` as a worker calls it, next
 to a bare decode of the same file. CPU milliseconds a megapixel, the median of three runs;
-SSIMULACRA2 of what is served against what was uploaded, both in their own colours, of the same size
-(100: no difference; 90: none that is seen; 70: high quality). A line is the median over the files.
+SSIMULACRA2 of the served file against the upload, both in their own colours, of the same size
+(100: no difference; 90: an invisible one; 70: high quality). A line is the median over the files.
 `small, AVIF` is `small` where the server allows it, `lossless, WebP` where the client accepts it.
 """
 
@@ -43,7 +43,7 @@ def main():
         samples = list(group)
         rows = []
         for recipe in RECIPES.items():
-            with suppress(InvalidImageError):  # not every profile takes every format
+            with suppress(InvalidImageError):  # not every profile accepts every format
                 rows.append(row(recipe, samples))
         show(f"{len(samples)} files of {name}, medians", rows)
 
@@ -84,12 +84,12 @@ def measure(recipe, data):
 
 
 def timed(work):
-    taken = []
+    durations = []
     for _ in range(RUNS):
         started = time.process_time()
         result = work()
-        taken.append(time.process_time() - started)
-    return statistics.median(taken), result
+        durations.append(time.process_time() - started)
+    return statistics.median(durations), result
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The gateway's HTTP server with nothing behind it: bytes from memory out, bodies in and forgotten.
 
 `GET /N` answers N bytes in the pieces of a download. `POST` answers as an upload does, without an
-image. What the gateway takes beyond it is the gateway's own.
+image. Any time that the gateway takes beyond it is the gateway's own.
 """
 
 import multiprocessing
@@ -14,7 +14,7 @@ import uvicorn
 from starlette.requests import Request
 from starlette.responses import JSONResponse, StreamingResponse
 
-from app.delivery.delivery import PIECE_BYTES
+from app.delivery.chunks import PIECE_BYTES
 from app.server.protocol import HttpProtocol
 from tests.support import facts
 

@@ -1,4 +1,4 @@
-"""A gateway without its codec: what is left is everything else that an upload costs.
+"""A gateway without its codec, to measure everything else that an upload costs.
 
 python -c "from bench import no_codec; no_codec.install(); …serve…"
 """
@@ -8,7 +8,7 @@ from tests.support.developing import as_it_came
 
 
 def install():
-    """Have this process's gateway keep every image as it came, and give its workers nothing."""
+    """Have this process's gateway store every image as it came, without its workers."""
     Ingest._develop = _keep
 
 

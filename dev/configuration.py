@@ -1,4 +1,4 @@
-"""Print docs/configuration.md, made from the settings themselves."""
+"""Print docs/configuration.md from the settings and their descriptions."""
 
 from typing import Any
 
@@ -12,17 +12,17 @@ INTRODUCTION = """\
 imagegate is configured by environment variables. Two underscores separate a section from a name in
 it. The options of `imagegate serve` (`--host`, `--port`, `--data-dir`, `--kafka`) win over them. A
 name that begins with `IMAGEGATE_` and is not in this table is an error at start, and so is a value
-that does not fit.
+that is not allowed.
 
-This page is written by `make docs` from `app/settings.py`.
+`make docs` writes this page from the `settings.py` of each room, which `app/settings.py` composes.
 
 | variable | default | what it sets |
 | --- | --- | --- |
 """
 
 AFTER = """
-Listening on an address that other machines can reach is refused unless `imagegate serve --insecure`
-is given: there is no authentication yet.
+An address that other machines can reach is refused without `imagegate serve --insecure`: there is
+no authentication yet.
 """
 
 

@@ -118,7 +118,7 @@ class TestRefusals:
             ("IMAGEGATE_LOG_LEVEL", "loud"),
         ],
     )
-    def test_a_value_that_does_not_fit_is_an_error_that_names_the_variable(
+    def test_a_value_that_is_not_allowed_is_an_error_that_names_the_variable(
         self, environment, name, value
     ):
         environment(**{name: value})
@@ -126,7 +126,7 @@ class TestRefusals:
             settings.load()
         assert caught.value.detail.startswith(f"{name}: ")
 
-    def test_every_value_that_does_not_fit_is_named(self, environment):
+    def test_every_value_that_is_not_allowed_is_named(self, environment):
         environment(IMAGEGATE_HTTP__PORT="x", IMAGEGATE_LOG_LEVEL="y")
         with pytest.raises(ConfigurationError) as caught:
             settings.load(kafka={"partitions": 0})
@@ -163,7 +163,7 @@ def test_loopback_is_this_machine_alone(host):
 @pytest.mark.parametrize(
     "host",
     [
-        "0.0.0.0",  # noqa: S104 - what has to be refused
+        "0.0.0.0",  # noqa: S104 - it has to be refused
         "::",
         "192.168.1.5",
         "8.8.8.8",
@@ -177,7 +177,7 @@ def test_any_other_host_is_not(host):
 
 
 class TestProfiles:
-    def test_the_default_has_to_be_among_those_that_are_taken(self, monkeypatch):
+    def test_the_default_has_to_be_among_those_that_are_allowed(self, monkeypatch):
         monkeypatch.setenv("IMAGEGATE_IMAGING__PROFILES", "original,archive")
         with pytest.raises(ConfigurationError, match=r"'balanced'.*set IMAGEGATE_IMAGING__PROFILE"):
             settings.load()
@@ -187,9 +187,9 @@ class TestProfiles:
     @pytest.mark.parametrize(
         ("name", "value", "said"),
         [
-            ("PROFILES", "original,tiny", "'tiny' is none of original, archive"),
-            ("PROFILES", "", "'' is none of"),
-            ("METADATA", "none", "'none' is none of strip, strip-gps, keep"),
+            ("PROFILES", "original,tiny", "'tiny' is not allowed; allowed: original, archive"),
+            ("PROFILES", "", "'' is not allowed"),
+            ("METADATA", "none", "'none' is not allowed; allowed: strip, strip-gps, keep"),
         ],
     )
     def test_a_name_that_is_unknown_is_named_with_those_that_are_known(
@@ -206,7 +206,7 @@ class TestProfiles:
             ({"profile": "archive"}, "archive", "PROFILE"),
         ],
     )
-    def test_what_needs_an_extra_that_is_missing_does_not_start(
+    def test_a_setting_that_needs_a_missing_extra_is_refused(
         self, monkeypatch, section, extra, name
     ):
         monkeypatch.setattr(extras, "is_installed", lambda asked: asked != extra)

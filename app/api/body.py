@@ -1,8 +1,8 @@
-"""The body of an upload, as it comes in.
+"""The body of an upload, received and parsed.
 
-Hides the two forms that it may have: multipart/form-data (RFC 7578) with a part named `file`, or
-the bytes themselves. Counted and limited while it streams, never spooled to disk; what a part is
-called and what type it declares decide nothing.
+Hides its two forms: multipart/form-data (RFC 7578) with a part named `file`, or the bytes
+themselves. The body is counted and limited while it streams, and never spooled to disk. File names
+and declared types of parts decide nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from app.errors import (
     TooManyFilesError,
     UnsupportedMediaTypeError,
 )
-from app.ingest.ingest import Upload
+from app.ingest.upload import Upload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,9 +36,11 @@ if TYPE_CHECKING:
     from app.imaging.settings import ImagingSettings
     from app.ingest.settings import BodySettings, UploadSettings
 
+# The content types that the body of an upload may have.
+CONTENT_TYPES = ("multipart/form-data", "image/*", "application/octet-stream")
 # Boundaries, part headers and small fields around a file.
 _FRAMING_BYTES = 65_536
-# An upload has three: the file and two options. The rest is room for what forms send along.
+# An upload has three: the file and two options. The rest is room for other fields of a form.
 _MAX_PARTS = 32
 # File systems and headers are comfortable with this.
 _MAX_FILENAME_CHARACTERS = 200
@@ -49,12 +51,12 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u206
 
 
 class RequestBody:
-    """An upload that a client is about to send; a `Source` of `app.ingest.ingest`.
+    """An upload that a client is about to send; a `Source` of `app.ingest.upload`.
 
     Raises:
-        BadRequestError: It announces its length in two ways.
-        BodyTooLargeError: It announces more than the limit.
-        UnsupportedMediaTypeError: It is neither of the two forms.
+        BadRequestError: The length is announced in two ways.
+        BodyTooLargeError: The announced length is over the limit.
+        UnsupportedMediaTypeError: The body has neither of the two forms.
         InvalidParameterError: An option in the query has an unknown value.
     """
 
@@ -69,13 +71,14 @@ class RequestBody:
         self._pace = pace
         self._limit = upload.max_bytes
         declared = request.headers.get("content-type", "application/octet-stream")
-        media_type, self._parameters = parse_options_header(declared)
-        self._is_form = media_type == b"multipart/form-data"
-        if not self._is_form and not _is_raw(media_type):
+        content_type, self._parameters = parse_options_header(declared)
+        self._is_form = content_type == b"multipart/form-data"
+        if not self._is_form and not _is_raw(content_type):
             raise UnsupportedMediaTypeError(
-                f"A body of type {declared.partition(';')[0][:100]} is not taken: send"
+                f"A body of type {declared.partition(';')[0][:100]} is not accepted: send"
                 " multipart/form-data with a part named file, or the image's bytes as image/* or"
-                " application/octet-stream."
+                " application/octet-stream.",
+                ", ".join(CONTENT_TYPES),
             )
         self._options = Options(imaging, request.headers.get("accept", ""))
         for name in request.query_params:
@@ -99,11 +102,11 @@ class RequestBody:
         return form.finish()
 
     def _announced(self) -> int:
-        """Return the most that may come: the announced length, or the limit."""
+        """Return the most bytes that may come: the announced length, or the limit."""
         limit = self._limit + (_FRAMING_BYTES if self._is_form else 0)
         length = self._request.headers.get("content-length")
         if length is not None and "transfer-encoding" in self._request.headers:
-            # RFC 9112, section 6.1: the shape of a smuggled request; the length would be a lie.
+            # RFC 9112, section 6.1: the shape of a smuggled request: its length is no use.
             raise BadRequestError("A body with Transfer-Encoding has no Content-Length.")
         if length is None:
             return limit
@@ -134,7 +137,7 @@ class RequestBody:
 
 
 class _Form:
-    """A push parser that keeps one part, `file`, and takes the options."""
+    """A push parser that keeps the part `file` and applies the options."""
 
     def __init__(self, boundary: bytes, max_file_bytes: int, options: Options) -> None:
         if not boundary:
@@ -171,7 +174,7 @@ class _Form:
         """Parse a piece of the body.
 
         Raises:
-            BadRequestError: It is malformed.
+            BadRequestError: The body is malformed.
             BodyTooLargeError, TooManyFilesError, InvalidParameterError: As they say.
         """
         try:
@@ -241,7 +244,7 @@ class _Form:
 
 
 def clean_filename(raw: bytes) -> str | None:
-    """Return the last component of a file name that a client gave, or None if it names nothing."""
+    """Return the last component of a client's file name, or None if nothing is left of it."""
     # Browsers and curl write a quotation mark like this (HTML standard, multipart/form-data).
     raw = raw.replace(b"%22", b'"')
     text = unicodedata.normalize("NFC", raw.decode("utf-8", "replace"))
@@ -249,9 +252,9 @@ def clean_filename(raw: bytes) -> str | None:
     return None if text in _NAMELESS else text[-_MAX_FILENAME_CHARACTERS:]
 
 
-def _is_raw(media_type: bytes) -> bool:
-    return media_type.startswith(b"image/") or media_type in (b"", b"application/octet-stream")
+def _is_raw(content_type: bytes) -> bool:
+    return content_type.startswith(b"image/") or content_type in (b"", b"application/octet-stream")
 
 
 def _too_large(limit: int) -> BodyTooLargeError:
-    return BodyTooLargeError(f"An upload may have {limit:,} bytes at most.")
+    return BodyTooLargeError(f"An upload may have at most {limit:,} bytes.")

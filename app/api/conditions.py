@@ -10,11 +10,19 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from app.api.headers import RequestHeader
 from app.errors import PreconditionFailedError, RangeNotSatisfiableError
 
 if TYPE_CHECKING:
     from starlette.datastructures import Headers
 
+RANGE = RequestHeader(
+    "Range",
+    "A range of bytes (RFC 9110), such as `bytes=0-99`. Several in one request are ignored.",
+)
+IF_RANGE = RequestHeader("If-Range", "The range counts only if the image has this entity tag.")
+IF_MATCH = RequestHeader("If-Match", "A 412 unless the image has this entity tag.")
+IF_NONE_MATCH = RequestHeader("If-None-Match", "A 304 if the image has this entity tag.")
 # Digits beyond any size are malformed: Python converts 4,300 at most, and slowly.
 _RANGE = re.compile(r"bytes\s*=\s*(\d{0,18})\s*-\s*(\d{0,18})", re.IGNORECASE | re.ASCII)
 _TAG = re.compile(r'(W/)?"[\x21\x23-\x7e\x80-\xff]*"')
@@ -22,7 +30,7 @@ _TAG = re.compile(r'(W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """What is to be sent: the bytes from `start` up to, not including, `end`."""
+    """The bytes to send, from `start` up to, not including, `end`."""
 
     start: int
     end: int
@@ -30,25 +38,26 @@ class Slice:
 
 
 def is_unmodified(headers: Headers, etag: str) -> bool:
-    """Evaluate the preconditions; True means that the client has the image already.
+    """Tell whether the client has the image already, by the preconditions of its request.
 
     Raises:
         PreconditionFailedError: `If-Match` names other representations.
     """
-    if "if-match" in headers and not _matches(headers.getlist("if-match"), etag, weak=False):
+    given = headers.getlist(IF_MATCH.name)
+    if given and not _matches(given, etag, weak=False):
         raise PreconditionFailedError(f"The image's entity tag is {etag}.")
-    return _matches(headers.getlist("if-none-match"), etag, weak=True)
+    return _matches(headers.getlist(IF_NONE_MATCH.name), etag, weak=True)
 
 
 def slice_of(headers: Headers, etag: str, length: int) -> Slice:
-    """Return which bytes a GET asks for.
+    """Return the bytes that a GET requests.
 
     Raises:
-        RangeNotSatisfiableError: The range lies outside the image.
+        RangeNotSatisfiableError: The range is outside the image.
     """
     whole = Slice(0, length, partial=False)
-    match = _RANGE.fullmatch(headers.get("range", "").strip())
-    if match is None or headers.get("if-range", etag) != etag:
+    match = _RANGE.fullmatch(headers.get(RANGE.name, "").strip())
+    if match is None or headers.get(IF_RANGE.name, etag) != etag:
         return whole
     first, last = match.groups()
     if not first and not last:

@@ -1,4 +1,4 @@
-"""What surrounds every request: its id, its line in the log, and the last resort for errors.
+"""The frame of every request: its id, its line in the log, and the last resort for errors.
 
 Hides ASGI messages from the handlers. Pure ASGI, as a middleware on top of Starlette's request
 class would buffer streams.
@@ -18,6 +18,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 
 from app.api import problems
+from app.api.headers import GIVEN_REQUEST_ID, NO_SNIFFING, REQUEST_ID
 from app.errors import GatewayError
 
 if TYPE_CHECKING:
@@ -43,11 +44,11 @@ class RequestContext:
         exchange = _Exchange(scope, receive, send, self._linger_seconds)
         try:
             await self._app(scope, exchange.receive, exchange.send)
-        # The last resort: what is not a GatewayError is our own mistake, and is answered as one.
+        # The last resort: any other error than a GatewayError is our own mistake.
         except Exception as error:
             if exchange.status:
-                # Too late for an answer: the server cuts the connection, so that the client sees
-                # a body that is incomplete.
+                # Too late for another answer: the server cuts the connection, so that the client
+                # sees an incomplete body.
                 exchange.log_breaking_off(error)
                 raise
             response = await problems.unexpected(Request(scope), error)
@@ -67,14 +68,14 @@ class _Exchange:
         self._send = send
         self._started = time.monotonic()
         headers = Headers(scope=scope)
-        given = headers.get("x-request-id", "")
+        given = headers.get(GIVEN_REQUEST_ID.name, "")
         self._id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = self._id
         length = headers.get("content-length", "0")
         self._body_pending = length != "0" or "transfer-encoding" in headers
 
     async def receive(self) -> Message:
-        """Pass on a message of the client's."""
+        """Pass on a message from the client."""
         message = await self._receive()
         if not message.get("more_body"):
             self._body_pending = False
@@ -85,10 +86,10 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
-            headers["X-Request-ID"] = self._id
-            headers["X-Content-Type-Options"] = "nosniff"
+            headers[REQUEST_ID.name] = self._id
+            headers[NO_SNIFFING.name] = NO_SNIFFING.value
             if self._body_pending:
-                # The rest of the body would be taken for the next request.
+                # The rest of the body would be read as the next request.
                 headers["Connection"] = "close"
         if self._body_pending and message["type"] == "http.response.body":
             await self._send_before_closing(message)
@@ -96,7 +97,7 @@ class _Exchange:
             await self._send(message)
 
     async def _send_before_closing(self, message: Message) -> None:
-        """Send a part of an early answer, and take in what the client still sends for a moment.
+        """Send a part of an early answer, and read on for a while before the connection closes.
 
         A connection that is closed with bytes unread is reset, and the client, busy sending, would
         never see the answer (RFC 9112, section 9.6).
@@ -111,7 +112,7 @@ class _Exchange:
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def described(self) -> dict[str, object]:
-        """Return what the log says of every request."""
+        """Return the fields of each line about this request."""
         return {
             "method": self._scope["method"],
             "path": self._scope["path"],
@@ -121,7 +122,7 @@ class _Exchange:
 
     def log_breaking_off(self, error: Exception) -> None:
         """Log that a response could not be finished."""
-        # The framework wraps what a handler of errors came too late for.
+        # The framework wraps an error that comes too late for its handler.
         cause = error.__cause__ if isinstance(error.__cause__, GatewayError) else error
         if isinstance(cause, GatewayError):
             logger.warning("response_broken_off", **self.described(), cause=repr(cause))

@@ -1,4 +1,4 @@
-"""`/health`: is the process alive, and should it get requests. `/metrics`: what it has done."""
+"""`/health`: probes of liveness and readiness. `/metrics`: counters for Prometheus."""
 
 from __future__ import annotations
 
@@ -7,28 +7,31 @@ from typing import Literal
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
-from app.api.openapi import answers
+from app.api.openapi.answers import answers, json_content, success
+from app.api.openapi.components import example
 from app.api.state import Gateway  # noqa: TC001 - FastAPI reads the annotations
 from app.errors import NotReadyError
 from app.telemetry import metrics
 
 router = APIRouter(tags=["health"])
 
+_OK = json_content(example("ok", "All is well", {"status": "ok"}))
+
 
 class Health(BaseModel):
     """An answer to a probe."""
 
-    status: Literal["ok"] = Field("ok", description="Always this: trouble is a problem.")
+    status: Literal["ok"] = Field("ok", description="Always `ok`; trouble is a problem.")
 
 
 @router.get(
     "/health/live",
     operation_id="checkLiveness",
     summary="Is the process alive?",
-    responses=answers.LIVENESS,
+    responses=answers({200: success("The process is alive.", content=_OK)}),
 )
 async def check_liveness() -> Health:
-    """Answer without looking at anything else: a broker that is down is no reason for a restart."""
+    """Answer without a look at other parts: a broker that is down is no reason for a restart."""
     return Health()
 
 
@@ -36,10 +39,12 @@ async def check_liveness() -> Health:
     "/health/ready",
     operation_id="checkReadiness",
     summary="Should it get requests?",
-    responses=answers.READINESS,
+    responses=answers(
+        {200: success("The gateway should get requests.", content=_OK)}, NotReadyError
+    ),
 )
 async def check_readiness(gateway: Gateway) -> Health:
-    """Answer 200 when the log is reachable and every event was applied; otherwise say why not."""
+    """Answer 200 when the log is reachable and every event is applied, and else say why not."""
     troubles = [
         "the gateway is stopping" if gateway.feed.closing else None,
         gateway.feed.trouble,

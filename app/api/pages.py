@@ -1,7 +1,7 @@
 """The pages for people: `/`, and `/docs`, the interactive description of the API.
 
 Hides where their files come from: `app/web/`, and the installed package `fastapi-swagger`, which
-carries Swagger UI. Nothing is asked of the internet, and the Content-Security-Policy sees to it.
+contains Swagger UI. Nothing comes from the internet, as the Content-Security-Policy ensures.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 router = APIRouter(include_in_schema=False)
 
 _GET = ["GET", "HEAD"]
-# Scripts, styles and answers of this gateway alone; Swagger UI shows icons and images that were
-# downloaded by data: and blob:.
+# Scripts, styles and answers of this gateway alone; Swagger UI shows icons and downloaded images
+# by data: and blob:.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -29,7 +29,7 @@ _POLICY = (
 _HEADERS = {
     "Content-Security-Policy": _POLICY,
     "Referrer-Policy": "no-referrer",
-    # Asked again each time, and answered by 304: an upgrade is seen at once.
+    # Browsers ask each time and get a 304: an upgrade shows at once.
     "Cache-Control": "no-cache",
 }
 
@@ -54,13 +54,13 @@ _FILES = _Files(
 
 @router.api_route("/", methods=_GET)
 async def start_page(request: Request) -> Response:
-    """Show what this is, a form for uploads, and the last pictures."""
+    """Return the start page: a form for uploads, and the last pictures."""
     return await _FILES.get_response("index.html", request.scope)
 
 
 @router.api_route("/docs", methods=_GET)
 async def docs_page(request: Request) -> Response:
-    """Show the API, to be tried out."""
+    """Return the description of the API, where requests can be tried out."""
     return await _FILES.get_response("docs.html", request.scope)
 
 

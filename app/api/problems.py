@@ -1,7 +1,7 @@
 """Errors as `application/problem+json` (RFC 9457), the framework's own included.
 
 Hides how an error becomes an answer. This is the only mapper: handlers never catch, and nothing
-else writes a problem. An error of ours (5xx) is logged here, once, with what stays inside.
+else writes a problem. A 5xx is logged here, once, with the cause that no client sees.
 """
 
 from __future__ import annotations
@@ -17,17 +17,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
-from app.errors import (
-    GatewayError,
-    InternalError,
-    InvalidParameterError,
-    NotReadyError,
-    RangeNotSatisfiableError,
-    UnavailableError,
-    UnsupportedFormatError,
-    UnsupportedMediaTypeError,
-)
-from app.imaging.formats import ACCEPTED
+from app.api import examples
+from app.api.headers import ALLOW, NO_STORE
+from app.errors import GatewayError, InternalError, InvalidParameterError, NotReadyError
 from app.telemetry import metrics
 
 if TYPE_CHECKING:
@@ -35,17 +27,14 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
-MEDIA_TYPE = "application/problem+json"
-# nginx's word for a client that left; nobody reads the answer.
+CONTENT_TYPE = "application/problem+json"
+# nginx's status for a client that left; nobody reads the answer.
 _CLIENT_CLOSED_REQUEST = 499
-# What an upload may be instead (RFC 9110, section 12.5.1).
-_ACCEPTED_FORMATS = ", ".join(each.content_type for each in ACCEPTED)
-_ACCEPTED_BODIES = "multipart/form-data, image/*, application/octet-stream"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
 class Problem(BaseModel):
-    """What went wrong (RFC 9457), and what a client can do about it."""
+    """A problem (RFC 9457): what went wrong, and whether to try again."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -57,23 +46,23 @@ class Problem(BaseModel):
                     "detail": "There is no image with this id.",
                     "code": "image-not-found",
                     "retryable": False,
-                    "request_id": "4d5f0f4a3c1b4e0f8a4b1d1c2e3f4a5b",
+                    "request_id": examples.REQUEST_ID,
                 }
             ]
         }
     )
 
-    type: str = Field(description="A URN that names the kind of problem, for ever the same.")
+    type: str = Field(description="A URN that names the kind of problem; it never changes.")
     title: str = Field(description="The kind of problem in words.")
     status: int = Field(description="The HTTP status.")
-    detail: str = Field(description="What happened this time, in words.")
+    detail: str = Field(description="What happened, in words.")
     # No enumeration: a client generated before a code existed would fail on it.
     code: str = Field(
         description="The last part of `type`. Each answer of an operation lists its own; there may"
         " be more in later versions."
     )
     retryable: bool = Field(description="Whether the same request may succeed later.")
-    request_id: str = Field(description="Names the request in the server's log.")
+    request_id: str = Field(description="Id of the request in the server's log.")
     outcome: str | None = Field(
         None, description="`unknown` when the image may or may not have been stored."
     )
@@ -87,13 +76,13 @@ def body_of(
 
 
 def body_of_status(status: HTTPStatus, detail: str, request_id: str) -> dict[str, Any]:
-    """Return the JSON of a problem that the framework met."""
+    """Return the JSON of a problem that the framework reports."""
     code = status.phrase.lower().replace(" ", "-")
     return _body(status, code, status.phrase, detail, request_id, retryable=False)
 
 
 def install(app: FastAPI) -> None:
-    """Register the mapper; what is not expected at all reaches `unexpected` by a middleware."""
+    """Register the mapper; any other exception reaches `unexpected` through a middleware."""
     app.add_exception_handler(GatewayError, _on_gateway_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_parameter)
     app.add_exception_handler(HTTPException, _on_http_exception)
@@ -102,20 +91,13 @@ def install(app: FastAPI) -> None:
 
 def answer(error: GatewayError, request_id: str) -> Response:
     """Return the response for an error."""
-    headers = {}
-    if isinstance(error, UnavailableError):
-        headers["Retry-After"] = str(error.retry_after_seconds)
-    if isinstance(error, UnsupportedFormatError):
-        headers["Accept"] = _ACCEPTED_FORMATS
-    if isinstance(error, UnsupportedMediaTypeError):
-        headers["Accept"] = _ACCEPTED_BODIES
-    if isinstance(error, RangeNotSatisfiableError):
-        headers["Content-Range"] = f"bytes */{error.content_length}"
+    # The class says the names: an instance may come from a codec worker, which is not trusted.
+    headers = {name: error.header_values[name] for name in type(error).headers}
     return _response(body_of(error, error.detail, request_id), headers)
 
 
 async def unexpected(request: Request, error: Exception) -> Response:
-    """Return the response for a mistake of our own."""
+    """Return the response for a mistake of the gateway's own."""
     internal = InternalError("The gateway made a mistake; its log names it under the request id.")
     internal.__cause__ = error
     return await _on_gateway_error(request, internal)
@@ -123,7 +105,7 @@ async def unexpected(request: Request, error: Exception) -> Response:
 
 async def _on_gateway_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, GatewayError)  # noqa: S101 - registered for this class
-    # That the gateway is not ready is said once by what makes it so, not by every probe.
+    # The cause of not being ready is logged once, where it arises, and not with every probe.
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, NotReadyError):
         logger.error(
             "request_failed",
@@ -145,12 +127,12 @@ async def _on_invalid_parameter(request: Request, error: Exception) -> Response:
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
-    """Map what the framework raises: no such path, no such method."""
+    """Map errors of the framework: no such path, no such method."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
     status = HTTPStatus(error.status_code)
     headers = dict(error.headers or {})
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        headers["Allow"] = ", ".join(_allowed(request))
+        headers[ALLOW.name] = ", ".join(_allowed(request))
     detail = f"{request.method} {request.url.path}: {error.detail}."
     return _response(body_of_status(status, detail, _request_id(request)), headers)
 
@@ -162,7 +144,7 @@ async def _on_disconnect(_request: Request, _error: Exception) -> Response:
 def _response(body: dict[str, Any], headers: dict[str, str]) -> Response:
     metrics.PROBLEMS.labels(body["code"]).inc()
     return JSONResponse(
-        body, body["status"], headers | {"Cache-Control": "no-store"}, media_type=MEDIA_TYPE
+        body, body["status"], headers | {NO_STORE.name: NO_STORE.value}, media_type=CONTENT_TYPE
     )
 
 

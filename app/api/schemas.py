@@ -8,22 +8,24 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field
 
-from app.api.openapi import examples
+from app.api import examples
+from app.api.openapi.components import example
 
 if TYPE_CHECKING:
-    from app.catalog.catalog import CatalogImage
+    from app.catalog.images import CatalogImage
     from app.imaging.info import ImageInfo
 
 
+EXAMPLE = example("image", "A JPEG", examples.IMAGE)
+
+
 class Receipt(BaseModel):
-    """What became of the bytes that were uploaded."""
+    """The uploaded bytes, and how they were stored."""
 
     received_bytes: int = Field(
         description="Size of the upload.", examples=[examples.RECEIVED_BYTES]
     )
-    stored_bytes: int = Field(
-        description="Size of what lies in the log.", examples=[examples.CONTENT_LENGTH]
-    )
+    stored_bytes: int = Field(description="Size in the log.", examples=[examples.CONTENT_LENGTH])
     received_digest: str = Field(
         description="SHA-256 of the upload.", examples=[examples.RECEIVED_DIGEST]
     )
@@ -32,19 +34,19 @@ class Receipt(BaseModel):
         examples=[examples.CODEC],
     )
     kept: bool = Field(
-        description="Whether what is served is the upload, less its metadata, and no new encoding.",
+        description="Whether the upload was not encoded again: it is served less its metadata.",
         examples=[False],
     )
     metadata_removed: list[str] = Field(
-        description="What the upload held beside its picture, and the image does not: `exif`,"
-        " `gps`, `maker-note`, `thumbnail`, `xmp`, `extended-xmp`, `iptc`, `photoshop`, `comment`,"
-        " `text`, `copyright`, `trailer` (what followed the picture), `other`; `exif-partly`,"
-        " `xmp-partly`, `iptc-partly` where some of it stays.",
+        description="Metadata of the upload that the image no longer has: `exif`, `gps`,"
+        " `maker-note`, `thumbnail`, `xmp`, `extended-xmp`, `iptc`, `photoshop`, `comment`, `text`,"
+        " `copyright`, `trailer` (data after the picture), `other`; `exif-partly`, `xmp-partly`,"
+        " `iptc-partly` where a part stays.",
         examples=[examples.METADATA_REMOVED],
     )
     quality: float | None = Field(
-        description="How near the image comes to the upload (SSIMULACRA2 of a part of it; 100:"
-        " no difference, 90: none that is seen, 70: high quality); null where it is not measured.",
+        description="Similarity of the image to the upload (SSIMULACRA2 of a part of it; 100: no"
+        " difference, 90: no visible one, 70: high quality); null if it is not measured.",
         examples=[examples.QUALITY],
     )
 
@@ -52,40 +54,40 @@ class Receipt(BaseModel):
 class Image(BaseModel):
     """A stored image."""
 
-    id: str = Field(description="Names the image for ever.", examples=[examples.IMAGE_ID])
+    id: str = Field(description="Id of the image, for ever.", examples=[examples.IMAGE_ID])
     url: str = Field(description="Path of the image.", examples=[examples.IMAGE_PATH])
     sequence: int | None = Field(
-        description="Place in the one order of all events; null where it is not known yet.",
+        description="Place in the order of all events; null while it is not known yet.",
         examples=[examples.SEQUENCE],
     )
     created_at: datetime | None = Field(
-        description="When it was stored, by the log's clock; null where it is not known yet.",
+        description="Time of storing, by the log's clock; null while it is not known yet.",
         examples=[examples.CREATED_AT],
     )
     content_type: str = Field(
-        description="Media type of the image as served.", examples=[examples.CONTENT_TYPE]
+        description="Content type of the image as served.", examples=[examples.CONTENT_TYPE]
     )
     content_length: int = Field(
         description="Size of the image as served.", examples=[examples.CONTENT_LENGTH]
     )
     digest: str = Field(description="SHA-256 of the image as served.", examples=[examples.DIGEST])
-    width: int = Field(description="In pixels, as it is to be seen.", examples=[examples.WIDTH])
-    height: int = Field(description="In pixels, as it is to be seen.", examples=[examples.HEIGHT])
+    width: int = Field(description="Width in pixels, as displayed.", examples=[examples.WIDTH])
+    height: int = Field(description="Height in pixels, as displayed.", examples=[examples.HEIGHT])
     frame_count: int = Field(description="1 unless it is animated.", examples=[1])
     filename: str | None = Field(
-        description="Name of the uploaded file, without folders; null where there was none.",
+        description="Name of the uploaded file, without folders; null if it had none.",
         examples=[examples.FILENAME],
     )
-    profile: str = Field(description="How it was to be compressed.", examples=[examples.PROFILE])
+    profile: str = Field(description="Profile of the upload.", examples=[examples.PROFILE])
     receipt: Receipt
 
 
 class ImagePage(BaseModel):
-    """A part of the list of images, newest first."""
+    """A page of the list of images, newest first."""
 
     images: list[Image] = Field(description="At most `limit` images.")
     next_cursor: str | None = Field(
-        description="Give it back as `cursor` for the next page; null on the last one.",
+        description="Send it as `cursor` for the next page; null on the last one.",
         examples=[examples.CURSOR],
     )
 
@@ -102,7 +104,7 @@ def described(
     sequence: int | None = None,
     created_at: datetime | None = None,
 ) -> Image:
-    """Return the JSON of an image that the catalog may not have yet."""
+    """Return the JSON of an image that may not be in the catalog yet."""
     facts = asdict(info)
     facts["digest"] = f"sha256:{info.digest}"
     facts["received_digest"] = f"sha256:{info.received_digest}"

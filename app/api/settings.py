@@ -1,4 +1,4 @@
-"""Settings of connections on which nothing happens."""
+"""Settings of idle connections."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from app.section import Seconds, Section
 
 
 class ConnectionSettings(Section):
-    """How long a connection may be silent."""
+    """How long a connection may be idle."""
 
-    # The API promises one every 15 seconds; common proxies end a silent connection after 60.
+    # The API promises a comment every 15 seconds; common proxies end an idle connection after 60.
     ping_seconds: float = Field(
-        15, gt=0, le=15, description="how often an event stream without events sends a comment"
+        15, gt=0, le=15, description="longest silence of an event stream before it sends a comment"
     )
-    # nginx's lingering_timeout is 5 s; a client that is told to stop mostly has within this.
+    # nginx's lingering_timeout is 5 s; most clients stop sending within this.
     linger_seconds: Seconds = Field(
-        2, description="how long the rest of a refused upload is read, so that its client reads why"
+        2, description="how long a refused upload is still read, so that its client sees the answer"
     )

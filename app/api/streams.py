@@ -1,8 +1,7 @@
-"""`/streams`: facts and pictures, live, as the background consumer sees them."""
+"""`/streams`: events and pictures, live, as the background consumer applies them."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated
@@ -12,40 +11,83 @@ from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from pydantic import BeforeValidator
 from starlette.responses import StreamingResponse
 
-from app.api import schemas
-from app.api.openapi import answers, requests
+from app.api import examples, schemas
+from app.api.headers import NO_STORE, FixedHeader, RequestHeader
+from app.api.openapi.answers import BINARY, answers, success
+from app.api.openapi.components import example, read
 from app.api.state import Gateway, State  # noqa: TC001 - FastAPI reads the annotations
 from app.delivery import live
 from app.errors import InvalidParameterError, NotReadyError
+from app.feed.rounds import facts_after
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Sequence
 
-    from app.catalog.catalog import Fact
+    from app.catalog.facts import Fact
 
 router = APIRouter(tags=["streams"])
 
-# What one replica has announced, another has applied within milliseconds.
+# An event that one replica has sent, another applies within milliseconds.
 _AHEAD_SECONDS = 1.0
-# Facts read at once while a client catches up: some 120 KB of JSON.
-_PAGE = 200
-# A client whose stream ends, because the gateway restarts, comes back after this.
+# A client whose stream ends, as at a restart of the gateway, reconnects after this.
 _RECONNECT_MS = 2000
 _BOUNDARY = "imagegate-picture"
 # A watcher that is slow holds a piece in the server's buffer, not a picture.
 _PIECE_BYTES = 65_536
-# The second is for nginx, which would gather what trickles.
-_UNCACHED = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+# nginx would gather what trickles.
+UNBUFFERED = FixedHeader("X-Accel-Buffering", "Tells nginx to pass bytes on as they come.", "no")
+# An integer and no union with null, as FastAPI has it: clients would send a number as it is.
+LAST_EVENT_ID = RequestHeader(
+    "Last-Event-ID",
+    "Sequence number of the last event seen; -1 for all events.",
+    {"type": "integer", "minimum": -1},
+)
+_UNCACHED = {each.name: each.value for each in (NO_STORE, UNBUFFERED)}
+_EXAMPLE_EVENTS = b"".join(
+    (
+        format_sse_event(comment="connected", retry=_RECONNECT_MS),
+        format_sse_event(
+            data_str=json.dumps(examples.IMAGE, separators=(",", ":")),
+            event="image.stored",
+            id=str(examples.SEQUENCE),
+        ),
+        format_sse_event(
+            data_str=json.dumps({"id": examples.IMAGE_ID}),
+            event="image.deleted",
+            id=str(examples.SEQUENCE + 1),
+        ),
+    )
+).decode()
+_EXAMPLE_PART = (
+    f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\n"
+    f"Content-Length: {examples.CONTENT_LENGTH}\r\nContent-Location: {examples.IMAGE_PATH}\r\n\r\n"
+)
 
 
 @router.get(
     "/streams/images",
     operation_id="streamImages",
-    summary="Follow what happens to images",
+    summary="Follow the events of images",
     # With `EventSourceResponse` here FastAPI would take the handler itself for the generator.
     response_class=Response,
-    openapi_extra=requests.STREAM,
-    responses=answers.STREAM,
+    openapi_extra={"parameters": read(LAST_EVENT_ID)},
+    responses=answers(
+        {
+            200: success(
+                "Server-sent events, without end.",
+                NO_STORE,
+                UNBUFFERED,
+                content={
+                    "text/event-stream": {
+                        "schema": {"type": "string"},
+                        "examples": example("events", "Two events", _EXAMPLE_EVENTS),
+                    }
+                },
+            )
+        },
+        InvalidParameterError,
+        NotReadyError,
+    ),
 )
 async def stream_images(
     gateway: Gateway,
@@ -64,10 +106,13 @@ async def stream_images(
     _require_open(gateway)
     if last_event_id is None:
         last_event_id = gateway.feed.sequence
-    # The replica that sent the event may be a moment ahead of this one.
+    # The replica that sent the event may be slightly ahead of this one.
     elif not await gateway.feed.applied_within(last_event_id, _AHEAD_SECONDS):
         raise InvalidParameterError(f"Last-Event-ID: the newest event is {gateway.feed.sequence}.")
-    return EventSourceResponse(_follow(gateway, last_event_id), headers=_UNCACHED)
+    pages = facts_after(
+        gateway.feed, gateway.catalog, last_event_id, gateway.connections.ping_seconds
+    )
+    return EventSourceResponse(_events(pages), headers=_UNCACHED)
 
 
 @router.get(
@@ -75,7 +120,23 @@ async def stream_images(
     operation_id="watchImages",
     summary="Watch the newest picture",
     response_class=Response,
-    responses=answers.WATCH,
+    responses=answers(
+        {
+            200: success(
+                "JPEGs, without end, each replacing the one before.",
+                NO_STORE,
+                UNBUFFERED,
+                content={
+                    "multipart/x-mixed-replace": {
+                        "schema": BINARY,
+                        "examples": example("picture", "The head of a part", _EXAMPLE_PART),
+                    }
+                },
+            )
+        },
+        InvalidParameterError,
+        NotReadyError,
+    ),
 )
 async def watch_images(
     gateway: Gateway,
@@ -90,13 +151,13 @@ async def watch_images(
     ] = None,
     fps: Annotated[
         float | None,
-        Query(ge=0.1, le=60, description="Pictures a second at the most.", examples=[2]),
+        Query(ge=0.1, le=60, description="The most pictures a second.", examples=[2]),
     ] = None,
 ) -> StreamingResponse:
-    """Pictures, each in place of the one before: put the address into an `<img>` tag.
+    """Pictures, each replacing the one before: put the address into an `<img>` tag.
 
     The newest picture comes at once, and then each one that is newest when the watcher is ready for
-    it; one that is slow misses pictures and holds nobody up. What is not a JPEG comes as one.
+    it. A slow watcher misses pictures and delays nobody. Every picture comes as a JPEG.
     """
     _require_open(gateway)
     return StreamingResponse(
@@ -127,26 +188,14 @@ def _require_open(gateway: State) -> None:
         raise NotReadyError("The gateway is stopping.")
 
 
-async def _follow(gateway: State, after: int) -> AsyncGenerator[bytes, None]:
-    feed, loop = gateway.feed, asyncio.get_running_loop()
-    ping_seconds = gateway.connections.ping_seconds
-    epoch = feed.epoch
+async def _events(pages: AsyncGenerator[Sequence[Fact], None]) -> AsyncGenerator[bytes, None]:
     yield format_sse_event(comment="connected", retry=_RECONNECT_MS)
-    ping_at = loop.time() + ping_seconds
-    while not feed.closing and feed.epoch == epoch:
-        more = asyncio.ensure_future(feed.wait_for_more())
-        try:
-            while facts := await gateway.catalog.facts(after, _PAGE):
-                for fact in facts:
-                    yield _event(fact)
-                after, ping_at = facts[-1].sequence, loop.time() + ping_seconds
-                if feed.closing or feed.epoch != epoch:
-                    return
-            if not (await asyncio.wait({more}, timeout=ping_at - loop.time()))[0]:
+    async with aclosing(pages):
+        async for page in pages:
+            for fact in page:
+                yield _event(fact)
+            if not page:
                 yield KEEPALIVE_COMMENT
-                ping_at = loop.time() + ping_seconds
-        finally:
-            more.cancel()
 
 
 def _event(fact: Fact) -> bytes:

@@ -1,7 +1,7 @@
-"""The catalog's SQLite file, and what is done about damage to it.
+"""The catalog's SQLite file, replaced when it is damaged.
 
-Hides which thread asks SQLite what, and that the file may be thrown away: it holds nothing that the
-log does not. What the disk or another program is to blame for (full, locked) is no damage.
+Hides which thread asks SQLite what, and that the file may be deleted: it holds nothing that the log
+does not. A failure of the disk, or of another program's making (full, locked), is no damage.
 
 Sources: https://www.sqlite.org/wal.html, https://www.sqlite.org/rescode.html.
 """
@@ -30,20 +30,21 @@ T = TypeVar("T")
 _PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA secure_delete=ON;"
 # A query takes 0.1 ms, and a page of 1,000 images 6: pages must not hold up the rest.
 _READERS = 4
-# What the file is to blame for: damaged, no database, not the tables that were expected.
+# Faults of the file: damaged, no database, not the tables that were expected.
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
-_PRIMARY_CODE = 0xFF  # the low byte of an extended result code
-# For a backup or a curious operator that holds the file's lock for a moment.
+# The low byte of an extended result code.
+_PRIMARY_CODE = 0xFF
+# For a backup or a curious operator that holds the file's lock briefly.
 _BUSY_TIMEOUT_SECONDS = 10
 
 
 class Database:
-    """The file at `path`, with the tables of `layout`; open it before use, close it after."""
+    """The file at `path`, with the tables of `schema`; open it before use, close it after."""
 
-    def __init__(self, path: Path, layout: str, layout_version: int) -> None:
+    def __init__(self, path: Path, schema: str, schema_version: int) -> None:
         self._path = path
-        self._layout = layout
-        self._layout_version = layout_version
+        self._schema = schema
+        self._schema_version = schema_version
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         # Raised with each new file: a thread whose connection is older opens another.
@@ -53,7 +54,9 @@ class Database:
         self._reading = ThreadPoolExecutor(_READERS, "catalog-reader")
 
     async def open(self, load: Callable[[sqlite3.Connection], T]) -> T:
-        """Open the file, anew if it is damaged or of another layout, and return what `load` does.
+        """Open the file, and return what `load` reads from it.
+
+        A damaged file, or one with another schema version, is deleted and replaced.
 
         Raises:
             ConfigurationError: The file cannot be read or written.
@@ -61,29 +64,29 @@ class Database:
         return await self._run(self._writing, lambda: self._open(load))
 
     async def close(self) -> None:
-        """Close every connection, once what is running has ended."""
+        """Close every connection, once running queries have ended."""
         await asyncio.to_thread(self._reading.shutdown)
         await asyncio.to_thread(self._writing.shutdown)
         for connection in self._connections:
             connection.close()
 
     def check(self) -> None:
-        """Check that nothing has met damage since the file was opened.
+        """Check that no read or write has met damage since the file was opened.
 
         Raises:
-            CatalogDamagedError: Something has; `discard` the file.
+            CatalogDamagedError: One has; `discard` the file.
         """
         if self._damage:
             raise CatalogDamagedError(f"The catalog is damaged: {self._damage}.")
 
     async def discard(self) -> None:
-        """Throw the file away, and open a new one."""
-        await self._run(self._writing, self._remake)
+        """Delete the file, and open a new one."""
+        await self._run(self._writing, self._replace)
 
     async def query(
         self, parse: Callable[[tuple[Any, ...]], T], statement: str, *parameters: object
     ) -> list[T]:
-        """Return each row that a statement finds, as `parse` makes it, in a reader's thread.
+        """Return each row that a statement finds, parsed by `parse` in a reader's thread.
 
         Raises:
             CatalogDamagedError: The file is damaged.
@@ -119,7 +122,7 @@ class Database:
                 raise
             if generation == self._generation:
                 self._damage = str(error)
-            raise CatalogDamagedError("The catalog is damaged; it is being built anew.") from error
+            raise CatalogDamagedError("The catalog is damaged; it is being rebuilt.") from error
 
     def _connection(self) -> sqlite3.Connection:
         """Return this thread's connection."""
@@ -142,8 +145,8 @@ class Database:
         except sqlite3.Error as error:
             if not _is_damage(error):
                 raise ConfigurationError(f"{self._path} cannot be opened: {error}.") from error
-            logger.warning("catalog_made_anew", reason=str(error))
-            self._remake()
+            logger.warning("catalog_replaced", reason=str(error))
+            self._replace()
             return load(self._connection())
 
     def _prepare(self) -> None:
@@ -152,18 +155,18 @@ class Database:
         [version] = connection.execute("PRAGMA user_version").fetchone()
         if version == 0:
             connection.executescript(
-                f"BEGIN; {self._layout} PRAGMA user_version = {self._layout_version}; COMMIT;"
+                f"BEGIN; {self._schema} PRAGMA user_version = {self._schema_version}; COMMIT;"
             )
-        elif version != self._layout_version:
-            self._remake()
+        elif version != self._schema_version:
+            self._replace()
 
-    def _remake(self) -> None:
-        """Remove the files and begin again; other threads' connections are closed with the rest."""
+    def _replace(self) -> None:
+        """Replace the files; the connections of other threads are closed with the rest."""
         for suffix in ("", "-wal", "-shm"):
             self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
         self._local.generation = None
         self._prepare()
-        # The others come over only now that there are tables.
+        # Other threads change over only now that there are tables.
         self._generation += 1
         self._local.generation = self._generation
         self._damage = ""

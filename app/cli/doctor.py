@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.cli.options import add_json, add_log, load, report
 from app.data_folder import LOCK_NAME, lock_folder
-from app.errors import ConfigurationError, GatewayError
+from app.errors import ConfigurationError, GatewayError, RecordDamagedError
 from app.log import IMAGES, Record
 from app.log.findings import MISSING, Finding, Level, is_wrong
 from app.main import build_log
@@ -132,7 +132,8 @@ async def _try_partition(log: Log, partition: int) -> tuple[Position, float, flo
     written = (clock + time.time()) / 2
     record = (await log.read(IMAGES, position)).record
     if (record.key, record.value) != (key, _PIECE):
-        raise GatewayError(f"What was written at {position} is not what was read there.")
+        detail = f"The record read at {position} is not the one written there."
+        raise RecordDamagedError(detail, position.offset)
     return position, time.monotonic() - started, record.timestamp_ms / 1000 - written
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _COMMANDS = (serve, doctor, topics, feed, openapi)
-# The shell's convention for a command that was used in a wrong way.
+# The shell's convention for wrong usage of a command.
 _USAGE_STATUS = 2
 
 
@@ -32,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="imagegate",
         description="Images in over HTTP, stored in Apache Kafka, streamed back out.",
-        epilog="Settings come from the environment too: see docs/configuration.md.",
+        epilog="The environment sets the rest: see docs/configuration.md.",
     )
     parser.add_argument("--version", action="version", version=f"imagegate {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")

@@ -1,4 +1,4 @@
-"""Options that commands share, and the settings that come of them."""
+"""Options that commands share, and the settings that they change."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 def add_log(command: argparse.ArgumentParser) -> None:
     """Add the options that name the log."""
-    command.add_argument("--data-dir", type=Path, help="folder of the log and catalog (./data)")
+    command.add_argument("--data-dir", type=Path, help="folder of the log and the catalog (./data)")
     command.add_argument(
-        "--kafka", metavar="HOST:PORT", help="brokers; without, the log is embedded"
+        "--kafka", metavar="HOST:PORT", help="one or more brokers; without them the log is embedded"
     )
 
 

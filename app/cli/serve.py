@@ -22,7 +22,9 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
     command.add_argument("--port", type=int, help="port to listen on (8080); 0 picks a free one")
     add_log(command)
     command.add_argument(
-        "--insecure", action="store_true", help="listen beyond this machine without authentication"
+        "--insecure",
+        action="store_true",
+        help="allow an address that other machines can reach, without authentication",
     )
     command.set_defaults(run=_serve)
 

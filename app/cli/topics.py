@@ -1,4 +1,4 @@
-"""`imagegate topics`: create the missing topics, and say which of them do not fit."""
+"""`imagegate topics`: create missing topics, and report those that do not fit."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 def add(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the command."""
     command = commands.add_parser(
-        "topics", help="create the missing topics, and say what does not fit; 1 if anything"
+        "topics", help="create missing topics and report what does not fit; status 1 if anything"
     )
     add_log(command)
-    command.add_argument("--check", action="store_true", help="create nothing")
+    command.add_argument("--check", action="store_true", help="only report, create nothing")
     add_json(command)
     command.set_defaults(run=_topics)
 

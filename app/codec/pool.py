@@ -1,10 +1,10 @@
 """Killable codec workers behind one awaitable `run`.
 
-Each worker is a process of its own with a socket of its own, one image at a time. Whatever befalls
-a worker (deadline, crash, out of memory, a caller that leaves) is the end of that process alone; a
-fresh one takes its place in the background.
+Each worker is a process of its own with a socket of its own, one image at a time. A deadline, a
+crash, a lack of memory or a caller that leaves ends that one process; a fresh one replaces it in
+the background.
 
-Pebble's pool was measured and not taken: an idle worker that is killed breaks the whole pool for
+Pebble's pool was measured and not used: an idle worker that is killed breaks the whole pool for
 good, a decoder that spins in C stalls every worker for 3 s, and all workers share one pipe and its
 locks. `ProcessPoolExecutor` can neither kill one worker nor survive its death.
 """
@@ -33,18 +33,18 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
+# Starting takes 0.2 s; a machine that is busy with a roll-out may need far longer.
 _START_SECONDS = 30
-"""Starting takes 0.2 s; a machine that is busy with a roll-out may need far longer."""
 
+# Between attempts to replace a worker where even starting one fails.
 _RESTART_PAUSE_SECONDS = 1
-"""Between attempts to replace a worker where even starting one fails."""
 
+# SIGKILL takes milliseconds, but for a process that the kernel itself holds up.
 _STOP_SECONDS = 5
-"""SIGKILL takes milliseconds, but for a process that the kernel itself holds up."""
 
 
-class WorkerTraceback(Exception):  # noqa: N818  # it is a cause to be printed, never raised
-    """Where in the worker an exception was raised."""
+class WorkerTraceback(Exception):  # noqa: N818  # a cause to be printed, never raised
+    """The place in the worker where an exception was raised."""
 
 
 class CodecPool:
@@ -53,10 +53,10 @@ class CodecPool:
     An asynchronous context manager; or call `start` and `stop`.
 
     Args:
-        workers: processes, and so images in work at once. Further ones wait their turn.
-        deadline_seconds: for one image, from the moment a worker takes it.
-        memory_bytes: address space of each worker (RLIMIT_AS).
-        queue_seconds: how long an image waits for a worker.
+        workers: Processes, and so images in work at once. Further ones wait their turn.
+        deadline_seconds: Time for one image, from when a worker begins it.
+        memory_bytes: Address space of each worker (RLIMIT_AS).
+        queue_seconds: Time that an image waits for a worker.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class CodecPool:
         """Start all workers, and wait until each has loaded its codecs.
 
         Raises:
-            ConfigurationError: a worker does not start; most likely it has too little memory.
+            ConfigurationError: A worker does not start; most likely it has too little memory.
         """
         try:
             async with asyncio.timeout(_START_SECONDS), asyncio.TaskGroup() as group:
@@ -93,7 +93,7 @@ class CodecPool:
             ) from error
 
     async def stop(self) -> None:
-        """Kill all workers and see them gone; whoever waits for one gets `NotReadyError`."""
+        """Kill all workers and see them gone; callers that wait get `NotReadyError`."""
         self._stopping = True
         for task in self._replacing:
             task.cancel()
@@ -117,17 +117,17 @@ class CodecPool:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Run `function(data, ...)` in a worker, and return or raise what it does.
+        """Run `function(data, ...)` in a worker, and return its result or raise its error.
 
         Cancelling kills the worker. The function is found by its name; its further arguments are
-        pickled, and its result consists of built-in types and of what `app.imaging` defines.
+        pickled, and its result consists of built-in types and of data classes of `app.imaging`.
 
         Raises:
-            DecodeTimeoutError: the deadline passed; the worker was killed.
-            DecoderCrashedError: the worker died of this image.
-            InternalError: the function raised something that is no `GatewayError`.
-            NotReadyError: the pool stops.
-            OverloadedError: no worker came free in time.
+            DecodeTimeoutError: The deadline passed; the worker was killed.
+            DecoderCrashedError: The worker died of this image.
+            InternalError: The function raised something that is no `GatewayError`.
+            NotReadyError: The pool stops.
+            OverloadedError: No worker was free in time.
         """
         worker = await self._await_turn()
         try:
@@ -140,9 +140,9 @@ class CodecPool:
         except (OSError, EOFError) as error:
             raise self._crash() from error
         except pickle.UnpicklingError as error:
-            raise InternalError("A codec worker gave an answer that is not understood.") from error
+            raise InternalError("A codec worker sent an answer that is not understood.") from error
         finally:
-            self._give_back(worker)
+            self._release(worker)
         if isinstance(outcome.result, GatewayError):
             raise outcome.result from WorkerTraceback(outcome.trace)
         return cast("T", outcome.result)
@@ -150,20 +150,20 @@ class CodecPool:
     async def _await_turn(self) -> CodecProcess:
         try:
             async with asyncio.timeout(self._queue_seconds):
-                return await self._take()
+                return await self._next_idle()
         except TimeoutError as error:
             raise OverloadedError("Too many images wait to be processed.") from error
 
-    async def _take(self) -> CodecProcess:
+    async def _next_idle(self) -> CodecProcess:
         while worker := await self._idle.get():
             if worker.idle:
                 return worker
-            self._give_back(worker)
+            self._release(worker)
         self._idle.put_nowait(None)  # for the next in line
         raise NotReadyError("The gateway is stopping.")
 
-    def _give_back(self, worker: CodecProcess) -> None:
-        """Make a worker available again: itself, or its successor where it was left in a task."""
+    def _release(self, worker: CodecProcess) -> None:
+        """Make a worker available again, or replace one that was left in a task."""
         if worker.idle:
             self._idle.put_nowait(worker)
         elif not self._stopping:
@@ -175,7 +175,7 @@ class CodecPool:
         await worker.kill()
         self._alive.discard(worker)
         while True:
-            # Not even a machine out of memory or processes may cost the pool a place for good.
+            # Even on a machine out of memory or processes, the pool returns to its size later.
             with contextlib.suppress(OSError, EOFError):
                 return await self._spawn()
             await asyncio.sleep(_RESTART_PAUSE_SECONDS)

@@ -1,7 +1,7 @@
 """One codec worker process, seen from the gateway.
 
 The socket is non-blocking: no thread is involved, and 20 megabytes cross it without holding up the
-event loop. What the process answers is trusted with nothing but our own results and errors.
+event loop. An answer may hold our own results and errors, and nothing else.
 """
 
 from __future__ import annotations
@@ -25,22 +25,21 @@ from app.errors import GatewayError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# Crosses a socket in 0.2 ms. A call with 20 MB lasts 55 ms when the other side keeps pace, and one
+# that need not wait does not let the event loop run either: hence the `sleep(0)` after each.
 _PIECE_BYTES = 262_144
-"""Crosses a socket in 0.2 ms. A call with 20 MB lasts 55 ms when the other side keeps pace, and one
-that need not wait does not let the event loop run either: hence the `sleep(0)` after each."""
 
 _COMMAND = "from app.codec.worker import main; main()"
 
+# A Python in an unusual place cannot start without these.
 _ENVIRONMENT = ("LD_LIBRARY_PATH", "PYTHONHOME")
-"""What a Python in an unusual place cannot start without."""
 
-
+# A worker has one CPU. With a thread for each of sixty, NumPy does not fit into its memory.
 _THREADS = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-"""A worker has one CPU. With a thread for each of sixty, NumPy does not fit into its memory."""
 
 
 class CodecProcess:
-    """A worker process and this side of its socket; whoever spawns it kills it."""
+    """A worker process and this side of its socket; the caller that spawns it kills it."""
 
     def __init__(
         self, process: asyncio.subprocess.Process, connection: socket.socket, memory_bytes: int
@@ -73,7 +72,7 @@ class CodecProcess:
 
     @property
     def idle(self) -> bool:
-        """Whether it can take a task: it is not in one, and it has not died meanwhile."""
+        """Whether the process is ready for a task: not in one, and still alive."""
         try:
             return not self.busy and bool(self._connection.recv(1, socket.MSG_PEEK))
         except BlockingIOError:  # nothing to read, and not the end either
@@ -82,16 +81,16 @@ class CodecProcess:
             return False
 
     async def ready(self) -> None:
-        """Wait until it can take a task."""
+        """Wait until the process is ready for a task."""
         async with self._exchange:
             await self._receive_outcome()
 
     async def ask(self, call: object, data: bytes) -> Outcome:
-        """Send a task and return its outcome; unless that came, the worker stays busy.
+        """Send a task and return its outcome; without one, the worker stays busy.
 
         Raises:
-            EOFError, OSError: the process ended.
-            pickle.UnpicklingError: it answered with something else than an outcome.
+            EOFError, OSError: The process ended.
+            pickle.UnpicklingError: The answer is no outcome.
         """
         pickled = pickle.dumps(call)
         header = TASK_HEADER.pack(len(pickled), len(data))
@@ -109,7 +108,7 @@ class CodecProcess:
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         await self._process.wait()
-        # Whoever reads an answer has to see its end first: a closed socket wakes nobody.
+        # A reader of an answer has to see its end first: closing a socket wakes no reader.
         async with self._exchange:
             self._connection.close()
 
@@ -157,7 +156,7 @@ class _AnswerFile(io.RawIOBase):
 
 
 class _AnswerUnpickler(pickle.Unpickler):
-    """Builds nothing but our own results and errors: a hijacked decoder must not reach further."""
+    """Builds only our own results and errors: a hijacked decoder must not reach further."""
 
     def find_class(self, module: str, name: str) -> type:
         if module in {"app.errors", "app.codec.worker"} or module.startswith("app.imaging."):

@@ -21,7 +21,7 @@ class CodecSettings(Section):
         ),
         ge=1,
         le=256,
-        description="codec processes; by default one a CPU",
+        description="codec processes; by default one for each CPU",
     )
     deadline_seconds: Seconds = Field(
         10, description="how long a worker may take for one image before it is killed"

@@ -1,11 +1,11 @@
-"""One codec worker process: takes a task from its socket, runs it, answers, again and again.
+"""One codec worker process: reads a task from its socket, runs it, answers, again and again.
 
-It decodes hostile bytes, so it is contained before the first one arrives: bounded address space,
-no core dump, and none of the gateway's environment, where passwords are. It ends when the gateway
-does: at the end of its socket when idle, by the kernel's hand (PR_SET_PDEATHSIG) when busy.
+The process decodes hostile bytes, so it is contained before the first one arrives: bounded address
+space, no core dump, and none of the gateway's environment, where passwords are. It ends with the
+gateway: at the end of its socket when idle, by the kernel (PR_SET_PDEATHSIG) when busy.
 
-A task is two big-endian lengths, a pickled `(function, args, kwargs)`, then the image bytes as they
-are. An answer is one length, then a pickled `Outcome`.
+A task is two big-endian lengths, a pickled `(function, args, kwargs)`, then the image bytes. An
+answer is one length, then a pickled `Outcome`.
 
 Sources: prctl(2), getrlimit(2).
 """
@@ -28,17 +28,17 @@ from app.errors import GatewayError, ImageLimitError, InternalError
 TASK_HEADER = struct.Struct(">QQ")
 ANSWER_HEADER = struct.Struct(">Q")
 
+# Linux, include/uapi/linux/prctl.h.
 _PR_SET_PDEATHSIG = 1
-"""Linux, include/uapi/linux/prctl.h."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a task.
+    """The outcome of a task.
 
     Args:
-        result: what the function returned; an exception when it raised one.
-        trace: the traceback of that exception, for the log.
+        result: The function's result, or the exception that it raised.
+        trace: The traceback of that exception, for the log.
     """
 
     result: object
@@ -68,12 +68,12 @@ def _contain(memory_bytes: int) -> None:
 def _end_with(parent: int) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it had gone before the line above
+    if os.getppid() != parent:  # it ended before the line above
         sys.exit()
 
 
 def _warm_up() -> None:
-    """Import what the first image would wait for."""
+    """Import the codecs, or the first image would wait for them."""
     import app.imaging.develop  # noqa: F401, PLC0415  # after the limits are in force
 
 
@@ -99,7 +99,7 @@ def _run(call: bytes, data: bytes) -> Outcome:
 
 
 def _receive(connection: socket.socket, length: int) -> bytes:
-    """Return exactly so many bytes, or none when the gateway has gone."""
+    """Return exactly this many bytes, or none when the gateway has ended."""
     received = bytearray(length)
     view = memoryview(received)
     while view:

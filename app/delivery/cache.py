@@ -1,7 +1,7 @@
-"""Records that were read lately, up to a number of bytes.
+"""The cache of records that were read lately, up to a number of bytes.
 
-Hides what is kept: the least recently used record leaves first. Neighbours that came with a
-record are kept too, as images that were stored together are often looked at together.
+Hides which records are cached: the least recently used one leaves first. Neighbours that came with
+a record are cached too, as images that were stored together are often viewed together.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class RecordCache:
     async def read(
         self, position: Position, belongs: Callable[[StoredRecord], bool]
     ) -> StoredRecord:
-        """Return a record from memory, where it is one that `belongs`, or else from the log.
+        """Return a record from memory, provided that it `belongs`, or else from the log.
 
-        Where a topic was made anew, what is remembered of a position may be of the old one.
+        After a topic was replaced, the record cached for a position may be one of the old topic.
 
         Raises:
             GatewayError: As `Log.read`.
@@ -42,10 +42,10 @@ class RecordCache:
             self._records.move_to_end(position)
             return record
         fetched = await self._log.read(self._topic, position)
-        self._keep(fetched)
+        self._add(fetched)
         return fetched.record
 
-    def _keep(self, fetched: Fetched) -> None:
+    def _add(self, fetched: Fetched) -> None:
         for record in (*fetched.neighbours, fetched.record):
             if (old := self._records.get(record.position)) is not None:
                 self._bytes -= _size(old)

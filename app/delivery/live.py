@@ -1,8 +1,8 @@
 """The newest picture, for everyone who watches.
 
-Hides that a picture is read from the log once, and made smaller once, however many watch it. There
-is no queue: a watcher that is slow, or asks for few frames, finds the picture that is newest when
-it comes back, and holds nobody up.
+Hides that a picture is read from the log once, and resized once, however many watch it. There is no
+queue: a watcher that is slow, or requests few frames, gets the picture that is newest when it comes
+back, and holds nobody up.
 """
 
 from __future__ import annotations
@@ -17,29 +17,32 @@ from typing import TYPE_CHECKING
 import structlog
 
 from app.errors import GatewayError
+from app.feed.rounds import Rounds
 from app.imaging.formats import ImageFormat
 from app.imaging.variants import still
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from app.catalog.catalog import Catalog, CatalogImage
+    from app.catalog.catalog import Catalog
+    from app.catalog.images import CatalogImage
     from app.codec.pool import CodecPool
     from app.delivery.delivery import Delivery
+    from app.delivery.find import Finder
     from app.feed.feed import Feed
     from app.imaging.limits import ImageLimits
 
 logger = structlog.get_logger(__name__)
 
-# The longest side of what is not a JPEG already; also the longest that can be asked for.
+# The longest side of a picture that was no JPEG; also the longest side that can be requested.
 MAX_SIDE = 1280
-# Sides are rounded up to a multiple of this, so that watchers share what is made for them.
+# Sides are rounded up to a multiple of this, so that watchers share resized pictures.
 _SIDE_STEP = 160
 # Chromium and Safari show a picture when the next one begins (Chromium issue 527446, still so in
-# version 156): without a repetition, whoever watches sees the last but one until another comes.
+# version 156): without a repetition, a watcher sees the last but one until another comes.
 _REPEAT_SECONDS = 0.5
-# The newest, and the one before it: some watchers ask a moment before an image arrives or goes.
-_KEPT_IMAGES = 2
+# The newest, and the one before it: some watchers come just before an image arrives or goes.
+_CACHED_IMAGES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +53,23 @@ class Frame:
     jpeg: bytes
 
 
-# What was made of one image, by the longest side; None for the image as it is stored.
+# The pictures of one image, by the longest side; None for the image as it is stored.
 _Made = dict[int | None, asyncio.Task[bytes]]
 
 
 class LivePictures:
-    """Hands out the newest picture whenever there is a newer one."""
+    """Yields the newest picture to each watcher whenever there is a newer one."""
 
     def __init__(
         self,
+        finder: Finder,
         delivery: Delivery,
         catalog: Catalog,
         feed: Feed,
         pool: CodecPool,
         limits: ImageLimits,
     ) -> None:
+        self._finder = finder
         self._delivery = delivery
         self._catalog = catalog
         self._feed = feed
@@ -77,7 +82,7 @@ class LivePictures:
     ) -> AsyncGenerator[Frame, None]:
         """Yield the newest picture, then each newest one that follows, until the feed closes.
 
-        One that no other has followed for half a second comes once more, for browsers.
+        A picture that no other has followed for half a second comes once more, for browsers.
 
         Args:
             max_side: The longest side of a picture, in pixels; rounded up to a multiple of 160.
@@ -88,27 +93,22 @@ class LivePictures:
         clock = asyncio.get_running_loop().time
         due = repeat_at = 0.0
         seen, shown = (self._feed.epoch, -1), None
-        while not self._feed.closing:
-            more = asyncio.ensure_future(self._feed.wait_for_more())
-            try:
-                if clock() >= due and (newest := await self._newer_than(seen)):
-                    seen = (self._feed.epoch, newest.sequence)
-                    if shown := await self._frame(newest, side):
-                        yield shown
-                    due, repeat_at = clock() + pause_seconds, clock() + _REPEAT_SECONDS
-                elif shown is not None and clock() >= repeat_at:
-                    if not await self._catalog.is_deleted(shown.image_id):
-                        yield shown
-                    # A watcher that waits holds no picture: with few a second, each holds another.
-                    shown = None
-                else:
-                    wake_at = min(
-                        repeat_at if shown is not None else math.inf,
-                        due if due > clock() else math.inf,
-                    )
-                    await asyncio.wait({more}, timeout=wake_at - clock())
-            finally:
-                more.cancel()
+        rounds = Rounds(self._feed)
+        async for _ in rounds:
+            now = clock()
+            if now >= due and (newest := await self._newer_than(seen)):
+                seen = (self._feed.epoch, newest.sequence)
+                if shown := await self._frame(newest, side):
+                    yield shown
+                due, repeat_at = clock() + pause_seconds, clock() + _REPEAT_SECONDS
+            elif shown is not None and now >= repeat_at:
+                if not await self._catalog.is_deleted(shown.image_id):
+                    yield shown
+                # A watcher that waits holds no picture: with few a second, each holds another.
+                shown = None
+            rounds.wake_at = min(
+                repeat_at if shown is not None else math.inf, due if due > now else math.inf
+            )
 
     async def _newer_than(self, seen: tuple[int, int]) -> CatalogImage | None:
         """Return the newest image, unless it was seen in this epoch of the feed already."""
@@ -117,20 +117,20 @@ class LivePictures:
 
     async def _frame(self, image: CatalogImage, side: int | None) -> Frame | None:
         made = self._made.setdefault(image.id, {})
-        while len(self._made) > _KEPT_IMAGES:
-            # Whoever still sends that picture keeps it alive, and nobody else does.
+        while len(self._made) > _CACHED_IMAGES:
+            # Watchers that still send that picture keep it alive, and nobody else does.
             self._made.popitem(last=False)
         if side is None and image.info.content_type != ImageFormat.JPEG.content_type:
             side = MAX_SIDE
         try:
             return Frame(image.id, await self._once(made, image.id, side))
         except GatewayError as error:
-            # Deleted a moment ago, or not to be read now: the next picture comes.
+            # Deleted just now, or unreadable for now: the next picture comes.
             logger.warning("live_picture_skipped", image_id=image.id, reason=error.detail)
             return None
 
     async def _once(self, made: _Made, image_id: str, side: int | None) -> bytes:
-        """Return the picture as it is stored, or no larger than `side`, made by who asks first."""
+        """Return the picture as stored, or no larger than `side`; the first caller makes it."""
         if side not in made:
             made[side] = asyncio.create_task(self._make(made, image_id, side))
             made[side].add_done_callback(partial(_forget_failure, made, side))
@@ -138,7 +138,7 @@ class LivePictures:
 
     async def _make(self, made: _Made, image_id: str, side: int | None) -> bytes:
         if side is None:
-            image = await self._delivery.find(image_id)
+            image = await self._finder.find(image_id)
             pieces = await self._delivery.open(image, 0, image.info.content_length)
             return b"".join([piece async for piece in pieces])
         stored = await self._once(made, image_id, None)
@@ -146,6 +146,6 @@ class LivePictures:
 
 
 def _forget_failure(made: _Made, side: int | None, task: asyncio.Task[bytes]) -> None:
-    """Let whoever asks next try again; those who asked may all have left."""
+    """Let the next caller try again; those who wait may all have left."""
     if task.cancelled() or task.exception():
         del made[side]

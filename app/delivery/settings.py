@@ -11,7 +11,7 @@ class DeliverySettings(Section):
     """Memory that downloads may use."""
 
     cache_bytes: int = Field(
-        64_000_000, ge=0, description="memory for records that were read lately; 0 for no cache"
+        64_000_000, ge=0, description="memory for recently read records; 0 for no cache"
     )
     unpack_bytes: int = Field(
         256_000_000,

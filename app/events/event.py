@@ -3,9 +3,9 @@
 Hides the event format, which is public: structured mode of the Kafka binding,
 https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md.
 The key of the record and the event's `subject` are the image's id. `imagegateversion` is an
-extension attribute: a reader that meets a higher one than it knows must stop, as it cannot tell
-what it would miss. Another, `imagegatechunks`, says where the chunks lie, as the head does. The
-event's time is the log's, the timestamp of the record.
+extension attribute: a reader that meets a higher one than it knows must stop, as it might miss a
+deletion. Another, `imagegatechunks`, lists the positions of the chunks, as the head does.
+The time of an event is the timestamp of its record, by the log's clock.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CONTENT_TYPE = b"application/cloudevents+json; charset=UTF-8"
 class ImageStored:
     """An image was stored; from now on it is listed.
 
-    `chunks` are the positions of chunks 1…n-1, for a reader to know when one of them has left.
+    `chunks` are the positions of chunks 1…n-1, so that a reader knows when one has left the log.
     """
 
     image_id: str
@@ -42,7 +42,7 @@ class ImageStored:
 
 @dataclass(frozen=True, slots=True)
 class ImageDeleted:
-    """An image was deleted, for ever."""
+    """An image was deleted for ever."""
 
     image_id: str
 
@@ -51,7 +51,7 @@ Event = ImageStored | ImageDeleted
 
 
 class PoisonEventError(Exception):
-    """A record that is no event of ours; its text says why."""
+    """A record that holds no event of imagegate; the text says why."""
 
 
 def _check_chunks(text: str) -> str:
@@ -108,11 +108,11 @@ def encode(event: Event) -> Record:
 
 
 def decode(record: StoredRecord) -> Event:
-    """Read an event.
+    """Read the event in a record.
 
     Raises:
-        PoisonEventError: It is not an event of ours.
-        NewerVersionError: It is one that only a newer version understands.
+        PoisonEventError: The record holds no event of imagegate.
+        NewerVersionError: Only a newer version understands the event.
     """
     value = record.value or b""
     try:

@@ -1,1 +1,1 @@
-"""The background consumer: it follows `image-events` and fills the catalog."""
+"""The background consumer, how far it has come, and the waiting for it."""

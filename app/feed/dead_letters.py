@@ -1,10 +1,10 @@
-"""The topic `image-rejects`: what could not be processed, by its address, with the reason.
+"""Dead letters in the topic `image-rejects`: rejected records, by their address, with the reason.
 
 Hides that a letter is written once, however often its record is met: every rebuild of a catalog
-meets it anew. Where two replicas meet it in the same instant, both may write; the first one counts.
+meets it again. Two replicas that meet it at once may both write a letter; the first one counts.
 
-A letter with a `next_offset` is an operator's word that what is damaged from its offset on may be
-passed over; every replica that meets the damage looks for one.
+A letter with a `next_offset` is an operator's word that damage from its offset on may be passed
+over; every replica that meets the damage looks for one.
 """
 
 from __future__ import annotations
@@ -16,38 +16,21 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from app.catalog.catalog import AppliedEvent
 from app.errors import ConfigurationError, RecordDamagedError, RecordGoneError, RecordMissingError
-from app.events.event import PoisonEventError, decode
 from app.log import EVENTS, REJECTS, Position, Record
 from app.telemetry import metrics
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Mapping
 
     from app.log import Log, StoredRecord
 
 logger = structlog.get_logger(__name__)
 
-# A reason may quote what a stranger wrote.
+# A reason may quote a record of another program.
 _REASON_CHARACTERS = 500
+# Between attempts while the log is out of sight.
 _RETRY_SECONDS = 0.5
-
-
-def sort(
-    records: Sequence[StoredRecord],
-) -> tuple[list[AppliedEvent], dict[StoredRecord, str]]:
-    """Return the events, and the records that are none, each with the reason."""
-    events: list[AppliedEvent] = []
-    rejected: dict[StoredRecord, str] = {}
-    for record in records:
-        try:
-            event = decode(record)
-        except PoisonEventError as error:
-            rejected[record] = str(error)
-        else:
-            events.append(AppliedEvent(record.position.offset, record.timestamp_ms, event))
-    return events, rejected
 
 
 class DeadLetters:
@@ -73,7 +56,7 @@ class DeadLetters:
             logger.error("event_rejected", letter=letters[record.key].decode())
 
     async def skip(self, offset: int) -> int:
-        """Let every replica pass over what is damaged from `offset` on; return where it goes on.
+        """Let every replica pass over the damage from `offset` on; return where it goes on.
 
         Raises:
             ConfigurationError: Nothing is damaged there.
@@ -85,7 +68,7 @@ class DeadLetters:
                 " nothing has to be skipped."
             )
         next_offset = offset + 1
-        # A batch's own count of its records may be what is damaged: only reading tells.
+        # The damage may be in a batch's own count of its records: only reading tells.
         while await self._is_damaged(next_offset):
             next_offset += 1
         where = Position(0, offset)
@@ -107,7 +90,7 @@ class DeadLetters:
         return None
 
     async def _known(self, keys: set[bytes]) -> set[bytes | None]:
-        """Return those of the keys that are there already."""
+        """Return those of the keys that have a letter already."""
         return {record.key async for record in self._letters() if record.key in keys}
 
     async def _letters(self) -> AsyncGenerator[StoredRecord, None]:
@@ -126,10 +109,10 @@ class DeadLetters:
                         if offset >= bounds.end:
                             return
             except RecordDamagedError as error:
-                # A letter that is lost is written again, or has to be.
+                # A lost letter is written again when its record is met, or by an operator.
                 offset = error.offset + 1
             except (RecordGoneError, RecordMissingError):
-                # A retention took it in this moment, or the topic was made anew.
+                # Retention took it just now, or the topic was replaced.
                 offset = 0
             # The tail has lost sight of the log: not in a tight loop.
             await asyncio.sleep(_RETRY_SECONDS)

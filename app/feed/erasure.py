@@ -1,7 +1,7 @@
-"""What a deletion takes out of a log that can forget.
+"""The erasure of deleted images, in a log that can erase.
 
-Hides what of an image lies where: its head and chunks in `images`, and its file name in the event
-that told of it. On a log that cannot erase nothing is done; see `Log.erases`.
+Hides where the parts of an image are: its head and chunks in `images`, and its file name in the
+event that announced it. A log that cannot erase is left alone; see `Log.erases`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from app.records.image import parse_head
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from app.catalog.catalog import AppliedEvent, Catalog
+    from app.catalog.catalog import Catalog
+    from app.events.sequenced import SequencedEvent
     from app.log import Log, StoredRecord
 
 logger = structlog.get_logger(__name__)
 
 
-async def erase_deleted(log: Log, catalog: Catalog, events: Sequence[AppliedEvent]) -> None:
+async def erase_deleted(log: Log, catalog: Catalog, events: Sequence[SequencedEvent]) -> None:
     """Erase the images that `events`, not applied to the catalog yet, delete.
 
     A repetition finds nothing to do, so a crash in between does no harm.
@@ -39,11 +40,11 @@ async def erase_deleted(log: Log, catalog: Catalog, events: Sequence[AppliedEven
         if isinstance(each.event, ImageDeleted):
             image_id = each.event.image_id
             await _erase_image(log, image_id)
-            # The event that told of the image holds its file name.
+            # The event that announced the image holds its file name.
             listed = await catalog.image(image_id)
-            told = listed.sequence if listed else stored_here.get(image_id)
-            if told is not None:
-                await log.erase(EVENTS, [Position(0, told)])
+            announced_at = listed.sequence if listed else stored_here.get(image_id)
+            if announced_at is not None:
+                await log.erase(EVENTS, [Position(0, announced_at)])
 
 
 async def _erase_image(log: Log, image_id: str) -> None:

@@ -1,6 +1,6 @@
-"""What leaves the log by itself, taken out of the listings.
+"""Images that left the log by themselves, removed from the listing.
 
-Hides when the log is asked. Retention and `DeleteRecords` say nothing: they move a partition's
+Hides when the log is asked. Retention and `DeleteRecords` announce nothing: they move a partition's
 start, and every image with a record below it, head or chunk, is gone.
 """
 
@@ -21,22 +21,29 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
-# Kafka itself looks for what has expired every five minutes (log.retention.check.interval.ms).
+# Kafka itself looks for expired records every five minutes (log.retention.check.interval.ms).
 _PERIOD_SECONDS = 10.0
-# However many clients ask for what is gone.
+# Between two comparisons, however many clients request images that are gone.
 _REST_SECONDS = 1.0
 
 
 class Expiry:
     """Compares `catalog` with the starts of the partitions in `log`, from `start` to `stop`.
 
-    `ask` where an image was found to be gone, or many became known.
+    Call `ask` when an image was found to be gone, or many became known.
     """
 
-    def __init__(self, log: Log, catalog: Catalog) -> None:
+    def __init__(
+        self,
+        log: Log,
+        catalog: Catalog,
+        *,
+        period_seconds: float = _PERIOD_SECONDS,
+        rest_seconds: float = _REST_SECONDS,
+    ) -> None:
         self._log = log
         self._catalog = catalog
-        self._job = BackgroundJob(self._try, "expiry", _PERIOD_SECONDS, _REST_SECONDS)
+        self._job = BackgroundJob(self._try, "expiry", period_seconds, rest_seconds)
 
     def start(self) -> None:
         """Start comparing, in the background."""
@@ -55,7 +62,7 @@ class Expiry:
             await self._compare()
         except GatewayError as error:
             logger.info("expiry_not_compared", reason=error.detail, cause=repr(error.__cause__))
-        # Comparing must go on, whatever the catalog's disk does; the feed meets it too.
+        # Comparing must go on, whatever the catalog's disk does; the follower meets it too.
         except Exception:
             logger.exception("expiry_failed")
 

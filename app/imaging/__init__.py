@@ -1,4 +1,4 @@
 """Image formats, limits, metadata and codecs: pure and synchronous.
 
-What decodes or encodes runs in the codec workers alone; `formats` also serves the gateway.
+Only codec workers decode and encode; `formats` also serves the gateway.
 """

@@ -1,7 +1,7 @@
-"""What the samples of a decoded image mean, and how they become RGB.
+"""The meaning of the samples of a decoded image, and their way to RGB.
 
 CMYK, Lab and grey with a profile become sRGB through it, by littlecms, never by formula. RGB keeps
-the profile that it came with.
+its profile.
 
 Source: ICC.1:2022, 7.2 (header).
 """
@@ -14,13 +14,14 @@ from PIL import Image, ImageCms
 
 from app.errors import InvalidImageError
 
+# Colour space of the data, in a profile's header.
 _COLOUR_SPACE = slice(16, 20)
-"""Of the data, in a profile's header."""
 
 _SUBTRACTIVE = frozenset({"CMYK", "LAB"})
 _SIMPLE = frozenset({"1", "L", "LA", "P", "PA", "RGB", "YCbCr", "RGBX"})
+
+# Extremes of an alpha channel that hides nothing: industrial cameras and screens write it.
 _OPAQUE = (255, 255)
-"""Extremes of an alpha channel that hides nothing: cameras of industry and screens write it."""
 
 
 def icc_profile(image: Image.Image) -> bytes | None:
@@ -29,27 +30,27 @@ def icc_profile(image: Image.Image) -> bytes | None:
 
 
 def colour_space(image: Image.Image) -> bytes:
-    """Return the signature of the colour space that the image's profile is of, or nothing."""
+    """Return the signature of the profile's colour space; empty without a profile."""
     return (icc_profile(image) or b"")[_COLOUR_SPACE]
 
 
 def rgb_profile(image: Image.Image) -> bytes | None:
-    """Return the colour profile if it is one of RGB: one of grey or CMYK says nothing of RGB."""
+    """Return the colour profile if it is for RGB: one for grey or CMYK says nothing of RGB."""
     return icc_profile(image) if colour_space(image) == b"RGB " else None
 
 
 def eight_bit(image: Image.Image) -> Image.Image:
-    """Scale 16-bit grey, which Pillow 13 clips where it converts it: all but black is white."""
+    """Scale 16-bit grey, which Pillow 13 would clip: all but black became white."""
     if image.mode != "I;16":
         return image
     return image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
 
 
 def in_rgb(image: Image.Image) -> tuple[Image.Image, bytes | None]:
-    """Return the image as RGB, or RGBA where it is transparent, and the profile that it is in.
+    """Return the image as RGB, or RGBA where it is transparent, and its profile.
 
     Raises:
-        InvalidImageError: What it looks like is not known, or cannot be said in RGB.
+        InvalidImageError: Its look is not known, or cannot be expressed in RGB.
     """
     profile, space = rgb_profile(image), colour_space(image)
     image = eight_bit(image)
@@ -73,15 +74,15 @@ def in_rgb(image: Image.Image) -> tuple[Image.Image, bytes | None]:
 def _through_profile(image: Image.Image, profile: bytes | None) -> Image.Image:
     if image.mode == "CMYK" and not profile:
         raise InvalidImageError(
-            "It is CMYK without a colour profile, so what it looks like is not known."
+            "The image is CMYK without a colour profile, so its colours are not known."
         )
     try:
-        # Lab is what it says, whatever device it is for.
+        # Lab means the same colours on every device.
         file = io.BytesIO(profile) if profile else ImageCms.createProfile("LAB")
         source = ImageCms.ImageCmsProfile(file)
         target = ImageCms.createProfile("sRGB")
         turned = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
     except (ImageCms.PyCMSError, OSError, ValueError) as error:
         raise InvalidImageError("Its colour profile cannot be used.") from error
-    assert turned is not None  # noqa: S101 - it is, unless it was to work in place
+    assert turned is not None  # noqa: S101 - None is returned in place only
     return turned

@@ -1,10 +1,10 @@
-"""Pillow's decoders: the only place where what a decoder raises becomes a refusal.
+"""Pillow's decoders: the only place where their exceptions become refusals.
 
-Of 10,887 hostile files, 294 made Pillow raise something other than `OSError`; whatever it raises
-means that it cannot read the image. Nothing inside `decoder_errors` does more than call Pillow.
+Of 10,887 hostile files, 294 made Pillow raise something other than `OSError`; any exception means
+that it cannot read the image. Nothing inside `decoder_errors` does more than call Pillow.
 
 The plugins' classes are used directly, not `Image.open`: no other plugin is ever tried, and a JPEG
-is never taken for an MPO.
+is never read as an MPO.
 """
 
 from __future__ import annotations
@@ -44,11 +44,12 @@ _DECODERS: dict[ImageFormat, type[ImageFile]] = {
     ImageFormat.BMP: BmpImageFile,
 }
 
-with suppress(ImportError):  # an extra: without it, `sniff` refuses what it would decode
+with suppress(ImportError):  # an extra: without it, `sniff` refuses HEIC
     from pillow_heif import HeifImageFile
 
     _DECODERS[ImageFormat.HEIC] = HeifImageFile
 
+# The turn that brings an image of each EXIF orientation upright (EXIF 2.32, 4.6.4 A).
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -58,16 +59,15 @@ _TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What brings an image of each EXIF orientation upright (EXIF 2.32, 4.6.4 A)."""
 
 
 @contextmanager
 def decoder_errors() -> Iterator[None]:
-    """Turn whatever a decoder raises, or warns of, into a refusal of the image.
+    """Turn every exception and warning of a decoder into a refusal of the image.
 
     Raises:
-        ImageLimitError: it ran out of the worker's memory.
-        InvalidImageError: anything else.
+        ImageLimitError: The decoder ran out of the worker's memory.
+        InvalidImageError: Anything else.
     """
     try:
         with warnings.catch_warnings():
@@ -78,7 +78,7 @@ def decoder_errors() -> Iterator[None]:
         raise ImageLimitError("Decoding the image takes more memory than allowed.") from error
     except Exception as error:  # a decoder raises anything: see above
         raise InvalidImageError(
-            "The image cannot be decoded: it is damaged, or of a kind that is not taken."
+            "The image cannot be decoded: it is damaged, or of a kind that is not supported."
         ) from error
 
 
@@ -86,20 +86,20 @@ def decode(stripped: Stripped, image_format: ImageFormat, limits: ImageLimits) -
     """Decode every frame, and return the image with the first one loaded.
 
     Raises:
-        ImageLimitError: beyond the limits, or out of memory.
-        InvalidImageError: the decoder refused it, or saw another image than its container says.
+        ImageLimitError: Beyond the limits, or out of memory.
+        InvalidImageError: The decoder refused it, or saw another image than its container says.
     """
     if stripped.size is not None:
         limits.check(stripped.size, stripped.frame_count or 1)
-    # GIF and WebP look at it where a frame grows the canvas; the check above comes first.
+    # Decoders of GIF and WebP check it where a frame grows the canvas, after the check above.
     Image.MAX_IMAGE_PIXELS = limits.max_pixels
-    # Of a colour profile, too, once it is unpacked.
+    # Applies to an unpacked colour profile too.
     PngImagePlugin.MAX_TEXT_CHUNK = limits.max_metadata_bytes
     with decoder_errors():
         image = _DECODERS[image_format](io.BytesIO(stripped.data))
         announced = _announced(image, limits) if stripped.size is None else []
     if stripped.size is None:
-        # The decoder says what the container does not, and has not spent memory on it yet.
+        # The decoder knows sizes that the container does not tell, and has spent no memory yet.
         limits.check_pictures(announced)
         if image_format is ImageFormat.TIFF and len(announced) > 1:
             raise InvalidImageError(f"The TIFF has {len(announced)} pages: send one at a time.")
@@ -111,12 +111,12 @@ def decode(stripped: Stripped, image_format: ImageFormat, limits: ImageLimits) -
 
 
 def _in_known_mode(image: ImageFile) -> Image.Image:
-    # Big-endian grey of a TIFF: nothing that follows takes it.
+    # Big-endian grey of a TIFF: no later step supports it.
     return image.convert("I").convert("I;16") if image.mode == "I;16B" else image
 
 
 def _announced(image: ImageFile, limits: ImageLimits) -> list[tuple[int, int]]:
-    """Return the sizes of all pictures, none of them loaded; of one too many that are allowed."""
+    """Return the sizes of all pictures without loading any; of one more than allowed at most."""
     first, sizes = image.tell(), []
     for number in range(min(getattr(image, "n_frames", 1), limits.max_frames + 1)):
         image.seek(number)
@@ -126,7 +126,7 @@ def _announced(image: ImageFile, limits: ImageLimits) -> list[tuple[int, int]]:
 
 
 def _decode_frames(image: ImageFile) -> tuple[tuple[int, int], int]:
-    """Load every frame, then the main one again; return what was seen: size and frame count."""
+    """Load every frame, then the main one again; return size and frame count as decoded."""
     decodes, main = getattr(image, "n_frames", 1), image.tell()
     for number in range(decodes):
         image.seek(number)
@@ -139,7 +139,7 @@ def _decode_frames(image: ImageFile) -> tuple[tuple[int, int], int]:
 
 
 def stored_orientation(image: Image.Image, image_format: ImageFormat) -> int:
-    """Return the orientation of what was decoded: HEIC and TIFF are turned by their decoders."""
+    """Return the orientation of a decoded image: HEIC and TIFF are turned by their decoders."""
     if image_format is not ImageFormat.AVIF:
         return 1
     with decoder_errors():
@@ -148,5 +148,5 @@ def stored_orientation(image: Image.Image, image_format: ImageFormat) -> int:
 
 
 def upright(image: Image.Image, orientation: int) -> Image.Image:
-    """Return the image as it is to be seen."""
+    """Return the image as viewers show it."""
     return image if orientation == 1 else image.transpose(_TRANSPOSE[orientation])

@@ -14,7 +14,7 @@ from app.imaging.decode import decode, stored_orientation, upright
 from app.imaging.encode import encode, must_be_encoded, packing_level
 from app.imaging.formats import ImageFormat
 from app.imaging.info import ImageInfo
-from app.imaging.metadata.metadata import Metadata, MetadataOption, Stripped
+from app.imaging.metadata.metadata import Blocks, Metadata, MetadataOption, Stripped
 from app.imaging.picture import Candidate, Decoded
 from app.imaging.profiles import Profile, Recipe
 
@@ -28,7 +28,7 @@ def _nothing_to_strip(data: bytes) -> Stripped:
     return Stripped(data, None, 1, len(data), None)
 
 
-def _without(data: bytes, _: Metadata) -> bytes:
+def _without(data: bytes, _: Blocks) -> bytes:
     return data
 
 
@@ -42,7 +42,7 @@ _STRIP: dict[ImageFormat, Callable[[bytes], Stripped]] = {
     ImageFormat.TIFF: tiff.strip,
     ImageFormat.BMP: _nothing_to_strip,
 }
-_ATTACH: dict[ImageFormat, Callable[[bytes, Metadata], bytes]] = {
+_ATTACH: dict[ImageFormat, Callable[[bytes, Blocks], bytes]] = {
     ImageFormat.JPEG: jpeg.attach,
     ImageFormat.PNG: png.attach,
     ImageFormat.WEBP: webp.attach,
@@ -54,18 +54,17 @@ _ATTACH: dict[ImageFormat, Callable[[bytes, Metadata], bytes]] = {
     ImageFormat.BMP: _without,
 }
 
+# The share of the upload's size that a new encoding may have: for less than 2 %, the upload is the
+# better picture. An image that was developed before stays as it is.
 _WORTHWHILE = 0.98
-"""What a new encoding may have of the upload's size: for less than 2 %, what lies in the upload is
-the better picture. An image that was developed before stays as it is."""
 
-
+# Packing the upload better, which takes longest, does not beat a file below this share.
 _ENOUGH = 0.3
-"""What is smaller than that is not beaten by packing the upload better, which takes longest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Developed:
-    """An image as it is stored: its facts, and its bytes as `info.content_encoding` packed them."""
+    """An image as it is stored: its facts, and its bytes, packed by `info.content_encoding`."""
 
     data: bytes
     info: ImageInfo
@@ -74,15 +73,15 @@ class Developed:
 def develop(
     data: bytes, image_format: ImageFormat, limits: ImageLimits, recipe: Recipe
 ) -> Developed:
-    """Check an upload, and turn it into what is stored: upright, smaller, without metadata.
+    """Check an upload, and make the stored image of it: upright, smaller, without metadata.
 
     Blocks for up to seconds and takes hundreds of megabytes: runs in a codec worker.
 
     Args:
         data: The upload.
-        image_format: What `sniff` returned for it.
-        limits: What it may ask of this worker.
-        recipe: What is to be made of it.
+        image_format: Its format, from `sniff`.
+        limits: The most that it may ask of this worker.
+        recipe: Its profile and options.
 
     Raises:
         ImageLimitError: Beyond the limits, or out of the worker's memory.
@@ -115,7 +114,7 @@ def develop(
 
 
 def examine(data: bytes, image_format: ImageFormat, limits: ImageLimits) -> Decoded:
-    """Strip the container and decode every frame; raises what `develop` does."""
+    """Strip the container and decode every frame; raises as `develop` does."""
     stripped = _STRIP[image_format](data)
     limits.check_metadata(stripped.metadata.size_bytes)
     image = decode(stripped, image_format, limits)
@@ -131,10 +130,10 @@ def _keep(data: bytes, decoded: Decoded, recipe: Recipe) -> Candidate:
         kept = data[: stripped.end]
     else:
         size = decoded.image.size
-        # Where the decoder says the orientation, it is a property of the picture, not of EXIF.
+        # An orientation that the decoder says is a property of the picture, not of EXIF.
         orientation = 1 if stripped.size is None else stripped.orientation
-        chosen = stripped.metadata.chosen(recipe.metadata, orientation, size)
-        kept = _ATTACH[decoded.image_format](stripped.data, chosen)
+        blocks = stripped.metadata.chosen(recipe.metadata, orientation, size)
+        kept = _ATTACH[decoded.image_format](stripped.data, blocks)
     return Candidate(kept, "original", decoded.image_format, decoded.size, exact=True)
 
 
@@ -151,9 +150,9 @@ def _choose(kept: Candidate, decoded: Decoded, recipe: Recipe) -> Candidate:
 
 
 def _label(file: Candidate, decoded: Decoded, recipe: Recipe) -> Candidate:
-    """Return a file that was encoded anew with the metadata that stays."""
-    chosen = decoded.stripped.metadata.chosen(recipe.metadata, 1, file.size)
-    return replace(file, data=_ATTACH[file.image_format](file.data, chosen))
+    """Return a new encoding with the metadata that stays."""
+    blocks = decoded.stripped.metadata.chosen(recipe.metadata, 1, file.size)
+    return replace(file, data=_ATTACH[file.image_format](file.data, blocks))
 
 
 def _pack(served: Candidate) -> bytes | None:
@@ -169,7 +168,7 @@ def _sha256(data: bytes) -> str:
 
 
 def _removed(metadata: Metadata, served: Candidate) -> tuple[str, ...]:
-    """Name what the upload held and what is served does not: looked for in its bytes."""
+    """Name the metadata of the upload that is not found in the bytes of the served file."""
     left = _STRIP[served.image_format](served.data).metadata
     return tuple(sorted(metadata.removed(left)))
 
@@ -179,7 +178,7 @@ def _measure(decoded: Decoded, served: Candidate, limits: ImageLimits) -> float 
         return score.SAME
     try:
         before, _ = in_rgb(upright(decoded.image, decoded.stripped.orientation))
-    except InvalidImageError:  # CMYK that says nothing of its colours
+    except InvalidImageError:  # CMYK without a profile
         return None
     after, _ = in_rgb(examine(served.data, served.image_format, limits).image)
     return score.score(before, after)

@@ -1,18 +1,18 @@
-"""What each profile makes of a decoded image.
+"""The new encodings of a decoded image that each profile allows.
 
-- *original*, *archive*: nothing; the upload is kept, less its metadata.
-- *lossless*: TIFF and BMP become PNG; they and PNG become WebP for clients that take it.
+- *original*, *archive*: none; the upload is kept, less its metadata.
+- *lossless*: TIFF and BMP become PNG; they and PNG become WebP for clients that accept it.
 - *balanced*: JPEG, and photos of HEIC, TIFF and BMP, become JPEG of quality 85; graphics become
-  PNG, and PNG stays, packed better. What is compact already stays: a JPEG of lower quality, packed
-  better; animations, because Pillow merges frames and rounds durations; GIF, WebP and AVIF, because
-  a second pass gains little for a generation of quality (lossy) or for seconds (lossless).
+  PNG, and PNG stays, packed better. Compact images stay: a JPEG of lower quality, packed better;
+  animations, because Pillow merges frames and rounds durations; GIF, WebP and AVIF, because a
+  second pass gains little for a generation of quality (lossy) or for seconds (lossless).
 - *small*: as *balanced*, at most 2,048 pixels on a side, and photos of quality 70, those of PNG
   included; photos become AVIF where that is allowed.
 
 A photo that is transparent becomes WebP in place of JPEG.
 
-HEIC, which few clients show, becomes JPEG in the last two. What says its colours in a way that
-the new file could not say is kept in all of them.
+HEIC, which few clients show, becomes JPEG in the last two. An image whose colours the new file
+could not express is kept in all of them.
 """
 
 from __future__ import annotations
@@ -37,38 +37,40 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SMALL_SIDE = 2048
+
+# Any screenshot. Deflate at level 6 takes up to 0.85 s/MP on photos: a third of the deadline.
 _PNG_MAX_PIXELS = 4_200_000
-"""Any screenshot. Deflate at level 6 takes up to 0.85 s/MP on photos: a third of the deadline."""
 
+# Up to here both a PNG and a WebP are tried, at 3.6 s a megapixel. A larger WebP was a tenth to a
+# third smaller than the PNG of every photo and screenshot that was tried.
 _BOTH_MAX_PIXELS = 1_000_000
-"""Up to here both a PNG and a WebP are tried, at 3.6 s a megapixel. A larger WebP was a tenth to a
-third smaller than the PNG of every photo and screenshot that was tried."""
 
+# Photos in PNG came to 0.06 of it. Text on many colours came to half, and could hardly be read.
 _PHOTO_SHARE = 0.3
-"""Photos in PNG came to 0.06 of it. Text on many colours came to half, and could hardly be read."""
 
 _WEBP_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA"})
 _PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
 _COMPACT = frozenset({ImageFormat.GIF, ImageFormat.WEBP, ImageFormat.AVIF})
 _ENCODED_ALWAYS = frozenset(ImageFormat) - frozenset(STORED)
-_KEPT = frozenset({Profile.ORIGINAL, Profile.ARCHIVE})
+_ALWAYS_KEPT = frozenset({Profile.ORIGINAL, Profile.ARCHIVE})
 
 
 def must_be_encoded(decoded: Decoded, profile: Profile) -> bool:
     """Tell whether the upload cannot be kept as it is.
 
     Raises:
-        InvalidImageError: and yet the profile asks for that.
+        InvalidImageError: And yet the profile requires that.
     """
     image_format = decoded.image_format
-    if image_format in _ENCODED_ALWAYS and profile in _KEPT:
+    if image_format in _ENCODED_ALWAYS and profile in _ALWAYS_KEPT:
         raise InvalidImageError(
-            f"What a {image_format.label} holds beside the picture cannot be told from it without"
+            f"The metadata of a {image_format.label} cannot be told from its picture without"
             " encoding it again: use the profile lossless."
         )
     if profile is Profile.LOSSLESS and decoded.is_deep_tiff:
         raise InvalidImageError(
-            "It has more than 8 bits a sample, of which the decoder gives 8: they would be lost."
+            "The image has more than 8 bits a sample, of which only 8 are decoded: the others would"
+            " be lost."
         )
     if image_format is ImageFormat.HEIC:
         return profile in QUALITY and decoded.is_still and not decoded.has_unusual_colours
@@ -76,14 +78,14 @@ def must_be_encoded(decoded: Decoded, profile: Profile) -> bool:
 
 
 def encode(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
-    """Yield what could be stored in place of the upload: upright, and without metadata.
+    """Yield the files that could be stored in place of the upload: upright, without metadata.
 
     Raises:
         ImageLimitError: It takes more memory than allowed.
         InvalidImageError: Its colours have no equivalent in a format that browsers show.
     """
     profile = recipe.profile
-    if profile in _KEPT or not decoded.is_still:
+    if profile in _ALWAYS_KEPT or not decoded.is_still:
         return
     if profile is Profile.LOSSLESS:
         yield from _lossless(decoded, recipe)
@@ -95,7 +97,7 @@ def encode(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
 
 
 def packing_level(decoded: Decoded, recipe: Recipe) -> int:
-    """Return how hard what is kept is to be packed, every pixel the same; 0 for not at all."""
+    """Return the level at which a kept upload is packed without loss; 0 for not at all."""
     is_png = decoded.image_format is ImageFormat.PNG
     match recipe.profile:
         case Profile.LOSSLESS:
@@ -112,7 +114,7 @@ def _is_too_large(decoded: Decoded) -> bool:
 
 
 def _tries_png(decoded: Decoded, recipe: Recipe) -> bool:
-    """Tell whether there is the time for it beside a WebP."""
+    """Tell whether there is time for a PNG beside a WebP."""
     small = _pixels(decoded.image) <= _BOTH_MAX_PIXELS
     return small or not (recipe.webp and _fits_webp(decoded))
 
@@ -128,10 +130,10 @@ def _lossless(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
 
 
 def _fits_webp(decoded: Decoded) -> bool:
-    """Tell whether a WebP would say the same: eight bits, usual colours, within the time."""
+    """Tell whether a WebP can be lossless here: eight bits, usual colours, within the time."""
     image = decoded.image
     if decoded.image_format is ImageFormat.PNG:
-        same = png.rewritable(decoded.stripped.data) and not decoded.has_unusual_colours
+        same = decoded.is_rewritable_png and not decoded.has_unusual_colours
     else:
         same = decoded.image_format in _ENCODED_ALWAYS
     same = same and colour_space(image) in {b"", b"RGB "}
@@ -157,13 +159,13 @@ def _lossy(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
 
 
 def _smaller_png(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
-    """Yield a photo that is one, and otherwise a PNG, where none is packed without decoding."""
+    """Yield a lossy file of a photo; otherwise a PNG, unless oxipng packs the upload itself."""
     image = decoded.image
     if recipe.profile is Profile.SMALL and not (decoded.is_graphic or decoded.has_unusual_colours):
         photo = _as_photo(decoded, recipe)
         if _pays_as_photo(photo, decoded):
             yield photo
-    can = _pixels(image) <= _PNG_MAX_PIXELS and png.rewritable(decoded.stripped.data)
+    can = _pixels(image) <= _PNG_MAX_PIXELS and decoded.is_rewritable_png
     if can and not optimize.packs(ImageFormat.PNG):
         yield _packed_png(decoded)
 
@@ -171,11 +173,11 @@ def _smaller_png(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
 def _with_own_tables(decoded: Decoded) -> Candidate:
     """Encode with the upload's own quantisation tables.
 
-    They give back nearly its own coefficients: smaller and closer to it than quality 85 would be (a
+    They reproduce nearly its own coefficients: smaller and closer to it than quality 85 would be (a
     photo of quality 79: -11 % and SSIMULACRA2 94, against -7 % and 86).
     """
     image = decoded.image
-    assert isinstance(image, JpegImageFile)  # noqa: S101 - of whose tables is the talk
+    assert isinstance(image, JpegImageFile)  # noqa: S101 - only a JPEG is coarse
     options: dict[str, Any] = {"qtables": image.quantization, "subsampling": get_sampling(image)}
     options |= {"icc_profile": icc_profile(image), "progressive": True}
     data = save(_upright(decoded), "JPEG", **options)
@@ -183,10 +185,10 @@ def _with_own_tables(decoded: Decoded) -> Candidate:
 
 
 def _resized(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
-    """Make it fit into 2,048 pixels."""
+    """Yield the picture, made to fit into 2,048 pixels."""
     picture, profile = _rgb_upright(decoded)
     picture.thumbnail((_SMALL_SIDE, _SMALL_SIDE), Image.Resampling.LANCZOS)
-    # A JPEG of what is compact already would be larger.
+    # A JPEG of a compact image would be larger.
     if recipe.avif:
         yield _avif_of(picture, profile, decoded, recipe)
     elif decoded.image_format in _COMPACT:
@@ -196,7 +198,7 @@ def _resized(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
 
 
 def _small_of(picture: Image.Image, icc: bytes | None, decoded: Decoded) -> Candidate:
-    """Return a photo, or a PNG of what is drawn, unless that is larger than the upload."""
+    """Return a photo, or a PNG of a graphic, unless that is larger than the upload."""
     photo = _photo_of(picture, icc, Profile.SMALL)
     drawn = decoded.is_graphic or not _pays_as_photo(photo, decoded)
     if not drawn or decoded.image.mode == "I;16":
@@ -206,7 +208,7 @@ def _small_of(picture: Image.Image, icc: bytes | None, decoded: Decoded) -> Cand
 
 
 def _pays_as_photo(photo: Candidate, decoded: Decoded) -> bool:
-    """Tell whether a picture is a photo by what becomes of it: of a PNG a tenth remains."""
+    """Tell whether a picture is a photo by its size as one: of a PNG a tenth remains."""
     share = _PHOTO_SHARE if decoded.image_format is ImageFormat.PNG else 1
     return len(photo.data) < share * len(decoded.stripped.data)
 
@@ -223,7 +225,7 @@ def _as_photo(decoded: Decoded, recipe: Recipe) -> Candidate:
 
 
 def _photo_of(picture: Image.Image, icc: bytes | None, profile: Profile) -> Candidate:
-    """Return a JPEG, or a WebP of what is transparent."""
+    """Return a JPEG, or a WebP where the picture is transparent."""
     if picture.mode == "RGBA":
         return webp_of(picture, icc, profile)
     return jpeg_of(picture, icc, profile)
@@ -232,8 +234,8 @@ def _photo_of(picture: Image.Image, icc: bytes | None, profile: Profile) -> Cand
 def _avif_of(
     picture: Image.Image, icc: bytes | None, decoded: Decoded, recipe: Recipe
 ) -> Candidate:
-    metadata = decoded.stripped.metadata.chosen(recipe.metadata, 1, picture.size)
-    return avif_of(picture, icc, metadata)
+    blocks = decoded.stripped.metadata.chosen(recipe.metadata, 1, picture.size)
+    return avif_of(picture, icc, blocks)
 
 
 def _packed_png(decoded: Decoded) -> Candidate:

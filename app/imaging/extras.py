@@ -1,4 +1,4 @@
-"""What can be left out of an installation: the extras of `pyproject.toml`."""
+"""The extras of `pyproject.toml`, which an installation may leave out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MODULES = {
 
 
 def is_installed(extra: str) -> bool:
-    """Tell whether all that an extra brings is there."""
+    """Tell whether all packages of an extra are installed."""
     return all(find_spec(name) for name in _MODULES[extra])
 
 

@@ -1,8 +1,9 @@
-"""Which image formats are taken, and how their first bytes are told apart.
+"""The image formats that are accepted, and their first bytes.
 
-Only magic bytes count; a declared media type or a file name never does. Sources: JPEG (ITU-T T.81,
-B.1.1.3), PNG (W3C PNG 3, 5.2), GIF (GIF89a, 17), WebP (RFC 9649, 2.4), ISO-BMFF brands (ISO/IEC
-14496-12, 4.3; mp4ra.org).
+Only magic bytes count; a declared content type or a file name never does.
+
+Sources: JPEG (ITU-T T.81, B.1.1.3), PNG (W3C PNG 3, 5.2), GIF (GIF89a, 17), WebP (RFC 9649, 2.4),
+ISO-BMFF brands (ISO/IEC 14496-12, 4.3; mp4ra.org).
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from enum import Enum
 
 from app.errors import UnsupportedFormatError
 
+# Enough for every magic number below, and for the XML prologue before an `<svg>` element.
 SNIFF_BYTES = 256
-"""Enough for every magic number below, and for the XML prologue before an `<svg>` element."""
 
 
 class ImageFormat(Enum):
-    """A format that is taken; the value is the subtype of its registered media type."""
+    """An accepted format; the value is the subtype of its registered content type."""
 
     JPEG = "jpeg"
     PNG = "png"
@@ -57,13 +58,15 @@ _ACCEPTED = {
     ImageFormat.BMP: re.compile(rb"BM.{4}\0{4}", re.DOTALL),
 }
 
-_LACKING = frozenset() if importlib.util.find_spec("pillow_heif") else {ImageFormat.HEIC}
-"""What only an extra decodes that is not installed."""
+# Formats whose decoder is an extra that is not installed.
+LACKING = frozenset() if importlib.util.find_spec("pillow_heif") else {ImageFormat.HEIC}
 
-ACCEPTED = tuple(each for each in ImageFormat if each not in _LACKING)
+ACCEPTED = tuple(each for each in ImageFormat if each not in LACKING)
+
+# The others, whose metadata cannot be removed without encoding them again, become another format.
 STORED = tuple(each for each in ImageFormat if each.value not in {"tiff", "bmp"})
-"""Those whose metadata cannot be removed without encoding them again become another format."""
 
+# Files that people do send by mistake, most specific first, so that the refusal can name them.
 _RECOGNISED = {
     "a camera's raw file": re.compile(rb"II\*\0....CR|FUJIFILMCCD-RAW|....ftypcrx ", re.DOTALL),
     "BigTIFF": re.compile(rb"II\+\0|MM\0\+"),
@@ -79,30 +82,33 @@ _RECOGNISED = {
     "ZIP": re.compile(rb"PK\x03\x04"),
     "HTML": re.compile(rb"\s*<(!doctype html|html)", re.IGNORECASE),
 }
-"""What people do send by mistake, most specific first, so that the refusal can name it."""
 
 
 def sniff(head: bytes) -> ImageFormat:
     """Tell the format from the first bytes.
 
     Args:
-        head: the first `SNIFF_BYTES` of the file, or all of it.
+        head: The first `SNIFF_BYTES` of the file, or all of it.
 
     Raises:
-        UnsupportedFormatError: not a format that is taken; the detail names what it looks like.
+        UnsupportedFormatError: Not an accepted format; the detail names the likely one.
     """
     head = head[:SNIFF_BYTES]
     for image_format, magic in _ACCEPTED.items():
         if magic.match(head):
-            if image_format in _LACKING:
+            if image_format in LACKING:
                 raise _refusal(f"{image_format.label}, whose decoder is not installed here")
             return image_format
     if not head:
-        raise UnsupportedFormatError("The file is empty.")
+        raise _unsupported("The file is empty.")
     names = (name for name, magic in _RECOGNISED.items() if magic.match(head))
     raise _refusal(next(names, "no known image format"))
 
 
 def _refusal(seen: str) -> UnsupportedFormatError:
     labels = ", ".join(each.label for each in ACCEPTED)
-    return UnsupportedFormatError(f"This looks like {seen}. Accepted are {labels}.")
+    return _unsupported(f"This looks like {seen}. Accepted are {labels}.")
+
+
+def _unsupported(detail: str) -> UnsupportedFormatError:
+    return UnsupportedFormatError(detail, ", ".join(each.content_type for each in ACCEPTED))

@@ -1,4 +1,4 @@
-"""`ImageInfo`: everything that is known of a stored image, collected once.
+"""`ImageInfo`: the facts of a stored image, collected once.
 
 Imaging fills it. The record's headers, the event, the catalog's row and the JSON of the API are
 views of it, so that a fact is added here and shows up in all of them. Its rules are pydantic's, as
@@ -15,7 +15,7 @@ from pydantic import AfterValidator, NonNegativeInt, PositiveInt, StringConstrai
 
 
 def _check_picture(content_type: str) -> str:
-    # Whoever can write to the topics could have a browser run what is served; SVG holds scripts.
+    # Writers to the topics could otherwise have a browser run a script; SVG holds scripts.
     if not _PICTURE.fullmatch(content_type):
         raise ValueError("not a picture")
     return content_type
@@ -36,11 +36,12 @@ _Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """What is known of a stored image.
+    """The facts of a stored image.
 
     Sizes in pixels are after orientation; `digest` and `received_digest` are SHA-256 in hex, of the
-    image as served and as it was uploaded; `stored_bytes` is what lies in the log, packed by
-    `content_encoding` unless that is empty. `quality` is SSIMULACRA2.
+    image as served and as it was uploaded; `stored_bytes` is its size in the log, packed by
+    `content_encoding` unless that is empty. It is `kept` if the upload was not
+    encoded again. `quality` is SSIMULACRA2.
     """
 
     content_type: Annotated[str, AfterValidator(_check_picture)]

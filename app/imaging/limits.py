@@ -1,4 +1,4 @@
-"""How large an image may be, judged from its header before memory is spent on its pixels.
+"""Limits of an image, checked against its header before memory is spent on its pixels.
 
 Decompression bombs are small files with large headers: a PNG of 177 megapixels fits in 22 KB.
 """
@@ -12,13 +12,13 @@ from app.errors import ImageLimitError, InvalidImageError
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """What one image may ask of a worker.
+    """The most that one image may ask of a worker.
 
     Args:
-        max_pixels: width times height, summed over all frames.
-        max_side: the longer of width and height; WebP ends at 16,383 (RFC 9649, 2.5).
-        max_frames: frames of an animation.
-        max_metadata_bytes: of what is no picture, the colour profile included.
+        max_pixels: Width times height, summed over all frames.
+        max_side: The longer of width and height; WebP ends at 16,383 (RFC 9649, 2.5).
+        max_frames: Frames of an animation.
+        max_metadata_bytes: Everything beside the picture, the colour profile included.
     """
 
     max_pixels: int = 50_000_000
@@ -30,7 +30,7 @@ class ImageLimits:
         """Refuse a file that holds too much beside its picture.
 
         Raises:
-            ImageLimitError: it does.
+            ImageLimitError: Its metadata is too large.
         """
         if size_bytes > self.max_metadata_bytes:
             raise ImageLimitError(
@@ -39,21 +39,21 @@ class ImageLimits:
             )
 
     def check(self, size: tuple[int, int], frame_count: int) -> None:
-        """Refuse what is beyond the limits, and what has no pixels at all.
+        """Refuse an image beyond the limits, and one without pixels.
 
         Args:
-            size: of each frame.
-            frame_count: how many there are.
+            size: Size of each frame.
+            frame_count: Number of frames.
 
         Raises:
-            ImageLimitError: too many pixels, too long a side, or too many frames.
-            InvalidImageError: no width, no height, or no frame.
+            ImageLimitError: Too many pixels, too long a side, or too many frames.
+            InvalidImageError: No width, no height, or no frame.
         """
         self._check_side(size)
         self._check_sum(size[0] * size[1] * frame_count, frame_count)
 
     def check_pictures(self, sizes: list[tuple[int, int]]) -> None:
-        """Refuse the same of a collection, whose pictures may differ in size; raises as `check`."""
+        """Refuse a collection beyond the limits, of pictures of any size; raises as `check`."""
         for size in sizes:
             self._check_side(size)
         self._check_sum(sum(width * height for width, height in sizes), len(sizes))

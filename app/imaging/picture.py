@@ -1,8 +1,9 @@
-"""A picture as it was decoded, and the files that could be stored of it."""
+"""A decoded picture, and the files that could be stored of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from PIL.JpegImagePlugin import JpegImageFile
@@ -16,22 +17,22 @@ if TYPE_CHECKING:
 
     from app.imaging.metadata.metadata import Stripped
 
+# Orientations that swap width and height (EXIF 2.32, 4.6.4 A).
 _QUARTER_TURNS = range(5, 9)
-"""Orientations that swap width and height (EXIF 2.32, 4.6.4 A)."""
 
+# Sum of libjpeg's luminance quantisation table at quality 85.
 _JPEG_TABLE_SUM = 1109
-"""Sum of libjpeg's luminance quantisation table at quality 85."""
 
+# Charts and screenshots have fewer, photos of any size more.
 _GRAPHIC_COLOURS = 4096
-"""Charts and screenshots have fewer, photos of any size more."""
 
+# Tag of a TIFF (TIFF 6.0, section 8).
 _BITS_PER_SAMPLE = 258
-"""Tag of a TIFF (TIFF 6.0, section 8)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A file that could be stored: how it came about, its format and its size as seen.
+    """A file that could be stored: its codec, its format, and its size as viewers show it.
 
     It is `exact` where every pixel is the upload's.
     """
@@ -43,9 +44,12 @@ class Candidate:
     exact: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Decoded:
-    """What there is to encode: the decoder's image, its file, and the format of both."""
+    """A picture to be encoded: the decoder's image, its file, and the format of both.
+
+    Answers that take a walk through the pixels or the file are found once.
+    """
 
     image: Image
     stripped: Stripped
@@ -53,24 +57,24 @@ class Decoded:
 
     @property
     def size(self) -> tuple[int, int]:
-        """`(width, height)` in pixels as it is to be seen."""
+        """`(width, height)` in pixels as viewers show it."""
         width, height = self.image.size
         turned = self.stripped.orientation in _QUARTER_TURNS
         return (height, width) if turned else (width, height)
 
     @property
     def frame_count(self) -> int:
-        """How many pictures a viewer shows; one for a still image."""
+        """Number of pictures that a viewer shows; one for a still image."""
         return self.stripped.frame_count or int(getattr(self.image, "n_frames", 1))
 
     @property
     def is_still(self) -> bool:
-        """Whether it is no animation, nor a collection."""
+        """Whether the image is neither an animation nor a collection."""
         return self.frame_count == 1
 
-    @property
+    @cached_property
     def has_unusual_colours(self) -> bool:
-        """Whether its colours are said in a way that another format has no field for."""
+        """Whether another format has no field for the way in which colours are given."""
         if isinstance(self.image, JpegImageFile):
             return self.image.mode == "CMYK" != colour_space(self.image).decode("latin-1")
         has_profile = icc_profile(self.image) is not None
@@ -80,22 +84,27 @@ class Decoded:
             return heif.has_unusual_colours(self.stripped.data, has_profile=has_profile)
         return False
 
-    @property
+    @cached_property
     def is_graphic(self) -> bool:
-        """Whether it is drawn or measured, and no photo: it has few colours, or deep ones."""
+        """Whether the picture is drawn or measured, and no photo: few colours, or deep ones."""
         drawn = self.image.mode in {"1", "P", "I;16"}
         return drawn or self.image.getcolors(_GRAPHIC_COLOURS) is not None
 
+    @cached_property
+    def is_rewritable_png(self) -> bool:
+        """Whether the file is a PNG that Pillow can encode again without a change to a sample."""
+        return self.image_format is ImageFormat.PNG and png.rewritable(self.stripped.data)
+
     @property
     def is_coarse_jpeg(self) -> bool:
-        """Whether it is a JPEG of lower quality than 85: at that one it would lose for nothing."""
+        """Whether the file is a JPEG below quality 85, at which it would lose for nothing."""
         if not isinstance(self.image, JpegImageFile) or self.image.mode == "CMYK":
             return False
         return sum(self.image.quantization.get(0, ())) >= _JPEG_TABLE_SUM
 
     @property
     def is_deep_tiff(self) -> bool:
-        """Whether it is a TIFF of more bits a sample than Pillow decodes: of those, grey alone."""
+        """Whether the file is a TIFF of more bits a sample than Pillow decodes, except for grey."""
         if self.image_format is not ImageFormat.TIFF or self.image.mode == "I;16":
             return False
         bits = getattr(self.image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (1,))

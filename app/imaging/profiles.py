@@ -1,4 +1,4 @@
-"""What is promised of a stored image: the compression profiles, and the rest of a recipe."""
+"""The compression profiles, with the promise of each, and the rest of a recipe."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Profile(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What is to be made of an upload.
+    """The way in which an upload is developed.
 
     Args:
-        profile: how much it may change.
-        metadata: what becomes of metadata.
-        webp: whether `lossless` may make a WebP of what is no photo format.
-        avif: whether `small` may take the time for an AVIF.
-        measure: whether the result is compared with the upload.
+        profile: How much it may change.
+        metadata: What becomes of metadata.
+        webp: Whether `lossless` may make a WebP of PNG, TIFF and BMP.
+        avif: Whether `small` may take the time for an AVIF.
+        measure: Whether the result is compared with the upload.
     """
 
     profile: Profile = Profile.BALANCED

@@ -17,7 +17,7 @@ Name = TypeVar("Name", bound=StrEnum)
 class ImagingSettings(Section):
     """How images are compressed, and how large one may be."""
 
-    profile: Profile = Field(Profile.BALANCED, description="the profile of uploads that name none")
+    profile: Profile = Field(Profile.BALANCED, description="profile of uploads that name none")
     profiles: tuple[Profile, ...] = Field(
         tuple(Profile), description="profiles that an upload may name, separated by commas"
     )
@@ -27,11 +27,11 @@ class ImagingSettings(Section):
     )
     avif: bool = Field(
         default=False,
-        description="whether the profile small makes AVIF: a third smaller, at ten times the time",
+        description="whether the profile small encodes AVIF: a third smaller, ten times slower",
     )
     measure_quality: bool = Field(
         default=False,
-        description="whether a receipt says how near the image comes (SSIMULACRA2; extra quality)",
+        description="whether receipts state the quality (SSIMULACRA2; needs the extra quality)",
     )
     max_pixels: int = Field(
         50_000_000, ge=1, le=500_000_000, description="the most pixels, summed over all frames"
@@ -44,7 +44,7 @@ class ImagingSettings(Section):
         10_000_000,
         ge=10_000,
         le=200_000_000,
-        description="the most that is no picture, in bytes, the colour profile included",
+        description="the most bytes of metadata, the colour profile included",
     )
 
     @field_validator("profiles", mode="before")
@@ -62,7 +62,7 @@ class ImagingSettings(Section):
         if self.profile not in self.profiles:
             raise ValueError(
                 f"the default profile {self.profile.value!r} is not among the allowed profiles"
-                f" {','.join(self.profiles)}: set {variable('imaging', 'profile')} too"
+                f" ({', '.join(self.profiles)}): set {variable('imaging', 'profile')} too"
             )
         return self
 
@@ -74,5 +74,5 @@ def _split(given: Any, names: type[Name]) -> Any:
     known = set(names)
     for name in given.split(","):
         if name not in known:
-            raise ValueError(f"{name[:50]!r} is none of {', '.join(names)}")
+            raise ValueError(f"{name[:50]!r} is not allowed; allowed: {', '.join(names)}")
     return tuple(names(name) for name in given.split(","))

@@ -19,20 +19,20 @@ from app.imaging.formats import sniff
 if TYPE_CHECKING:
     from app.imaging.limits import ImageLimits
 
+# For a picture that the next one replaces: half the bytes of quality 90.
 _QUALITY = 80
-"""For a picture that the next one replaces: half the bytes of quality 90."""
 
 
 def still(data: bytes, limits: ImageLimits, max_side: int) -> bytes:
     """Make a JPEG of the first frame, on white where it is transparent.
 
     Args:
-        data: any image that is taken.
-        limits: what it may ask of the decoder.
-        max_side: the longest side of the result, in pixels; smaller images are not enlarged.
+        data: An image in an accepted format.
+        limits: The most that it may ask of the decoder.
+        max_side: The longest side of the result, in pixels; smaller images are not enlarged.
 
     Raises:
-        ImageRefusedError: it cannot be decoded.
+        ImageRefusedError: The image cannot be decoded.
     """
     decoded = examine(data, sniff(data), limits)
     stripped, image = decoded.stripped, decoded.image
@@ -50,7 +50,7 @@ def still(data: bytes, limits: ImageLimits, max_side: int) -> bytes:
 
 
 def _for_a_screen(image: Image.Image) -> tuple[Image.Image, bytes | None]:
-    """Return it in RGB; by formula where what it looks like is not known, as viewers do."""
+    """Return the image in RGB; by formula where its look is not known, as viewers do."""
     try:
         return in_rgb(image)
     except InvalidImageError:

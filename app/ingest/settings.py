@@ -8,21 +8,21 @@ from app.section import Seconds, Section
 
 
 class BodySettings(Section):
-    """How slowly the body of an upload may come."""
+    """The slowest allowed rate of an upload's body."""
 
     slow_body_seconds: Seconds = Field(
-        20, description="how long an upload may take beyond what its minimum rate allows"
+        20, description="how long an upload may take beyond the time that its minimum rate allows"
     )
     min_body_rate: int = Field(
-        20_000, ge=1, description="the slowest rate of an upload, in bytes a second"
+        20_000, ge=1, description="lowest rate of an upload, in bytes a second"
     )
 
 
 class UploadSettings(Section):
-    """How large one upload may be, and how much memory all of them may use."""
+    """The size of one upload, and the memory for all of them."""
 
     max_bytes: int = Field(
-        20_000_000, ge=1_000, le=200_000_000, description="the largest upload, in bytes"
+        20_000_000, ge=1_000, le=200_000_000, description="largest upload, in bytes"
     )
     budget_bytes: int = Field(
         512_000_000,
@@ -30,5 +30,5 @@ class UploadSettings(Section):
         description="memory for all uploads at once; beyond it they wait, then get 503",
     )
     patience_seconds: float = Field(
-        2, ge=0, le=60, description="how long an upload waits for a part of the budget"
+        2, ge=0, le=60, description="how long an upload waits for memory of the budget"
     )

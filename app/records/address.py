@@ -3,7 +3,7 @@
 Hides the layout of an id: 32 characters of lower-case, unpadded RFC 4648 (section 6) Base32 over
 20 bytes, big-endian: `partition u16 | offset u48 | cookie 12 bytes`. The cookie is random. It
 makes ids unguessable, and it is the head record's key: an id whose cookie is not there, because
-the topic was made anew or an election lost a record, names no image instead of the wrong one.
+the topic was replaced or an election lost a record, names no image instead of the wrong one.
 (Haystack, OSDI 2010, section 3.4, does this on disk volumes.)
 """
 

@@ -1,1 +1,1 @@
-"""The server process, and the limits on a connection."""
+"""The server process, and the bounds on its connections."""

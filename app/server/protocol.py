@@ -1,9 +1,8 @@
-"""The bytes of a connection before they are a request, and after.
+"""HTTP/1.1 on a connection, with bounds on time and size.
 
-Hides what uvicorn's protocol leaves open: what is no HTTP is answered in plain text, a client that
-connects and says nothing stays for ever, and so does one whose body is nearly all framing. h11 is
-the parser, as the others that uvicorn knows take headers without end: 200 MB were sent to
-httptools, and kept.
+Hides three gaps of uvicorn's protocol: invalid HTTP is answered in plain text, a silent client
+stays connected for ever, and a body may be almost all framing. The parser is h11, because the
+others that uvicorn offers accept headers without end: httptools kept 200 MB of them.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from app.errors import BadRequestError
 if TYPE_CHECKING:
     from asyncio import TimerHandle, Transport
 
-# Larger than what common servers take (nginx: 4 times 8 KiB, Apache: 8 KiB a line).
+# Larger than common servers allow (nginx: 4 times 8 KiB, Apache: 8 KiB a line).
 MAX_HEADERS_BYTES = 32_768
 # As Apache's RequestReadTimeout and nginx's client_header_timeout, about.
 _HEADERS_SECONDS = 30.0
@@ -30,7 +29,7 @@ _FRAMING_BYTES, _FRAMING_RATIO = 131_072, 2
 
 
 class HttpProtocol(H11Protocol):
-    """uvicorn's HTTP/1.1, with problems for answers and bounds for what it left unbounded."""
+    """uvicorn's HTTP/1.1, which answers with problems and has deadlines for headers."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -48,27 +47,27 @@ class HttpProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def on_response_complete(self) -> None:
-        """Expect the next request's headers, unless they are there already."""
+        """Expect the next request's headers, unless they have come already."""
         cycle = self.cycle
         super().on_response_complete()
         if self.cycle is cycle and not self.transport.is_closing():
             self._expect_request(self.timeout_keep_alive + _HEADERS_SECONDS)
 
     def shutdown(self) -> None:
-        """Close, also where h11 has seen an error and says nothing any more."""
+        """Close the connection, also after an error, when h11 refuses to send."""
         try:
             super().shutdown()
         except h11.LocalProtocolError:
             self.transport.close()
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - it is always the same
-        """Answer what is no HTTP, or has too large headers, and close."""
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - of no use to a client
+        """Answer a request that is not valid HTTP or has too large headers, and close."""
         error = BadRequestError(
             f"This is not valid HTTP/1.1, or its headers have over {MAX_HEADERS_BYTES:,} bytes."
         )
         response = problems.answer(error, uuid.uuid4().hex)
         headers = [*response.raw_headers, (b"connection", b"close")]
-        # Too late where a response is under way: it is cut off.
+        # Too late while a response is being sent: it is cut off.
         with contextlib.suppress(h11.LocalProtocolError):
             for event in (
                 h11.Response(
@@ -94,7 +93,7 @@ class HttpProtocol(H11Protocol):
 
 
 class _Connection(h11.Connection):
-    """Refuses a body that is mostly framing: tiny chunks cost a hundred times their bytes."""
+    """A connection that refuses bodies of mostly framing: tiny chunks cost a hundredfold."""
 
     def __init__(self, role: type[h11.SERVER], max_headers_bytes: int) -> None:
         super().__init__(role, max_headers_bytes)
@@ -109,7 +108,7 @@ class _Connection(h11.Connection):
         event = super().next_event()
         if isinstance(event, h11.Request):
             self._wire_bytes = self._payload_bytes = 0
-            # h11's own limit is for what comes in pieces.
+            # h11's own limit counts only headers that come in pieces.
             fields = sum(len(name) + len(value) for name, value in event.headers)
             if len(event.target) + fields > MAX_HEADERS_BYTES:
                 raise h11.RemoteProtocolError("the headers are too large")

@@ -40,15 +40,15 @@ def serve(app: FastAPI, http: ServerSettings, destination: str, *, insecure: boo
     Args:
         app: The application; its lifespan starts and stops here.
         http: Where to listen.
-        destination: Where images go, for the banner.
-        insecure: Whether an address that other machines reach is allowed.
+        destination: Where images are stored, for the banner.
+        insecure: Whether an address that other machines can reach is allowed.
 
     Raises:
-        ConfigurationError: It cannot start like this.
+        ConfigurationError: The address is not allowed, or cannot be listened on.
     """
     if not insecure and not is_loopback(http.host):
         raise ConfigurationError(
-            f"{http.host} is reached from other machines, and there is no authentication:"
+            f"{http.host} can be reached from other machines, and there is no authentication:"
             " anyone could upload, read and delete. Listen on 127.0.0.1, or add --insecure."
         )
     if find_spec("uvloop") is None:
@@ -62,26 +62,26 @@ def serve(app: FastAPI, http: ServerSettings, destination: str, *, insecure: boo
         ws="none",
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=http.grace_seconds,
-        # Outside of uvicorn, a part that cannot start says so itself.
+        # It runs outside of uvicorn, so that a part that cannot start can say why.
         lifespan="off",
     )
     with (
-        _bind(http) as listener,
+        bind(http) as listener,
         asyncio.Runner(loop_factory=config.get_loop_factory()) as runner,
         suppress(asyncio.CancelledError),
     ):
-        banner = _banner(http.host, listener.getsockname()[1], destination)
-        runner.run(_run(_Server(config, app), listener, banner))
+        text = banner(http.host, listener.getsockname()[1], destination)
+        runner.run(_run(_Server(config, app), listener, text))
     logger.info("stopped")
     return 0
 
 
-async def _run(server: _Server, listener: socket.socket, banner: str) -> None:
+async def _run(server: _Server, listener: socket.socket, text: str) -> None:
     app = server.app
     async with AsyncExitStack() as stack:
         with _cancelled_by_signals():
             await stack.enter_async_context(app.router.lifespan_context(app))
-        print(banner, flush=True)  # noqa: T201
+        print(text, flush=True)  # noqa: T201
         await server.serve([listener])
 
 
@@ -122,33 +122,38 @@ def _cancelled_by_signals() -> Generator[None, None, None]:
             loop.remove_signal_handler(number)
 
 
-def _bind(http: ServerSettings) -> socket.socket:
-    """Return a socket that has its address, and listens once there is something to answer."""
+def bind(http: ServerSettings) -> socket.socket:
+    """Return a socket bound to the address; it listens once the application can answer.
+
+    Raises:
+        ConfigurationError: The address cannot be listened on.
+    """
     try:
         [(family, kind, _, _, address), *_] = socket.getaddrinfo(
             http.host, http.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         with ExitStack() as stack:
             listener = stack.enter_context(socket.socket(family, kind))
-            # As servers do: connections of the process before, in TIME_WAIT, are no hindrance.
+            # As servers do: an earlier process's connections in TIME_WAIT would block the address.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
             stack.pop_all()
             return listener
     except (OSError, UnicodeError) as error:  # the latter for a name that cannot be one
         raise ConfigurationError(
-            f"{http.host}:{http.port} cannot be listened on: {_reason(error)}. Another port is"
-            " named by --port or IMAGEGATE_HTTP__PORT."
+            f"cannot listen on {http.host}:{http.port}: {_reason(error)}. Choose another port with"
+            " --port or IMAGEGATE_HTTP__PORT."
         ) from error
 
 
 def _reason(error: OSError | UnicodeError) -> str:
     if isinstance(error, UnicodeError):
-        return "this is no host name"
+        return "not a host name"
     return str(error.strerror)
 
 
-def _banner(host: str, port: int, destination: str) -> str:
+def banner(host: str, port: int, destination: str) -> str:
+    """Return the lines that the process prints once it listens."""
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     return (
         f"imagegate listens on {url}\n"
@@ -158,7 +163,7 @@ def _banner(host: str, port: int, destination: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a server on this address is reached from this machine alone."""
+    """Tell whether a server on this address can be reached from this machine alone."""
     if host == "localhost":
         return True
     try:

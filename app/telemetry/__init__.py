@@ -1,1 +1,1 @@
-"""What the process reports about itself: logs and metrics."""
+"""Reports of the process about itself: logs and metrics."""

@@ -10,13 +10,11 @@ import sys
 
 import structlog
 
-# aiokafka formats whole payloads for its debug messages, and while a broker is away it says so 45
-# times a second; what matters of that is logged by those who use it.
+# aiokafka formats whole payloads for its debug messages, and reports an absent broker 45 times a
+# second; the log on Kafka logs what matters of that.
 _QUIET = {"aiokafka": logging.CRITICAL, "uvicorn.error": logging.WARNING}
-
-
-# What the application raises is logged by `problems` and `api.context`; uvicorn would add the same.
-_SAID_TWICE = "Exception in ASGI application"
+# `app.api.problems` and `app.api.context` log exceptions of the application; uvicorn repeats them.
+_REPEATED = "Exception in ASGI application"
 
 
 def configure(level: str) -> None:
@@ -49,7 +47,7 @@ def configure(level: str) -> None:
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("uvicorn.error").addFilter(
-        lambda record: not record.getMessage().startswith(_SAID_TWICE)
+        lambda record: not record.getMessage().startswith(_REPEATED)
     )
     for name, quiet in _QUIET.items():
         logging.getLogger(name).setLevel(quiet)

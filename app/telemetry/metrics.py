@@ -8,7 +8,7 @@ from __future__ import annotations
 from prometheus_client import Counter, disable_created_metrics, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-# Prometheus has no use for the time at which a counter began, and it doubles what is scraped.
+# Prometheus has no use for the start times of counters, and they double what it scrapes.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotations
 # The Prometheus library adds `_total` to the names of counters.
 IMAGES_STORED = Counter("imagegate_images_stored", "Images that were acknowledged.")
@@ -17,10 +17,10 @@ DEAD_LETTERS = Counter(
     "imagegate_dead_letters", "Records of image-events that could not be processed."
 )
 DAMAGED_BATCHES = Counter(
-    "imagegate_kafka_damaged_batches", "Batches that the leader gave with a wrong CRC.", ["topic"]
+    "imagegate_kafka_damaged_batches", "Batches that the leader sent with a wrong CRC.", ["topic"]
 )
 PRODUCERS_REPLACED = Counter(
-    "imagegate_kafka_producers_replaced", "Producers that were given up and replaced.", ["lane"]
+    "imagegate_kafka_producers_replaced", "Producers that failed and were replaced.", ["lane"]
 )
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 

@@ -1,7 +1,7 @@
-// The start page: uploads what is dropped, pasted or chosen, and shows the last pictures live.
+// The start page: uploads dropped, pasted or chosen files, and shows the last pictures live.
 //
-// The list is the truth: an event on the stream, or a stream that opens again, only says that it is
-// time to read the list. So nothing is missed or shown twice, whatever the network does.
+// The list is the truth: an event on the stream, or a stream that opens again, is only a signal to
+// read the list. So nothing is missed or shown twice, whatever the network does.
 
 const SHOWN = 24;
 // A burst of uploads is read as one.
@@ -35,7 +35,7 @@ async function upload(file, line) {
   try {
     const { receipt } = await readJson(await fetch("images", { method: "POST", body }));
     const [received, stored] = [bytes(receipt.received_bytes), bytes(receipt.stored_bytes)];
-    line.textContent = `${file.name}: stored, ${received} came in, ${stored} are kept`;
+    line.textContent = `${file.name}: stored, ${stored} of ${received}`;
     line.className = "stored";
   } catch (error) {
     line.textContent = `${file.name}: ${error.message}`;
@@ -54,7 +54,7 @@ form.addEventListener("submit", (event) => {
 
 addEventListener("paste", (event) => uploadAll(event.clipboardData.files));
 
-// A file that misses the form would be opened by the browser in place of this page.
+// The browser would open a file that misses the form in place of this page.
 addEventListener("dragover", (event) => {
   event.preventDefault();
   form.classList.add("over");
@@ -120,7 +120,7 @@ function text(name, content) {
   return span;
 }
 
-// A browser opens six connections to a server: pages that nobody looks at must not hold one each.
+// A browser opens six connections to a server: hidden pages must not hold one each.
 let stream = null;
 
 function follow() {
@@ -136,19 +136,19 @@ function follow() {
       refresh();
     };
     stream.onerror = () => {
-      live.textContent = "connecting again …";
+      live.textContent = "reconnecting …";
     };
   }
 }
 
 document.addEventListener("visibilitychange", follow);
-// An answer that is no stream, as of a gateway that is not ready, closes an EventSource for good.
+// Another answer than a stream, as of a gateway that is not ready, closes an EventSource for good.
 setInterval(follow, 5000);
 follow();
 
 // ---- answers ------------------------------------------------------------------------------------
 
-// Returns the JSON of an answer, or throws an error with what the problem (RFC 9457) says.
+// Returns the JSON of an answer, or throws an error with the detail of the problem (RFC 9457).
 async function readJson(response) {
   // A proxy in between may answer in HTML.
   const answer = await response.json().catch(() => ({}));

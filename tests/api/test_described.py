@@ -1,40 +1,53 @@
-"""Answers keep to the OpenAPI document: what checks every answer works, also where all is well."""
+"""Answers keep to the OpenAPI document, in trouble too, and the check of that can fail."""
+
+import dataclasses
 
 import httpx
 import pytest
 
-from app.api.openapi import examples
-from app.errors import CatalogDamagedError, LogUnavailableError, NewerVersionError
+from app.api import examples
+from app.errors import CatalogDamagedError, LogUnavailableError
+from app.log import IMAGES
+from app.records import image as records
+from app.records.address import Address
 from tests.support import images
 from tests.support.described import check
+from tests.support.facts import info
 
 IMAGE = "/images/{image_id}"
 FINDING = [("GET", IMAGE), ("HEAD", IMAGE), ("DELETE", IMAGE), ("GET", f"{IMAGE}/metadata")]
 
 
 class TestTrouble:
-    """Trouble below an operation comes out as the document lists it: the client checks that."""
+    """Trouble below an operation is answered as the document lists it: the client checks that."""
 
     @pytest.mark.parametrize(("method", "path"), FINDING)
     @pytest.mark.parametrize(
-        ("place", "error"),
-        [
-            ("app.delivery.cache.RecordCache.read", LogUnavailableError),
-            ("app.catalog.catalog.Catalog.is_deleted", CatalogDamagedError),
-            ("app.delivery.delivery.parse_head", NewerVersionError),
-        ],
+        ("part", "name", "error"),
+        [("log", "read", LogUnavailableError), ("catalog", "is_deleted", CatalogDamagedError)],
     )
     async def test_an_image_that_cannot_be_found_for_now_is_a_503(
-        self, client, monkeypatch, method, path, place, error
+        self, client, monkeypatch, method, path, part, name, error
     ):
         uploaded = await client.post("/images", content=images.png())
-        monkeypatch.setattr(place, failing(error))
+        monkeypatch.setattr(getattr(client.gateway, part), name, failing(error))
         response = await client.request(method, path.format(image_id=uploaded.json()["id"]))
         assert response.status_code == 503
         assert method == "HEAD" or response.json()["code"] == error.code
 
+    @pytest.mark.parametrize(("method", "path"), FINDING)
+    async def test_an_image_of_a_newer_version_is_a_503(self, client, method, path):
+        cookie = bytes(12)
+        head = records.head_record(cookie, memoryview(b"x"), info(), 100, ())
+        newer = dataclasses.replace(head, headers=(("imagegate-version", b"2"),))
+        [position] = await client.gateway.log.append(IMAGES, [newer])
+        image_id = str(Address(position, cookie))
+        response = await client.request(method, path.format(image_id=image_id))
+        assert response.status_code == 503
+        assert method == "HEAD" or response.json()["code"] == "newer-version"
+
     async def test_a_list_of_a_damaged_catalog_is_a_503(self, client, monkeypatch):
-        monkeypatch.setattr("app.catalog.catalog.Catalog.newest", failing(CatalogDamagedError))
+        monkeypatch.setattr(client.gateway.catalog, "newest", failing(CatalogDamagedError))
         assert (await client.get("/images")).json()["code"] == "catalog-damaged"
 
     @pytest.mark.parametrize("path", ["/streams/images", "/streams/images.mjpeg"])
@@ -44,7 +57,7 @@ class TestTrouble:
 
 
 def failing(error):
-    """A function, or a coroutine's, that raises an error whatever it is given."""
+    """A function, or one of a coroutine, that raises an error whatever its arguments."""
 
     def fail(*_):
         raise error("Trouble.")
@@ -65,7 +78,7 @@ class TestCheck:
             (404, "image-not-found", {"content-type": "application/json"}),
             (404, "image-not-found", {"x-request-id": None}),
         ],
-        ids=["status", "code", "header", "no Retry-After", "media type", "no request id"],
+        ids=["status", "code", "header", "no Retry-After", "content type", "no request id"],
     )
     def test_an_answer_that_the_document_does_not_describe_is_found(self, status, code, headers):
         with pytest.raises(AssertionError):

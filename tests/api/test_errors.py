@@ -1,5 +1,6 @@
 """Every error is a problem, documented, and says nothing that it should not."""
 
+import pickle
 import re
 from pathlib import Path
 
@@ -8,9 +9,20 @@ import pytest_asyncio
 from structlog.testing import capture_logs
 
 from app import errors
-from tests.support.described import answers, tree
+from app.api import problems
+from tests.support.described import answers, leaves, tree
 from tests.support.in_process import in_process, problem
 
+# One of each class, as it is raised.
+INSTANCES = [
+    errors.RangeNotSatisfiableError("Too far.", 5),
+    errors.RecordDamagedError("Wrong CRC.", offset=7),
+    errors.UnsupportedFormatError("A PDF.", "image/png"),
+    errors.UnsupportedMediaTypeError("JSON.", "image/*"),
+    errors.NotReadyError("Not yet.", retry_after_seconds=1),
+    errors.OutcomeUnknownError("Lost.", outcomes=[errors.NotWrittenError("Late.")]),
+]
+INSTANCES += [each("Why.") for each in leaves() - {type(error) for error in INSTANCES}]
 DOCUMENT = Path(__file__).parents[2] / "docs/errors.md"
 MODULE = pytest.mark.asyncio(loop_scope="module")
 
@@ -39,6 +51,30 @@ class TestTree:
         assert {row for row in drawn if row[1]} == {
             (each.__name__, str(each.status), each.code) for each in answers()
         }
+
+    def test_a_class_that_others_refine_cannot_be_raised(self):
+        for each in {errors.GatewayError, *tree()} - leaves():
+            with pytest.raises(TypeError, match=f"{each.__name__} has no code"):
+                each("By mistake.")
+
+    @pytest.mark.parametrize("error", INSTANCES, ids=lambda error: error.code)
+    def test_an_error_passes_between_processes_as_it_is(self, error):
+        copy = pickle.loads(pickle.dumps(error, pickle.HIGHEST_PROTOCOL))  # noqa: S301
+        assert type(copy) is type(error)
+        assert (copy.args, str(copy)) == (error.args, error.detail)
+        assert repr(vars(copy)) == repr(vars(error))
+
+    @pytest.mark.parametrize("error", INSTANCES, ids=lambda error: error.code)
+    def test_an_error_has_a_value_for_each_header_of_its_class(self, error):
+        assert list(error.header_values) == list(error.headers)
+        assert all(error.header_values.values())
+
+    def test_a_header_that_its_class_does_not_name_is_never_sent(self):
+        error = errors.UnsupportedFormatError("A PDF.", "image/png")
+        error.header_values["Set-Cookie"] = "x=y"
+        response = problems.answer(error, "1")
+        assert response.headers["accept"] == "image/png"
+        assert "set-cookie" not in response.headers
 
     def test_a_client_may_repeat_what_is_not_its_mistake(self):
         for each in answers():
@@ -89,7 +125,7 @@ class TestFramework:
 class TestOurOwnMistakes:
     @pytest.fixture
     def mistaken(self, client, monkeypatch):
-        """Have every listing fail with what must not leave the process."""
+        """Have every listing fail with a secret that must not leave the process."""
 
         async def fail(*_):
             raise RuntimeError("SECRET at /srv/SECRET")

@@ -20,7 +20,7 @@ async def client(tmp_path_factory):
 
 
 async def not_ready(client):
-    """Return what readiness says is wrong."""
+    """Return the trouble that readiness reports."""
     response = await client.get("/health/ready")
     body = problem(response, 503, "not-ready")
     assert response.headers["retry-after"] == "1"
@@ -62,7 +62,7 @@ async def test_every_trouble_is_named(client, monkeypatch):
 
 
 async def test_a_feed_that_stands_still_is_not_ready(client):
-    client.gateway.feed._state.moved_at -= 3600
+    client.gateway.feed._moved_at -= 3600
     response = await client.get("/health/ready")
     assert "seconds" in problem(response, 503, "not-ready")["detail"]
 
@@ -71,7 +71,7 @@ async def test_a_newer_event_takes_every_answer_back_and_says_why(tmp_path):
     async with in_process(tmp_path) as client:
         url = (await client.post("/images", content=images.jpeg())).json()["url"]
         await client.gateway.log.append(EVENTS, [NEWER, encode(stored(1))])
-        await until(client.gateway.feed._task.done)
+        await until(lambda: "newer version" in (client.gateway.feed.trouble or ""))
         assert "newer version at offset 1" in await not_ready(client)
         for method, path in (
             ("GET", url),

@@ -8,8 +8,7 @@ import httpx
 import pytest
 
 from app import __version__
-from app.api import problems, schemas
-from app.api.openapi import examples
+from app.api import examples, problems, schemas
 from app.main import create_app
 from app.settings import Settings
 from tests.support.described import DOCUMENT, METHODS, answers, resolve
@@ -44,7 +43,7 @@ def nodes(value, path=()):
             yield from nodes(inner, (*path, number))
 
 
-def test_the_file_is_what_the_application_says_now():
+def test_the_file_is_the_document_of_the_application():
     assert json.loads(FILE.read_text("utf-8")) == DOCUMENT, "run make openapi"
 
 
@@ -108,8 +107,8 @@ def test_a_status_lists_the_codes_of_its_errors_each_with_a_problem_as_it_is_ans
         if name.startswith("head "):
             assert "content" not in response
             continue
-        [(media_type, content)] = response["content"].items()
-        assert media_type == PROBLEM
+        [(content_type, content)] = response["content"].items()
+        assert content_type == PROBLEM
         assert content["schema"] == {"$ref": "#/components/schemas/Problem"}
         for code, example in content["examples"].items():
             problem = resolve(example)["value"]
@@ -170,7 +169,7 @@ def test_an_operation_declares_exactly_the_parameters_of_its_path(name):
     for each in parameters:
         assert each["description"]
         assert each["schema"]["description"] == each["description"]
-        # One of a header would be sent by whoever tries an operation out at /docs.
+        # /docs would send that of a header with each request that is tried out.
         assert "example" not in each
         assert each["in"] == "header" or each["schema"]["examples"]
         assert each["in"] != "path" or each["required"] is True
@@ -210,8 +209,8 @@ def test_the_file_of_an_upload_is_binary_in_both_forms():
     file = form["properties"]["file"]
     assert (file["type"], file["format"]) == ("string", "binary")
     assert list(content) == ["multipart/form-data", "application/octet-stream", "image/*"]
-    for media_type in ("application/octet-stream", "image/*"):
-        schema = content[media_type]["schema"]
+    for content_type in ("application/octet-stream", "image/*"):
+        schema = content[content_type]["schema"]
         assert (schema["type"], schema["format"]) == ("string", "binary")
 
 
@@ -271,8 +270,8 @@ class TestExamples:
     def test_each_success_with_a_text_has_one(self):
         for operation in OPERATIONS.values():
             for status, response in operation["responses"].items():
-                for media_type, content in response.get("content", {}).items():
-                    if status[0] == "2" and media_type.startswith(("application/json", "text/")):
+                for content_type, content in response.get("content", {}).items():
+                    if status[0] == "2" and content_type.startswith(("application/json", "text/")):
                         assert content["examples"]
 
     def test_events_read_as_a_stream_does(self):

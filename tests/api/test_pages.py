@@ -1,4 +1,4 @@
-"""The pages, as files: what a browser makes of them is tested in tests/browser/."""
+"""The pages, as files; tests/browser/ has a browser show them."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from app.settings import Settings
 WEB = Path(__file__).parents[2] / "app/web"
 PAGES = ["/", "/docs"]
 OURS = [f"/web/{path.name}" for path in sorted(WEB.iterdir())]
-# Another origin, also without its scheme. A namespace of XML is a name, and nobody goes there.
+# Another origin, also without its scheme. A namespace of XML is a name and is never fetched.
 ABSOLUTE = re.compile(r"""https?:(?!//www\.w3\.org/2000/svg)|wss?:|["'(=]\s*//""")
 
 

@@ -1,5 +1,6 @@
-"""`POST /images`: what is taken, what is refused, and what the answer says."""
+"""`POST /images`: accepted and refused bodies, options, and the answer."""
 
+import asyncio
 import hashlib
 import io
 
@@ -24,13 +25,13 @@ class TestForms:
             ("blob", "image/gif"),
         ],
     )
-    async def test_a_part_named_file_is_taken_whatever_it_declares(self, client, part):
+    async def test_a_part_named_file_is_accepted_whatever_it_declares(self, client, part):
         data = images.jpeg()
         response = await client.post("/images", files={"file": (part[0], data, part[1])})
         assert response.status_code == 201, response.text
         assert response.json()["content_type"] == "image/jpeg"
 
-    async def test_a_part_without_a_file_name_is_taken(self, client):
+    async def test_a_part_without_a_file_name_is_accepted(self, client):
         body = (
             b'--b\r\nContent-Disposition: form-data; name="file"\r\n\r\n'
             + images.jpeg()
@@ -45,13 +46,13 @@ class TestForms:
     @pytest.mark.parametrize(
         "content_type", ["image/jpeg", "image/x-unheard-of", "application/octet-stream", None]
     )
-    async def test_raw_bytes_are_taken(self, client, content_type):
+    async def test_raw_bytes_are_accepted(self, client, content_type):
         headers = {"content-type": content_type} if content_type else {}
         response = await client.post("/images", content=images.png(), headers=headers)
         assert response.status_code == 201, response.text
         assert response.json()["content_type"] == "image/png"
 
-    async def test_a_body_without_a_length_is_taken(self, client):
+    async def test_a_body_without_a_length_is_accepted(self, client):
         data = images.jpeg()
 
         async def pieces():
@@ -137,7 +138,7 @@ class TestRefusals:
         assert response.headers["accept"].startswith("multipart/form-data, image/*")
         assert "application/octet-stream" in body["detail"]
 
-    async def test_bytes_that_are_no_image_name_the_formats_that_are_taken(self, client):
+    async def test_bytes_that_are_no_image_name_the_accepted_formats(self, client):
         response = await client.post("/images", content=b"%PDF-1.7 ...")
         body = problem(response, 415, "unsupported-format")
         assert "image/jpeg, image/png" in response.headers["accept"]
@@ -184,13 +185,13 @@ class TestRefusals:
         served = await client.get(by_field["url"])
         assert images.pixels(served.content).size == (320, 240)
 
-    async def test_metadata_is_kept_where_it_is_asked_for_and_allowed(self, client, gateways):
+    async def test_metadata_stays_where_that_is_requested_and_allowed(self, client, gateways):
         data = images.jpeg(images.photo((320, 240)))
         kept = await client.post("/images?profile=original&metadata=keep", content=data)
         assert (await client.get(kept.json()["url"])).content == data
         assert kept.json()["receipt"]["metadata_removed"] == []
 
-    async def test_the_receipt_says_what_was_removed_and_not_how_near_it_comes(self, client):
+    async def test_the_receipt_says_what_was_removed_and_not_its_quality(self, client):
         data = images.jpeg(images.photo((320, 240))) + images.ARCHIVE
         receipt = (await client.post("/images", content=data)).json()["receipt"]
         assert set(receipt["metadata_removed"]) == {
@@ -207,7 +208,7 @@ class TestRefusals:
         assert receipt["quality"] == 100
 
     @pytest.mark.parametrize(
-        ("accept", "media_type"),
+        ("accept", "content_type"),
         [
             ("*/*", "image/png"),
             ("application/json, image/webp;q=0", "image/png"),
@@ -215,13 +216,13 @@ class TestRefusals:
         ],
     )
     async def test_lossless_is_webp_where_the_client_accepts_it_and_it_is_smaller(
-        self, client, accept, media_type
+        self, client, accept, content_type
     ):
         data = images.png(images.photo((320, 240), noise=8))
         answer = await client.post(
             "/images?profile=lossless", content=data, headers={"accept": accept}
         )
-        assert answer.json()["content_type"] == media_type
+        assert answer.json()["content_type"] == content_type
         served = await client.get(answer.json()["url"])
         assert images.same_pixels(images.pixels(data), images.pixels(served.content))
 
@@ -236,7 +237,7 @@ class TestRefusals:
         answer = await client.post("/images?profile=original&metadata=keep", content=images.jpeg())
         assert "allowed: strip." in problem(answer, 422, "invalid-parameter")["detail"]
 
-    async def test_a_server_has_a_profile_of_its_own_and_a_list_of_those_it_takes(self, gateways):
+    async def test_a_server_has_a_profile_of_its_own_and_a_list_of_those_it_allows(self, gateways):
         client = await gateways(imaging={"profile": "lossless", "profiles": "original,lossless"})
         data = images.jpeg(images.photo((320, 240)))
         image = (await client.post("/images", content=data)).json()
@@ -268,9 +269,19 @@ class TestRefusals:
 
     async def test_an_upload_over_the_byte_budget_is_told_to_come_back(self, gateways):
         client = await gateways(upload={"budget_bytes": 1_000_000, "patience_seconds": 0})
-        held = await client.gateway.ingest._budget.reserve(1_000_000)
-        response = await client.post("/images", content=images.jpeg())
+        data, begun, rest = images.jpeg(), asyncio.Event(), asyncio.Event()
+
+        async def slowly():
+            yield data[:10]
+            begun.set()
+            await rest.wait()
+            yield data[10:]
+
+        slow = asyncio.create_task(client.post("/images", content=slowly()))
+        await begun.wait()
+        response = await client.post("/images", content=data)
         assert problem(response, 503, "overloaded")["retryable"] is True
         assert int(response.headers["retry-after"]) > 0
-        held.release()
-        assert (await client.post("/images", content=images.jpeg())).status_code == 201
+        rest.set()
+        assert (await slow).status_code == 201
+        assert (await client.post("/images", content=data)).status_code == 201

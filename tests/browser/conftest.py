@@ -41,8 +41,8 @@ class Visit:
     """A page of a gateway, open in a browser.
 
     Attributes:
-        complaints: What the browser's console said; refused by the policy, or raised by a script.
-        foreign: Addresses outside of the gateway that were asked for.
+        complaints: Lines of the browser's console: refusals by the policy, and errors of scripts.
+        foreign: Requested addresses outside of the gateway.
     """
 
     def __init__(self, page, url):
@@ -68,7 +68,7 @@ def visit(browser):
         contexts.append(browser.new_context(viewport={"width": 1200, "height": 900}))
         url = f"http://{host}:{gateway.address[1]}"
         opened = Visit(contexts[-1].new_page(), url)
-        # A live picture has no end, so what holds one never counts as loaded.
+        # A live picture has no end, so a page with one never counts as loaded.
         opened.page.goto(url + path, wait_until="domcontentloaded")
         return opened
 

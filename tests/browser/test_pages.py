@@ -57,7 +57,7 @@ class TestStartPage:
     def test_chosen_images_are_stored_and_shown_and_what_is_none_says_why(self, gateway, visit):
         start = visit(gateway, "/")
         page = start.page
-        page.get_by_text("There is no picture yet.").wait_for()
+        page.get_by_text("There are no pictures yet.").wait_for()
         files = [
             image_file("one.jpg", images.jpeg(images.photo(seed=1))),
             image_file("words.txt", b"not an image at all"),
@@ -72,7 +72,7 @@ class TestStartPage:
         assert names == ["two.png", "one.jpg"]
         for picture in page.locator("#pictures img").all():
             page.wait_for_function(SHOWS, arg=picture.element_handle())
-        assert page.get_by_text("There is no picture yet.").is_hidden()
+        assert page.get_by_text("There are no pictures yet.").is_hidden()
         assert start.foreign == []
         # The browser itself says so of every answer of 400 and above.
         assert [line for line in start.complaints if "415" not in line] == []
@@ -110,11 +110,11 @@ class TestStartPage:
         page.get_by_text("live", exact=True).wait_for()
         port = gateway.address[1]
         assert gateway.terminate() == 0
-        page.get_by_text("connecting again …").wait_for()
+        page.get_by_text("reconnecting …").wait_for()
         gateway.spawn("--port", str(port))
         await_pictures(page, [store(gateway, 1)])
 
-    def test_a_page_that_nobody_looks_at_holds_no_connection(self, gateway, visit):
+    def test_a_hidden_page_holds_no_connection(self, gateway, visit):
         page = visit(gateway, "/").page
         page.get_by_text("live", exact=True).wait_for()
         look_away(page, hidden=True)

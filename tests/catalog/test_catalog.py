@@ -1,4 +1,4 @@
-"""The catalog: what is listed, what is deleted, and a file that may be in any state."""
+"""The catalog: listed and deleted images, and a file that may be in any state."""
 
 import asyncio
 import itertools
@@ -7,7 +7,9 @@ import sqlite3
 
 import pytest
 
-from app.catalog.catalog import AppliedEvent, Catalog, Progress
+from app.catalog.catalog import Catalog
+from app.catalog.progress import Progress
+from app.events.sequenced import SequencedEvent
 from tests.support.facts import deleted, image_id, info, stored
 
 MINUTE_MS = 60_000
@@ -36,12 +38,12 @@ async def catalog(opened):
 
 async def apply(catalog, *events, start=0):
     """Apply events at the sequence numbers from `start` on."""
-    applied = [
-        AppliedEvent(sequence, sequence * MINUTE_MS, event)
+    sequenced = [
+        SequencedEvent(sequence, sequence * MINUTE_MS, event)
         for sequence, event in enumerate(events, start)
     ]
     end = start + len(events)
-    await catalog.apply(applied, Progress("log", end, end - 1, b"fingerprint"))
+    await catalog.apply(sequenced, Progress("log", end, end - 1, b"fingerprint"))
 
 
 async def listed(catalog, limit=100, before=None):
@@ -139,7 +141,7 @@ class TestProgress:
         await catalog.close()
         assert (await opened()).progress.next_offset == 2
 
-    async def test_a_full_disk_is_no_reason_to_throw_the_catalog_away(self, catalog):
+    async def test_a_full_disk_is_no_reason_to_replace_the_catalog(self, catalog):
         await apply(catalog, stored(1), deleted(1), stored(2))
 
         async def limit(pages):
@@ -209,7 +211,7 @@ def removed(path):
 @pytest.mark.parametrize(
     "spoil", [garbage, cut_off, empty, another_schema, without_a_table, removed]
 )
-async def test_a_file_that_cannot_be_used_is_made_anew(catalog, opened, tmp_path, spoil):
+async def test_a_file_that_cannot_be_used_is_replaced(catalog, opened, tmp_path, spoil):
     await apply(catalog, *(stored(number) for number in range(50)))
     await catalog.close()
     spoil(tmp_path / "catalog.db")

@@ -1,7 +1,8 @@
-"""The command line, as far as it needs no process of its own."""
+"""The command line, where it needs no process of its own."""
 
 import json
 import socket
+from typing import NamedTuple
 
 import pytest
 
@@ -11,6 +12,14 @@ from app.cli import serve as command
 from app.server import serve as server
 from app.settings import Settings, load
 from app.telemetry import logs
+
+
+class Served(NamedTuple):
+    """The arguments of a call to serve."""
+
+    settings: Settings
+    destination: str
+    insecure: bool
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +50,7 @@ def served(monkeypatch):
 
     def serve(settings, http, destination, *, insecure):
         assert http is settings.http
-        calls.append((settings, insecure))
+        calls.append(Served(settings, destination, insecure))
         return 0
 
     monkeypatch.setattr(command, "create_app", lambda settings: settings)
@@ -50,8 +59,8 @@ def served(monkeypatch):
 
 
 @pytest.fixture
-def taken():
-    """A port of this machine that somebody listens on."""
+def used_port():
+    """A port of this machine that is in use."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
 
@@ -78,7 +87,7 @@ class TestServe:
         monkeypatch.setenv("IMAGEGATE_HTTP__PORT", "9000")
         monkeypatch.setenv("IMAGEGATE_HTTP__GRACE_SECONDS", "7")
         run("serve", "--port", "0", "--host", "::1", "--data-dir", "/srv/d", "--kafka", "k:9092")
-        [(settings, insecure)] = served
+        [(settings, _, insecure)] = served
         assert (settings.http.port, settings.http.host) == (0, "::1")
         assert settings.http.grace_seconds == 7
         assert str(settings.data_dir) == "/srv/d"
@@ -88,7 +97,7 @@ class TestServe:
     def test_without_options_the_environment_decides(self, run, served, monkeypatch):
         monkeypatch.setenv("IMAGEGATE_HTTP__PORT", "9000")
         run("serve", "--insecure")
-        [(settings, insecure)] = served
+        [(settings, _, insecure)] = served
         assert settings.http.port == 9000
         assert insecure is True
 
@@ -100,16 +109,16 @@ class TestServe:
         assert "--insecure" in err
         assert list(tmp_path.iterdir()) == []
 
-    def test_a_port_that_is_taken_is_named(self, run, taken, tmp_path):
-        status, out, err = run("serve", "--port", str(taken))
+    def test_a_port_in_use_is_named(self, run, used_port, tmp_path):
+        status, out, err = run("serve", "--port", str(used_port))
         assert (status, out) == (2, "")
-        assert f"imagegate: 127.0.0.1:{taken} cannot be listened on: Address already in use" in err
+        assert f"imagegate: cannot listen on 127.0.0.1:{used_port}: Address already in use" in err
         assert list(tmp_path.iterdir()) == []
 
     def test_a_host_that_is_unknown_is_named(self, run):
         status, _, err = run("serve", "--insecure", "--host", "nowhere.invalid", "--port", "0")
         assert status == 2
-        assert "nowhere.invalid:0 cannot be listened on" in err
+        assert "cannot listen on nowhere.invalid:0" in err
 
     @pytest.mark.parametrize(
         ("variable", "value"), [("IMAGEGATE_HTTP__PORTS", "1"), ("IMAGEGATE_HTTP__PORT", "x")]
@@ -130,19 +139,24 @@ class TestServe:
 
 class TestBanner:
     @pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
-    def test_it_says_the_real_port_the_folder_and_a_command_to_try(self, tmp_path, host, shown):
-        settings = load(http={"host": host, "port": 0}, data_dir=tmp_path)
-        with server._bind(settings.http) as listener:
+    def test_it_says_the_real_port_the_folder_and_a_command_to_try(self, host, shown):
+        settings = load(http={"host": host, "port": 0})
+        with server.bind(settings.http) as listener:
             port = listener.getsockname()[1]
-        banner = server._banner(host, port, command._destination(settings))
+        banner = server.banner(host, port, "the embedded log in /srv/images")
         assert port > 0
         assert f"http://{shown}:{port}\n" in banner
         assert f"curl -F file=@img.jpg http://{shown}:{port}/images" in banner
-        assert str(tmp_path.absolute()) in banner
+        assert "the embedded log in /srv/images\n" in banner
 
-    def test_on_kafka_it_names_the_topics_and_the_brokers(self):
-        kafka = {"bootstrap_servers": "one:9092", "topic_prefix": "test-"}
-        destination = command._destination(Settings(kafka=kafka))
+    def test_it_names_the_folder_of_the_embedded_log(self, run, served, tmp_path):
+        run("serve")
+        assert served[-1].destination == f"the embedded log in {tmp_path / 'data'}"
+
+    def test_on_kafka_it_names_the_topics_and_the_brokers(self, run, served, monkeypatch):
+        monkeypatch.setenv("IMAGEGATE_KAFKA__TOPIC_PREFIX", "test-")
+        run("serve", "--kafka", "one:9092")
+        destination = served[-1].destination
         assert "test-images" in destination
         assert "test-image-events" in destination
         assert "one:9092" in destination

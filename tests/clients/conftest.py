@@ -43,7 +43,7 @@ def client(request):
 
 @pytest.fixture(scope="session")
 def result(client, gateway):
-    """What a client's script says of its calls; `out.jpg` beside it is what it downloaded."""
+    """The report of a client's script on its calls; `out.jpg` beside it is its download."""
     (client.folder / "img.jpg").write_bytes(images.jpeg())
     (client.folder / "broken.jpg").write_bytes(images.jpeg()[:1000])
     return json.loads(client.run(gateway.url))

@@ -92,7 +92,7 @@ class TestTypeScript:
 
 
 class TestDocument:
-    """docs/clients.md shows what ran here."""
+    """docs/clients.md shows the scripts that run here."""
 
     PAGE = (generated.ROOT / "docs/clients.md").read_text("utf-8")
 

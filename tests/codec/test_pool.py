@@ -29,7 +29,7 @@ from app.imaging.develop import Developed, develop
 from app.imaging.formats import ImageFormat
 from app.imaging.limits import ImageLimits
 from app.imaging.profiles import Recipe
-from tests.support import codec_jobs, images
+from tests.support import bombs, codec_jobs, images
 
 ENOUGH_MEMORY = 1_500_000_000
 
@@ -51,8 +51,18 @@ async def until(condition, seconds=10):
     return found
 
 
+def children() -> set[int]:
+    """Process ids of the workers, which are the only children of this process."""
+    return {
+        int(pid)
+        for path in Path("/proc/self/task").glob("*/children")
+        for pid in path.read_text().split()
+        if b"app.codec.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    }
+
+
 def alive(pid: int) -> bool:
-    """Whether the process runs; one that nobody has reaped yet does not."""
+    """Whether the process runs; a zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
@@ -92,7 +102,7 @@ async def test_megabytes_pass_both_ways_unchanged(pool):
     [
         (codec_jobs.still, b"%PDF-1.7", UnsupportedFormatError),
         (codec_jobs.develop, images.jpeg()[:-100], InvalidImageError),
-        (codec_jobs.develop, images.bomb_png(), ImageLimitError),
+        (codec_jobs.develop, bombs.bomb_png(), ImageLimitError),
     ],
 )
 async def test_a_refusal_comes_back_as_what_it_was_with_its_trace(pool, function, data, error):
@@ -100,6 +110,14 @@ async def test_a_refusal_comes_back_as_what_it_was_with_its_trace(pool, function
         await pool.run(function, data)
     assert refusal.value.detail
     assert f"in {function.__name__}" in str(refusal.value.__cause__)
+
+
+async def test_an_error_of_several_arguments_comes_back_from_a_worker_as_it_is(pool):
+    error = UnsupportedFormatError("A PDF.", "image/png")
+    with pytest.raises(UnsupportedFormatError) as refusal:
+        await pool.run(codec_jobs.refuse, b"", error)
+    assert refusal.value.detail == "A PDF."
+    assert refusal.value.header_values == {"Accept": "image/png"}
 
 
 async def test_a_mistake_of_ours_is_an_internal_error_whose_cause_names_the_place(pool):
@@ -167,7 +185,7 @@ async def test_an_image_too_large_for_the_memory_limit_is_refused():
     async with make_pool(workers=1, memory_bytes=150_000_000) as pool:
         limits = ImageLimits(max_pixels=200_000_000)
         with pytest.raises(ImageLimitError, match="memory"):
-            await pool.run(develop, images.bomb_png(), ImageFormat.PNG, limits, Recipe())
+            await pool.run(develop, bombs.bomb_png(), ImageFormat.PNG, limits, Recipe())
 
 
 async def test_workers_are_contained(pool, monkeypatch):
@@ -226,11 +244,11 @@ async def test_a_pool_whose_workers_cannot_start_says_so():
 
 
 async def test_a_pool_that_starts_in_part_leaves_no_process_behind(monkeypatch):
-    ready, started = CodecProcess.ready, []
+    ready, started = CodecProcess.ready, set()
 
     async def second_fails(worker):
+        started.update(children())
         await ready(worker)
-        started.append(worker._process.pid)
         if len(started) == 2:
             raise EOFError
 

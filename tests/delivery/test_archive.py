@@ -1,10 +1,14 @@
-"""The profile `archive`: packed in the log, and bit for bit what it was when it is served."""
+"""The profile `archive`: packed in the log, and served bit for bit as it came."""
 
 import hashlib
 
 import pytest
 
-from app.delivery import delivery
+from app.budget import ByteBudget
+from app.codec.pool import CodecPool
+from app.delivery.cache import RecordCache
+from app.delivery.chunks import PIECE_BYTES, Chunks
+from app.delivery.unpack import Unpacker
 from app.errors import DecoderCrashedError, ImageGoneError, RecordGoneError, UnpackError
 from app.imaging.codecs import lepton
 from app.log import IMAGES
@@ -107,8 +111,15 @@ async def test_it_is_shown_live(client, photo):
     await frames.aclose()
 
 
+class InProcess:
+    """A pool without workers."""
+
+    async def run(self, function, *args):
+        return function(*args)
+
+
 class TestFaults:
-    async def test_without_the_extra_it_is_not_taken_and_what_there_is_is_named(
+    async def test_without_the_extra_it_is_refused_and_the_extra_is_named(
         self, tmp_path, photo, monkeypatch
     ):
         monkeypatch.setattr("app.imaging.extras.is_installed", lambda extra: extra != "archive")
@@ -125,18 +136,18 @@ class TestFaults:
         async def crash(*_):
             raise DecoderCrashedError("The decoder crashed on this image.")
 
-        monkeypatch.setattr(client.gateway.delivery._pool, "run", crash)
+        monkeypatch.setattr(CodecPool, "run", crash)
         problem(await client.get(image["url"]), 503, "not-unpacked")
 
     async def test_damage_is_a_503_and_not_another_picture(self, client, photo, monkeypatch):
         image = await archived(client, photo)
-        run = client.gateway.delivery._pool.run
+        run = CodecPool.run
 
         def with_packed(change):
-            async def changed(function, data, *args):
-                return await run(function, change(data), *args)
+            async def changed(pool, function, data, *args):
+                return await run(pool, function, change(data), *args)
 
-            monkeypatch.setattr(client.gateway.delivery._pool, "run", changed)
+            monkeypatch.setattr(CodecPool, "run", changed)
 
         for change in (lambda data: data[:-9], lambda data: data[:300] + b"\0" + data[301:]):
             with_packed(change)
@@ -153,8 +164,8 @@ class TestFaults:
         async def gone(*_):
             raise RecordGoneError("It is gone.")
 
-        stored = await client.gateway.delivery.find(image["id"])
-        monkeypatch.setattr(client.gateway.delivery._cache, "read", gone)
+        stored = await client.gateway.finder.find(image["id"])
+        monkeypatch.setattr(RecordCache, "read", gone)
         with pytest.raises(ImageGoneError):
             await client.gateway.delivery.open(stored, 0, 10)
 
@@ -162,27 +173,26 @@ class TestFaults:
         sections = {"delivery": {"unpack_bytes": 1_000_000}, "upload": {"patience_seconds": 0}}
         client = await gateways(**sections)
         image = await archived(client, photo)
-        held = await client.gateway.delivery._budget.reserve(1_000_000)
+        budget = client.gateway.delivery._unpacker._budget
+        held = await budget.reserve(1_000_000)
         problem(await client.get(image["url"]), 503, "overloaded")
         held.release()
         for _ in range(5):
             assert (await client.get(image["url"])).status_code == 200
-        stored = await client.gateway.delivery.find(image["id"])
+        stored = await client.gateway.finder.find(image["id"])
         pieces = await client.gateway.delivery.open(stored, 0, 10)
         del pieces  # a client that left before the first byte
-        await until(lambda: client.gateway.delivery._budget._free_bytes == 1_000_000)
+        await until(lambda: budget._free_bytes == 1_000_000)
 
-    async def test_a_client_that_stalls_holds_its_memory_for_a_while_only(
-        self, client, photo, monkeypatch
-    ):
-        monkeypatch.setattr(delivery, "_LEASE_SECONDS", 0.01)
-        monkeypatch.setattr(delivery, "_MIN_RATE", 10**9)
-        monkeypatch.setattr(delivery, "PIECE_BYTES", 1000)
-        image = await archived(client, photo)
-        stored = await client.gateway.delivery.find(image["id"])
-        pieces = await client.gateway.delivery.open(stored, 0, image["content_length"])
+    async def test_a_client_that_stalls_holds_its_memory_for_a_while_only(self, client):
+        image = await archived(client, images.jpeg(images.photo((1600, 1200), noise=8)))
+        assert image["content_length"] > PIECE_BYTES
+        stored = await client.gateway.finder.find(image["id"])
+        budget = ByteBudget(10_000_000, patience_seconds=0)
+        chunks = Chunks(RecordCache(client.gateway.log, IMAGES, 0))
+        unpacker = Unpacker(chunks, InProcess(), budget, lease_seconds=0.01, min_rate=10**9)
+        pieces = await unpacker.open(stored, 0, image["content_length"])
         await anext(pieces)
-        budget = client.gateway.delivery._budget
         await until(lambda: budget._free_bytes == budget._total_bytes)
         with pytest.raises(UnpackError, match="took too long"):
             await anext(pieces)

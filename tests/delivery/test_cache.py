@@ -14,7 +14,7 @@ def record(offset):
 
 
 class CountingLog:
-    """Answers with a record of ten bytes, and the neighbours it was told of; counts."""
+    """Answers with a record of ten bytes and its neighbours, and counts the reads."""
 
     def __init__(self):
         self.reads = []
@@ -53,14 +53,14 @@ async def test_the_least_recently_used_record_leaves_first(log):
     assert log.reads == [1, 2, 3, 4, 2]
 
 
-async def test_never_more_than_its_bytes_are_kept(log):
+async def test_never_more_than_its_bytes_are_cached(log):
     cache = RecordCache(log, IMAGES, 5 * SIZE + 5)
     await read(cache, *range(100))
     assert len(cache._records) == 5
     assert cache._bytes == 5 * SIZE
 
 
-async def test_neighbours_are_kept_but_leave_before_what_was_asked_for(log):
+async def test_neighbours_are_cached_but_leave_before_the_record_requested(log):
     log.neighbours = {5: tuple(record(offset) for offset in (3, 4, 6))}
     cache = RecordCache(log, IMAGES, 2 * SIZE)
     await read(cache, 5, 6, 5)
@@ -108,5 +108,5 @@ async def test_headers_and_key_count_as_memory(log):
     cache = RecordCache(log, IMAGES, 1000)
     headers = (("name", b"value"), ("none", None))
     heavy = StoredRecord(Position(0, 1), b"k" * 7, None, headers, 0)
-    cache._keep(Fetched(heavy))
+    cache._add(Fetched(heavy))
     assert cache._bytes == _OVERHEAD_BYTES + 7 + 9 + 4

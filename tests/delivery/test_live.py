@@ -1,4 +1,4 @@
-"""The newest picture: read from the log once and made once, however many watch it."""
+"""The newest picture: read from the log once and resized once, however many watch it."""
 
 import asyncio
 from collections import Counter
@@ -12,7 +12,7 @@ from tests.support import images
 
 @pytest.fixture
 async def counted(client, monkeypatch):
-    """A client of a gateway, with `calls`: how often an image was found, and a worker asked."""
+    """A client of a gateway, with `calls`: how often an image was found, and a worker called."""
     client.calls = Counter()
 
     def count(part, name):
@@ -24,13 +24,13 @@ async def counted(client, monkeypatch):
 
         monkeypatch.setattr(part, name, counting)
 
-    count(client.gateway.delivery, "find")
+    count(client.gateway.finder, "find")
     count(client.gateway.pictures._pool, "run")
     return client
 
 
 async def first_frames(gateway, widths):
-    """What as many watchers get first, who all come at once."""
+    """The first frames of as many watchers, who all come at once."""
 
     async def watch(width):
         async with aclosing(gateway.pictures.watch(width)) as frames:
@@ -61,9 +61,7 @@ async def test_a_jpeg_is_sent_as_it_is_stored(counted):
     assert frame.jpeg == (await counted.get(f"/images/{image_id}")).content
 
 
-async def test_a_picture_that_could_not_be_made_is_made_for_whoever_comes_next(
-    counted, monkeypatch
-):
+async def test_a_picture_that_could_not_be_made_is_made_for_the_next_watcher(counted, monkeypatch):
     await stored(counted, images.jpeg())
     pictures = counted.gateway.pictures
     with monkeypatch.context() as patched:

@@ -1,4 +1,4 @@
-"""The facts, as any CloudEvents reader sees them, and what is no fact."""
+"""Events, as any CloudEvents reader sees them, and records that are none."""
 
 import json
 

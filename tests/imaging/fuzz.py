@@ -1,12 +1,12 @@
-"""Damaged images without end: whatever is wrong with one, it is refused, never a mistake of ours.
+"""Damaged images without end: each is refused or tolerated, and none is a mistake of ours.
 
     python -m tests.imaging.fuzz SECONDS [SEED]
 
 Each input is a small image of some format with bits flipped, bytes replaced, or its end cut off,
-and goes through `develop` under some profile and metadata option. What comes out has to be an image
-that is taken again, of the size that was said. A codec that ends its process is counted: in the
-gateway that is a worker, and a 422. Anything that is raised and is no refusal is printed with the
-input's place, and the exit status is 1.
+and goes through `develop` under some profile and metadata option. The result has to be an image
+that is accepted again, of the announced size. A codec that ends its process is counted: in the
+gateway that is a worker, and a 422. Any other exception than a refusal is printed with the path of
+the input, and the exit status is 1.
 """
 
 import contextlib
@@ -26,10 +26,10 @@ from app.imaging.formats import sniff
 from app.imaging.limits import ImageLimits
 from app.imaging.metadata.metadata import MetadataOption
 from app.imaging.profiles import Profile, Recipe
-from tests.support import images
+from tests.support import blocks, images
 from tests.support.developing import examine, served
 
-# Of a file, where its structure is.
+# The part of a file that holds its structure.
 HEAD_BYTES = 600
 SIZE = (64, 48)
 
@@ -37,7 +37,7 @@ SIZE = (64, 48)
 def seeds():
     """Return a picture in each format, animations and odd compressions included."""
     picture = images.photo(SIZE)
-    camera = images.camera_exif()
+    camera = blocks.camera_exif()
     plain = (
         images.jpeg,
         images.png,
@@ -59,7 +59,7 @@ def seeds():
 
 
 def with_exif(picture, format_name, block):
-    """Return the picture with all that a camera says of it."""
+    """Return the picture with a camera's EXIF."""
     output = io.BytesIO()
     block = b"Exif\0\0" + block if format_name in {"JPEG", "WEBP"} else block
     picture.save(output, format_name, exif=block)
@@ -80,11 +80,11 @@ def damage(data, chance):
 
 
 def check(developed):
-    """Raise where what came out is no image, or not the one that was said."""
+    """Raise where the result is no image, or not the announced one."""
     try:
         again = examine(served(developed))
     except (ImageRefusedError, UnsupportedFormatError) as error:
-        raise AssertionError(f"what is stored as {developed.info.codec} is refused") from error
+        raise AssertionError(f"the image stored as {developed.info.codec} is refused") from error
     assert again.size == (developed.info.width, developed.info.height)
     assert again.frame_count == developed.info.frame_count
     assert len(served(developed)) == developed.info.content_length
@@ -107,7 +107,7 @@ def fuzz(seed, ends, count, folder):
         try:
             with contextlib.suppress(ImageRefusedError, UnsupportedFormatError):
                 check(develop(data, sniff(data), ImageLimits(), recipe))
-        except Exception:  # noqa: BLE001 - whatever it is, it is a mistake of ours
+        except Exception:  # noqa: BLE001 - any is a mistake of ours
             path = Path(folder) / f"{seed}-{count.value}.bin"
             path.write_bytes(data)
             print(f"{path} under {recipe}:\n{traceback.format_exc()}", flush=True)

@@ -1,4 +1,4 @@
-"""Which bytes are taken for which format, and what a refusal says."""
+"""The first bytes of each format, and the words of a refusal."""
 
 import pytest
 
@@ -26,7 +26,7 @@ def test_each_accepted_format_is_known_by_its_first_bytes(data, image_format):
     assert sniff(data[:24]) is image_format
 
 
-def test_formats_name_their_media_type_and_extension():
+def test_formats_name_their_content_type_and_extension():
     assert [(f.content_type, f.extension) for f in ImageFormat] == [
         ("image/jpeg", ".jpg"),
         ("image/png", ".png"),

@@ -1,4 +1,4 @@
-"""HEIF and AVIF kept as they are: what a picture needs is copied, and nothing else."""
+"""HEIF and AVIF that are kept: the parts of the picture are copied, and nothing else."""
 
 import io
 import struct
@@ -28,7 +28,7 @@ def meta_of(data):
 
 
 def in_meta(data, inserted):
-    """Return a file with another box at the end of `meta`; what follows moves along with `iloc`."""
+    """Return a file with another box at the end of `meta`; the rest moves along with `iloc`."""
     meta = meta_of(data)
     size = meta.end - meta.start + len(inserted)
     moved = data[: meta.start] + struct.pack(">I", size) + data[meta.start + 4 : meta.end]

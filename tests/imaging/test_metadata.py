@@ -6,7 +6,6 @@ import pytest
 from PIL import Image
 
 from app.imaging.limits import ImageLimits
-from app.imaging.metadata import exif
 from app.imaging.profiles import Profile
 from tests.support import images
 from tests.support.developing import develop
@@ -85,7 +84,7 @@ def test_a_thumbnail_inside_jfif_goes_and_its_version_stays():
     assert images.segment(0xE0, jfif + b"\0\0") in developed.data
 
 
-def test_what_an_unknown_chunk_hides_inside_an_animation_frame_goes():
+def test_an_unknown_chunk_inside_an_animation_frame_goes():
     data = images.animated("WEBP", private=False, icc=False)
     frame = data.index(b"ANMF")
     length = int.from_bytes(data[frame + 4 : frame + 8], "little")
@@ -97,18 +96,3 @@ def test_what_an_unknown_chunk_hides_inside_an_animation_frame_goes():
     developed = develop(data, LIMITS)
     assert b"SECRET-COMMENT" not in developed.data
     assert developed.info.frame_count == 4
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_the_smallest_exif_block_says_what_it_was_made_to(orientation):
-    assert exif.parse(exif.minimal(orientation, "")).orientation == orientation
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_orientation_is_read_from_exif_of_either_byte_order(orientation):
-    little = images.exif(orientation).tobytes().removeprefix(b"Exif\0\0")
-    big_endian = Image.Exif()
-    big_endian.endian = ">"
-    big_endian[0x0112] = orientation
-    assert exif.parse(little).orientation == orientation
-    assert exif.parse(big_endian.tobytes().removeprefix(b"Exif\0\0")).orientation == orientation

@@ -5,7 +5,7 @@ import os
 import signal
 from pathlib import Path
 
-from tests.support import images
+from tests.support import bombs, images
 from tests.support.gateway_process import until
 
 WORKERS = 2
@@ -57,7 +57,7 @@ async def test_a_decoder_that_spins_is_killed_while_ten_others_succeed(new_gatew
     small = [images.jpeg(images.photo(seed=seed)) for seed in range(10)]
     async with gateway.async_client() as client:
         spinning, *others = await asyncio.gather(
-            *(client.post("/images", content=data) for data in (images.spinning_jpeg(), *small))
+            *(client.post("/images", content=data) for data in (bombs.spinning_jpeg(), *small))
         )
     assert (spinning.status_code, spinning.json()["code"]) == (422, "decode-timeout")
     assert [other.status_code for other in others] == [201] * 10

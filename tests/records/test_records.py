@@ -1,4 +1,4 @@
-"""An image as records: what is written can be read, by us and by anyone else."""
+"""An image as records: imagegate and any other reader can read it."""
 
 import base64
 import dataclasses

@@ -1,4 +1,4 @@
-"""What the tests of the codec pool run in its workers."""
+"""Functions that the tests of the codec pool run in its workers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def process_id(data: bytes) -> int:
 
 
 def spin(data: bytes) -> None:
-    """Tell who is spinning in the file that `data` names, then never leave C code."""
+    """Write the process id into the file that `data` names, then never leave C code."""
     marker = Path(os.fsdecode(data))
     marker.with_suffix(".new").write_text(str(os.getpid()))
     marker.with_suffix(".new").rename(marker)
@@ -61,6 +61,10 @@ def blunder(data: bytes) -> None:
     {}["no such key"]
 
 
+def refuse(data: bytes, error: Exception) -> None:
+    raise error
+
+
 def environment(data: bytes) -> dict[str, str]:
     return dict(os.environ)
 
@@ -70,7 +74,7 @@ def limits(data: bytes) -> list[tuple[int, int]]:
 
 
 class Exploit:
-    """Runs code where it is unpickled without care."""
+    """Runs code when it is unpickled without care."""
 
     def __init__(self, path: str) -> None:
         self.path = path

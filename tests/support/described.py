@@ -1,6 +1,6 @@
-"""What the OpenAPI document says of an answer: every answer that a test gets has to agree.
+"""The check that an answer agrees with the OpenAPI document.
 
-The clients of `tests/conftest.py` and `tests/gateway_process.py` call `check` for each response.
+The clients of `in_process.py` and `gateway_process.py` apply it to each answer that a test gets.
 """
 
 import re
@@ -12,13 +12,13 @@ from app.settings import Settings
 INTERNAL = {ConfigurationError, RecordGoneError, RecordMissingError}
 DOCUMENT = create_app(Settings.model_construct()).openapi()
 METHODS = {"get", "put", "post", "delete", "head", "patch", "options", "trace"}
-# What the server adds, whatever is answered, and what frames a body.
+# Headers that the server adds to every answer, and those that frame a body.
 _FRAMING = {"connection", "content-length", "content-type", "date", "transfer-encoding"}
 _PROBLEM = "application/problem+json"
 
 
 def resolve(node):
-    """Return what a reference leads to, or the node itself."""
+    """Return the target of a reference, or the node itself."""
     while "$ref" in node:
         found = DOCUMENT
         for part in node["$ref"].removeprefix("#/").split("/"):
@@ -40,7 +40,7 @@ def _default(item):
 
 
 def check(response):
-    """Check status, headers, media type and error code; the body of a problem has been read."""
+    """Check status, headers, content type and error code; the body of a problem has been read."""
     operation = operation_of(response.request.method, response.request.url.path)
     if operation is None:
         return
@@ -56,14 +56,14 @@ def check(response):
 
 
 def _check_content(response, content, where):
-    media_type = response.headers.get("content-type", "").partition(";")[0]
-    assert media_type in content or not (content or media_type), (where, media_type)
-    if media_type == _PROBLEM:
+    content_type = response.headers.get("content-type", "").partition(";")[0]
+    assert content_type in content or not (content or content_type), (where, content_type)
+    if content_type == _PROBLEM:
         assert response.json()["code"] in content[_PROBLEM]["examples"], (where, response.text)
 
 
 def checked():
-    """Return the event hooks of a client that checks what it gets."""
+    """Return the event hooks of a client that checks each answer."""
 
     def hook(response):
         if is_problem(response):
@@ -74,7 +74,7 @@ def checked():
 
 
 def checked_async():
-    """Return the same for an asynchronous client."""
+    """Return the event hooks of an asynchronous client that checks each answer."""
 
     async def hook(response):
         if is_problem(response):
@@ -93,6 +93,11 @@ def tree(error=GatewayError):
     return {inner for child in error.__subclasses__() for inner in {child, *tree(child)}}
 
 
+def leaves():
+    """The errors that are raised: those without subclasses."""
+    return {each for each in tree() if not each.__subclasses__()}
+
+
 def answers():
-    """The errors that a client can meet: those without subclasses."""
-    return {each for each in tree() - INTERNAL if not each.__subclasses__()}
+    """The errors that a client can meet."""
+    return leaves() - INTERNAL

@@ -1,4 +1,4 @@
-"""`develop` as most tests call it: one argument is what the test is about, the rest is usual."""
+"""`develop` as most tests call it: with usual limits and a usual recipe."""
 
 import hashlib
 
@@ -22,7 +22,7 @@ def served(developed: Developed) -> bytes:
 
 
 def as_it_came(data: bytes, content_type: str) -> Developed:
-    """What a worker would say of an image that nothing was done to, without looking at it."""
+    """The result of a worker that stores an upload as it is, without a look at it."""
     digest = hashlib.sha256(data).hexdigest()
     info = ImageInfo(
         content_type=content_type,

@@ -33,7 +33,7 @@ def info(**changes):
 
 
 def image_id(number=1):
-    """The id of the picture at offset `number` of partition 0; its cookie is made of it too."""
+    """The id of the picture at offset `number` of partition 0; its cookie is that number too."""
     return str(Address(Position(0, number), number.to_bytes(12, "big")))
 
 
@@ -46,7 +46,7 @@ def deleted(number=1):
 
 
 def as_stored(record, offset=0, partition=0, timestamp_ms=1_700_000_000_000):
-    """What a log gives back of a record that was appended to it."""
+    """The record as a log returns it after the append."""
     value = None if record.value is None else bytes(record.value)
     position = Position(partition, offset)
     return StoredRecord(position, record.key, value, record.headers, timestamp_ms)

@@ -1,59 +1,30 @@
-"""Images to test with, synthesised: gradients with noise, like a photo, and every kind of metadata.
+"""Synthetic images: gradients with noise, like a photo, and every kind of metadata.
 
 Pixels are compared through `pixels` and `distance`, never file bytes.
 """
 
 from __future__ import annotations
 
+import functools
 import io
 import random
 import struct
 import zlib
 
 import pillow_heif
-from PIL import Image, ImageChops, ImageCms, ImageStat
+from PIL import Image, ImageChops, ImageCms, ImageSequence, ImageStat
 
+# Metadata that `jpeg`, `png`, `webp` and `gif` hide; none of it may be stored.
 SECRETS = (b"SECRET-MAKER", b"SECRET-GPS", b"SECRET-XMP", b"SECRET-COMMENT", b"SECRET-THUMBNAIL")
-"""What `jpeg`, `png`, `webp` and `gif` hide in metadata; none of it may be stored."""
 
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/">SECRET-XMP</x:xmpmeta>'
 ARCHIVE = b"PK\x03\x04SECRET-ARCHIVE" + bytes(64)
 
 
+# Its header holds the second of its creation.
+@functools.cache
 def icc_profile() -> bytes:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-
-
-def grey_profile(gamma=1.0) -> bytes:
-    """A profile of grey with another gamma than usual (ICC.1:2001-04, 6.3.3)."""
-    curve = b"curv\0\0\0\0" + struct.pack(">IHH", 1, int(gamma * 256), 0)
-    return _profile(b"mntr", b"GRAY", b"XYZ ", [(b"kTRC", curve)])
-
-
-def cmyk_profile() -> bytes:
-    """A printer's profile that has every ink mixture as a shade of green, unlike any formula.
-
-    The smallest that littlecms takes (ICC.1:2001-04, 6.5.6): two points an axis, Lab in 8 bits.
-    """
-    ramp = bytes(range(256))
-    corners = b"".join(bytes((255 - 50 * inks.bit_count(), 60, 190)) for inks in range(16))
-    identity = b"".join(struct.pack(">i", 65_536 * (n % 4 == 0)) for n in range(9))
-    table = b"mft1" + bytes((0, 0, 0, 0, 4, 3, 2, 0)) + identity + ramp * 4 + corners + ramp * 3
-    return _profile(b"prtr", b"CMYK", b"Lab ", [(b"A2B0", table)])
-
-
-def _profile(device, space, connection, own_tags) -> bytes:
-    white = b"XYZ \0\0\0\0" + struct.pack(">iii", 0xF6D6, 0x10000, 0xD32D)
-    words = b"desc\0\0\0\0\0\0\0\5test\0".ljust(96, b"\0")
-    contents = [*own_tags, (b"wtpt", white), (b"desc", words)]
-    tags, body, at = b"", b"", 128 + 4 + 12 * len(contents)
-    for name, content in contents:
-        tags += name + struct.pack(">II", at + len(body), len(content))
-        body += content + bytes(-len(content) % 4)
-    kinds = (device, space, connection)
-    header = struct.pack(">I4sI4s4s4s", at + len(body), b"lcms", 0x02400000, *kinds)
-    header += bytes(12) + b"acsp" + bytes(28) + struct.pack(">iii", 0xF6D6, 0x10000, 0xD32D)
-    return header.ljust(128, b"\0") + struct.pack(">I", len(contents)) + tags + body
 
 
 def photo(size=(96, 64), mode="RGB", noise=24, seed=1) -> Image.Image:
@@ -80,65 +51,6 @@ def exif(orientation=1, *, private=True) -> Image.Exif:
         gps = block.get_ifd(0x8825)
         gps[0x0012] = "SECRET-GPS"
     return block
-
-
-def camera_exif(orientation=6, byte_order=">", size=(320, 240)) -> bytes:
-    """A block as cameras write it: GPS, maker's notes, copyright, and a thumbnail with GPS too."""
-    thumbnail = jpeg(photo((16, 12)), icc=False)
-    gps = {
-        1: (2, b"N\0"),
-        2: (5, struct.pack(f"{byte_order}6I", 43, 1, 28, 1, 0, 1)),
-        0x1B: (7, b"SECRET-GPS"),
-    }
-    camera = {
-        0x9003: (2, b"2026:11:25 12:00:00\0"),
-        0x927C: (7, b"SECRET-MAKER-NOTE"),
-        0x9286: (7, b"ASCII\0\0\0SECRET-COMMENT"),
-        0xA002: (3, struct.pack(f"{byte_order}H", size[0])),
-        0xA003: (4, struct.pack(f"{byte_order}I", size[1])),
-    }
-    picture = {
-        0x010F: (2, b"SECRET-MAKER\0"),
-        0x0112: (3, struct.pack(f"{byte_order}H", orientation)),
-        0x8298: (2, NOTICE.encode() + b"\0"),
-    }
-    second = {0x0103: (3, struct.pack(f"{byte_order}H", 6))}
-    return _tiff_block(byte_order, picture, {0x8769: camera, 0x8825: gps}, second, thumbnail)
-
-
-NOTICE = "(c) 2026 A. Photographer"
-
-
-def _tiff_block(order, picture, inner, second, thumbnail) -> bytes:
-    def directory(entries, at, following=0):
-        table, values = struct.pack(f"{order}H", len(entries)), b""
-        values_at = at + 2 + 12 * len(entries) + 4
-        for tag, (kind, value) in sorted(entries.items()):
-            size = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 7: 1}[kind]
-            table += struct.pack(f"{order}HHI", tag, kind, len(value) // size)
-            if len(value) > 4:
-                table += struct.pack(f"{order}I", values_at + len(values))
-                values += value + b"\0" * (len(value) % 2)
-            else:
-                table += value.ljust(4, b"\0")
-        return table + struct.pack(f"{order}I", following) + values
-
-    def long(number):
-        return (4, struct.pack(f"{order}I", number))
-
-    at, parts, pointers = 8, [], {}
-    for tag, entries in inner.items():
-        pointers[tag] = long(at)
-        parts.append(directory(entries, at))
-        at += len(parts[-1])
-    parts.append(thumbnail + b"\0" * (len(thumbnail) % 2))
-    second = second | {0x0201: long(at), 0x0202: long(len(thumbnail))}
-    at += len(parts[-1])
-    second_at = at
-    parts.append(directory(second, at))
-    at += len(parts[-1])
-    header = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", 42, at)
-    return header + b"".join(parts) + directory(picture | pointers, at, second_at)
 
 
 def jpeg(image=None, *, orientation=1, private=True, icc=True, quality=95, **options) -> bytes:
@@ -194,39 +106,6 @@ def with_chunks(data: bytes, chunks) -> bytes:
 def chunk(name: bytes, payload: bytes) -> bytes:
     checksum = struct.pack(">I", zlib.crc32(name + payload))
     return struct.pack(">I", len(payload)) + name + payload + checksum
-
-
-def bomb_png(side=13_300) -> bytes:
-    """177 megapixels of one colour in 22 KB."""
-    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
-    rows = zlib.compress(bytes((side // 8 + 2) * side), 9)
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + body
-
-
-def deep_bomb_png(side=13_300) -> bytes:
-    """The same in 24 bits a pixel: half a megabyte that unpacks to half a gigabyte."""
-    packer = zlib.compressobj(9)
-    row = bytes(side * 3 + 1)
-    rows = b"".join(packer.compress(row * 100) for _ in range(side // 100)) + packer.flush()
-    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + body
-
-
-def long_gif(count) -> bytes:
-    """Frames of one pixel, 15 bytes each."""
-    frame = b",\0\0\0\0\1\0\1\0\0\2\2D\1\0"
-    return b"GIF89a\1\0\1\0\x80\0\0\0\0\0\xff\xff\xff" + frame * count + b";"
-
-
-def spinning_jpeg(side=7000, scans=90) -> bytes:
-    """A progressive JPEG of 200 KB whose last scan comes again and again, at 50 ms each."""
-    output = io.BytesIO()
-    Image.new("L", (side, side), 128).save(output, "JPEG", progressive=True, quality=50)
-    data = output.getvalue()
-    tables = data.rindex(b"\xff\xc4")
-    return data[:-2] + data[tables:-2] * scans + data[-2:]
 
 
 def webp(image=None, *, orientation=1, private=True, icc=True, **options) -> bytes:
@@ -287,6 +166,31 @@ def pixels(data: bytes) -> Image.Image:
         return turned.copy()
 
 
+def saved(image, format_name, **options) -> bytes:
+    output = io.BytesIO()
+    image.save(output, format_name, **options)
+    return output.getvalue()
+
+
+def frames_of(data: bytes) -> list[tuple[Image.Image, int | None, int | None]]:
+    """Each frame as it is seen, its duration, and how often all are shown."""
+    with Image.open(io.BytesIO(data)) as image:
+        return [
+            (frame.convert("RGBA"), frame.info.get("duration"), image.info.get("loop"))
+            for frame in ImageSequence.Iterator(image)
+        ]
+
+
+def profile_of(data: bytes) -> bytes | None:
+    with Image.open(io.BytesIO(data)) as image:
+        return image.info.get("icc_profile")
+
+
+def exif_of(data: bytes) -> Image.Exif:
+    with Image.open(io.BytesIO(data)) as image:
+        return image.getexif()
+
+
 def same_pixels(one: Image.Image, other: Image.Image) -> bool:
     difference = ImageChops.difference(one.convert("RGBA"), other.convert("RGBA"))
     return one.size == other.size and difference.getbbox(alpha_only=False) is None
@@ -310,20 +214,6 @@ _UPRIGHT = {
 }
 
 
-def raw_png(size, bit_depth: int, colour_type: int, channels: int, colour_key=b"") -> bytes:
-    """A PNG of any bit depth and colour type, not packed at all."""
-    width, height = size
-    row_bytes = width * channels * bit_depth // 8
-    rows = (b"\0" + bytes(number % 256 for number in range(row_bytes))) * height
-    chunks = [
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, bit_depth, colour_type, 0, 0, 0)),
-        *([(b"tRNS", colour_key)] if colour_key else []),
-        (b"IDAT", zlib.compress(rows, 0)),
-        (b"IEND", b""),
-    ]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*c) for c in chunks)
-
-
 def avif(image=None, *, orientation=1, private=True, **options) -> bytes:
     """An AVIF; `private` is EXIF with GPS, and XMP."""
     return _with_exif("AVIF", image, orientation, private, options)
@@ -340,41 +230,8 @@ def tiff(image=None, *, orientation=1, private=True, **options) -> bytes:
     return _with_exif("TIFF", image, orientation, private, options)
 
 
-def deep_tiff(size) -> bytes:
-    """Colours of 16 bits, not packed, which Pillow reads and does not write."""
-    width, height = size
-    entries = [
-        *((256, 3, 1, width), (257, 3, 1, height), (258, 3, 3, 8 + 2 + 12 * 9 + 4), (259, 3, 1, 1)),
-        *((262, 3, 1, 2), (273, 4, 1, 130), (277, 3, 1, 3), (278, 3, 1, height)),
-        (279, 4, 1, width * height * 6),
-    ]
-    table = b"".join(
-        struct.pack("<HHI", *entry[:3])
-        + (struct.pack("<HH", entry[3], 0) if entry[1:3] == (3, 1) else struct.pack("<I", entry[3]))
-        for entry in entries
-    )
-    head = b"II*\0" + struct.pack("<IH", 8, len(entries)) + table + bytes(4)
-    head += struct.pack("<HHH", 16, 16, 16)
-    return head.ljust(130, b"\0") + random.Random(1).randbytes(width * height * 6)
-
-
-def interlaced_png(size=(24, 16)) -> bytes:
-    """A grey ramp in the seven passes of Adam7 (W3C PNG 3, 8)."""
-    width, height = size
-    passes = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2)]
-    rows = b""
-    for left, top, across, down in [*passes, (0, 1, 1, 2)]:
-        for y in range(top, height, down):
-            rows += b"\0" + bytes(x * 9 + y for x in range(left, width, across))
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 1)
-    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*c) for c in chunks)
-
-
 def bmp(image=None) -> bytes:
-    output = io.BytesIO()
-    (image or photo()).save(output, "BMP")
-    return output.getvalue()
+    return saved(image or photo(), "BMP")
 
 
 def _with_exif(format_name, image, orientation, private, options, *, icc=True) -> bytes:

@@ -1,4 +1,4 @@
-"""A gateway in the process of the tests, reached through ASGI, and how its problems are checked."""
+"""A gateway in the process of the tests, reached through ASGI, and a check of its problems."""
 
 from contextlib import asynccontextmanager
 
@@ -29,6 +29,7 @@ async def in_process(data_dir, **sections):
 
 
 def problem(response, status, code):
+    """Check that a response is this problem; returns its JSON."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     body = response.json()

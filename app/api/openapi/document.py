@@ -1,7 +1,7 @@
-"""The OpenAPI document, put together from what FastAPI derives and what it cannot.
+"""The OpenAPI document, from FastAPI's description and those beside the handlers.
 
-Hides where each part comes from: operations from the handlers, what they read and answer from
-`requests` and `responses`, and the components that those refer to.
+Hides how the two are put together: FastAPI derives operations, parameters and schemas of JSON; each
+route adds its answers and its request body, and the components that those refer to.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute, iter_route_contexts
 
 from app import __version__
-from app.api import problems
-from app.api.openapi import answers, headers, requests
+from app.api import headers
+from app.api.openapi.components import gather, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,39 +34,42 @@ def document(app: FastAPI) -> dict[str, Any]:
         routes=app.routes,
         tags=app.openapi_tags,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        servers=[{"url": "/", "description": "The gateway that this document came from."}],
+        servers=[{"url": "/", "description": "The gateway that serves this document."}],
     )
     # There is no authentication: this says so, rather than leave it open.
     built["security"] = []
+    everywhere = read(headers.GIVEN_REQUEST_ID)
     for path in built["paths"].values():
         for operation in path.values():
-            operation.setdefault("parameters", []).extend(headers.read(headers.GIVEN_REQUEST_ID))
-    _add_components(built)
+            operation.setdefault("parameters", []).extend(everywhere)
+    _add_components(built, [*_described(app), everywhere])
     return built
 
 
-def _add_components(built: dict[str, Any]) -> None:
-    """Add what the operations refer to, and nothing else: linters mind what nobody uses."""
+def _described(app: FastAPI) -> Iterator[object]:
+    """Yield the descriptions that the routes add to FastAPI's."""
+    for each in iter_route_contexts(app.routes):
+        if isinstance(each.original_route, APIRoute):
+            yield each.responses
+            yield each.openapi_extra
+
+
+def _add_components(built: dict[str, Any], described: list[object]) -> None:
     components = built["components"]
-    components["schemas"] |= {
-        "Problem": problems.Problem.model_json_schema(),
-        "UploadForm": requests.UPLOAD_FORM,
-    }
-    components |= headers.components()
-    components["examples"] = answers.components() | requests.components()
-    used = set(_references(built))
+    for each in gather(described):
+        components.setdefault(each.kind, {})[each.name] = each.component
+    # FastAPI lists schemas that no operation uses.
+    used = set(_targets(built))
     for kind, named in components.items():
-        components[kind] = {
-            name: component for name, component in named.items() if f"{kind}/{name}" in used
-        }
+        components[kind] = {name: named[name] for name in sorted(named) if f"{kind}/{name}" in used}
 
 
-def _references(value: object) -> Iterator[str]:
-    if isinstance(value, dict):
-        if isinstance(target := value.get("$ref"), str):
+def _targets(node: object) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(target := node.get("$ref"), str):
             yield target.removeprefix(_REFERENCE)
-        for inner in value.values():
-            yield from _references(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _references(inner)
+        for inner in node.values():
+            yield from _targets(inner)
+    elif isinstance(node, list):
+        for inner in node:
+            yield from _targets(inner)

@@ -1,7 +1,7 @@
 """jpegli: an encoder of JPEG that needs a third fewer bytes for the same quality, if installed.
 
-Hides that `pyjpegli`, an extra, takes packed RGB and nothing else: the colour profile is put in
-afterwards, as its segments.
+Hides that `pyjpegli`, an extra, accepts packed RGB and nothing else: the segments of the colour
+profile are put in afterwards.
 
 Source: https://github.com/google/jpegli.
 """

@@ -1,6 +1,6 @@
-"""Lepton: a JPEG in a fifth fewer bytes, from which it comes back bit for bit, if installed.
+"""Lepton: a JPEG in a fifth fewer bytes, unpacked bit for bit, if installed.
 
-Hides the codec. What cannot be packed, or does not come back, is not packed.
+Hides the codec. A file that would not be unpacked to the same bytes is not packed.
 
 Source: https://github.com/microsoft/lepton_jpeg_rust.
 """
@@ -18,15 +18,15 @@ CONTENT_ENCODING = "lepton"
 
 lepton_jpeg: Any = import_module("lepton_jpeg_python") if find_spec("lepton_jpeg_python") else None
 
+# To pack and unpack at 6 MB/s leaves half of the deadline for everything else.
 MAX_BYTES = 12_000_000
-"""To pack and unpack at 6 MB/s leaves half of the deadline for everything else."""
 
+# A part a thread makes it larger by a hundredth, and a worker has one CPU.
 _OPTIONS = {"max_partitions": 1}
-"""A part a thread makes it larger by a hundredth, and a worker has one CPU."""
 
 
 def pack(data: bytes) -> bytes | None:
-    """Pack a JPEG; None where that is not possible without any loss."""
+    """Pack a JPEG; None where that is not possible without loss."""
     if lepton_jpeg is None or len(data) > MAX_BYTES:
         return None
     try:
@@ -39,10 +39,10 @@ def pack(data: bytes) -> bytes | None:
 
 
 def unpack(packed: bytes, content_length: int, digest: str) -> bytes:
-    """Return the JPEG of this length, whose SHA-256 this is, in hex.
+    """Return the JPEG of this length and this SHA-256, in hex.
 
     Raises:
-        UnpackError: Lepton is not installed here, or this is not what it packed.
+        UnpackError: Lepton is not installed here, or did not pack this.
     """
     if lepton_jpeg is None:
         raise UnpackError("The image is packed with Lepton: this gateway lacks the extra archive.")
@@ -51,5 +51,5 @@ def unpack(packed: bytes, content_length: int, digest: str) -> bytes:
     except RuntimeError as error:
         raise UnpackError("The image cannot be unpacked.") from error
     if (len(data), hashlib.sha256(data).hexdigest()) != (content_length, digest):
-        raise UnpackError("The image that was unpacked is not the one that was packed.")
+        raise UnpackError("The unpacked image is not the one that was packed.")
     return data

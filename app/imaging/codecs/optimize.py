@@ -2,7 +2,7 @@
 
 Hides MozJPEG's re-packing of coefficients and oxipng. Both get files that were checked, with the
 metadata that stays: MozJPEG repairs a truncated file in silence. Where damaged coefficients are
-out of range it ends the process, which is the worker's alone.
+out of range, it ends the process, which is only a worker.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _MOZJPEG, _OXIPNG = "mozjpeg_lossless_optimization", "oxipng"
 mozjpeg: Any = import_module(_MOZJPEG) if find_spec(_MOZJPEG) else None
 oxipng: Any = import_module(_OXIPNG) if find_spec(_OXIPNG) else None
 
+# Of oxipng's levels, 0 to 6, level 1 takes up to 0.45 s a megapixel, level 2 up to 1.1 s for 2 to
+# 5 % less. Level 4 saves a percent more in four times the time. All within the deadline.
 QUICK_LEVEL, EXACT_LEVEL = 1, 2
 MAX_PNG_PIXELS = {QUICK_LEVEL: 4_200_000, EXACT_LEVEL: 8_000_000}
-"""By oxipng's level, of 0 to 6: level 1 takes up to 0.45 s a megapixel, level 2 up to 1.1 s for 2
-to 5 % less. Level 4 saves a percent more in four times the time. All within the deadline."""
 
+# At some 3 MB/s, within half of the deadline.
 _MAX_JPEG_BYTES = 12_000_000
-"""At some 3 MB/s, within half of the deadline."""
 
 
 def packs(image_format: ImageFormat) -> bool:
@@ -41,18 +41,18 @@ def optimized(file: Candidate, pixels: int, level: int) -> list[Candidate]:
     """Return a JPEG or PNG packed better; segments, colours and everything else stay.
 
     Args:
-        file: a whole one.
-        pixels: in all its frames.
-        level: how hard to try, with a PNG.
+        file: A whole file.
+        pixels: Pixels of all its frames.
+        level: Effort, for a PNG.
     """
     if not packs(file.image_format):
         return []
     if file.image_format is ImageFormat.JPEG and len(file.data) <= _MAX_JPEG_BYTES:
-        with suppress(ValueError):  # that is what it says of damage which decoders pass over
+        with suppress(ValueError):  # raised for damage that decoders pass over
             data = mozjpeg.optimize(file.data, mozjpeg.COPY_MARKERS.ALL)
             return [replace(file, data=data, codec="mozjpeg lossless", exact=True)]
     if file.image_format is ImageFormat.PNG and pixels <= MAX_PNG_PIXELS[level]:
-        # It checks what the picture does not need, too: metadata that stays may be damaged.
+        # oxipng checks other chunks too: metadata that stays may be damaged.
         with suppress(oxipng.PngError):
             data = oxipng.optimize_from_memory(file.data, level=level)
             return [replace(file, data=data, codec=f"oxipng {level}", exact=True)]

@@ -1,7 +1,7 @@
-"""How near a stored picture comes to the upload: SSIMULACRA2, if installed.
+"""Likeness of a stored picture to the upload: SSIMULACRA2, if installed.
 
 Hides the metric. A part from the middle is compared, as the whole would take a second a megapixel:
-100 is no difference, 90 one that is not seen, 70 high and 50 medium quality.
+100 is no difference, 90 an invisible one, 70 high and 50 medium quality.
 
 Source: https://github.com/cloudinary/ssimulacra2.
 """
@@ -17,19 +17,20 @@ from PIL import Image
 AVAILABLE = find_spec("ssimulacra2") is not None
 
 SAME = 100.0
+
+# A tenth of a second; over twelve photos within 2 points of the score of a megapixel of each.
 SIDE = 256
-"""A tenth of a second; over twelve photos within 2 points of what a megapixel of each says."""
 
 
 def score(before: Image.Image, after: Image.Image, side: int = SIDE) -> float:
     """Compare two pictures, of which the second may be the smaller one.
 
     Args:
-        before: the one that was uploaded.
-        after: the one that is served.
-        side: of the square in the middle that is compared, in pixels.
+        before: The uploaded picture.
+        after: The served picture.
+        side: Side of the square in the middle that is compared, in pixels.
     """
-    # NumPy and SciPy come with it: 60 MB a worker, which only those pay that measure.
+    # NumPy and SciPy come with it: 60 MB a worker, but only where quality is measured.
     compute = import_module("ssimulacra2").compute_ssimulacra2
     original, served = before.convert("RGB"), after.convert("RGB")
     if original.size != served.size:

@@ -1,1 +1,1 @@
-"""File formats as containers, a file each: what a picture needs, and what is metadata."""
+"""File formats as containers, a file each: the parts of a picture, and its metadata."""

@@ -1,6 +1,6 @@
-"""GIF: its blocks, and which of them a picture needs.
+"""GIF: its blocks, and those that a picture needs.
 
-Kept are the screen, colour tables, images, graphic controls, the loop count and an ICC profile.
+Copied are the screen, colour tables, images, graphic controls, the loop count and an ICC profile.
 Comments, XMP, plain text and every other application extension go, and all after the trailer.
 
 Sources: GIF89a, sections 17 to 27; NETSCAPE2.0 and ANIMEXTS1.0 (loop count); ICC.1:2022, B.5.
@@ -23,8 +23,8 @@ _LOOPS, _ICC = (b"NETSCAPE2.0", b"ANIMEXTS1.0"), b"ICCRGBG1012"
 _LOOP_BYTES, _CONTROL_BYTES = 19, 8
 _ZEROS = re.compile(rb"\0*")
 
+# A frame has two. Reading this many takes half a second.
 _MAX_BLOCKS = 250_000
-"""A frame has two. These are walked through in half a second."""
 
 
 @dataclass(slots=True)
@@ -34,18 +34,18 @@ class _Cursor:
     data: bytes
     position: int = 0
 
-    def take(self, length: int) -> bytes:
+    def read(self, length: int) -> bytes:
         start, self.position = self.position, self.position + length
         if self.position > len(self.data):
             raise truncated()
         return self.data[start : self.position]
 
-    def take_table(self, flags: int) -> bytes:
-        """Take the colour table that a packed field announces, if it does."""
-        return self.take(3 << (flags & 7) + 1) if flags & _TABLE_FLAG else b""
+    def read_table(self, flags: int) -> bytes:
+        """Read the colour table that a packed field announces, if it does."""
+        return self.read(3 << (flags & 7) + 1) if flags & _TABLE_FLAG else b""
 
-    def take_sub_blocks(self) -> bytes:
-        """Take data sub-blocks up to and with their terminator (section 15)."""
+    def read_sub_blocks(self) -> bytes:
+        """Read data sub-blocks up to and with their terminator (section 15)."""
         start = end = self.position
         try:
             while length := self.data[end]:
@@ -56,17 +56,17 @@ class _Cursor:
         return self.data[start : self.position]
 
     def after_zeros(self) -> int:
-        """Return where the next byte is that is not zero."""
+        """Return the position of the next byte that is not zero."""
         match = _ZEROS.match(self.data, self.position)
         return match.end() if match else self.position
 
 
 @dataclass(slots=True)
 class _Copy:
-    """What is kept, and what is known of it so far."""
+    """The copied parts of a GIF, and its facts so far."""
 
     size: tuple[int, int]
-    kept: list[bytes] = field(default_factory=list)
+    parts: list[bytes] = field(default_factory=list)
     control: bytes = b""
     frame_count: int = 0
     metadata: Metadata = field(default_factory=Metadata)
@@ -76,16 +76,16 @@ def strip(data: bytes) -> Stripped:
     """Copy a GIF without its metadata.
 
     Raises:
-        InvalidImageError: the blocks do not lead to a trailer.
+        InvalidImageError: The blocks do not lead to a trailer.
     """
     cursor = _Cursor(data)
-    screen = cursor.take(_SCREEN_BYTES)
+    screen = cursor.read(_SCREEN_BYTES)
     width, height, flags = struct.unpack_from("<HHB", screen, 6)
-    copy = _Copy((width, height), [screen + cursor.take_table(flags)])
+    copy = _Copy((width, height), [screen + cursor.read_table(flags)])
     for _ in range(_MAX_BLOCKS):
         # Stray zeros between blocks are common, and viewers pass over them.
         cursor.position = cursor.after_zeros()
-        if (introducer := cursor.take(1)[0]) == _TRAILER:
+        if (introducer := cursor.read(1)[0]) == _TRAILER:
             break
         if introducer == _IMAGE:
             _copy_image(cursor, copy)
@@ -97,34 +97,34 @@ def strip(data: bytes) -> Stripped:
         raise InvalidImageError(f"The image has over {_MAX_BLOCKS:,} blocks.")
     if cursor.position < len(data):
         copy.metadata.others.add("trailer")
-    stripped = b"".join((*copy.kept, b";"))
+    stripped = b"".join((*copy.parts, b";"))
     return Stripped(stripped, copy.size, 1, cursor.position, copy.frame_count, copy.metadata)
 
 
 def _copy_image(cursor: _Cursor, copy: _Copy) -> None:
-    descriptor = b"," + cursor.take(_IMAGE_BYTES - 1)
+    descriptor = b"," + cursor.read(_IMAGE_BYTES - 1)
     left, top, width, height, flags = struct.unpack_from("<HHHHB", descriptor, 1)
-    table = cursor.take_table(flags)
-    code_size = cursor.take(1)
-    copy.kept.append(copy.control + descriptor + table + code_size + cursor.take_sub_blocks())
+    table = cursor.read_table(flags)
+    code_size = cursor.read(1)
+    copy.parts.append(copy.control + descriptor + table + code_size + cursor.read_sub_blocks())
     # A frame may lie outside the screen, and the decoder then grows the canvas.
     copy.size = max(copy.size[0], left + width), max(copy.size[1], top + height)
     copy.control, copy.frame_count = b"", copy.frame_count + 1
 
 
 def _copy_extension(cursor: _Cursor, copy: _Copy) -> None:
-    label = cursor.take(1)
-    block = bytes((_EXTENSION,)) + label + cursor.take_sub_blocks()
+    label = cursor.read(1)
+    block = bytes((_EXTENSION,)) + label + cursor.read_sub_blocks()
     loops = block[3:14] in _LOOPS and len(block) == _LOOP_BYTES
     if label[0] == _GRAPHIC_CONTROL and len(block) == _CONTROL_BYTES:
         copy.control = block
     elif label[0] == _PLAIN_TEXT:
         copy.control = b""  # it was the text's, not the next image's (section 23)
-        copy.metadata.note("text", block)
+        copy.metadata.add_other("text", block)
     elif label[0] == _APPLICATION and (loops or block[3:14] == _ICC):
-        copy.kept.append(block)
+        copy.parts.append(block)
         copy.metadata.size_bytes += len(block)
     elif label[0] == _APPLICATION and block[3:14] == b"XMP DataXMP":
-        copy.metadata.note("xmp", block)
+        copy.metadata.add_other("xmp", block)
     else:
-        copy.metadata.note("comment" if label[0] == _COMMENT else "other", block)
+        copy.metadata.add_other("comment" if label[0] == _COMMENT else "other", block)

@@ -1,11 +1,11 @@
-"""HEIF and AVIF: which items and boxes a picture needs.
+"""HEIF and AVIF: the items and boxes that a picture needs.
 
-Items are found by their place in the file, so nothing can be taken out without moving the rest.
-What a picture needs is therefore copied to where it lay, and the places of everything else are
+Items are found by their place in the file, so nothing can be cut out without moving the rest. The
+parts that a picture needs are therefore copied to their old places, and everything else is
 zeros: Exif, XMP and other items that are no picture, thumbnails, user data of tracks, every box
 that neither holds the picture nor describes it (motion photos, previews), and all bytes that
-nothing points to. What lies behind the last box is cut off. What is to stay of EXIF and XMP is
-written where they lay. Orientation and colour are properties of the picture and stay, as do its
+nothing points to. The bytes after the last box are cut off. EXIF and XMP that stay are written
+to their old places. Orientation and colour are properties of the picture and stay, as do its
 auxiliary pictures: alpha, depth, HDR gain map.
 
 Sources: ISO/IEC 14496-12 (`colr`, `infe` flags), ISO/IEC 23008-12 (item types, `thmb`, `Exif` and
@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING
 
 from app.errors import InvalidImageError
 from app.imaging.containers.isobmff import Box, Item, boxes, children, inside, items, references
-from app.imaging.metadata.metadata import Metadata, Stripped
+from app.imaging.metadata import exif
+from app.imaging.metadata.metadata import Blocks, Metadata, Stripped
+from app.imaging.metadata.xmp import Packet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,68 +33,68 @@ _PICTURE_ITEMS = frozenset(
     | {b"grid", b"iden", b"iovl", b"tmap"}
 )
 _PRIVATE_TRACK_BOXES = frozenset({b"udta", b"uuid", b"free", b"skip", b"udes"})
+
+# Blocks without an entry: libavif refuses a file whose Exif item is no TIFF, and readers complain
+# of XMP that is none.
 _EMPTY_TIFF = b"MM\0*\0\0\0\x08\0\0" + bytes(4)
 _EMPTY_XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"/>'
-"""Without an entry: libavif refuses a file whose Exif item is no TIFF, and readers complain of
-XMP that is none."""
-
 _EMPTY = frozenset({b"", _EMPTY_TIFF.strip(b"\0"), _EMPTY_XMP})
 
+# Before the TIFF in an Exif item: its distance (ISO/IEC 23008-12, A.2.1).
 _OFFSET_BYTES = 4
-"""Before the TIFF in an Exif item: how far it is off (ISO/IEC 23008-12, A.2.1)."""
 
 _XMP_MARK = b"<x:xmpmeta"
 _HIDDEN_FLAG = 1
 
+# BT.709, which sRGB has too; not specified; those of standard definition, which hardly differ.
 _USUAL_PRIMARIES = frozenset({1, 2, 5, 6})
-"""BT.709, which sRGB has too; not specified; those of standard definition, which hardly differ."""
 
+# Those of SDR video and of sRGB.
 _USUAL_TRANSFERS = frozenset({1, 2, 4, 5, 6, 13, 14, 15})
-"""Those of SDR video and of sRGB."""
 
 _HDR_TRANSFERS = frozenset({16, 18})
 
 
 def strip(data: bytes) -> Stripped:
-    """Copy a HEIF or AVIF file without its metadata; its size is the decoder's to say.
+    """Copy a HEIF or AVIF file without its metadata; the decoder says its size.
 
     Raises:
-        InvalidImageError: the boxes do not fit the file, or describe no picture.
+        InvalidImageError: The boxes do not fit the file, or describe no picture.
     """
     top = list(boxes(data, 0, len(data), needed=_NEEDED))
     if not any(box.kind in {b"meta", b"moov"} for box in top):
         raise InvalidImageError("The image has no picture in it.")
-    kept, metadata = bytearray(top[-1].end), Metadata()
+    copied, metadata = bytearray(top[-1].end), Metadata()
     has_tracks = any(box.kind == b"moov" for box in top)
     for box in top:
-        # Samples of tracks lie in `mdat`, wherever their tables say.
+        # Samples of tracks are in `mdat`, wherever their tables say.
         whole = box.kind in {b"ftyp", b"moov"} or (box.kind == b"mdat" and has_tracks)
-        _copy(data, kept, box.start, box.end if whole else box.body)
+        _copy(data, copied, box.start, box.end if whole else box.body)
         if box.kind not in _NEEDED:
-            _note(data[box.body : box.end], "other", metadata)
+            _collect_other(data[box.body : box.end], "other", metadata)
     for box in _private_track_boxes(data, top):
-        _note(data[box.body : box.end], "other", metadata)
-        kept[box.body : box.end] = bytes(box.end - box.body)
+        _collect_other(data[box.body : box.end], "other", metadata)
+        copied[box.body : box.end] = bytes(box.end - box.body)
     for meta in _metas(data, top):
-        _copy_description(data, kept, meta, metadata)
-        _copy_items(data, kept, meta, metadata)
-    if len(kept) < len(data):
+        _copy_description(data, copied, meta, metadata)
+        _copy_items(data, copied, meta, metadata)
+    if len(copied) < len(data):
         metadata.others.add("trailer")
-    return Stripped(bytes(kept), None, 1, len(kept), None, metadata)
+    return Stripped(bytes(copied), None, 1, len(copied), None, metadata)
 
 
-def attach(data: bytes, metadata: Metadata) -> bytes:
-    """Write EXIF and XMP where there was some before, as far as there is room for it."""
-    if not metadata.exif and not metadata.xmp:
+def attach(data: bytes, blocks: Blocks) -> bytes:
+    """Write EXIF and XMP to the places of the upload's, as far as there is room."""
+    if not blocks.exif and not blocks.xmp:
         return data
-    written, exif, xmp = bytearray(data), metadata.exif, metadata.xmp
+    written, exif_left, xmp_left = bytearray(data), blocks.exif, blocks.xmp
     for meta in _metas(data, list(boxes(data, 0, len(data)))):
         for item in items(data, meta):
-            # Of several items of a kind it was the first that was read.
+            # Of several items of a kind, the first was read.
             if item.kind == b"Exif":
-                exif = exif and _write(written, item, bytes(_OFFSET_BYTES) + exif)
+                exif_left = exif_left and _write(written, item, bytes(_OFFSET_BYTES) + exif_left)
             elif item.kind == b"mime":
-                xmp = xmp and _write(written, item, xmp)
+                xmp_left = xmp_left and _write(written, item, xmp_left)
     return bytes(written)
 
 
@@ -116,11 +118,11 @@ def has_unusual_colours(data: bytes, *, has_profile: bool) -> bool:
     return False
 
 
-def _copy(data: bytes, kept: bytearray, start: int, end: int) -> None:
-    kept[start:end] = data[start:end]
+def _copy(data: bytes, copied: bytearray, start: int, end: int) -> None:
+    copied[start:end] = data[start:end]
 
 
-def _note(content: bytes, name: str, metadata: Metadata) -> None:
+def _collect_other(content: bytes, name: str, metadata: Metadata) -> None:
     metadata.size_bytes += len(content)
     if content.strip(b"\0"):
         metadata.others.add(name)
@@ -138,18 +140,18 @@ def _private_track_boxes(data: bytes, top: list[Box]) -> Iterator[Box]:
             yield from (each for each in inside(data, box) if each.kind in _PRIVATE_TRACK_BOXES)
 
 
-def _copy_description(data: bytes, kept: bytearray, meta: Box, metadata: Metadata) -> None:
+def _copy_description(data: bytes, copied: bytearray, meta: Box, metadata: Metadata) -> None:
     start = meta.body + 4
-    kept[meta.start : meta.end] = data[meta.start : start].ljust(meta.end - meta.start, b"\0")
+    copied[meta.start : meta.end] = data[meta.start : start].ljust(meta.end - meta.start, b"\0")
     for box in boxes(data, start, meta.end):
         whole = box.kind in _DESCRIPTION
-        _copy(data, kept, box.start, box.end if whole else box.body)
+        _copy(data, copied, box.start, box.end if whole else box.body)
         if not whole and box.kind != b"idat":
-            _note(data[box.body : box.end], "other", metadata)
+            _collect_other(data[box.body : box.end], "other", metadata)
 
 
-def _copy_items(data: bytes, kept: bytearray, meta: Box, metadata: Metadata) -> None:
-    """Copy what belongs to the picture, note and leave out the rest, and hide its thumbnails."""
+def _copy_items(data: bytes, copied: bytearray, meta: Box, metadata: Metadata) -> None:
+    """Copy the items of the picture, collect the others, and hide its thumbnails."""
     thumbnails = {number: box for box, number in references(data, meta) if box.kind == b"thmb"}
     needed: list[Item] = []
     for item in items(data, meta):
@@ -158,45 +160,46 @@ def _copy_items(data: bytes, kept: bytearray, meta: Box, metadata: Metadata) -> 
             continue
         content = b"".join(data[start:end] for start, end in item.extents)
         for start, end in item.extents:
-            kept[start:end] = bytes(end - start)
+            copied[start:end] = bytes(end - start)
         if item.number in thumbnails:
-            _note(content, "thumbnail", metadata)
+            _collect_other(content, "thumbnail", metadata)
             # No reader looks for a picture there any more (ISO/IEC 23008-12, 6.4.2).
-            kept[item.entry.body + 3] |= _HIDDEN_FLAG
+            copied[item.entry.body + 3] |= _HIDDEN_FLAG
             reference = thumbnails[item.number]
-            kept[reference.start + 4 : reference.start + 8] = b"skip"
+            copied[reference.start + 4 : reference.start + 8] = b"skip"
         else:
-            _take_note(content, item.kind, metadata)
+            _collect_item(content, item.kind, metadata)
         if item.kind == b"Exif":
-            _write(kept, item, bytes(_OFFSET_BYTES) + _EMPTY_TIFF)
+            _write(copied, item, bytes(_OFFSET_BYTES) + _EMPTY_TIFF)
         elif item.kind == b"mime" and _XMP_MARK in content:
-            _write(kept, item, _EMPTY_XMP)
+            _write(copied, item, _EMPTY_XMP)
     for start, end in (extent for item in needed for extent in item.extents):
-        _copy(data, kept, start, end)
+        _copy(data, copied, start, end)
 
 
-def _take_note(content: bytes, kind: bytes, metadata: Metadata) -> None:
+def _collect_item(content: bytes, kind: bytes, metadata: Metadata) -> None:
     text = content.strip(b"\0")
     if text in _EMPTY:
         return
     metadata.size_bytes += len(content)
-    if kind == b"Exif" and not metadata.exif:
-        metadata.exif = content[_OFFSET_BYTES + int.from_bytes(content[:_OFFSET_BYTES]) :]
-    elif kind == b"mime" and _XMP_MARK in text and not metadata.xmp:
-        metadata.xmp = text
+    if kind == b"Exif" and not metadata.exif.data:
+        at = _OFFSET_BYTES + int.from_bytes(content[:_OFFSET_BYTES])
+        metadata.exif = exif.parse(content[at:])
+    elif kind == b"mime" and _XMP_MARK in text and not metadata.xmp.data:
+        metadata.xmp = Packet(text)
     elif text:
         metadata.others.add("other")
 
 
-def _write(kept: bytearray, item: Item, content: bytes) -> bytes:
-    """Write the content of an item where it fits into one extent; return nothing then.
+def _write(copied: bytearray, item: Item, content: bytes) -> bytes:
+    """Write an item's content where it fits into one extent; return the content that is left.
 
-    What is not empty is a part of the picture too, whoever made a file like that.
+    An extent that is not empty is a part of the picture too, in files that are made like that.
     """
     for start, end in item.extents:
-        is_empty = bytes(kept[start:end]).strip(b"\0") in _EMPTY
+        is_empty = bytes(copied[start:end]).strip(b"\0") in _EMPTY
         if is_empty and len(content) <= end - start:
-            kept[start:end] = content.ljust(end - start, b"\0")
+            copied[start:end] = content.ljust(end - start, b"\0")
             return b""
     return content
 

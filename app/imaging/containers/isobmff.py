@@ -1,7 +1,7 @@
-"""ISO base media files: boxes, and the items of a `meta` box with the places where they lie.
+"""ISO base media files: boxes, and the items of a `meta` box with their places in the file.
 
-Hides how HEIF and AVIF are laid out. Everything is bounded: boxes, how deep they lie in each
-other, extents, and how many bytes those name all together.
+Hides the layout of HEIF and AVIF. Everything is bounded: boxes, their depth, extents, and the
+sum of the bytes that those name.
 
 Sources: ISO/IEC 14496-12 (boxes, `meta`, `iinf`, `iloc`, `iref`, `idat`).
 """
@@ -18,22 +18,24 @@ from app.imaging.metadata.metadata import truncated
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# A phone's file has some hundred items, of which each tile of a grid is one.
 _MAX_BOXES = 10_000
-"""A phone's file has some hundred items, of which each tile of a grid is one."""
 
 _MAX_EXTENTS = 10_000
+
+# A sample's description is five boxes down.
 _MAX_DEPTH = 10
-"""A sample's description is five boxes down."""
 
 _TRACK_CONTAINERS = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"dinf"})
 _HEADER_BYTES, _FULL_BOX_BYTES = 8, 4
+
+# Construction methods of `iloc`.
 _IN_FILE, _IN_IDAT = 0, 1
-"""Construction methods of `iloc`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A box, by places of the file: its body lies from `body` to `end`."""
+    """A box, by positions in the file: its body is from `body` to `end`."""
 
     kind: bytes
     start: int
@@ -43,7 +45,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An item: its type, the places of the file that it takes, and where its entry is."""
+    """An item: its type, its extents in the file, and its entry in `iinf`."""
 
     number: int
     kind: bytes
@@ -57,14 +59,14 @@ def boxes(
     """Yield the boxes from `start` to `end`.
 
     Args:
-        data: the file.
-        start: of the first box.
-        end: where the last one has to end.
-        needed: kinds that have to be whole. What follows the last whole box may be no box at all,
-            unless it says that it is one of them; by default all have to be.
+        data: The file.
+        start: Where the first box begins.
+        end: Where the last one has to end.
+        needed: Kinds that have to be whole. The bytes after the last whole box may be no box at
+            all, unless they say that they are one of these; by default all have to be whole.
 
     Raises:
-        InvalidImageError: a box reaches beyond the end, or there are too many.
+        InvalidImageError: A box reaches beyond the end, or there are too many.
     """
     for _ in range(_MAX_BOXES):
         if start + _HEADER_BYTES > end:
@@ -88,7 +90,7 @@ def boxes(
 
 
 def inside(data: bytes, box: Box, depth: int = 0) -> Iterator[Box]:
-    """Yield what lies in a container of tracks, and in the containers in it."""
+    """Yield the boxes in a container of tracks, and in the containers in it."""
     if depth > _MAX_DEPTH:
         raise InvalidImageError("The boxes of the image are nested too deeply.")
     for inner in boxes(data, box.body, box.end):
@@ -106,7 +108,7 @@ def items(data: bytes, meta: Box) -> list[Item]:
     """Return the items of a `meta` box.
 
     Raises:
-        InvalidImageError: their places are not in the file, or not to be found.
+        InvalidImageError: Their places are not in the file, or cannot be found.
     """
     inner = children(data, meta)
     if b"iinf" not in inner or b"iloc" not in inner:
@@ -168,7 +170,7 @@ class _Reader:
 
 
 def _extents(data: bytes, iloc: Box, idat: Box | None) -> Iterator[tuple[int, tuple[int, int]]]:
-    """Yield the number of an item, and where an extent of it begins and ends in the file."""
+    """Yield the number of an item, and the begin and end of an extent of it in the file."""
     version = data[iloc.body]
     read = _Reader(data, iloc.body + _FULL_BOX_BYTES, iloc.end)
     sizes = read.number(2)
@@ -179,7 +181,7 @@ def _extents(data: bytes, iloc: Box, idat: Box | None) -> Iterator[tuple[int, tu
     for _ in range(read.number(4 if wide else 2)):
         number = read.number(4 if wide else 2)
         construction = read.number(2) & 15 if version > 0 else _IN_FILE
-        read.number(2)  # which file it lies in: this one
+        read.number(2)  # the file that holds it: this one
         base = read.number(base_size)
         count = read.number(2)
         if count > 1 and not length_size:

@@ -1,7 +1,7 @@
-"""JPEG: its marker segments, which of them a picture needs, and where others go in.
+"""JPEG: its marker segments, those that a picture needs, and where others go in.
 
-Kept are tables, frames and scans, JFIF without its thumbnail, Adobe's colour transform and the ICC
-profile. All other APPn and COM segments go, also those between scans, and everything after the
+Copied are tables, frames and scans, JFIF without its thumbnail, Adobe's colour transform and the
+ICC profile. All other APPn and COM segments go, also those between scans, and everything after the
 first end-of-image marker: multi-picture (MPO) images, gain maps, motion photos, appended archives.
 
 Sources: ITU-T T.81, annex B; JFIF 1.02; ICC.1:2022, annex B.4; Adobe TN 5116, section 18.
@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 from app.errors import InvalidImageError
 from app.imaging.metadata import exif, iptc
-from app.imaging.metadata.metadata import Metadata, Stripped, truncated
+from app.imaging.metadata.iptc import Datasets
+from app.imaging.metadata.metadata import Blocks, Metadata, Stripped, truncated
+from app.imaging.metadata.xmp import Packet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,34 +27,36 @@ _APP0, _APP1, _APP2, _APP13, _APP14, _COM = 0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xFE
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, _JPG, 0xCC}
 _STRUCTURE = frozenset({*range(0xC0, 0xD0), *range(0xDA, 0xE0)}) - {_JPG}
 
+# A marker that ends a scan: not a stuffed zero, a fill byte or a restart (T.81, B.1.1.5), and none
+# of the reserved codes below 0xC0, which damage puts into scans and libjpeg passes over.
 _MARKER = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
-"""A marker that ends a scan: not a stuffed zero, a fill byte or a restart (T.81, B.1.1.5), and none
-of the reserved codes below 0xC0, which damage puts into scans and libjpeg passes over."""
 
+# A camera's file has dozens, the finest progressive one some hundreds; four million empty ones
+# took 8.5 s to copy.
 _MAX_SEGMENTS = 10_000
-"""A camera's file has dozens, the finest progressive one some hundreds; four million empty ones
-took 8.5 s to copy."""
 
 _EXIF, _ICC, _IPTC = b"Exif\0\0", b"ICC_PROFILE\0", b"Photoshop 3.0\0"
 _XMP, _MORE_XMP = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
+
+# A segment's length has 16 bits and counts itself.
 _MAX_PAYLOAD_BYTES = 65_533
-"""A segment's length has 16 bits and counts itself."""
 
 _MAX_ICC_PIECES = 255
-_MAX_SCANS = 100
-"""A progressive one has a dozen. Each may take 50 ms, though it has 100 bytes."""
 
+# A progressive JPEG has a dozen. Each may take 50 ms, though it has 100 bytes.
+_MAX_SCANS = 100
+
+# Without the bytes that may follow: a thumbnail in JFIF, nothing specified in Adobe's segment.
 _JFIF_BYTES, _ADOBE_BYTES = 12, 12
-"""Both without what may follow them: a thumbnail there, nothing that is specified here."""
 
 
 def strip(data: bytes) -> Stripped:
     """Copy a JPEG without its metadata.
 
     Raises:
-        InvalidImageError: the segments do not lead to an end-of-image marker.
+        InvalidImageError: The segments do not lead to an end-of-image marker.
     """
-    kept: list[bytes] = []
+    copied: list[bytes] = []
     metadata = Metadata()
     size, end, scans = (0, 0), 0, 0
     for marker, payload, scan, end in _segments(data):  # noqa: B007 - where the last one ends
@@ -63,22 +67,21 @@ def strip(data: bytes) -> Stripped:
         if scans > _MAX_SCANS:
             raise InvalidImageError(f"The image has over {_MAX_SCANS} scans.")
         if essential := _essential(marker, payload):
-            kept.append(_segment(marker, essential) + scan)
+            copied.append(_segment(marker, essential) + scan)
         if marker not in _STRUCTURE | {_EOI}:
-            _take_note(marker, payload, metadata)
+            _collect(marker, payload, metadata)
     if end < len(data):
         metadata.others.add("trailer")
-    stripped = b"".join((b"\xff\xd8", *kept, b"\xff\xd9"))
-    orientation = exif.parse(metadata.exif).orientation
-    return Stripped(stripped, size, orientation, end, metadata=metadata)
+    stripped = b"".join((b"\xff\xd8", *copied, b"\xff\xd9"))
+    return Stripped(stripped, size, metadata.exif.orientation, end, metadata=metadata)
 
 
-def attach(data: bytes, metadata: Metadata) -> bytes:
-    """Put metadata into a JPEG that has none, as far as its segments can hold it."""
+def attach(data: bytes, blocks: Blocks) -> bytes:
+    """Put blocks into a JPEG without metadata, as far as its segments can hold them."""
     payloads = (
-        (_APP1, _EXIF, metadata.exif),
-        (_APP1, _XMP, metadata.xmp),
-        (_APP13, _IPTC, metadata.iptc and iptc.as_resources(metadata.iptc)),
+        (_APP1, _EXIF, blocks.exif),
+        (_APP1, _XMP, blocks.xmp),
+        (_APP13, _IPTC, blocks.iptc and iptc.as_resources(blocks.iptc)),
     )
     segments = [
         _segment(marker, name + payload)
@@ -113,18 +116,19 @@ def _insert(data: bytes, segments: list[bytes]) -> bytes:
     return b"".join((data[:at], *segments, data[at:]))
 
 
-def _take_note(marker: int, payload: bytes, metadata: Metadata) -> None:
+def _collect(marker: int, payload: bytes, metadata: Metadata) -> None:
     metadata.size_bytes += len(payload)
-    if marker == _APP1 and payload.startswith(_EXIF[:5]) and not metadata.exif:
-        metadata.exif = payload[len(_EXIF) :]
-    elif marker == _APP1 and payload.startswith(_XMP) and not metadata.xmp:
-        metadata.xmp = payload[len(_XMP) :]
+    if marker == _APP1 and payload.startswith(_EXIF[:5]) and not metadata.exif.data:
+        metadata.exif = exif.parse(payload[len(_EXIF) :])
+    elif marker == _APP1 and payload.startswith(_XMP) and not metadata.xmp.data:
+        metadata.xmp = Packet(payload[len(_XMP) :])
     elif marker == _APP1 and payload.startswith(_MORE_XMP):
         metadata.others.add("extended-xmp")
     elif marker == _APP13 and payload.startswith(_IPTC):
         resources = payload[len(_IPTC) :]
-        metadata.iptc = metadata.iptc or iptc.of_resources(resources)
-        if len(iptc.as_resources(metadata.iptc)) < len(resources):
+        if not metadata.iptc.data:
+            metadata.iptc = Datasets(iptc.of_resources(resources))
+        if len(iptc.as_resources(metadata.iptc.data)) < len(resources):
             metadata.others.add("photoshop")
     elif marker == _COM:
         metadata.others.add("comment")
@@ -163,7 +167,7 @@ def _next_marker(data: bytes, position: int) -> int:
 
 
 def _essential(marker: int, payload: bytes) -> bytes:
-    """Return what has to stay of a segment's payload; empty when the segment goes."""
+    """Return the part of a segment's payload that stays; empty when the segment goes."""
     if marker in _STRUCTURE:
         return payload
     if marker == _APP0 and payload.startswith(b"JFIF\0") and len(payload) >= _JFIF_BYTES:

@@ -1,6 +1,6 @@
-"""PNG and APNG: their chunks, which of them a picture needs, and what Pillow can rewrite exactly.
+"""PNG and APNG: their chunks, those that a picture needs, and files that Pillow rewrites exactly.
 
-Kept are the critical chunks, those of an animation, and those that decide colour and shape. Text,
+Copied are the critical chunks, those of an animation, and those that decide colour and shape. Text,
 EXIF, time and every unknown ancillary chunk go, and everything after IEND.
 
 Sources: W3C PNG 3, 4.7, 5 and 11 (chunks), 13.1 (errors).
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from app.errors import InvalidImageError
 from app.imaging.metadata import exif
-from app.imaging.metadata.metadata import Metadata, Stripped, truncated
+from app.imaging.metadata.metadata import Blocks, Metadata, Stripped, truncated
+from app.imaging.metadata.xmp import Packet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +28,8 @@ _APPEARANCE = frozenset(
     {b"cHRM", b"cICP", b"gAMA", b"iCCP", b"sBIT", b"sRGB", b"mDCV", b"cLLI", b"pHYs"}
 )
 _DATA = frozenset({b"IDAT", b"fdAT"})
+
+# A longer chunk has something else in it.
 _FIXED_BYTES = {
     b"cHRM": 32,
     b"cICP": 4,
@@ -36,28 +39,31 @@ _FIXED_BYTES = {
     b"cLLI": 8,
     b"pHYs": 9,
 }
-"""What is longer than that has something else in it."""
 
 _IHDR_BYTES, _ACTL_BYTES = 13, 8
+
+# 20 MB in pieces of 200 bytes; encoders write 8 KB and more.
 _MAX_CHUNKS, _MAX_OTHER_CHUNKS = 100_000, 10_000
-"""20 MB in pieces of 200 bytes; encoders write 8 KB and more."""
 
 _PALETTE_COLOUR, _GREY_COLOUR = 3, 0
+
+# Pillow 13 decodes 16-bit truecolour to 8 bits, and only grey in full.
 _DEEPEST_TRUECOLOUR_BITS = 8
-"""Pillow 13 decodes 16-bit truecolour to 8 bits, and only grey in full."""
 
 _ANCILLARY_BIT = 0x20
+
+# Values of other chunks that go along with sRGB (11.3.2.5).
 _SRGB_CODE_POINTS = b"\x01\x0d"
 _SRGB_GAMMA = struct.pack(">I", 45_455)
 _SRGB_CHROMATICITIES = struct.pack(
     ">8I", 31_270, 32_900, 64_000, 33_000, 30_000, 60_000, 15_000, 6_000
 )
-"""What goes along with the chunk sRGB (11.3.2.5)."""
 
 _MAX_NOTICE_BYTES = 4000
 _TEXT = frozenset({b"tEXt", b"zTXt", b"iTXt"})
+
+# Keyword, not compressed, without language and translation (11.3.3.4; XMP part 3, 1.1.5).
 _XMP = b"XML:com.adobe.xmp\0\0\0\0\0"
-"""Keyword, not compressed, without language and translation (11.3.3.4; XMP part 3, 1.1.5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +74,12 @@ class _Chunk:
 
 
 def strip(data: bytes) -> Stripped:
-    """Copy a PNG without its metadata; also what its `Stripped.frame_count` says is checked.
+    """Copy a PNG without its metadata, and check its `Stripped.frame_count`.
 
     Raises:
-        InvalidImageError: the chunks are damaged, do not lead to IEND, or miscount their frames.
+        InvalidImageError: The chunks are damaged, do not lead to IEND, or miscount their frames.
     """
-    kept: list[bytes] = []
+    copied: list[bytes] = []
     metadata = Metadata()
     size, announced, controls = (0, 0), 0, 0
     end = len(_SIGNATURE)
@@ -84,35 +90,34 @@ def strip(data: bytes) -> Stripped:
         elif chunk.name == b"acTL" and len(chunk.payload) == _ACTL_BYTES:
             announced = int.from_bytes(chunk.payload[:4])
         controls += chunk.name == b"fcTL"
-        if _stays(chunk):
-            kept.append(chunk.raw)
+        if _is_copied(chunk):
+            copied.append(chunk.raw)
         if chunk.name not in _PIXELS | _ANIMATION:
-            _take_note(chunk, metadata)
+            _collect(chunk, metadata)
     if announced != controls:
         raise InvalidImageError("The animation does not have the frames that it announces.")
     if end < len(data):
         metadata.others.add("trailer")
-    orientation = exif.parse(metadata.exif).orientation
-    stripped = b"".join((_SIGNATURE, *kept))
-    return Stripped(stripped, size, orientation, end, max(1, announced), metadata)
+    stripped, frame_count = b"".join((_SIGNATURE, *copied)), max(1, announced)
+    return Stripped(stripped, size, metadata.exif.orientation, end, frame_count, metadata)
 
 
-def attach(data: bytes, metadata: Metadata) -> bytes:
-    """Put EXIF and XMP into a PNG that has none; it has no place for IPTC."""
+def attach(data: bytes, blocks: Blocks) -> bytes:
+    """Put EXIF and XMP into a PNG without any; it has no place for IPTC."""
     at = len(_SIGNATURE) + 12 + _IHDR_BYTES
-    exif_chunk = _chunk(b"eXIf", metadata.exif) if metadata.exif else b""
-    xmp_chunk = _chunk(b"iTXt", _XMP + metadata.xmp) if metadata.xmp else b""
+    exif_chunk = _chunk(b"eXIf", blocks.exif) if blocks.exif else b""
+    xmp_chunk = _chunk(b"iTXt", _XMP + blocks.xmp) if blocks.xmp else b""
     return b"".join((data[:at], exif_chunk, xmp_chunk, data[at:]))
 
 
-def _take_note(chunk: _Chunk, metadata: Metadata) -> None:
+def _collect(chunk: _Chunk, metadata: Metadata) -> None:
     metadata.size_bytes += len(chunk.payload)
-    if chunk.name == b"eXIf" and not metadata.exif:
-        metadata.exif = chunk.payload.removeprefix(b"Exif\0\0")
+    if chunk.name == b"eXIf" and not metadata.exif.data:
+        metadata.exif = exif.parse(chunk.payload.removeprefix(b"Exif\0\0"))
     elif chunk.name in _TEXT:
         keyword, _, text = chunk.payload.partition(b"\0")
-        if chunk.payload.startswith(_XMP) and not metadata.xmp:
-            metadata.xmp = chunk.payload[len(_XMP) :]
+        if chunk.payload.startswith(_XMP) and not metadata.xmp.data:
+            metadata.xmp = Packet(chunk.payload[len(_XMP) :])
         elif keyword == b"XML:com.adobe.xmp":
             metadata.others.add("xmp")
         else:
@@ -172,7 +177,7 @@ def _chunks(data: bytes) -> Iterator[_Chunk]:
 
 
 def _plain_text(name: bytes, text: bytes) -> str:
-    """Return what stands in a text chunk after its keyword (11.3.3)."""
+    """Return the text of a text chunk, after its keyword (11.3.3)."""
     try:
         if name == b"iTXt":
             flags, (_, _, text) = text[:2], text[2:].split(b"\0", 2)
@@ -188,7 +193,7 @@ def _unpacked(text: bytes) -> bytes:
     return zlib.decompressobj().decompress(text, _MAX_NOTICE_BYTES)
 
 
-def _stays(chunk: _Chunk) -> bool:
+def _is_copied(chunk: _Chunk) -> bool:
     if len(chunk.payload) > _FIXED_BYTES.get(chunk.name, len(chunk.payload)):
         return False
     if chunk.name in _PIXELS | _ANIMATION | _APPEARANCE:

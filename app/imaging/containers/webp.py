@@ -1,6 +1,6 @@
-"""WebP: its RIFF chunks, and which of them a picture needs.
+"""WebP: its RIFF chunks, and those that a picture needs.
 
-Kept are the image data, alpha, animation and ICC profile. EXIF, XMP and unknown chunks go, also
+Copied are the image data, alpha, animation and ICC profile. EXIF, XMP and unknown chunks go, also
 those inside animation frames, and everything after the RIFF container.
 
 Source: RFC 9649, sections 2.3 to 2.7.
@@ -13,60 +13,63 @@ from typing import TYPE_CHECKING
 
 from app.errors import InvalidImageError
 from app.imaging.metadata import exif
-from app.imaging.metadata.metadata import Metadata, Stripped, truncated
+from app.imaging.metadata.metadata import Blocks, Metadata, Stripped, truncated
+from app.imaging.metadata.xmp import Packet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _IMAGE = frozenset({b"ALPH", b"VP8 ", b"VP8L"})
-_KEPT = _IMAGE | {b"VP8X", b"ICCP", b"ANIM", b"ANMF"}
+_COPIED = _IMAGE | {b"VP8X", b"ICCP", b"ANIM", b"ANMF"}
 _RIFF_HEADER_BYTES, _CHUNK_HEADER_BYTES = 12, 8
 _VP8X_BYTES, _ANMF_HEADER_BYTES = 10, 16
 _ICC_FLAG, _ALPHA_FLAG, _EXIF_FLAG, _XMP_FLAG, _ANIMATION_FLAG = 0x20, 0x10, 0x08, 0x04, 0x02
 _VP8L_ALPHA_BIT = 0x10
+
+# A frame is one chunk, with two in it.
 _MAX_CHUNKS, _MAX_FRAME_CHUNKS = 20_000, 16
-"""A frame is one chunk, with two in it."""
 
 
 def strip(data: bytes) -> Stripped:
     """Copy a WebP without its metadata.
 
     Raises:
-        InvalidImageError: the chunks end early, or do not name the size of a picture.
+        InvalidImageError: The chunks end early, or do not name the size of a picture.
     """
     end = _CHUNK_HEADER_BYTES + int.from_bytes(data[4:8], "little")
     if end > len(data):
         raise truncated()
     chunks = list(_chunks(data[_RIFF_HEADER_BYTES:end]))
-    kept = [(name, _essential(name, payload)) for name, payload in chunks if name in _KEPT]
-    size = _canvas(*kept[0]) if kept else (0, 0)
-    metadata = _metadata(chunks, kept)
+    copied = [(name, _essential(name, payload)) for name, payload in chunks if name in _COPIED]
+    size = _canvas(*copied[0]) if copied else (0, 0)
+    metadata = _metadata(chunks, copied)
     if end < len(data):
         metadata.others.add("trailer")
-    orientation = exif.parse(metadata.exif).orientation
-    return Stripped(_riff(kept), size, orientation, end, _frame_count(kept), metadata)
+    stripped, orientation = _riff(copied), metadata.exif.orientation
+    return Stripped(stripped, size, orientation, end, _frame_count(copied), metadata)
 
 
-def attach(data: bytes, metadata: Metadata) -> bytes:
-    """Put EXIF and XMP into a WebP that has none; it has no place for IPTC."""
-    added = [(b"EXIF", metadata.exif), (b"XMP ", metadata.xmp)]
+def attach(data: bytes, blocks: Blocks) -> bytes:
+    """Put EXIF and XMP into a WebP without any; it has no place for IPTC."""
+    added = [(b"EXIF", blocks.exif), (b"XMP ", blocks.xmp)]
     added = [chunk for chunk in added if chunk[1]]
     if not added:
         return data
     return _riff(_extended(list(_chunks(data[_RIFF_HEADER_BYTES:]))) + added)
 
 
-def _metadata(chunks: list[tuple[bytes, bytes]], kept: list[tuple[bytes, bytes]]) -> Metadata:
+def _metadata(chunks: list[tuple[bytes, bytes]], copied: list[tuple[bytes, bytes]]) -> Metadata:
     metadata = Metadata()
+    # Only the extended layout, which begins with VP8X, has room for EXIF.
+    has_exif = bool(copied) and copied[0][0] == b"VP8X"
     for name, payload in chunks:
         if name in _IMAGE | {b"VP8X", b"ANIM", b"ANMF"}:
             continue
         metadata.size_bytes += len(payload)
-        # Only the extended layout, which begins with VP8X, has room for EXIF.
-        if name == b"EXIF" and not metadata.exif and kept and kept[0][0] == b"VP8X":
-            metadata.exif = payload.removeprefix(b"Exif\0\0")
-        elif name == b"XMP " and not metadata.xmp:
-            metadata.xmp = payload
+        if name == b"EXIF" and has_exif and not metadata.exif.data:
+            metadata.exif = exif.parse(payload.removeprefix(b"Exif\0\0"))
+        elif name == b"XMP " and not metadata.xmp.data:
+            metadata.xmp = Packet(payload)
         elif name != b"ICCP":
             metadata.others.add("other")
     return metadata
@@ -100,7 +103,7 @@ def _chunks(body: bytes, most: int = _MAX_CHUNKS) -> Iterator[tuple[bytes, bytes
 
 
 def _essential(name: bytes, payload: bytes) -> bytes:
-    """Return an animation frame without what is not its image; any other chunk as it is."""
+    """Return an animation frame of its image alone; any other chunk as it is."""
     if name != b"ANMF" or len(payload) < _ANMF_HEADER_BYTES:
         return payload
     image = [c for c in _chunks(payload[_ANMF_HEADER_BYTES:], _MAX_FRAME_CHUNKS) if c[0] in _IMAGE]
@@ -134,7 +137,7 @@ def _riff(chunks: list[tuple[bytes, bytes]]) -> bytes:
 
 
 def _flagged(header: bytes, names: set[bytes]) -> bytes:
-    """Return a VP8X header whose flags tell of the chunks that are there."""
+    """Return a VP8X header whose flags match the chunks that are there."""
     flags = header[0] & (_ALPHA_FLAG | _ANIMATION_FLAG)
     flags |= _ICC_FLAG * (b"ICCP" in names) | _EXIF_FLAG * (b"EXIF" in names)
     flags |= _XMP_FLAG * (b"XMP " in names)

@@ -1,1 +1,1 @@
-"""Metadata in images: what a block says, and which part of it stays."""
+"""Metadata in images: the contents of each block, and the part of it that stays."""

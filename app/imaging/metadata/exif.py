@@ -1,9 +1,9 @@
-"""EXIF: a TIFF block that says what a camera knew, and what of it may go on with a picture.
+"""EXIF: a camera's TIFF block, and the entries of it that may go on with a picture.
 
-Read are two directories, of the picture and of the camera; written is a new block with nothing in
-it but the entries that were chosen. Slack, a preview and what stands in the camera maker's notes
-are never copied: any of them may repeat the place. A broken block does not make a picture
-unreadable, so nothing here raises.
+Two directories are read, of the picture and of the camera. A new block is written of the chosen
+entries and nothing else. Slack, a preview and the camera maker's notes are never copied: any of
+them may repeat the place. A broken block does not make a picture unreadable, so nothing here
+raises.
 
 Sources: EXIF 2.32 (CIPA DC-008), 4.5 and 4.6; TIFF 6.0, section 2.
 """
@@ -36,25 +36,25 @@ class _Tag(IntEnum):
     HEIGHT = 0xA003
 
 
+# How a TIFF stores its pixels (TIFF 6.0, sections 8 to 21): says nothing of the picture.
 _STRUCTURE = frozenset({*range(254, 269), *range(273, 282), *range(284, 294), *range(317, 348)})
-"""How a TIFF stores its pixels (TIFF 6.0, sections 8 to 21): says nothing of the picture."""
 
 _SAID_ELSEWHERE = frozenset(
     {_Tag.ORIENTATION, _Tag.XMP, _Tag.COPYRIGHT, _Tag.IPTC, _Tag.CAMERA, _Tag.GPS}
 )
 
+# Descriptions, camera, resolution, software, date, artist, sampling; ratings, title and author as
+# Windows has them, not its comments and keywords.
 _PICTURE_TAGS = frozenset(
     {*range(0x010D, 0x0111), 0x011A, 0x011B, 0x0128, 0x0131, 0x0132, 0x013B, 0x013C}
     | {0x0213, 0x4746, 0x4749, 0x9C9B, 0x9C9D}
 )
-"""Descriptions, camera, resolution, software, date, artist, sampling; ratings, title and author as
-Windows has them, not its comments and keywords."""
 
+# EXIF 2.32, 4.6.5, without the maker's notes and entries that point elsewhere.
 _CAMERA_TAGS = frozenset(
     {0x829A, 0x829D, *range(0x8822, 0x8836), *range(0x9000, 0x9406), *range(0xA000, 0xA501)}
     - {0x8825, 0x927C, 0xA005}
 )
-"""EXIF 2.32, 4.6.5, without the maker's notes and what points elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +67,13 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True)
 class Exif:
-    """What a block holds: the entries of its directories, by tag, and what else there is.
+    """A block and the entries of its directories, by tag.
 
-    `end` is where the entries of the picture end and the place of the next directory is said. It
-    `is_broken` where something is there that cannot be read.
+    `end` is where the entries of the picture end and the place of the next directory is said. A
+    block of bytes that cannot be read `is_broken`.
     """
 
+    data: bytes = b""
     byte_order: str = ">"
     picture: dict[int, _Entry] = field(default_factory=dict)
     camera: dict[int, _Entry] = field(default_factory=dict)
@@ -83,7 +84,7 @@ class Exif:
 
     @property
     def orientation(self) -> int:
-        """From 1 to 8; 1 where the block names none that exists."""
+        """The orientation, from 1 to 8; 1 where the block names none that exists."""
         entry = self.picture.get(_Tag.ORIENTATION)
         if entry is None or (entry.kind, entry.count) != (_SHORT, 1):
             return 1
@@ -92,7 +93,7 @@ class Exif:
 
     @property
     def copyright_notice(self) -> str:
-        """In words; empty where there is none."""
+        """The notice in words; empty where there is none."""
         entry = self.picture.get(_Tag.COPYRIGHT)
         return clean_notice(entry.value) if entry else ""
 
@@ -110,17 +111,17 @@ class Exif:
 
     @property
     def value_bytes(self) -> int:
-        """How much all its entries hold, but for those that describe how pixels are stored."""
+        """Size of all entries, but for those that describe how pixels are stored."""
         entries = (*self.picture.items(), *self.camera.items())
         return sum(len(entry.value) for tag, entry in entries if tag not in _STRUCTURE)
 
     @property
     def tags(self) -> set[int]:
-        """Those of the picture and of the camera, but for what has a name of its own."""
+        """Tags of the picture and of the camera, but for those with names of their own."""
         return ({*self.picture, *self.camera} - _STRUCTURE) - frozenset(_Tag)
 
     def names(self) -> set[str]:
-        """Name what there is, beside the orientation and the copyright notice."""
+        """Name everything that is there beside the orientation and the copyright notice."""
         said = self.picture.keys() - _STRUCTURE - _SAID_ELSEWHERE
         says_more = bool(said or self.camera or self.is_broken)
         found = {"exif"} if says_more else set()
@@ -138,7 +139,7 @@ class Exif:
         *,
         location: bool = True,
     ) -> bytes:
-        """Return a new block of the same, without maker's notes and thumbnail."""
+        """Return a new block of the same entries, without maker's notes and thumbnail."""
         picture = {tag: entry for tag, entry in self.picture.items() if tag in _PICTURE_TAGS}
         camera = {tag: entry for tag, entry in self.camera.items() if tag in _CAMERA_TAGS}
         if size and _Tag.WIDTH in camera:
@@ -149,6 +150,21 @@ class Exif:
             camera.pop(_Tag.USER_COMMENT, None)
         gps = self.gps if location else {}
         return _block(self.byte_order, picture, camera, gps, orientation, notice)
+
+    def upright(self, size: tuple[int, int]) -> bytes:
+        """Return the block for a picture that was turned and now has this size.
+
+        The thumbnail of a turned picture would lie on its side: nothing points to it any more.
+        """
+        patched = bytearray(self.data)
+        if self.orientation != 1:
+            patched[self.end : self.end + 4] = bytes(len(patched[self.end : self.end + 4]))
+        for tag, value in ((_Tag.ORIENTATION, 1), (_Tag.WIDTH, size[0]), (_Tag.HEIGHT, size[1])):
+            for entry in (self.picture.get(tag), self.camera.get(tag)):
+                if entry and entry.count == 1 and entry.kind in _NUMBERS:
+                    form = self.byte_order + _NUMBERS[entry.kind]
+                    struct.pack_into(form, patched, entry.at, value)
+        return bytes(patched)
 
 
 def clean_notice(raw: bytes | str) -> str:
@@ -169,7 +185,7 @@ def _decoded(raw: bytes) -> str:
 def parse(tiff: bytes) -> Exif:
     """Read a block, without the `Exif` prefix; a broken one as far as it makes sense."""
     if (byte_order := _BYTE_ORDERS.get(tiff[:4])) is None:
-        return Exif(is_broken=bool(tiff.strip(b"\0")))
+        return Exif(tiff, is_broken=bool(tiff.strip(b"\0")))
     picture: dict[int, _Entry] = {}
     camera: dict[int, _Entry] = {}
     gps: dict[int, _Entry] = {}
@@ -184,29 +200,12 @@ def parse(tiff: bytes) -> Exif:
     except struct.error:
         pass
     has_thumbnail = bool(more) or _Tag.THUMBNAIL in picture
-    return Exif(byte_order, picture, camera, gps, has_thumbnail, end)
+    return Exif(tiff, byte_order, picture, camera, gps, has_thumbnail, end)
 
 
 def minimal(orientation: int, notice: str) -> bytes:
     """Return the smallest block that says these two; nothing where there is nothing to say."""
     return _block(">", {}, {}, {}, orientation, notice)
-
-
-def upright(tiff: bytes, size: tuple[int, int]) -> bytes:
-    """Return the same block for a picture that was turned and made as large as this.
-
-    The thumbnail of one that was turned lies on its side now: nothing points to it any more.
-    """
-    block = parse(tiff)
-    patched = bytearray(tiff)
-    if block.orientation != 1:
-        patched[block.end : block.end + 4] = bytes(len(patched[block.end : block.end + 4]))
-    for tag, value in ((_Tag.ORIENTATION, 1), (_Tag.WIDTH, size[0]), (_Tag.HEIGHT, size[1])):
-        for entry in (block.picture.get(tag), block.camera.get(tag)):
-            if entry and entry.count == 1 and entry.kind in _NUMBERS:
-                form = block.byte_order + _NUMBERS[entry.kind]
-                struct.pack_into(form, patched, entry.at, value)
-    return bytes(patched)
 
 
 def _read(tiff: bytes, order: str, at: int, entries: dict[int, _Entry]) -> tuple[int, int]:

@@ -1,102 +1,127 @@
-"""What a file says beside its picture, and which of it goes on with the picture.
+"""The metadata of a file beside its picture, and the part of it that goes on with the picture.
 
 The container modules (`jpeg`, `png`, `webp`, `gif`, `heif`) each copy, from an allow-list, the
-parts that decide how the picture looks, and nothing else; what they leave out they hand over as
-`Metadata`. No pixel is re-encoded. The decoder then sees only what was copied, so what is stored
-is what was checked. What is to stay is put into the result afterwards, in its simplest form.
+parts that decide how the picture looks, and nothing else; the rest becomes `Metadata`. No pixel is
+re-encoded. The decoder then sees only the copy, so what is stored is what was checked. `Blocks`
+that are to stay are put into the result afterwards, in their simplest form.
 
-`exif`, `xmp` and `iptc` know what stands in each of the three.
+`exif`, `xmp` and `iptc` know the contents of the three. Each block is parsed once, and asked.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Self
 
 from app.errors import InvalidImageError
-from app.imaging.metadata import exif, iptc, xmp
+from app.imaging.metadata import exif
+from app.imaging.metadata.exif import Exif
+from app.imaging.metadata.iptc import Datasets
+from app.imaging.metadata.xmp import Packet, names_a_place
 
 
 class MetadataOption(StrEnum):
     """What becomes of metadata."""
 
-    STRIP = "strip"  # all but a copyright notice
-    STRIP_GPS = "strip-gps"  # what may name a place
+    STRIP = "strip"  # all but a copyright notice goes
+    STRIP_GPS = "strip-gps"  # all that may name a place goes
     KEEP = "keep"
 
 
-@dataclass(slots=True)
-class Metadata:
-    """What a container holds beside a picture.
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """Metadata as bytes, ready to be put into a file.
 
     Args:
-        exif: a TIFF block.
-        xmp: a packet.
-        iptc: datasets (IIM).
-        notice: a copyright notice in a field of the container's own.
-        others: what else was there, by name.
-        size_bytes: of all that, and of the colour profile.
+        exif: A TIFF block.
+        xmp: A packet.
+        iptc: Datasets (IIM).
     """
 
     exif: bytes = b""
     xmp: bytes = b""
     iptc: bytes = b""
+
+
+@dataclass(slots=True)
+class Metadata:
+    """Everything in a container beside its picture.
+
+    Args:
+        exif: Its EXIF block.
+        xmp: Its XMP packet.
+        iptc: Its IPTC datasets.
+        notice: A copyright notice in a field of the container's own.
+        others: Names of everything else.
+        size_bytes: Size of all that, and of the colour profile.
+    """
+
+    exif: Exif = field(default_factory=Exif)
+    xmp: Packet = field(default_factory=Packet)
+    iptc: Datasets = field(default_factory=Datasets)
     notice: str = ""
     others: set[str] = field(default_factory=set)
     size_bytes: int = 0
 
-    def note(self, name: str, payload: bytes) -> None:
-        """Note that there was something that does not go on."""
+    @classmethod
+    def of(cls, blocks: Blocks) -> Self:
+        """Parse blocks that are to stay."""
+        return cls(exif.parse(blocks.exif), Packet(blocks.xmp), Datasets(blocks.iptc))
+
+    def add_other(self, name: str, payload: bytes) -> None:
+        """Count a part that does not go on with the picture."""
         self.others.add(name)
         self.size_bytes += len(payload)
 
     def names(self) -> set[str]:
-        """Name what there is."""
-        block, properties = exif.parse(self.exif), xmp.properties(self.xmp)
-        found = self.others | block.names()
-        found |= {"xmp"} if self.xmp else set()
-        found |= {"iptc"} if self.iptc else set()
-        found |= {"gps"} if xmp.name_a_place(properties) else set()
+        """Name everything that is there."""
+        found = self.others | self.exif.names()
+        found |= {"xmp"} if self.xmp.data else set()
+        found |= {"iptc"} if self.iptc.data else set()
+        found |= {"gps"} if names_a_place(self.xmp.properties) else set()
         return found | ({"copyright"} if self.copyright_notice() else set())
 
     def removed(self, left: Metadata) -> set[str]:
-        """Name what there is and is not in what was left of it, in whole or in part."""
+        """Name everything that is missing from what is left, in whole or in part."""
         parts = {
-            "exif-partly": exif.parse(self.exif).tags - exif.parse(left.exif).tags,
-            "xmp-partly": xmp.properties(self.xmp) - xmp.properties(left.xmp),
-            "iptc-partly": iptc.kinds(self.iptc) - iptc.kinds(left.iptc),
+            "exif-partly": self.exif.tags - left.exif.tags,
+            "xmp-partly": self.xmp.properties - left.xmp.properties,
+            "iptc-partly": self.iptc.kinds - left.iptc.kinds,
         }
-        kept = left.names()
-        return (self.names() - kept) | {
-            name for name, lost in parts.items() if lost and name.removesuffix("-partly") in kept
+        remaining = left.names()
+        return (self.names() - remaining) | {
+            name
+            for name, lost in parts.items()
+            if lost and name.removesuffix("-partly") in remaining
         }
 
     def copyright_notice(self) -> str:
         """Return the notice, wherever it stands; empty where there is none."""
         return (
-            exif.parse(self.exif).copyright_notice
-            or xmp.copyright_notice(self.xmp)
-            or iptc.copyright_notice(self.iptc)
+            self.exif.copyright_notice
+            or self.xmp.copyright_notice
+            or self.iptc.copyright_notice
             or self.notice
         )
 
-    def chosen(self, option: MetadataOption, orientation: int, size: tuple[int, int]) -> Metadata:
-        """Return what goes on with the picture.
+    def chosen(self, option: MetadataOption, orientation: int, size: tuple[int, int]) -> Blocks:
+        """Return the blocks that go on with the picture.
 
         Args:
-            option: what the uploader wants.
-            orientation: how viewers still have to turn it; with `keep` it is upright.
-            size: `(width, height)` of the picture that it goes on with.
+            option: The uploader's choice.
+            orientation: How viewers still have to turn the picture; with `keep` it is upright.
+            size: `(width, height)` of the picture that the blocks go on with.
         """
         notice = self.copyright_notice()
-        packet = xmp.upright(self.xmp) if orientation == 1 else self.xmp
+        packet = self.xmp.upright() if orientation == 1 else self.xmp
         if option is MetadataOption.KEEP:
-            block = exif.upright(self.exif, size) or exif.minimal(orientation, notice)
-            return Metadata(block, packet, self.iptc)
+            block = self.exif.upright(size) or exif.minimal(orientation, notice)
+            return Blocks(block, packet.data, self.iptc.data)
         if option is MetadataOption.STRIP_GPS:
-            block = exif.parse(self.exif).copied(orientation, notice, size, location=False)
-            return Metadata(block, xmp.without_place(packet), iptc.without_place(self.iptc))
-        return Metadata(exif.minimal(orientation, notice))
+            block = self.exif.copied(orientation, notice, size, location=False)
+            return Blocks(block, packet.placeless.data, self.iptc.placeless)
+        return Blocks(exif.minimal(orientation, notice))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +129,12 @@ class Stripped:
     """A container without its metadata.
 
     Args:
-        data: a complete file, which does not say its orientation.
+        data: A complete file, which does not say its orientation.
         size: `(width, height)` as stored, *before* orientation; None where the decoder says it.
         orientation: 1 to 8, as EXIF has it.
-        end: where the picture ended in the upload; what follows it is no part of it.
-        frame_count: frames that a viewer shows; None where the decoder says it.
-        metadata: what was left out.
+        end: Where the picture ended in the upload; the bytes after it are no part of it.
+        frame_count: Frames that a viewer shows; None where the decoder says it.
+        metadata: Everything that was left out.
     """
 
     data: bytes

@@ -1,8 +1,8 @@
-"""XMP packets: the copyright notice in them, and what of them says nothing of a place.
+"""XMP packets: their copyright notice, and their properties that say nothing of a place.
 
 A packet is read only where it is no larger than usual, is UTF-8, and declares no document type:
-entities could unpack to far more. What stays is chosen from an allow-list of properties, as cameras
-and programs have names of their own for a place, and some hold a whole picture.
+entities could unpack to far more. Properties that stay are on an allow-list, as cameras and
+programs have names of their own for a place, and some hold a whole picture.
 
 Sources: XMP part 1, ISO 16684-1 (7, RDF); XMP part 2 (dc, xmp, tiff, exif, photoshop); CIPA DC-010.
 """
@@ -10,17 +10,21 @@ Sources: XMP part 1, ISO 16684-1 (7, RDF); XMP part 2 (dc, xmp, tiff, exif, phot
 from __future__ import annotations
 
 import re
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cached_property
 from xml.etree import ElementTree as ET
 
 from app.imaging.metadata.exif import clean_notice
 
+# Packets have some kilobytes; larger ones hold pictures or the history of edits.
 _MAX_BYTES = 1_000_000
-"""Packets have some kilobytes; larger ones hold pictures or the history of edits."""
 
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _DC = "http://purl.org/dc/elements/1.1/"
 _LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
 
+# Prefix, namespace, and the properties in it that stay.
 _PLACELESS: dict[str, tuple[str, str]] = {
     "x": ("adobe:ns:meta/", ""),
     "rdf": (_RDF, ""),
@@ -40,7 +44,6 @@ _PLACELESS: dict[str, tuple[str, str]] = {
     "exifEX": ("http://cipa.jp/exif/1.0/", "[A-Za-z0-9]+"),
     "aux": ("http://ns.adobe.com/exif/1.0/aux/", "[A-Za-z0-9]+"),
 }
-"""Prefix, namespace, and the properties in it that stay."""
 
 _PROPERTY = re.compile(
     "|".join(rf"\{{{re.escape(uri)}\}}(?:{names})" for uri, names in _PLACELESS.values() if names)
@@ -53,53 +56,64 @@ for _prefix, (_uri, _) in _PLACELESS.items():
     ET.register_namespace(_prefix, _uri)
 
 
-def copyright_notice(packet: bytes) -> str:
-    """Return the notice (dc:rights), in the default language; empty where there is none."""
-    root = _parse(packet) if b"rights" in packet else None
-    rights = root.find(f".//{{{_DC}}}rights") if root is not None else None
-    if rights is None:
-        return ""
-    texts = list(rights.iter(f"{{{_RDF}}}li"))
-    texts.sort(key=lambda text: text.get(_LANGUAGE) != "x-default")
-    return clean_notice("".join((texts[0] if texts else rights).itertext()))
+@dataclass(frozen=True)
+class Packet:
+    """A packet, parsed when it is first asked and no second time."""
+
+    data: bytes = b""
+
+    @cached_property
+    def _root(self) -> ET.Element | None:
+        return parse(self.data)
+
+    @property
+    def copyright_notice(self) -> str:
+        """The notice (dc:rights), in the default language; empty where there is none."""
+        root = self._root if b"rights" in self.data else None
+        rights = root.find(f".//{{{_DC}}}rights") if root is not None else None
+        if rights is None:
+            return ""
+        texts = list(rights.iter(f"{{{_RDF}}}li"))
+        texts.sort(key=lambda text: text.get(_LANGUAGE) != "x-default")
+        return clean_notice("".join((texts[0] if texts else rights).itertext()))
+
+    @cached_property
+    def properties(self) -> set[str]:
+        """The names of all properties, with their namespaces."""
+        if self._root is None:
+            return set()
+        found = {name for element in self._root.iter() for name in (element.tag, *element.attrib)}
+        return {name for name in found if not name.startswith(_SYNTAX)}
+
+    @cached_property
+    def placeless(self) -> Packet:
+        """A packet of only those properties that cannot name a place; empty without any."""
+        root = deepcopy(self._root)
+        rdf = root if root is None or root.tag == f"{{{_RDF}}}RDF" else root.find(f"{{{_RDF}}}RDF")
+        if root is None or rdf is None:
+            return Packet()
+        for description in list(rdf):
+            for name in [each for each in description.attrib if not _stays(each)]:
+                del description.attrib[name]
+            for child in [each for each in description if not _is_placeless(each)]:
+                description.remove(child)
+            if not len(description) and not description.attrib.keys() - {f"{{{_RDF}}}about"}:
+                rdf.remove(description)
+        return Packet(ET.tostring(root)) if len(rdf) else Packet()
+
+    def upright(self) -> Packet:
+        """Return the packet of a picture that was turned; itself where it does not say how."""
+        turned = _ORIENTATION.sub(rb"\g<1>1", self.data)
+        return self if turned == self.data else Packet(turned)
 
 
-def without_place(packet: bytes) -> bytes:
-    """Return a packet with those properties alone that cannot name a place, or nothing."""
-    root = _parse(packet)
-    rdf = root if root is None or root.tag == f"{{{_RDF}}}RDF" else root.find(f"{{{_RDF}}}RDF")
-    if rdf is None:
-        return b""
-    for description in list(rdf):
-        for name in [each for each in description.attrib if not _stays(each)]:
-            del description.attrib[name]
-        for child in [each for each in description if not _is_placeless(each)]:
-            description.remove(child)
-        if not len(description) and not description.attrib.keys() - {f"{{{_RDF}}}about"}:
-            rdf.remove(description)
-    return ET.tostring(root) if len(rdf) else b""  # type: ignore[arg-type]  # where RDF is, it is
-
-
-def properties(packet: bytes) -> set[str]:
-    """Return the names of all properties, with their namespaces."""
-    root = _parse(packet)
-    if root is None:
-        return set()
-    found = {name for element in root.iter() for name in (element.tag, *element.attrib)}
-    return {name for name in found if not name.startswith(_SYNTAX)}
-
-
-def name_a_place(names: set[str]) -> bool:
+def names_a_place(properties: set[str]) -> bool:
     """Tell whether one of these properties is a position."""
-    return any(_POSITION.search(name.rpartition("}")[2]) for name in names)
+    return any(_POSITION.search(name.rpartition("}")[2]) for name in properties)
 
 
-def upright(packet: bytes) -> bytes:
-    """Return the packet of a picture that was turned."""
-    return _ORIENTATION.sub(rb"\g<1>1", packet)
-
-
-def _parse(packet: bytes) -> ET.Element | None:
+def parse(packet: bytes) -> ET.Element | None:
+    """Read a packet; None where it is too large, declares a document type, or is no XML."""
     packet = packet.strip(b" \r\n\t\0")
     declares = re.search(rb"<!(?!--)|\0", packet) is not None
     if declares or not packet or len(packet) > _MAX_BYTES:

@@ -28,10 +28,10 @@ class KafkaSettings(Section):
         return servers
 
     topic_prefix: str = Field(
-        "", pattern=r"^[a-zA-Z0-9._-]{0,200}$", description="put before the names of the topics"
+        "", pattern=r"^[a-zA-Z0-9._-]{0,200}$", description="prefix of the names of the topics"
     )
     partitions: int = Field(
-        12, ge=1, le=65_536, description="partitions of the topic `images`, should it be created"
+        12, ge=1, le=65_536, description="partitions of the topic `images`, if it is created"
     )
     # Four: at 500 KB two took 281 MB/s, four 445, on one broker (bench/log.py).
     producers: int = Field(

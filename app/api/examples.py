@@ -1,6 +1,6 @@
-"""The one image that the OpenAPI document speaks of, wherever it gives an example.
+"""The examples of the API's description: one image, its page and its headers.
 
-Its values are what a gateway answered, so that they agree with each other: the digest in the JSON
+A gateway answered these values, so they agree with each other: the digest in the JSON
 is that of the entity tag, and has its full length.
 """
 

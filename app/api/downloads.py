@@ -1,0 +1,123 @@
+"""`GET` and `HEAD /images/{id}`: download an image, or a range of its bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Request, Response
+from starlette.responses import StreamingResponse
+
+from app import errors
+from app.api import conditions, image_headers
+from app.api.headers import ResponseHeader
+from app.api.images import ImageId  # noqa: TC001 - FastAPI reads the annotations
+from app.api.openapi.answers import BINARY, FINDING, answers, success, without_content
+from app.api.openapi.components import read
+from app.api.state import Gateway  # noqa: TC001 - FastAPI reads the annotations
+from app.delivery.chunks import PIECE_BYTES
+from app.imaging.formats import STORED
+
+if TYPE_CHECKING:
+    from app.imaging.info import ImageInfo
+
+router = APIRouter(tags=["images"])
+
+CONTENT_RANGE = ResponseHeader(
+    "Content-Range", "Place of the bytes in the image, and its size.", "bytes 0-99/45013"
+)
+# Generators of client code use the first: bytes, whatever image they are.
+_CONTENT = {
+    content_type: {"schema": BINARY}
+    for content_type in ("application/octet-stream", *(each.content_type for each in STORED))
+}
+_NOT_MODIFIED = success(
+    "The client has the image: `If-None-Match` names its entity tag.",
+    image_headers.ETAG,
+    image_headers.IMMUTABLE,
+)
+
+
+@router.get(
+    "/images/{image_id}",
+    operation_id="downloadImage",
+    summary="Download an image",
+    response_class=Response,
+    openapi_extra={
+        "parameters": read(
+            conditions.RANGE,
+            conditions.IF_RANGE,
+            conditions.IF_MATCH,
+            conditions.IF_NONE_MATCH,
+        )
+    },
+    responses=answers(
+        {
+            200: success("The image.", *image_headers.OF_DOWNLOADS, content=_CONTENT),
+            206: success(
+                "The requested range.",
+                *image_headers.OF_DOWNLOADS,
+                CONTENT_RANGE,
+                content=_CONTENT,
+            ),
+            304: _NOT_MODIFIED,
+        },
+        *FINDING,
+        # Of unpacking an image that is stored packed.
+        errors.OverloadedError,
+        errors.UnpackError,
+        errors.ImageGoneError,
+        errors.PreconditionFailedError,
+        errors.RangeNotSatisfiableError,
+    ),
+)
+async def download_image(image_id: ImageId, request: Request, gateway: Gateway) -> Response:
+    """Stream the bytes of an image, or a range of them."""
+    image = await gateway.finder.find(image_id)
+    etag = image_headers.etag(image.info.digest)
+    if conditions.is_unmodified(request.headers, etag):
+        return _not_modified(image.info)
+    length = image.info.content_length
+    part = conditions.slice_of(request.headers, etag, length)
+    headers = image_headers.of_download(image_id, image.info, part.end - part.start)
+    if part.partial:
+        headers[CONTENT_RANGE.name] = f"bytes {part.start}-{part.end - 1}/{length}"
+    body = await gateway.delivery.open(image, part.start, part.end)
+    status = 206 if part.partial else 200
+    if part.end <= min(PIECE_BYTES, image.chunk_bytes):
+        # All bytes are there: a stream would only add tasks that wait for the client to leave.
+        return Response(b"".join([piece async for piece in body]), status, headers)
+    return StreamingResponse(body, status, headers)
+
+
+@router.head(
+    "/images/{image_id}",
+    operation_id="headImage",
+    summary="Get the headers of an image",
+    response_class=Response,
+    openapi_extra={"parameters": read(conditions.IF_MATCH, conditions.IF_NONE_MATCH)},
+    responses=without_content(
+        answers(
+            {
+                200: success("The headers of a download.", *image_headers.OF_DOWNLOADS),
+                304: _NOT_MODIFIED,
+            },
+            *FINDING,
+            errors.ImageGoneError,
+            errors.PreconditionFailedError,
+        )
+    ),
+)
+async def head_image(image_id: ImageId, request: Request, gateway: Gateway) -> Response:
+    """Answer as a download would, without the bytes."""
+    info = (await gateway.finder.find(image_id)).info
+    if conditions.is_unmodified(request.headers, image_headers.etag(info.digest)):
+        return _not_modified(info)
+    return Response(headers=image_headers.of_download(image_id, info, info.content_length))
+
+
+def _not_modified(info: ImageInfo) -> Response:
+    headers = {
+        image_headers.ETAG.name: image_headers.etag(info.digest),
+        image_headers.IMMUTABLE.name: image_headers.IMMUTABLE.value,
+    }
+    return Response(status_code=304, headers=headers)

@@ -1,0 +1,89 @@
+"""Headers as constants, each for its handler, which sets or reads it, and for its description.
+
+Those of one operation are defined beside it; here are those of all. `Content-Type` has no constant
+because OpenAPI ignores it among the headers, and those of the connection (`Connection`, `Date`,
+`Transfer-Encoding`) have none because the server sets them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.api import examples
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseHeader:
+    """A header of an answer.
+
+    Args:
+        name: Its name, as it is sent.
+        description: Its meaning, in a sentence.
+        example: A value.
+        variant: Tells it from another header of this name in the document.
+        required: Whether every answer that lists it has it.
+    """
+
+    name: str
+    description: str
+    example: str
+    variant: str = ""
+    required: bool = True
+
+    @property
+    def component(self) -> str:
+        """Its name among the components of the document."""
+        return f"{self.name}-{self.variant}" if self.variant else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class FixedHeader(ResponseHeader):
+    """A header with one value in every answer that has it."""
+
+    @property
+    def value(self) -> str:
+        """The value."""
+        return self.example
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHeader:
+    """A header that a client may send and a handler reads itself.
+
+    It has no example, which `/docs` would send with every request that is tried out.
+    """
+
+    name: str
+    description: str
+    schema: dict[str, Any] = field(default_factory=lambda: {"type": "string"})
+
+
+GIVEN_REQUEST_ID = RequestHeader(
+    "X-Request-ID",
+    "Up to 64 letters, digits, `.`, `_` and `-`, to find the request in the gateway's log."
+    " Any other value is replaced.",
+)
+
+_REQUEST_ID = "Id of the request in the gateway's log: the client's own, or a new one."
+_NO_SNIFFING = "Forbids browsers to guess another content type."
+_IF_VALID = "Missing if the request was not valid HTTP."
+REQUEST_ID = ResponseHeader("X-Request-ID", _REQUEST_ID, examples.REQUEST_ID)
+NO_SNIFFING = FixedHeader("X-Content-Type-Options", _NO_SNIFFING, "nosniff")
+# A request that is not valid HTTP is answered before it has an id.
+REQUEST_ID_IF_VALID = ResponseHeader(
+    REQUEST_ID.name,
+    f"{_REQUEST_ID} {_IF_VALID}",
+    REQUEST_ID.example,
+    variant="If-Valid",
+    required=False,
+)
+NO_SNIFFING_IF_VALID = ResponseHeader(
+    NO_SNIFFING.name,
+    f"{_NO_SNIFFING} {_IF_VALID}",
+    NO_SNIFFING.value,
+    variant="If-Valid",
+    required=False,
+)
+NO_STORE = FixedHeader("Cache-Control", "Caches must not keep it.", "no-store", variant="No-Store")
+ALLOW = ResponseHeader("Allow", "Methods of this path; with a 405.", "GET, POST", required=False)

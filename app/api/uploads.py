@@ -1,0 +1,111 @@
+"""`POST /images`: upload an image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from app import errors
+from app.api import examples, image_headers, schemas
+from app.api.body import RequestBody
+from app.api.headers import ResponseHeader
+from app.api.openapi.answers import BINARY, WRITING, answers, json_content, success
+from app.api.openapi.components import Reference, example
+from app.api.state import Gateway  # noqa: TC001 - FastAPI reads the annotations
+from app.imaging.metadata.metadata import MetadataOption
+from app.imaging.profiles import Profile
+
+router = APIRouter(tags=["images"])
+
+LOCATION = ResponseHeader("Location", "Path of the image.", examples.IMAGE_PATH)
+_FORM = {
+    "type": "object",
+    "description": "An image, and how to treat it.",
+    "required": ["file"],
+    "properties": {
+        "file": BINARY
+        | {"description": "The image: JPEG, PNG, WebP, GIF, AVIF, HEIC, TIFF or BMP."},
+        "profile": {
+            "type": "string",
+            "enum": [each.value for each in Profile],
+            "description": "How to compress the image. `original`: not at all, though metadata may"
+            " be removed. `archive`: as `original`, and a JPEG needs a fifth less space in the log."
+            " `lossless`: every pixel stays identical. `balanced`: no visible difference. `small`:"
+            " at most 2,048 pixels on a side, good on a phone. A server has a default, `balanced`"
+            " if it sets none, and may allow some of these only.",
+            "examples": [examples.PROFILE],
+        },
+        "metadata": {
+            "type": "string",
+            "enum": [each.value for each in MetadataOption],
+            "description": "What happens to EXIF, XMP, IPTC and comments. `strip`, the default: all"
+            " is removed but a copyright notice. `strip-gps`: data that may name a place goes."
+            " `keep`: all stays, GPS included. Data after the picture is always removed.",
+            "examples": ["strip"],
+        },
+    },
+}
+_BYTES = BINARY | {"description": "The bytes of the image, and nothing else."}
+_DEFAULTS = {"file": "(bytes)", "profile": examples.PROFILE, "metadata": "strip"}
+_REQUEST: dict[str, Any] = {
+    "requestBody": {
+        "description": "The image, as a form or as its bytes.",
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": Reference("schemas", "UploadForm", _FORM),
+                "examples": example("form", "A file, and the defaults by name", _DEFAULTS),
+            },
+            "application/octet-stream": {"schema": _BYTES},
+            "image/*": {"schema": _BYTES},
+        },
+    }
+}
+
+
+@router.post(
+    "/images",
+    status_code=201,
+    response_model=schemas.Image,
+    operation_id="uploadImage",
+    summary="Store an image",
+    openapi_extra=_REQUEST,
+    responses=answers(
+        {
+            201: success(
+                "The image is stored.",
+                LOCATION,
+                image_headers.ETAG,
+                image_headers.REPR_DIGEST,
+                content=json_content(schemas.EXAMPLE),
+            )
+        },
+        errors.RequestTimeoutError,
+        errors.BodyTooLargeError,
+        errors.UnsupportedMediaTypeError,
+        errors.UnsupportedFormatError,
+        errors.InvalidParameterError,
+        errors.MissingFileError,
+        errors.TooManyFilesError,
+        errors.ImageRefusedError,
+        errors.NotReadyError,
+        errors.OverloadedError,
+        *WRITING,
+    ),
+)
+async def upload_image(request: Request, response: Response, gateway: Gateway) -> schemas.Image:
+    """Validate, compress and store an image; it is durable when the answer arrives.
+
+    Send `multipart/form-data` with a part named `file`, or the bytes of the image as the body. The
+    bytes decide the format: JPEG, PNG, WebP, GIF, AVIF, HEIC, TIFF or BMP, animations included.
+    Metadata is removed and the colour profile kept. The orientation is applied; where encoding
+    again would save nothing, pixels and orientation tag stay as they are.
+    """
+    body = RequestBody(request, gateway.pace, gateway.upload, gateway.imaging)
+    stored = await gateway.ingest.store(body)
+    response.headers[LOCATION.name] = schemas.path_of(stored.image_id)
+    response.headers.update(image_headers.of_upload(stored.info.digest))
+    if stored.listed is not None:
+        return schemas.listed(stored.listed)
+    return schemas.described(stored.image_id, stored.info)

@@ -1,0 +1,68 @@
+"""Facts in the one total order, each once: rows of the catalog."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from app.catalog.images import COLUMNS, CatalogImage, image_of
+
+if TYPE_CHECKING:
+    import sqlite3
+
+SCHEMA = """
+CREATE TABLE facts (
+    sequence INTEGER PRIMARY KEY, type TEXT NOT NULL, image_id TEXT NOT NULL,
+    UNIQUE (image_id, type)
+);
+"""
+# A page of facts above a sequence number, in the columns that `fact_of` reads.
+PAGE = (
+    f"SELECT facts.sequence, type, image_id, {COLUMNS} FROM facts"  # noqa: S608 - constants
+    " LEFT JOIN images ON images.id = image_id"
+    " WHERE facts.sequence > ? ORDER BY facts.sequence LIMIT ?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """An event that was applied; `image` is None if the image has been deleted since."""
+
+    sequence: int
+    type: str
+    image_id: str
+    image: CatalogImage | None
+
+
+def fact_of(row: tuple[Any, ...]) -> Fact:
+    """Return the fact in a row of `PAGE`."""
+    sequence, kind, image_id, *image = row
+    is_listed = image[0] is not None
+    return Fact(sequence, kind, image_id, image_of(tuple(image)) if is_listed else None)
+
+
+def add_stored(connection: sqlite3.Connection, sequence: int, image_id: str) -> bool:
+    """Add that an image was stored, and tell whether the fact is new.
+
+    The first copy of an event counts, and nothing counts after a deletion.
+    """
+    added = connection.execute(
+        "INSERT OR IGNORE INTO facts (sequence, type, image_id)"
+        " SELECT ?1, 'image.stored', ?2 WHERE NOT EXISTS"
+        " (SELECT 1 FROM facts WHERE image_id = ?2 AND type = 'image.deleted')",
+        (sequence, image_id),
+    )
+    return added.rowcount > 0
+
+
+def add_deleted(connection: sqlite3.Connection, sequence: int, image_id: str) -> None:
+    """Add that an image was deleted; the first copy of the event counts."""
+    connection.execute(
+        "INSERT OR IGNORE INTO facts (sequence, type, image_id) VALUES (?, 'image.deleted', ?)",
+        (sequence, image_id),
+    )
+
+
+def clear(connection: sqlite3.Connection) -> None:
+    """Remove every fact."""
+    connection.execute("DELETE FROM facts")

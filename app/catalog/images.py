@@ -1,0 +1,94 @@
+"""Listed images, and where in the log their records are: rows of the catalog."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from app.records import address
+from app.records.image import INFO
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator, Mapping
+
+    from app.events.event import ImageStored
+    from app.imaging.info import ImageInfo
+
+SCHEMA = """
+CREATE TABLE images (
+    sequence INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, created_at_ms INTEGER NOT NULL,
+    info BLOB NOT NULL
+);
+CREATE TABLE places (
+    partition INTEGER NOT NULL, offset INTEGER NOT NULL, image_id TEXT NOT NULL,
+    PRIMARY KEY (partition, offset, image_id)
+) WITHOUT ROWID;
+CREATE INDEX places_of_image ON places (image_id);
+CREATE TABLE deleted (id TEXT PRIMARY KEY) WITHOUT ROWID;
+"""
+# The columns that `image_of` reads, in this order.
+COLUMNS = "images.id, images.sequence, created_at_ms, info"
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogImage:
+    """A listed image. `sequence` is the offset of the event that announced it."""
+
+    id: str
+    sequence: int
+    created_at_ms: int
+    info: ImageInfo
+
+
+def image_of(row: tuple[Any, ...]) -> CatalogImage:
+    """Return the image in a row of `COLUMNS`."""
+    image_id, sequence, created_at_ms, info = row
+    return CatalogImage(image_id, sequence, created_at_ms, INFO.validate_json(info))
+
+
+def add(
+    connection: sqlite3.Connection, sequence: int, timestamp_ms: int, event: ImageStored
+) -> None:
+    """List an image, unless it is deleted."""
+    connection.execute(
+        "INSERT INTO images (sequence, id, created_at_ms, info) SELECT ?1, ?2, ?3, ?4"
+        " WHERE NOT EXISTS (SELECT 1 FROM deleted WHERE id = ?2)",
+        (sequence, event.image_id, timestamp_ms, INFO.dump_json(event.info)),
+    )
+    connection.executemany("INSERT OR IGNORE INTO places VALUES (?, ?, ?)", _places(event))
+
+
+def delete(connection: sqlite3.Connection, image_id: str) -> None:
+    """List an image no longer, and remember for ever that it is deleted."""
+    connection.execute("INSERT OR IGNORE INTO deleted (id) VALUES (?)", (image_id,))
+    connection.execute("DELETE FROM images WHERE id = ?", (image_id,))
+    connection.execute("DELETE FROM places WHERE image_id = ?", (image_id,))
+
+
+def forget_before(connection: sqlite3.Connection, starts: Mapping[int, int]) -> None:
+    """List no longer the images with a record below the start of its partition."""
+    for place in starts.items():
+        connection.execute(
+            "DELETE FROM images WHERE id IN"
+            " (SELECT image_id FROM places WHERE partition = ? AND offset < ?)",
+            place,
+        )
+        connection.execute("DELETE FROM places WHERE partition = ? AND offset < ?", place)
+
+
+def clear(connection: sqlite3.Connection) -> None:
+    """List nothing; deleted images stay deleted."""
+    connection.execute("DELETE FROM images")
+    connection.execute("DELETE FROM places")
+
+
+def _places(event: ImageStored) -> Iterator[tuple[int, int, str]]:
+    """Yield the head's place, and that of the first chunk in each partition, which leaves first."""
+    head = address.parse(event.image_id).position
+    yield head.partition, head.offset, event.image_id
+    first: dict[int, int] = {}
+    for chunk in sorted(event.chunks):
+        first.setdefault(chunk.partition, chunk.offset)
+    for partition, offset in first.items():
+        yield partition, offset, event.image_id

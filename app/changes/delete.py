@@ -1,0 +1,59 @@
+"""The deletion of an image: an event that hides it for ever, on every replica."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.errors import ImageGoneError, OutcomeUnknownError, RecordDamagedError
+from app.events.event import ImageDeleted, encode
+from app.log import EVENTS
+
+if TYPE_CHECKING:
+    from app.catalog.catalog import Catalog
+    from app.delivery.find import Finder
+    from app.feed.feed import Feed
+    from app.log import Log
+
+# Applying an event takes milliseconds; a feed that takes longer is not ready.
+_APPLY_SECONDS = 5.0
+
+
+class Deleter:
+    """Deletes images that `finder` finds."""
+
+    def __init__(
+        self,
+        log: Log,
+        finder: Finder,
+        catalog: Catalog,
+        feed: Feed,
+        *,
+        apply_seconds: float = _APPLY_SECONDS,
+    ) -> None:
+        self._log = log
+        self._finder = finder
+        self._catalog = catalog
+        self._feed = feed
+        self._apply_seconds = apply_seconds
+
+    async def delete(self, image_id: str) -> None:
+        """Delete an image for ever; return when this replica no longer shows it.
+
+        Raises:
+            ImageNotFoundError: There is none with this id.
+            UnavailableError: Nothing was deleted; the same request may succeed later.
+            OutcomeUnknownError: It may or may not have been deleted, or is not yet hidden here.
+        """
+        try:
+            await self._finder.find(image_id)
+        except ImageGoneError:
+            # Deleted before, unless its bytes have expired while it is still listed.
+            if await self._catalog.image(image_id) is None:
+                return
+        except RecordDamagedError:
+            # Its record cannot be read, but its id is known to be right.
+            if await self._catalog.image(image_id) is None:
+                raise
+        [position] = await self._log.append(EVENTS, [encode(ImageDeleted(image_id))])
+        if not await self._feed.applied_within(position.offset, self._apply_seconds):
+            raise OutcomeUnknownError("The deletion is stored; this replica has yet to apply it.")

@@ -1,0 +1,67 @@
+"""The stored bytes of an image, cut from its records.
+
+Hides how a range maps to records: only the chunks that it touches are read, one by one as the
+client accepts them. Memory is bounded by a chunk, whatever the image's size, and a client that
+leaves stops the reading.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.errors import InternalError
+from app.records.image import is_chunk
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from app.delivery.cache import RecordCache
+    from app.delivery.find import StoredImage
+    from app.log import StoredRecord
+
+# A response is handed to the server in pieces of this size, so that a slow client holds one piece
+# in the server's buffer beside the chunk that it is cut from.
+PIECE_BYTES = 65_536
+
+
+class Chunks:
+    """Reads the chunks of images through `cache`."""
+
+    def __init__(self, cache: RecordCache) -> None:
+        self._cache = cache
+
+    async def open(self, image: StoredImage, start: int, end: int) -> AsyncGenerator[bytes, None]:
+        """Read the first chunk, and return the stream of the stored bytes from `start` to `end`.
+
+        Raises:
+            RecordMissingError, RecordGoneError: The first chunk has left the log.
+            LogUnavailableError: The log does not answer now.
+        """
+        first = await self._read(image, start // image.chunk_bytes)
+        return self._stream(image, start, end, first)
+
+    async def _stream(
+        self, image: StoredImage, start: int, end: int, first_chunk: bytes
+    ) -> AsyncGenerator[bytes, None]:
+        size = image.chunk_bytes
+        for number in range(start // size, -(-end // size)):
+            read = first_chunk if number == start // size else await self._read(image, number)
+            value = memoryview(read)
+            first = max(start - number * size, 0)
+            last = min(end - number * size, size)
+            if last > len(value):
+                raise InternalError("The image's records hold less than they say.")
+            for at in range(first, last, PIECE_BYTES):
+                yield bytes(value[at : min(at + PIECE_BYTES, last)])
+
+    async def _read(self, image: StoredImage, number: int) -> bytes:
+        if number == 0:
+            return image.first.value or b""
+
+        def belongs(record: StoredRecord) -> bool:
+            return is_chunk(record, image.where, number)
+
+        record = await self._cache.read(image.head.chunks[number - 1], belongs)
+        if not belongs(record):
+            raise InternalError("The image's records do not belong together.")
+        return record.value or b""

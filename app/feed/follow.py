@@ -1,0 +1,174 @@
+"""The background consumer: it follows `image-events` and fills the catalog.
+
+Hides how the catalog stays exact. Each batch of events is applied in one transaction with the
+offset that follows it, so that a restart resumes there, neither skipping nor repeating. If the log
+is not the one that the catalog was built from (`same_log`), the catalog is rebuilt from the first
+event.
+
+A record that cannot be processed becomes a dead letter, and the follower goes on. A record that is
+damaged on every replica stops it until an operator has it skipped. An event of a newer version
+stops it for good: as nobody here knows its meaning, going on might skip a deletion.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+import structlog
+
+from app.catalog.progress import Progress
+from app.errors import (
+    CatalogDamagedError,
+    GatewayError,
+    NewerVersionError,
+    RecordDamagedError,
+    RecordGoneError,
+    RecordMissingError,
+)
+from app.events.sequenced import sort
+from app.feed.dead_letters import DeadLetters
+from app.feed.erasure import erase_deleted
+from app.feed.same_log import OtherLogError, require_same_log
+from app.log import EVENTS, Batch
+
+if TYPE_CHECKING:
+    from app.catalog.catalog import Catalog
+    from app.feed.expiry import Expiry
+    from app.feed.feed import Feed
+    from app.log import Log
+
+logger = structlog.get_logger(__name__)
+
+# Between attempts while the log does not answer.
+_RETRY_SECONDS = 1.0
+
+
+class Follower:
+    """Keeps `catalog` in step with the events in `log`, from `start` to `stop`.
+
+    It reports to `feed` how far it has come, and has `expiry` look once everything is applied.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        catalog: Catalog,
+        feed: Feed,
+        expiry: Expiry,
+        *,
+        retry_seconds: float = _RETRY_SECONDS,
+    ) -> None:
+        self._log = log
+        self._catalog = catalog
+        self._feed = feed
+        self._expiry = expiry
+        self._retry_seconds = retry_seconds
+        self._dead_letters = DeadLetters(log)
+        # The end of the topic when following it began.
+        self._goal = 0
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Open the catalog, and begin to follow the events in the background."""
+        self._feed.progress = await self._catalog.open()
+        self._task = asyncio.create_task(self._run(), name="feed")
+
+    async def stop(self) -> None:
+        """End the readers' rounds, and stop following. The catalog stays open."""
+        self._feed.close_streams()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                if await self._follow():
+                    continue
+            except NewerVersionError as error:
+                logger.error("feed_stopped", reason=error.detail)  # noqa: TRY400
+                self._feed.distrust_catalog()
+                self._feed.report(_clause(error))
+                return
+            except GatewayError as error:
+                if self._feed.report(f"the events cannot be read: {_clause(error)}"):
+                    logger.warning(
+                        "feed_interrupted", reason=error.detail, cause=repr(error.__cause__)
+                    )
+            # Whatever it is, following the events must go on, and readiness must say it.
+            except Exception as error:
+                logger.exception("feed_failed")
+                self._feed.report(f"applying the events fails ({type(error).__name__})")
+            await asyncio.sleep(self._retry_seconds)
+
+    async def _follow(self) -> bool:
+        """Follow the events as long as they fit the catalog; return True to go on at once."""
+        try:
+            await require_same_log(self._log, self._dead_letters, self._feed.progress)
+            start, bounds = self._feed.progress.next_offset, await self._log.bounds(EVENTS, 0)
+            self._goal = bounds.end
+            if not self._feed.has_caught_up_once:
+                # Where there is nothing to apply, a tail says so only at its first heartbeat.
+                await self._apply(Batch((), start, bounds.end))
+            async with aclosing(self._log.tail(EVENTS, 0, start)) as tail:
+                async for batch in tail:
+                    await self._apply(batch)
+        except RecordDamagedError as error:
+            await self._pass_over(error)
+        except CatalogDamagedError as error:
+            # Before anyone asks the empty one which images are deleted.
+            self._feed.distrust_catalog()
+            await self._catalog.discard()
+            # The new file knows nothing, even if filling it fails.
+            self._feed.progress = Progress("")
+            return await self._start_over(str(error))
+        except (OtherLogError, RecordGoneError, RecordMissingError) as error:
+            return await self._start_over(str(error))
+        return True
+
+    async def _pass_over(self, damage: RecordDamagedError) -> None:
+        """Go on behind a damaged batch if an operator has said so; otherwise raise `damage`."""
+        next_offset = await self._dead_letters.skipped(damage.offset)
+        if next_offset is None or damage.offset != self._feed.progress.next_offset:
+            raise damage
+        bounds = await self._log.bounds(EVENTS, 0)
+        logger.warning("feed_skipped", offset=damage.offset, next_offset=next_offset)
+        await self._apply(Batch((), next_offset, bounds.end))
+
+    async def _start_over(self, reason: str) -> bool:
+        """Empty the catalog and return True, unless the events that it would need are gone."""
+        self._feed.distrust_catalog()
+        bounds = await self._log.bounds(EVENTS, 0)
+        if bounds.start > 0:
+            self._feed.report(
+                f"image-events starts at offset {bounds.start}: the events before it are lost, and"
+                " deletions may be among them"
+            )
+            return False
+        logger.info("catalog_rebuilding", reason=reason)
+        self._feed.start_epoch(await self._catalog.reset(self._log.identity))
+        self._feed.report("the catalog is being built")
+        return True
+
+    async def _apply(self, batch: Batch) -> None:
+        self._catalog.check()
+        progress = self._feed.progress
+        # A batch may only say that the log answers.
+        if batch.next_offset > progress.next_offset:
+            # Parsing a full batch takes tens of milliseconds: not on the event loop.
+            events, rejected = await asyncio.to_thread(sort, batch.records)
+            await self._dead_letters.write(rejected)
+            await erase_deleted(self._log, self._catalog, events)
+            progress = progress.after(batch)
+            await self._catalog.apply(events, progress)
+        # A replica that has just become the leader may say that the end comes earlier.
+        if self._feed.advance(progress, max(batch.end, self._goal)):
+            logger.info("feed_caught_up", sequence=self._feed.sequence)
+            self._expiry.ask()
+
+
+def _clause(error: GatewayError) -> str:
+    """Return the detail of an error without its full stop, to stand among other reasons."""
+    return error.detail.removesuffix(".")

@@ -1,0 +1,113 @@
+"""The publishing of an image: its records, then the event that announces it.
+
+Hides what an answer to an upload may promise. An image is stored when its head record and its event
+are acknowledged, and not before. An image that was certainly not written is a 503, one that may
+have been written a 504. It also hides when the memory of an upload is free again: not when the
+client has its answer, but when the log holds none of the bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.errors import NotWrittenError, OutcomeUnknownError
+from app.events.event import ImageStored, encode
+from app.log import EVENTS, IMAGES
+from app.records.address import Address, new_cookie
+from app.records.image import chunk_bytes, chunk_records, head_record
+from app.telemetry import metrics
+
+if TYPE_CHECKING:
+    from app.budget import Reservation
+    from app.imaging.info import ImageInfo
+    from app.log import Log
+
+# After the grace period for requests; orchestrators commonly kill 30 s after SIGTERM.
+_DRAIN_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """An image that is stored, and the offset of the event that announces it."""
+
+    image_id: str
+    event_offset: int
+
+
+class Publisher:
+    """Appends images to `log`, each in a task of its own: a client that leaves does not end it."""
+
+    def __init__(self, log: Log, *, drain_seconds: float = _DRAIN_SECONDS) -> None:
+        self._log = log
+        self._drain_seconds = drain_seconds
+        self._publishing: set[asyncio.Task[Published]] = set()
+
+    def require_writable(self) -> None:
+        """Check that an image would be accepted now, before work is put into it.
+
+        Raises:
+            NotReadyError: It would be refused at once.
+        """
+        self._log.require_writable()
+
+    async def publish(self, data: bytes, info: ImageInfo, reservation: Reservation) -> Published:
+        """Append an image; the reservation is released once the log holds none of it.
+
+        Raises:
+            UnavailableError: Nothing was stored; the same upload may succeed later.
+            OutcomeUnknownError: It may or may not have been stored.
+        """
+        task = asyncio.create_task(self._publish(data, info, reservation))
+        self._publishing.add(task)
+        task.add_done_callback(self._finished)
+        return await asyncio.shield(task)
+
+    async def drain(self) -> None:
+        """Wait, within a bound, for images that are still being published without a client."""
+        if self._publishing:
+            await asyncio.wait(self._publishing, timeout=self._drain_seconds)
+
+    async def _publish(self, data: bytes, info: ImageInfo, reservation: Reservation) -> Published:
+        try:
+            published = await self._append(data, info)
+        except (NotWrittenError, OutcomeUnknownError) as error:
+            if error.settled is not None:
+                error.settled.add_done_callback(reservation.release)
+            else:
+                reservation.release()
+            raise
+        except BaseException:
+            reservation.release()
+            raise
+        reservation.release()
+        metrics.IMAGES_STORED.inc()
+        return published
+
+    def _finished(self, task: asyncio.Task[Published]) -> None:
+        self._publishing.discard(task)
+        # If the client has left, nobody else looks at the outcome.
+        if not task.cancelled():
+            task.exception()
+
+    async def _append(self, data: bytes, info: ImageInfo) -> Published:
+        """Append chunks 1…n-1, then the head, which commits them, then the event."""
+        # One for all: a client waits for the whole, not for each of its parts.
+        deadline = self._log.deadline()
+        cookie, view = new_cookie(), memoryview(data)
+        size = chunk_bytes(self._log.max_record_bytes(IMAGES))
+        chunks = chunk_records(cookie, view, size)
+        try:
+            places = await self._log.append(IMAGES, chunks, deadline) if chunks else []
+        except OutcomeUnknownError as error:
+            # Chunks without a head are never part of an image: the outcome is known after all.
+            lost = NotWrittenError("The log did not acknowledge a part of the image.")
+            lost.settled = error.settled
+            raise lost from error
+        head = head_record(cookie, view, info, size, places)
+        [head_place] = await self._log.append(IMAGES, [head], deadline)
+        image_id = str(Address(head_place, cookie))
+        event = encode(ImageStored(image_id, info, size, tuple(places)))
+        [event_place] = await self._log.append(EVENTS, [event], deadline)
+        return Published(image_id, event_place.offset)

@@ -1,0 +1,49 @@
+"""An upload: the client that sends it, the contents, and the stored image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn, Protocol
+
+if TYPE_CHECKING:
+    from app.catalog.images import CatalogImage
+    from app.imaging.info import ImageInfo
+    from app.imaging.profiles import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """The bytes that a client sent, the file name that it gave, cleaned, and its options."""
+
+    data: bytes
+    filename: str | None
+    recipe: Recipe
+
+
+class Source(Protocol):
+    """A client that is about to send an upload."""
+
+    @property
+    def max_bytes(self) -> int:
+        """The most that it may send: the length that it announced, or the limit."""
+        ...
+
+    async def receive(self) -> Upload:
+        """Receive the upload."""
+        ...
+
+    async def left(self) -> NoReturn:
+        """Wait until the client has left, and raise an error that says so.
+
+        It is called once everything is received.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredUpload:
+    """An upload that is stored. `listed` is None if the catalog does not have the image yet."""
+
+    image_id: str
+    info: ImageInfo
+    listed: CatalogImage | None

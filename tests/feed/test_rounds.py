@@ -1,0 +1,110 @@
+"""The rounds of a reader, and the facts that it follows: none lost, none repeated, no queue."""
+
+import asyncio
+from contextlib import aclosing
+
+from app.feed.rounds import Rounds, facts_after
+from tests.support.facts import stored
+
+
+class TestRounds:
+    async def test_the_first_begins_at_once_and_the_next_with_the_next_event(self, world):
+        feed, _ = await world.follow()
+        rounds = Rounds(feed)
+        assert await anext(rounds)
+        waiting = asyncio.create_task(anext(rounds))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        await world.append(stored(1))
+        assert await asyncio.wait_for(waiting, 10)
+
+    async def test_an_event_that_is_applied_during_a_round_makes_the_next_one(self, world):
+        feed, _ = await world.follow()
+        rounds = Rounds(feed)
+        await anext(rounds)
+        [position] = await world.append(stored(1))
+        assert await feed.applied_within(position.offset, 10)
+        assert await asyncio.wait_for(anext(rounds), 10)
+
+    async def test_one_begins_when_the_reader_wants_it_though_nothing_changed(self, world):
+        feed, _ = await world.follow()
+        rounds = Rounds(feed)
+        await anext(rounds)
+        rounds.wake_at = asyncio.get_running_loop().time() + 0.01
+        assert not await asyncio.wait_for(anext(rounds), 10)
+
+    async def test_closing_ends_them_for_everyone_and_nobody_waits_after_it(self, world):
+        feed, _ = await world.follow()
+        readers = [Rounds(feed) for _ in range(3)]
+        for rounds in readers:
+            await anext(rounds)
+        waiting = [asyncio.create_task(anext(rounds, None)) for rounds in readers]
+        await asyncio.sleep(0)
+        feed.close_streams()
+        ended = await asyncio.wait_for(asyncio.gather(*waiting, anext(Rounds(feed), None)), 1)
+        assert ended == [None] * 4
+        assert feed.closing
+
+
+class TestFacts:
+    async def test_every_fact_comes_once_and_in_order_while_events_are_appended(self, world):
+        await world.append(*(stored(number) for number in range(450)))
+        feed, catalog = await world.follow()
+        seen = []
+
+        async def read():
+            async with aclosing(facts_after(feed, catalog, 99, 60)) as pages:
+                async for page in pages:
+                    seen.extend(fact.sequence for fact in page)
+                    if seen[-1] == 599:
+                        return
+
+        reading = asyncio.create_task(read())
+        for number in range(450, 600, 10):
+            await world.append(*(stored(number + step) for step in range(10)))
+        await asyncio.wait_for(reading, 30)
+        assert seen == list(range(100, 600))
+
+    async def test_an_empty_page_comes_while_nothing_happens_and_facts_put_it_off(self, world):
+        await world.append(stored(1))
+        feed, catalog = await world.follow()
+        clock = asyncio.get_running_loop().time
+        async with aclosing(facts_after(feed, catalog, -1, 0.2)) as pages:
+            assert [fact.sequence for fact in await anext(pages)] == [0]
+            for _ in range(2):
+                before = clock()
+                assert not await asyncio.wait_for(anext(pages), 10)
+                assert clock() - before > 0.15
+            await world.append(stored(2))
+            assert [fact.sequence for fact in await asyncio.wait_for(anext(pages), 10)] == [1]
+
+    async def test_they_end_when_the_feed_closes(self, world):
+        await world.append(stored(1))
+        feed, catalog = await world.follow()
+        pages = facts_after(feed, catalog, -1, 60)
+        await anext(pages)
+        waiting = asyncio.create_task(anext(pages, "the end"))
+        await asyncio.sleep(0)
+        feed.close_streams()
+        assert await asyncio.wait_for(waiting, 1) == "the end"
+
+    async def test_they_end_after_a_page_though_more_were_to_come_when_the_feed_closes(self, world):
+        await world.append(*(stored(number) for number in range(250)))
+        feed, catalog = await world.follow()
+        pages = facts_after(feed, catalog, -1, 60)
+        first = await anext(pages)
+        feed.close_streams()
+        assert len(first) < 250
+        assert await anext(pages, "the end") == "the end"
+
+    async def test_they_end_when_the_catalog_is_rebuilt(self, world):
+        await world.append(stored(1))
+        feed, catalog = await world.follow()
+        pages, late = (facts_after(feed, catalog, -1, 60) for _ in range(2))
+        await anext(pages)
+        waiting = asyncio.create_task(anext(pages, "the end"))
+        await asyncio.sleep(0)
+        feed.start_epoch(feed.progress)
+        assert await asyncio.wait_for(waiting, 1) == "the end"
+        # Its sequence number was of the former epoch as well.
+        assert await anext(late, "the end") == "the end"

@@ -1,0 +1,18 @@
+"""The way in, on a log that stores an image in one record, and on a log of small records."""
+
+import pytest
+
+from tests.support.way_in import way_in
+
+
+@pytest.fixture
+async def way(tmp_path, monkeypatch):
+    async with way_in(tmp_path, monkeypatch) as way:
+        yield way
+
+
+@pytest.fixture
+async def chunked_way(tmp_path, monkeypatch):
+    """Records are so small that the picture has a head and five chunks."""
+    async with way_in(tmp_path, monkeypatch, max_record_bytes=32_768 + 900) as way:
+        yield way

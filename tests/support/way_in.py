@@ -1,0 +1,126 @@
+"""The way in without HTTP and codec workers: a client, a pool and a log that do as a test says."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+from app.budget import ByteBudget
+from app.catalog.catalog import Catalog
+from app.imaging.limits import ImageLimits
+from app.imaging.profiles import Recipe
+from app.ingest.ingest import Ingest
+from app.ingest.publish import Publisher
+from app.ingest.upload import Upload
+from app.log import EVENTS, IMAGES
+from app.log.sqlite.log import SqliteLog
+from tests.support.developing import as_it_came
+from tests.support.world import following
+
+TOTAL = 100_000_000
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(5000)
+# Long enough for a catalog that works.
+LISTING_SECONDS, DRAIN_SECONDS = 0.5, 3.0
+
+
+class Pool:
+    """Hands the upload back as it is, when it may; codec workers have tests of their own."""
+
+    def __init__(self):
+        self.may = asyncio.Event()
+        self.may.set()
+        self.error = None
+
+    async def run(self, _function, data, _image_format, _limits, _recipe):
+        await self.may.wait()
+        if self.error:
+            raise self.error
+        return as_it_came(data, "image/png")
+
+
+class Client:
+    """A `Source` that announces and sends these bytes, when it may."""
+
+    def __init__(self, data=PNG, max_bytes=None, error=None):
+        self.data = data
+        self.max_bytes = max_bytes or len(data)
+        self.error = error
+        self.received = False
+        self.may = asyncio.Event()
+        self.may.set()
+        self.gone = asyncio.Event()
+
+    async def left(self):
+        await self.gone.wait()
+        raise ConnectionError("the client has left")
+
+    async def receive(self):
+        self.received = True
+        await self.may.wait()
+        if self.error:
+            raise self.error
+        return Upload(self.data, "a.png", Recipe())
+
+
+class Faults:
+    """Stands between the way in and the log: appends wait, or end as a test says.
+
+    `errors[topic]` are the errors that appends end with, in order; None lets one through.
+    """
+
+    def __init__(self, log, monkeypatch):
+        self.errors = {IMAGES: [], EVENTS: []}
+        self.may = asyncio.Event()
+        self.may.set()
+        self.appended = []
+        append = log.append
+
+        async def faulty(topic, records, deadline=None):
+            self.appended.append((topic, len(records)))
+            await self.may.wait()
+            error = next(iter(self.errors[topic]), None)
+            del self.errors[topic][:1]
+            if error:
+                raise error
+            return await append(topic, records, deadline)
+
+        monkeypatch.setattr(log, "append", faulty)
+
+
+class Way:
+    """The way in and everything that it needs."""
+
+    def __init__(self, log, catalog, feed, faults):
+        self.log, self.catalog, self.feed, self.faults = log, catalog, feed, faults
+        self.pool = Pool()
+        self.budget = ByteBudget(TOTAL, patience_seconds=0)
+        self.publisher = Publisher(log, drain_seconds=DRAIN_SECONDS)
+        limits = ImageLimits(max_pixels=10**9, max_side=10**5, max_frames=1000)
+        self.ingest = Ingest(
+            self.publisher,
+            catalog,
+            feed,
+            self.pool,
+            limits,
+            self.budget,
+            listing_seconds=LISTING_SECONDS,
+        )
+
+    @property
+    def held_bytes(self):
+        return TOTAL - self.budget._free_bytes
+
+    async def listed(self):
+        await self.feed.caught_up()
+        return [image.id for image in await self.catalog.newest(100)]
+
+
+@asynccontextmanager
+async def way_in(folder, monkeypatch, **options):
+    """A way in on a log of its own, with a catalog that follows it."""
+    log, catalog = SqliteLog(folder / "log", **options), Catalog(folder / "catalog.db")
+    await log.start()
+    async with following(log, catalog) as feed:
+        await feed.caught_up()
+        way = Way(log, catalog, feed, Faults(log, monkeypatch))
+        yield way
+        await way.publisher.drain()
+    await log.stop()
