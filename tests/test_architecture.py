@@ -1,5 +1,6 @@
 """The map of the code is true: what it names exists, and what exists is named."""
 
+import ast
 import re
 import tomllib
 from pathlib import Path
@@ -43,6 +44,16 @@ def layers():
     return [re.findall(r"\w+", layer) for layer in contract["layers"]]
 
 
+def imports(path):
+    """Everything that a file imports, by its whole name; relative ones begin with a dot."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (each.name for each in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            yield from (f"{module}.{each.name}" for each in node.names)
+
+
 @pytest.mark.parametrize("name", MAPS)
 def test_every_path_that_a_map_names_exists(name):
     text, starts = MAPS[name]
@@ -80,3 +91,11 @@ def test_the_page_draws_the_layers_that_are_checked():
 
 def test_the_map_fits_a_terminal_of_100_columns():
     assert max(map(len, app.__doc__.splitlines())) <= 100
+
+
+def test_no_test_module_imports_another_or_a_conftest():
+    files = (ROOT / "tests").rglob("*.py")
+    imported = {
+        (path.relative_to(ROOT).as_posix(), name) for path in files for name in imports(path)
+    }
+    assert {each for each in imported if re.match(r"\.|tests\b(?!\.support\.)", each[1])} == set()
