@@ -6,7 +6,6 @@ reverse, each within a bound.
 
 from __future__ import annotations
 
-import os
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,7 @@ from app.api.state import State
 from app.budget import ByteBudget
 from app.catalog.catalog import Catalog
 from app.codec.pool import CodecPool
-from app.data_folder import lock_folder
+from app.data_folder import FolderLock
 from app.delivery.cache import RecordCache
 from app.delivery.delivery import Delivery
 from app.delivery.live import LivePictures
@@ -99,7 +98,7 @@ async def running(settings: Settings) -> AsyncGenerator[State, None]:
     async with AsyncExitStack() as stack:
         if settings.kafka.bootstrap_servers:
             # The embedded log locks its folder itself; on Kafka it holds the catalog alone.
-            stack.callback(os.close, lock_folder(settings.data_dir))
+            stack.enter_context(FolderLock(settings.data_dir))
         log = build_log(settings)
         await log.start()
         stack.push_async_callback(log.stop)

@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from app.cli.options import add_json, add_log, load, report
-from app.data_folder import LOCK_NAME, lock_folder
+from app.data_folder import LOCK_NAME, FolderLock
 from app.errors import ConfigurationError, GatewayError
 from app.log import IMAGES, Record
 from app.log.findings import MISSING, Finding, Level, is_wrong
@@ -91,10 +91,10 @@ def _occupied(folder: Path) -> str:
         # What root makes here, the gateway's own user could not write.
         return "there is no log yet"
     try:
-        os.close(lock_folder(folder))
+        with FolderLock(folder):
+            return ""
     except ConfigurationError:
         return "a gateway uses the folder"
-    return ""
 
 
 async def _round_trip(log: Log) -> list[Finding]:

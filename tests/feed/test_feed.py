@@ -42,9 +42,9 @@ class World:
         self._logs = []
         self._running = []
 
-    async def new_log(self, name="log"):
+    async def new_log(self, name="log", **options):
         """Use another log from now on."""
-        self.log = SqliteLog(self.folder / name, image_partitions=2)
+        self.log = SqliteLog(self.folder / name, image_partitions=2, **options)
         await self.log.start()
         self._logs.append(self.log)
         return self.log
@@ -144,8 +144,8 @@ class TestFollowing:
         record = (await world.log.read(EVENTS, position)).record
         assert (await catalog.image(image_id(1))).created_at_ms == record.timestamp_ms
 
-    async def test_where_nothing_is_to_be_applied_it_is_ready_at_once(self, world, monkeypatch):
-        monkeypatch.setattr("app.log.sqlite.log.HEARTBEAT_SECONDS", 3600)
+    async def test_where_nothing_is_to_be_applied_it_is_ready_at_once(self, world):
+        await world.new_log("quiet", heartbeat_seconds=3600)
         feed, _ = await world.follow()
         feed.require_caught_up()
         assert feed.sequence == -1

@@ -46,12 +46,6 @@ async def open_log(tmp_path):
         yield start
 
 
-@pytest.fixture
-def impatient(monkeypatch):
-    """Do not wait for a process that might be dying to let go of the folder."""
-    monkeypatch.setattr("app.data_folder._LOCK_WAIT_SECONDS", 0)
-
-
 class Faulty:
     """A connection whose COMMIT fails with a result code as long as there is one."""
 
@@ -220,18 +214,16 @@ class TestReaders:
             assert (await log.read(EVENTS, position)).record.value == b"v"
             assert len((await anext(log.tail(EVENTS, 0, 0))).records) == 1
 
-    async def test_a_commit_wakes_a_tail_before_its_heartbeat(self, open_log, monkeypatch):
-        monkeypatch.setattr("app.log.sqlite.log.HEARTBEAT_SECONDS", 60)
-        log = await open_log()
+    async def test_a_commit_wakes_a_tail_before_its_heartbeat(self, open_log):
+        log = await open_log(heartbeat_seconds=60)
         waiting = asyncio.create_task(anext(log.tail(EVENTS, 0, 0)))
         await until(lambda: log._wakeups._appended)
         await log.append(EVENTS, [Record(b"k", b"v")])
         async with asyncio.timeout(5):
             assert len((await waiting).records) == 1
 
-    async def test_stopping_ends_a_tail_that_waits(self, open_log, monkeypatch):
-        monkeypatch.setattr("app.log.sqlite.log.HEARTBEAT_SECONDS", 60)
-        log = await open_log()
+    async def test_stopping_ends_a_tail_that_waits(self, open_log):
+        log = await open_log(heartbeat_seconds=60)
         waiting = asyncio.create_task(anext(log.tail(EVENTS, 0, 0)))
         await until(lambda: log._wakeups._appended)
         await log.stop()
@@ -401,12 +393,10 @@ class TestStart:
         with pytest.raises(ConfigurationError, match="cannot be written"):
             await open_log()
 
-    async def test_a_second_log_is_refused_and_the_first_goes_on(
-        self, open_log, tmp_path, impatient
-    ):
+    async def test_a_second_log_is_refused_and_the_first_goes_on(self, open_log, tmp_path):
         log = await open_log()
         with pytest.raises(ConfigurationError, match=f"{tmp_path}/data is in use"):
-            await open_log()
+            await open_log(lock_wait_seconds=0)
         await log.append(EVENTS, [Record(b"k", b"v")])
 
     async def test_a_log_that_could_not_start_holds_nothing(self, open_log):
@@ -525,11 +515,11 @@ class TestProcesses:
             stored = await log.read(IMAGES, Position(*map(int, position.split(":"))))
             assert stored.record.value == f"{worker}-{n} ".encode() * 5_000
 
-    async def test_a_second_process_is_refused(self, run_script, open_log, tmp_path, impatient):
+    async def test_a_second_process_is_refused(self, run_script, open_log, tmp_path):
         process = run_script(APPENDER)
         await asyncio.to_thread(process.stdout.readline)
         with pytest.raises(ConfigurationError, match=f"{tmp_path}/data is in use"):
-            await open_log()
+            await open_log(lock_wait_seconds=0)
         assert process.poll() is None
 
     async def test_a_worker_that_outlives_a_killed_gateway_does_not_hold_the_folder(

@@ -8,15 +8,14 @@ its table, `database` what the file is. Only the `sqlite3` of the standard libra
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import zlib
 from collections import Counter
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from app.data_folder import lock_folder
+from app.data_folder import LOCK_WAIT_SECONDS, FolderLock
 from app.errors import LogUnavailableError, NotWrittenError, OutcomeUnknownError, RecordMissingError
 from app.log import (
     EVENTS,
@@ -68,11 +67,12 @@ class SqliteLog:
         append_timeout_seconds: float = 15.0,
         read_timeout_seconds: float = 10.0,
         max_record_bytes: int = 1_048_576,
+        heartbeat_seconds: float = HEARTBEAT_SECONDS,
+        lock_wait_seconds: float = LOCK_WAIT_SECONDS,
     ) -> None:
         if not 1 <= image_partitions <= MAX_PARTITIONS:
             raise ValueError(f"image_partitions must be 1 to {MAX_PARTITIONS}")
         self.path = directory / database.DATABASE_NAME
-        self._directory = directory
         self._partitions = Counter({IMAGES: image_partitions, EVENTS: 1, REJECTS: 1})
         self._append_timeout_seconds = append_timeout_seconds
         self._max_record_bytes = max_record_bytes
@@ -81,7 +81,9 @@ class SqliteLog:
         self._writer = Writer(self.path)
         self._readers = Readers(self.path, read_timeout_seconds)
         self._wakeups = Wakeups()
-        self._lock_descriptor: int | None = None
+        self._heartbeat_seconds = heartbeat_seconds
+        self._folder_lock = FolderLock(directory, lock_wait_seconds)
+        self._held = ExitStack()
         self._opening = threading.Lock()  # stop waits for a start that was cancelled
 
     @property
@@ -169,7 +171,7 @@ class SqliteLog:
             appended = self._wakeups.next(topic, partition)
             step = partial(rows.step, topic=topic, partition=partition, start=start)
             batch = await self._readers.run(partial(step, size_bytes=BATCH_BYTES))
-            if batch.next_offset == start and await is_set(appended, HEARTBEAT_SECONDS):
+            if batch.next_offset == start and await is_set(appended, self._heartbeat_seconds):
                 continue
             start = batch.next_offset
             yield batch
@@ -233,7 +235,7 @@ class SqliteLog:
 
     def _open(self) -> None:
         with self._opening:
-            self._lock_descriptor = lock_folder(self._directory)
+            self._held.enter_context(self._folder_lock)
             try:
                 self._identity = database.prepare(self.path, self._partitions)
                 with closing(database.connect(self.path)) as connection:
@@ -253,9 +255,8 @@ class SqliteLog:
         ended = self._writer.stop(STOP_SECONDS)
         self._readers.stop()
         # A writer that hangs in the disk still uses the folder: the kernel unlocks it in the end.
-        if ended and self._lock_descriptor is not None:
-            os.close(self._lock_descriptor)
-            self._lock_descriptor = None
+        if ended:
+            self._held.close()
 
     def _check(self, topic: str, partition: int = 0) -> None:
         if topic not in self._partitions:
