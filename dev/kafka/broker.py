@@ -13,6 +13,7 @@ one second to format, two to start, 320 MB resident. Every call blocks; use `asy
 
 import base64
 import contextlib
+import os
 import signal
 import subprocess
 import time
@@ -34,6 +35,7 @@ LOG4J = Path(__file__).with_name("log4j2.properties")
 READY = "Kafka Server started"
 START_TIMEOUT_SECONDS = 90.0
 STOP_TIMEOUT_SECONDS = 30.0
+PAUSE_TIMEOUT_SECONDS = 1.0
 POLL_SECONDS = 0.05
 JVM_OPTIONS = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC")
 # Beside the jars, where there is one; see archive.py.
@@ -173,8 +175,14 @@ class Broker:
         self._close()
 
     def pause(self) -> None:
-        """Freeze it (SIGSTOP): connections stay open, and nothing is answered."""
+        """Freeze it (SIGSTOP): connections stay open, and no request is answered."""
         self._signal(signal.SIGSTOP)
+        # Its threads run on until the kernel has stopped each; a second pause reports nothing.
+        deadline = time.monotonic() + PAUSE_TIMEOUT_SECONDS
+        while self.pid and os.waitpid(self.pid, os.WUNTRACED | os.WNOHANG) == (0, 0):
+            if time.monotonic() > deadline:
+                return
+            time.sleep(POLL_SECONDS / 10)
 
     def resume(self) -> None:
         """Let it go on (SIGCONT)."""
