@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from app.codec.settings import CodecSettings
     from app.imaging.settings import ImagingSettings
-    from app.log import Log
+    from app.log import ExaminableLog
     from app.log.findings import Finding
     from app.log.kafka.settings import KafkaSettings
     from app.settings import Settings
@@ -129,7 +129,7 @@ async def running(settings: Settings) -> AsyncGenerator[State, None]:
         )
 
 
-def build_log(settings: Settings) -> Log:
+def build_log(settings: Settings) -> ExaminableLog:
     """Return the log that the settings name, not started."""
     if settings.kafka.bootstrap_servers:
         return KafkaLog(settings.kafka)

@@ -1,7 +1,7 @@
 """What a deletion takes out of a log that can forget.
 
 Hides what of an image lies where: its head and chunks in `images`, and its file name in the event
-that told of it. On a log that cannot erase nothing is done; see `Log.erases`.
+that told of it. On a log that cannot erase, nothing is done; see `ErasableLog`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import structlog
 
 from app.errors import ImageNotFoundError, NewerVersionError, RecordGoneError, RecordMissingError
 from app.events.event import ImageDeleted, ImageStored
-from app.log import EVENTS, IMAGES, Position
+from app.log import EVENTS, IMAGES, ErasableLog, Position
 from app.records import address
 from app.records.image import parse_head
 
@@ -30,7 +30,7 @@ async def erase_deleted(log: Log, catalog: Catalog, events: Sequence[AppliedEven
 
     A repetition finds nothing to do, so a crash in between does no harm.
     """
-    if not log.erases(IMAGES):
+    if not isinstance(log, ErasableLog):
         return
     stored_here = {
         each.event.image_id: each.sequence for each in events if isinstance(each.event, ImageStored)
@@ -46,7 +46,7 @@ async def erase_deleted(log: Log, catalog: Catalog, events: Sequence[AppliedEven
                 await log.erase(EVENTS, [Position(0, told)])
 
 
-async def _erase_image(log: Log, image_id: str) -> None:
+async def _erase_image(log: ErasableLog, image_id: str) -> None:
     where = address.parse(image_id)
     try:
         head = (await log.read(IMAGES, where.position)).record

@@ -32,7 +32,7 @@ from app.errors import (
 from app.feed.dead_letters import DeadLetters, sort
 from app.feed.erasure import erase_deleted
 from app.feed.expiry import Expiry
-from app.log import EVENTS, Batch, Position
+from app.log import EVENTS, Batch, ErasableLog, Position
 
 if TYPE_CHECKING:
     from app.catalog.catalog import Catalog
@@ -221,7 +221,7 @@ class Feed:
                 last = await self._log.read(EVENTS, Position(0, progress.last_offset))
             except RecordGoneError:
                 bounds = await self._log.bounds(EVENTS, 0)
-                if self._log.erases(EVENTS) and progress.last_offset >= bounds.start:
+                if isinstance(self._log, ErasableLog) and progress.last_offset >= bounds.start:
                     # Erased with its image, a moment before the deletion was to be applied.
                     return
                 if progress.last_offset < bounds.start <= progress.next_offset:

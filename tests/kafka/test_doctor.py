@@ -70,14 +70,14 @@ def test_topics_are_created_once_and_doctor_finds_a_cluster_of_three_in_order(
         [broker] = about(found, f"broker {number}")
         assert broker["found"] == f"answers at {cluster.node(number).bootstrap_servers}"
     [trip] = about(found, "round trip")
-    assert trip["found"].startswith("12 partitions took a record and gave it back")
+    assert trip["found"].startswith("wrote a record to 12 partitions and read it back")
     assert about(found, "clock")
 
     cluster.node(2).kill()
     status, found = run("doctor", *kafka)
     assert status == 1
     [dead] = texts(found, "wrong")
-    assert dead.startswith("broker 2 says that it is at ")
+    assert dead.startswith("broker 2 advertises ")
     # A gateway starts all the same, though it may be the dead one that is asked first.
     new_gateway(**on_kafka(cluster)).terminate()
 

@@ -181,11 +181,6 @@ class SqliteLog:
         self._check(topic, partition)
         return await self._readers.run(partial(rows.bounds, topic=topic, partition=partition))
 
-    def erases(self, topic: str) -> bool:
-        """Erasing always works here."""
-        self._check(topic)
-        return True
-
     async def erase(self, topic: str, positions: Sequence[Position]) -> None:
         """Overwrite the bytes of records, in the database and in its write-ahead log.
 
