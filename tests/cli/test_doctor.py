@@ -35,7 +35,7 @@ async def used(folder):
 async def test_before_the_first_start_nothing_is_wrong_and_nothing_is_made(folder):
     found = await examine(folder)
     assert {finding.level for finding in found.values()} == {Level.OK}
-    assert "made by the first start" in found["log"].found
+    assert "the first start creates" in found["log"].found
     assert not folder.exists()
 
 
