@@ -1,121 +1,105 @@
 """Reads of `KafkaLog`: what damaged, empty or missing answers of a broker lead to."""
 
-from dataclasses import replace
-
 import pytest
-from aiokafka.protocol.fetch import FetchRequest
 
 from app.delivery.cache import RecordCache
 from app.errors import LogUnavailableError, RecordDamagedError, RecordMissingError
 from app.log import EVENTS, IMAGES, Position, Record
-from app.log.kafka.leaders import UncertainError
-from tests.support.kafka_logs import opened_log
+from tests.support.tampering import batches, replace_batches, replace_error, tampered_reads
 
 # The CRC covers a batch from here on: https://kafka.apache.org/documentation/#recordbatch
 CRC_COVERS_FROM = 21
 
 
 @pytest.fixture
-async def impatient_log(kafka):
-    """A log whose reads give up soon."""
-    async with opened_log(kafka, read_timeout_seconds=1.5) as log:
-        yield log
+async def reads(kafka):
+    async with tampered_reads(kafka) as reads:
+        yield reads
 
 
-async def test_a_partition_is_unknown_only_when_metadata_says_so(impatient_log, monkeypatch):
-    async def nobody():
-        return False
+@pytest.fixture
+async def impatient_reads(kafka):
+    """Reads that give up soon."""
+    async with tampered_reads(kafka, timeout_seconds=0.5) as reads:
+        yield reads
 
+
+async def test_a_partition_is_unknown_only_when_metadata_says_so(impatient_reads):
     with pytest.raises(RecordMissingError):
-        await impatient_log.read(IMAGES, Position(7, 0))
+        await impatient_reads.read(Position(7, 0))
     # Another program may have added it since metadata was read last, and no broker answers now.
-    monkeypatch.setattr(impatient_log._client, "force_metadata_update", nobody)
+    impatient_reads.client.metadata = False
     with pytest.raises(LogUnavailableError):
-        await impatient_log.read(IMAGES, Position(7, 0))
+        await impatient_reads.read(Position(7, 0))
 
 
-async def test_a_tail_that_is_given_nothing_says_so(log, monkeypatch):
-    async def refuse(*_, **__):
-        raise UncertainError("error code 29")
-
-    monkeypatch.setattr(log._fetcher, "_fetch", refuse)
-    with pytest.raises(LogUnavailableError, match="does not give the records") as raised:
-        await anext(log.tail(EVENTS, 0, 0))
+async def test_a_tail_without_records_raises_and_names_the_cause(reads):
+    reads.client.tamper = lambda response: replace_error(response, 29)
+    with pytest.raises(LogUnavailableError, match="does not return the records") as raised:
+        await anext(reads.tail(EVENTS))
     assert "29" in str(raised.value.__cause__)
 
 
 @pytest.mark.kafka
 class TestBatches:
-    async def test_one_that_was_damaged_on_its_way_is_never_served(self, log):
+    async def test_one_that_was_damaged_on_its_way_is_never_served(self, reads):
         value = bytes(range(256)) * 2
-        [position] = await log.append(IMAGES, [Record(b"key", value, (("h", b"x"),), 0)])
-        intact = log._fetcher._fetch
-        damaged = CRC_COVERS_FROM
+        [position] = await reads.log.append(IMAGES, [Record(b"key", value, (("h", b"x"),), 0)])
+        sizes, damaged = set(), CRC_COVERS_FROM
 
-        async def fetch(*arguments, **options):
-            answer = await intact(*arguments, **options)
-            batches = bytearray(answer.batches)
-            batches[damaged] ^= 0x55
-            return replace(answer, batches=bytes(batches))
+        def damage(response):
+            data = bytearray(batches(response))
+            sizes.add(len(data))
+            data[damaged] ^= 0x55
+            replace_batches(response, bytes(data))
 
-        whole = await intact(log._topics.names[IMAGES], position, "x", 1, max_bytes=1, wait_ms=1)
-        log._fetcher._fetch = fetch
-        for damaged in range(CRC_COVERS_FROM, len(whole.batches), 17):  # noqa: B007 - fetch sees it
-            with pytest.raises(RecordDamagedError):
-                await log.read(IMAGES, position)
+        reads.client.tamper = damage
         with pytest.raises(RecordDamagedError):
-            await anext(log.tail(IMAGES, 0, 0))
-
-    async def test_one_that_was_damaged_once_is_fetched_again(self, log):
-        [position] = await log.append(IMAGES, [Record(b"key", b"value", (), 0)])
-        intact = log._fetcher._fetch
-        answers = 0
-
-        async def fetch(*arguments, **options):
-            nonlocal answers
-            answers += 1
-            answer = await intact(*arguments, **options)
-            cut = answer.batches[:-1] + bytes([answer.batches[-1] ^ 1])
-            return replace(answer, batches=cut) if answers == 1 else answer
-
-        log._fetcher._fetch = fetch
-        assert (await log.read(IMAGES, position)).record.value == b"value"
-        assert answers == 2
-
-    async def test_one_that_ends_too_early_is_never_served(self, impatient_log):
-        log = impatient_log
-        [position] = await log.append(IMAGES, [Record(b"key", bytes(500), (), 0)])
-        intact = log._fetcher._fetch
-        kept = 0
-
-        async def fetch(*arguments, **options):
-            answer = await intact(*arguments, **options)
-            return replace(answer, batches=answer.batches[:kept])
-
-        log._fetcher._fetch = fetch
-        with pytest.raises(LogUnavailableError):
-            await log.read(IMAGES, position)
-        for kept in (1, 11, 12, 61, 300, 570):  # noqa: B007 - fetch sees it
+            await reads.read(position)
+        [size] = sizes
+        for damaged in range(CRC_COVERS_FROM, size, 17):  # noqa: B007 - damage sees it
             with pytest.raises(RecordDamagedError):
-                await log.read(IMAGES, position)
+                await reads.read(position)
+        with pytest.raises(RecordDamagedError):
+            await anext(reads.tail(IMAGES))
 
-    async def test_an_answer_without_topics_is_asked_for_again(self, log, monkeypatch):
-        """A broker answers so to a client that is over its quota."""
-        [position] = await log.append(IMAGES, [Record(b"key", b"value", (), 0)])
-        send = log._client.send
-        throttled = 0
+    async def test_one_that_was_damaged_once_is_fetched_again(self, reads):
+        [position] = await reads.log.append(IMAGES, [Record(b"key", b"value", (), 0)])
 
-        async def answer(node, request, **options):
-            nonlocal throttled
-            response = await send(node, request, **options)
-            if isinstance(request, FetchRequest) and not throttled:
-                throttled += 1
+        def damage_the_first(response):
+            if reads.client.fetches == 1:
+                data = batches(response)
+                replace_batches(response, data[:-1] + bytes([data[-1] ^ 1]))
+
+        reads.client.tamper = damage_the_first
+        assert (await reads.read(position)).value == b"value"
+        assert reads.client.fetches == 2
+
+    async def test_one_that_ends_too_early_is_never_served(self, impatient_reads):
+        reads, kept = impatient_reads, 0
+        [position] = await reads.log.append(IMAGES, [Record(b"key", bytes(500), (), 0)])
+
+        def cut(response):
+            replace_batches(response, batches(response)[:kept])
+
+        reads.client.tamper = cut
+        with pytest.raises(LogUnavailableError):
+            await reads.read(position)
+        for kept in (1, 11, 12, 61, 300, 570):  # noqa: B007 - cut sees it
+            with pytest.raises(RecordDamagedError):
+                await reads.read(position)
+
+    async def test_after_an_answer_without_topics_the_request_is_sent_again(self, reads):
+        """The answer to a client that is over its quota."""
+        [position] = await reads.log.append(IMAGES, [Record(b"key", b"value", (), 0)])
+
+        def throttle_the_first(response):
+            if reads.client.fetches == 1:
                 response.topics = []
-            return response
 
-        monkeypatch.setattr(log._client, "send", answer)
-        assert (await log.read(IMAGES, position)).record.value == b"value"
-        assert throttled == 1
+        reads.client.tamper = throttle_the_first
+        assert (await reads.read(position)).value == b"value"
+        assert reads.client.fetches == 2
 
     async def test_neighbours_come_with_a_read_and_are_served_from_memory(self, log):
         records = [Record(b"%d" % n, b"value %d" % n, (("n", b"%d" % n),), 0) for n in range(30)]

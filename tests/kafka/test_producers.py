@@ -56,7 +56,7 @@ class TestProducers:
         first._connect = connect
         first._replace(first._producer, "provoked")
         assert first.trouble is not None
-        # Nothing of an image has to go through it: the others take what it would.
+        # No record of an image needs this one: the others write them.
         assert log.trouble is None
         log.require_writable()
         with pytest.raises(NotWrittenError):
@@ -67,7 +67,7 @@ class TestProducers:
         assert await heal(log) == Position(0, 0)
         assert second.trouble is None
 
-    async def test_what_it_held_when_it_was_replaced_is_resolved(self, kafka):
+    async def test_records_it_held_when_it_was_replaced_have_an_outcome(self, kafka):
         prefix = new_prefix()
         async with opened_log(kafka, topic_prefix=prefix) as log:
             lane = log._appender.lanes[0]
@@ -127,15 +127,15 @@ async def test_a_record_that_is_refused_for_good_names_the_reason_and_costs_no_c
             await log.append(IMAGES, [Record(b"key", bytes(500_000), (), 0)])
         assert isinstance(raised.value.__cause__, MessageSizeTooLargeError)
         await log.append(IMAGES, [Record(b"key", b"small", (), 0)])
-        # The watch has been told to look at the topics, and takes the new limit over.
+        # The failure makes the watch look at the topics, and apply the new limit.
         async with asyncio.timeout(10):
             while log.max_record_bytes(IMAGES) != 200_000:
                 await asyncio.sleep(0.05)
         assert replaced == []
 
 
-async def test_connections_that_uvloop_has_closed_already_are_made_anew(log):
-    """It raises where asyncio drops what is written; aiokafka's tasks died of that."""
+async def test_connections_that_uvloop_has_closed_already_are_replaced(log):
+    """A write to one raises, where asyncio drops the bytes; aiokafka's tasks died of that."""
 
     def refuse(*_):
         raise RuntimeError("unable to perform operation; the handler is closed")

@@ -12,43 +12,48 @@ from app.log.sqlite.writer import GROUP_BYTES
 from tests.support.facts import until
 
 
-class Faulty:
-    """A connection whose COMMIT fails with a result code as long as there is one."""
+class Watched:
+    """The writer's connection: counts its commits, which fail while there is an error code."""
 
-    def __init__(self, connection, code):
-        self.connection = connection
+    def __init__(self, log, code=None):
+        self.connection = log._writer._connection
         self.code = code
+        self.commits = 0
+        log._writer._connection = self
 
     def __getattr__(self, name):
         return getattr(self.connection, name)
 
     def execute(self, statement, *parameters):
-        if self.code and statement == "COMMIT":
-            error = sqlite3.OperationalError("disk I/O error")
-            error.sqlite_errorcode = self.code
-            raise error
+        if statement == "COMMIT":
+            self.commits += 1
+            if self.code:
+                error = sqlite3.OperationalError("disk I/O error")
+                error.sqlite_errorcode = self.code
+                raise error
         return self.connection.execute(statement, *parameters)
 
 
 class TestAppend:
     async def test_appends_that_wait_share_a_commit(self, open_log):
         log = await open_log()
-        before = log._writer.commits
+        connection = Watched(log)
         records = [Record(b"%d" % n, bytes(50_000)) for n in range(64)]
         await asyncio.gather(*(log.append(IMAGES, [record]) for record in records))
-        assert log._writer.commits - before <= 8
+        assert connection.commits <= 8
 
     async def test_a_group_is_bounded_in_bytes(self, open_log):
         log = await open_log()
-        before = log._writer.commits
+        connection = Watched(log)
         appends = (log.append(IMAGES, [Record(b"%d" % n, bytes(1_000_000))]) for n in range(32))
         await asyncio.gather(*appends)
-        assert log._writer.commits - before >= 32_000_000 // GROUP_BYTES
+        assert connection.commits >= 32_000_000 // GROUP_BYTES
 
     async def test_every_commit_is_synchronous(self, open_log):
         log = await open_log()
-        assert log._writer._connection.execute("PRAGMA synchronous").fetchone() == (2,)
-        assert log._writer._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        connection = Watched(log)
+        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
     async def test_a_cancelled_append_is_written_all_the_same(
         self,
@@ -112,8 +117,7 @@ class TestDeadline:
 
     async def test_a_commit_that_sqlite_cannot_vouch_for_is_unknown(self, open_log):
         log = await open_log()
-        writer = log._writer
-        writer._connection = Faulty(writer._connection, sqlite3.SQLITE_IOERR_FSYNC)
+        Watched(log, sqlite3.SQLITE_IOERR_FSYNC)
         with pytest.raises(OutcomeUnknownError) as unknown:
             await log.append(EVENTS, [Record(b"k", b"v")])
         assert [type(outcome) for outcome in unknown.value.outcomes] == [OutcomeUnknownError]
@@ -121,22 +125,22 @@ class TestDeadline:
 
     async def test_a_full_disk_writes_nothing_and_trouble_ends_by_itself(self, open_log):
         log = await open_log()
-        writer = log._writer
-        writer._connection = Faulty(writer._connection, sqlite3.SQLITE_FULL)
+        connection = Watched(log, sqlite3.SQLITE_FULL)
         with pytest.raises(NotWrittenError):
             await log.append(EVENTS, [Record(b"k", b"v")])
         assert log.trouble
-        writer._connection.code = None
+        connection.code = None
         await until(lambda: log.trouble is None)
         assert await log.bounds(EVENTS, 0) == Bounds(0, 0)
 
     async def test_a_database_that_may_not_grow_refuses_and_keeps_what_it_has(self, open_log):
         log = await open_log()
         [position] = await log.append(EVENTS, [Record(b"k", b"kept")])
-        log._writer._connection.execute("PRAGMA max_page_count = 1")
+        connection = Watched(log)
+        connection.execute("PRAGMA max_page_count = 1")
         with pytest.raises(NotWrittenError):
             await log.append(EVENTS, [Record(b"k", bytes(1_000_000))])
-        log._writer._connection.execute("PRAGMA max_page_count = 1000000")
+        connection.execute("PRAGMA max_page_count = 1000000")
         [later] = await log.append(EVENTS, [Record(b"k", b"later")])
         assert later > position
         assert (await log.read(EVENTS, position)).record.value == b"kept"
@@ -144,11 +148,10 @@ class TestDeadline:
 
     async def test_an_offset_that_was_rolled_back_is_not_given_again(self, open_log):
         log = await open_log()
-        writer = log._writer
-        writer._connection = Faulty(writer._connection, sqlite3.SQLITE_FULL)
+        connection = Watched(log, sqlite3.SQLITE_FULL)
         with pytest.raises(NotWrittenError):
             await log.append(EVENTS, [Record(b"k", b"v")])
-        writer._connection.code = None
+        connection.code = None
         assert await log.append(EVENTS, [Record(b"k", b"v")]) == [Position(0, 1)]
         with pytest.raises(RecordMissingError):
             await log.read(EVENTS, Position(0, 0))

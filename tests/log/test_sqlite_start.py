@@ -32,7 +32,7 @@ class TestStart:
         log = await open_log()
         assert log.path.parent.stat().st_mode & 0o777 == 0o700
 
-    async def test_a_newer_layout_is_refused_and_left_alone(self, open_log):
+    async def test_a_newer_schema_is_refused_and_left_alone(self, open_log):
         log = await open_log()
         await log.stop()
         with closing(sqlite3.connect(log.path)) as connection:

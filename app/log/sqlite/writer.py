@@ -45,12 +45,10 @@ class Writer:
 
     Attributes:
         trouble: Why the last transaction or checkpoint failed, as a clause, or None.
-        commits: Number of committed transactions.
     """
 
     def __init__(self, path: Path) -> None:
         self.trouble: str | None = None
-        self.commits = 0
         self._path = path
         self._waiting: deque[Write[Any]] = deque()
         self._checkpoints = Checkpoints()
@@ -203,7 +201,6 @@ class Writer:
             self._fail(group, (self._not_written if certain else self._unknown)(error))
             return
         self.trouble = None
-        self.commits += 1
         for write, result in zip(group, results, strict=True):
             self._checkpoints.committed(write, result)
 
