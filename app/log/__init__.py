@@ -118,6 +118,7 @@ class Bounds:
     end: int
 
 
+@runtime_checkable
 class Log(Protocol):
     """An append-only log of records in partitioned topics.
 
@@ -236,6 +237,7 @@ class ErasableLog(Log, Protocol):
         ...
 
 
+@runtime_checkable
 class TrimmableLog(Log, Protocol):
     """A log that can delete the beginning of a partition, as retention does."""
 
@@ -249,6 +251,7 @@ class TrimmableLog(Log, Protocol):
         ...
 
 
+@runtime_checkable
 class CursorLog(Log, Protocol):
     """A log that stores cursors, so that a reader resumes where it stopped."""
 
@@ -269,6 +272,7 @@ class CursorLog(Log, Protocol):
         ...
 
 
+@runtime_checkable
 class ExaminableLog(Log, Protocol):
     """A log that can examine what it is stored on, for `imagegate doctor`."""
 

@@ -5,9 +5,24 @@ import asyncio
 import pytest
 
 from app.errors import RecordGoneError
-from app.log import EVENTS, IMAGES, Bounds, Position, Record
+from app.log import (
+    EVENTS,
+    IMAGES,
+    Bounds,
+    CursorLog,
+    ExaminableLog,
+    Log,
+    Position,
+    Record,
+    TrimmableLog,
+)
 from app.log.findings import is_wrong
 from tests.support.engines import until_async
+
+
+@pytest.mark.parametrize("protocol", [Log, TrimmableLog, CursorLog, ExaminableLog])
+def test_both_engines_have_the_core_and_what_both_can_do(engine, protocol):
+    assert isinstance(engine.new_log(), protocol)
 
 
 class TestErasing:

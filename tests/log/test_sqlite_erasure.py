@@ -8,7 +8,9 @@ from contextlib import closing
 import pytest
 
 from app.errors import LogUnavailableError, RecordGoneError
-from app.log import EVENTS, IMAGES, Bounds, Position, Record
+from app.log import EVENTS, IMAGES, Bounds, ErasableLog, Position, Record
+from app.log.kafka.log import KafkaLog
+from app.log.kafka.settings import KafkaSettings
 from app.log.sqlite.database import PAGE_BYTES
 from tests.support.facts import until
 
@@ -19,6 +21,10 @@ def files_containing(folder, marks):
 
 
 class TestErasure:
+    async def test_the_embedded_log_erases_and_kafka_does_not(self, open_log):
+        assert isinstance(await open_log(), ErasableLog)
+        assert not isinstance(KafkaLog(KafkaSettings()), ErasableLog)
+
     async def test_erased_bytes_are_in_no_file(self, open_log):
         log = await open_log()
         marks = [random.randbytes(16) for _ in range(6)]
