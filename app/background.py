@@ -1,4 +1,4 @@
-"""A job that runs in the background again and again, and sooner when it is asked for."""
+"""A job that runs in the background periodically, and sooner on request."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class BackgroundJob:
     Args:
         work: The job. It must not raise, as an exception would end the loop.
         name: Name of the task.
-        period_seconds: Time between two calls when nobody asks.
+        period_seconds: Time between two calls without a request.
         rest_seconds: Time between two calls however often `ask` is called.
     """
 
@@ -35,7 +35,7 @@ class BackgroundJob:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Start the loop; the first call comes after a period, or when asked for."""
+        """Start the loop; the first call comes after a period, or soon after `ask`."""
         self._task = asyncio.create_task(self._run(), name=self._name)
 
     async def stop(self) -> None:
@@ -45,7 +45,7 @@ class BackgroundJob:
             await asyncio.wait({self._task})
 
     def ask(self) -> None:
-        """Have the next call come soon."""
+        """Request a call soon."""
         self._asked.set()
 
     async def _run(self) -> None:

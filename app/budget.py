@@ -1,6 +1,6 @@
-"""How many bytes of images may be in memory at once.
+"""A limit on the bytes of images in memory at once.
 
-Hides the queue: who asks first is served first, and waits a moment at most.
+Hides the queue: first come, first served, within a bounded time.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections import deque
 
 from app.errors import OverloadedError
 
-# A photo is through in a fraction of a second: the budget frees itself quickly.
+# A photo is stored in a fraction of a second: the budget frees itself quickly.
 _RETRY_AFTER_SECONDS = 2
 
 
@@ -22,18 +22,18 @@ class Reservation:
         self._bytes = held_bytes
 
     def shrink(self, needed_bytes: int) -> None:
-        """Give back what turned out not to be needed."""
+        """Return all bytes but `needed_bytes` to the budget."""
         surplus = max(self._bytes - needed_bytes, 0)
         self._bytes -= surplus
-        self._budget.give_back(surplus)
+        self._budget.put_back(surplus)
 
     def release(self, *_: object) -> None:
-        """Give back the rest; further calls do nothing. It can be called back by a future."""
+        """Return the rest; further calls do nothing. A future can call it back."""
         self.shrink(0)
 
 
 class ByteBudget:
-    """`total_bytes` for all; a reservation waits for at most `patience_seconds`."""
+    """A budget of `total_bytes`; a reservation waits for at most `patience_seconds`."""
 
     def __init__(self, total_bytes: int, patience_seconds: float) -> None:
         self._total_bytes = total_bytes
@@ -42,10 +42,10 @@ class ByteBudget:
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     async def reserve(self, needed_bytes: int) -> Reservation:
-        """Take a part of the budget; an upload larger than all of it gets all of it.
+        """Reserve a part of the budget; an upload larger than all of it gets all of it.
 
         Raises:
-            OverloadedError: The budget stayed spent.
+            OverloadedError: Too little of it became free in time.
         """
         needed_bytes = min(needed_bytes, self._total_bytes)
         if self._waiting or needed_bytes > self._free_bytes:
@@ -54,8 +54,8 @@ class ByteBudget:
             self._free_bytes -= needed_bytes
         return Reservation(self, needed_bytes)
 
-    def give_back(self, freed_bytes: int) -> None:
-        """Return bytes, and let in those who wait and now fit."""
+    def put_back(self, freed_bytes: int) -> None:
+        """Return bytes, and grant the waiting reservations that fit now."""
         self._free_bytes += freed_bytes
         while self._waiting and self._waiting[0][0] <= self._free_bytes:
             needed_bytes, turn = self._waiting.popleft()
@@ -72,14 +72,14 @@ class ByteBudget:
                 await asyncio.shield(turn)
         except BaseException as error:
             if turn.done():
-                self.give_back(needed_bytes)
+                self.put_back(needed_bytes)
             else:
                 turn.cancel()
                 self._waiting.remove(entry)
-                # Whoever stood behind may fit now.
-                self.give_back(0)
+                # The next in the queue may fit now.
+                self.put_back(0)
             if isinstance(error, TimeoutError):
                 raise OverloadedError(
-                    "Too many bytes are in work at once.", _RETRY_AFTER_SECONDS
+                    "Too many bytes are being processed at once.", _RETRY_AFTER_SECONDS
                 ) from error
             raise

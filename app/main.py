@@ -6,7 +6,6 @@ each within a bound.
 
 from __future__ import annotations
 
-import os
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ from app.budget import ByteBudget
 from app.catalog.catalog import Catalog
 from app.changes.delete import Deleter
 from app.codec.pool import CodecPool
-from app.data_folder import lock_folder
+from app.data_folder import FolderLock
 from app.delivery.cache import RecordCache
 from app.delivery.chunks import Chunks
 from app.delivery.delivery import Delivery
@@ -48,7 +47,7 @@ if TYPE_CHECKING:
 
     from app.codec.settings import CodecSettings
     from app.imaging.settings import ImagingSettings
-    from app.log import Log
+    from app.log import ExaminableLog
     from app.log.findings import Finding
     from app.log.kafka.settings import KafkaSettings
     from app.settings import Settings
@@ -106,7 +105,7 @@ async def running(settings: Settings) -> AsyncGenerator[State, None]:
     async with AsyncExitStack() as stack:
         if settings.kafka.bootstrap_servers:
             # The embedded log locks its folder itself; on Kafka it holds the catalog alone.
-            stack.callback(os.close, lock_folder(settings.data_dir))
+            stack.enter_context(FolderLock(settings.data_dir))
         log = build_log(settings)
         await log.start()
         stack.push_async_callback(log.stop)
@@ -146,7 +145,7 @@ async def running(settings: Settings) -> AsyncGenerator[State, None]:
         )
 
 
-def build_log(settings: Settings) -> Log:
+def build_log(settings: Settings) -> ExaminableLog:
     """Return the log that the settings name, not started."""
     if settings.kafka.bootstrap_servers:
         return KafkaLog(settings.kafka)

@@ -16,7 +16,7 @@ Seconds = Annotated[float, Field(gt=0, le=600)]
 
 
 class Section(BaseModel):
-    """A group of settings that belong to one part of the application."""
+    """A group of settings that belong to one room."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -47,7 +47,7 @@ class BareKafka:
         await self._stack.aclose()
 
     async def write(self, images):
-        """Send images, each a list of values; return the addresses of each one's records."""
+        """Send images, each a list of values; return the addresses of each image's records."""
         addresses = []
 
         async def one(_, image):
@@ -59,7 +59,7 @@ class BareKafka:
         return addresses
 
     async def read(self, addresses):
-        """Fetch images by what `write` returned, as many at once as there are requests."""
+        """Fetch images by the result of `write`, with as many requests at once as the gateway."""
 
         async def one(worker, image):
             for partition, offset in image:

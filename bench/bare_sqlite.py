@@ -34,15 +34,15 @@ class BareSqlite:
         self._connection.close()
 
     async def write(self, images):
-        """Insert images, each a list of values, a commit for as many as requests are at once.
+        """Insert images, each a list of values, with a commit for as many as are in flight.
 
         Returns:
-            The addresses of each one's records.
+            The addresses of each image's records.
         """
         return await asyncio.get_running_loop().run_in_executor(self._writer, self._write, images)
 
     async def read(self, addresses):
-        """Select images by what `write` returned, in as many threads as the log reads with."""
+        """Select images by the result of `write`, in as many threads as the log reads with."""
         shares = [addresses[number::READERS] for number in range(READERS)]
         loop = asyncio.get_running_loop()
         await asyncio.gather(

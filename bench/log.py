@@ -1,12 +1,12 @@
-"""`KafkaLog` against the bare clients that it is made of, and against a bridge in Go.
+"""`KafkaLog` against the bare clients that it uses, and against a bridge in Go.
 
-Writes, in MB/s of what is uploaded, all sides in the same rounds on the same broker:
+Writes, in MB/s of uploaded bytes, all sides in the same rounds on the same broker:
 
 - *pool n*: n bare aiokafka producers that own the partitions between them;
 - *bridge*: HTTP to Kafka in Go, the body as one record;
 - *append*: `KafkaLog.append` of the records of an image; *+ event*: and of its event;
-- *no codec*: uploads over HTTP to a gateway that hands nothing to its codec workers, and keeps
-  every image as it came; *gateway*: to one as it is;
+- *no codec*: uploads over HTTP to a gateway that hands nothing to its codec workers, and stores
+  every image as uploaded; *gateway*: to an unchanged gateway;
 - *codec*: the codec alone, in as many processes as the gateway has workers.
 
 Reads: bare Fetch requests, `KafkaLog.read`, and downloads from a gateway without a cache. Waiting:

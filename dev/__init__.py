@@ -1,1 +1,1 @@
-"""What developers and the tests run beside the gateway; never installed with it."""
+"""Programs that developers and the tests run beside the gateway; never installed with it."""

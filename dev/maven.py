@@ -1,9 +1,9 @@
 """Jars that Maven copies, and the Java to run them with: for development only.
 
-Maven copies what a pom.xml names into a directory called after that file's content: a changed pom
-is another directory, and a directory that exists is complete, because it is renamed into place. It
-refuses to fetch without `mvn`. No package is needed but Python's own: `make kafka` uses this before
-anything is installed.
+Maven copies the jars that a pom.xml names into a directory named after that file's content: a
+changed pom gets another directory, and a directory that exists is complete, because it is renamed
+into place. Fetching needs `mvn`. Only the standard library is imported: `make kafka` runs this
+before anything is installed.
 """
 
 import fcntl
@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CACHE = Path(__file__).parents[1] / ".jars"
-# 54 MB over a slow line; with a warm repository it is 5 s.
+# 54 MB over a slow line; with a warm repository, 5 s.
 FETCH_TIMEOUT_SECONDS = 900
 
 
 class JarsUnavailableError(Exception):
-    """Maven could not copy the jars: no network, most often."""
+    """Maven could not copy the jars, most often without a network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,21 +33,21 @@ class Jars:
     java_minimum: int
 
     def directory(self) -> Path:
-        """Return where the jars lie, or will: once it exists, it is complete."""
+        """Return the directory of the jars; once it exists, it is complete."""
         digest = hashlib.sha256(self.pom.read_bytes()).hexdigest()
         return CACHE / f"{self.pom.parent.name}-{digest[:12]}"
 
     def version(self, name: str) -> str:
-        """Tell which version the pom's property of this name has."""
+        """Return the value of the pom's property of this name."""
         found = re.search(rf"<{re.escape(name)}>(.+?)</", self.pom.read_text())
         if found is None:
             raise ValueError(f"{self.pom} has no {name}")
         return found[1]
 
     def missing_tools(self) -> list[str]:
-        """Say what this machine lacks to run them, a short phrase each; empty when nothing.
+        """Return what this machine lacks to run them, a short phrase each.
 
-        Maven is asked for only while the jars are not there yet.
+        Maven is needed only while the jars are missing.
         """
         missing = []
         version = _java_version()
@@ -60,10 +60,10 @@ class Jars:
         return missing
 
     def fetch(self) -> Path:
-        """Return the directory with the jars, filled first if need be, by one process at a time.
+        """Return the directory of the jars; if it is missing, one process at a time fills it.
 
         Raises:
-            JarsUnavailableError: Maven is missing, or did not manage.
+            JarsUnavailableError: Maven is missing, or failed.
         """
         directory = self.directory()
         if directory.is_dir():
@@ -99,13 +99,13 @@ class Jars:
 
 
 def java() -> str:
-    """Return the Java to start: JAVA_HOME's, as Kafka's own scripts do, or the one on the path."""
+    """Return the Java of JAVA_HOME, as Kafka's own scripts do, or the one on the path."""
     home = os.environ.get("JAVA_HOME")
     return str(Path(home, "bin", "java")) if home else "java"
 
 
 def _java_version() -> int | None:
-    """Ask Java for its major version; None when there is none that runs (macOS has such a stub)."""
+    """Return Java's major version; None without one that runs (macOS has a stub that does not)."""
     try:
         result = subprocess.run(
             [java(), "-version"], capture_output=True, text=True, timeout=60, check=False

@@ -6,7 +6,6 @@ import pytest
 
 from app.budget import ByteBudget
 from app.errors import OverloadedError
-from tests.support.facts import until
 
 
 def patient(total_bytes=100):
@@ -14,11 +13,21 @@ def patient(total_bytes=100):
 
 
 async def waiting(budget, needed_bytes):
-    """Ask for a part that is not free; returns the task once it stands in the queue."""
-    before = len(budget._waiting)
+    """Reserve a part that is not free; returns the task once it is in the queue."""
     task = asyncio.create_task(budget.reserve(needed_bytes))
-    await until(lambda: len(budget._waiting) == before + 1)
+    await asyncio.sleep(0)
+    assert not task.done()
     return task
+
+
+async def expect_free(budget, free_bytes):
+    """Check that nothing waits, and that so many bytes can be reserved, but not one more."""
+    async with asyncio.timeout(1):
+        held = await budget.reserve(free_bytes)
+    one_more = await waiting(budget, 1)
+    one_more.cancel()
+    await asyncio.wait({one_more})
+    held.release()
 
 
 async def test_all_of_the_budget_can_be_held_and_no_byte_more():
@@ -38,60 +47,60 @@ async def test_a_reservation_waits_until_enough_is_released():
     assert not task.done()
     second.release()
     (await task).release()
-    assert budget._free_bytes == 100
+    await expect_free(budget, 100)
 
 
 async def test_patience_ends_in_an_error_that_says_when_to_come_back():
     budget = ByteBudget(100, patience_seconds=0.01)
     held = await budget.reserve(100)
-    with pytest.raises(OverloadedError):
+    with pytest.raises(OverloadedError) as caught:
         await budget.reserve(1)
+    assert caught.value.retry_after_seconds > 0
     held.release()
-    assert (budget._free_bytes, len(budget._waiting)) == (100, 0)
+    await expect_free(budget, 100)
 
 
-async def test_who_asks_first_is_served_first_though_later_ones_would_fit():
+async def test_the_first_to_come_is_served_first_though_later_ones_would_fit():
     budget = patient()
     held = await budget.reserve(50)
     large = await waiting(budget, 80)
     small = await waiting(budget, 10)
-    assert not small.done()
     held.release()
     await asyncio.gather(large, small)
-    assert budget._free_bytes == 10
+    await expect_free(budget, 10)
 
 
-async def test_shrinking_lets_in_who_waits_and_counts_once():
+async def test_shrinking_lets_in_the_next_and_counts_once():
     budget = patient()
     held = await budget.reserve(100)
     task = await waiting(budget, 30)
     held.shrink(70)
     part = await task
     held.shrink(90)
-    assert budget._free_bytes == 0
+    await expect_free(budget, 0)
     held.release()
     held.release()
     part.release()
-    assert budget._free_bytes == 100
+    await expect_free(budget, 100)
 
 
 async def test_an_upload_larger_than_the_budget_gets_all_of_it():
     budget = patient()
     (await budget.reserve(1_000_000)).release()
-    assert budget._free_bytes == 100
+    await expect_free(budget, 100)
 
 
-async def test_who_leaves_the_queue_lets_in_those_behind():
+async def test_a_caller_that_leaves_the_queue_lets_in_those_behind():
     budget = patient()
     await budget.reserve(50)
     large = await waiting(budget, 80)
     small = await waiting(budget, 50)
     large.cancel()
     await small
-    assert budget._free_bytes == 0
+    await expect_free(budget, 0)
 
 
-async def test_who_leaves_just_as_its_turn_comes_gives_it_back():
+async def test_a_caller_that_leaves_just_as_its_turn_comes_returns_its_bytes():
     budget = patient()
     held = await budget.reserve(100)
     task = await waiting(budget, 80)
@@ -99,26 +108,28 @@ async def test_who_leaves_just_as_its_turn_comes_gives_it_back():
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert budget._free_bytes == 100
+    await expect_free(budget, 100)
 
 
 async def test_a_storm_of_uploads_leaves_the_budget_whole():
     budget = ByteBudget(100, patience_seconds=0.001)
-    most = 0
+    most = held_bytes = 0
 
-    async def upload(number):
-        nonlocal most
-        held = await budget.reserve(number % 60 + 1)
-        most = max(most, 100 - budget._free_bytes)
+    async def upload(size_bytes):
+        nonlocal most, held_bytes
+        held = await budget.reserve(size_bytes)
+        held_bytes += size_bytes
+        most = max(most, held_bytes)
         try:
             await asyncio.sleep(0)
         finally:
+            held_bytes -= size_bytes
             held.release()
 
-    tasks = [asyncio.create_task(upload(number)) for number in range(500)]
+    tasks = [asyncio.create_task(upload(number % 60 + 1)) for number in range(500)]
     await asyncio.sleep(0)
     for task in tasks[::7]:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert 60 <= most <= 100
-    assert (budget._free_bytes, len(budget._waiting)) == (100, 0)
+    await expect_free(budget, 100)

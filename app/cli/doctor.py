@@ -1,7 +1,8 @@
-"""What is right and wrong with a deployment: `imagegate doctor`.
+"""`imagegate doctor`: an examination of a deployment.
 
-Hides the order of the examination: the data folder, what the log's engine knows of itself, and,
-where nothing is wrong then, one record written to each partition of `images` and read back.
+Hides the order of the examination: the data folder, the log's own examination of its brokers or
+database, and, where nothing is wrong then, one record written to each partition of `images` and
+read back.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from app.cli.options import add_json, add_log, load, report
-from app.data_folder import LOCK_NAME, lock_folder
+from app.data_folder import LOCK_NAME, FolderLock
 from app.errors import ConfigurationError, GatewayError, RecordDamagedError
-from app.log import IMAGES, Record
+from app.log import IMAGES, ErasableLog, Record
 from app.log.findings import MISSING, Finding, Level, is_wrong
 from app.main import build_log
 from app.records.address import new_cookie
@@ -25,13 +26,14 @@ if TYPE_CHECKING:
     import argparse
     from pathlib import Path
 
-    from app.log import Log, Position
+    from app.log import ExaminableLog, Log, Position
 
-# The catalog takes about a kilobyte an image, the embedded log all of it.
+# The catalog needs about a kilobyte an image, the embedded log all of the image.
 _FREE_BYTES = 1_000_000_000
-# Nothing depends on the clock but what people read.
+# Only the times that people read depend on the clock.
 _CLOCK_SECONDS = 5.0
-_PIECE = b"written by imagegate doctor"
+# The value of the records that are written.
+PIECE = b"written by imagegate doctor"
 
 
 def add(commands: argparse._SubParsersAction[Any]) -> None:
@@ -52,13 +54,13 @@ def _doctor(options: argparse.Namespace) -> int:
     return report(options, asyncio.run(examination))
 
 
-async def examine(log: Log, data_dir: Path, *, embedded: bool) -> list[Finding]:
-    """Examine a deployment; `log` is not started, and not left started.
+async def examine(log: ExaminableLog, data_dir: Path, *, embedded: bool) -> list[Finding]:
+    """Examine a deployment; `log` must not be started, and is stopped on return.
 
     Args:
         log: The log that the settings name.
         data_dir: The data folder.
-        embedded: Whether the log lies in the data folder.
+        embedded: Whether the log is stored in the data folder.
     """
     found = _folder(data_dir)
     found += await log.examine()
@@ -86,15 +88,15 @@ def _folder(folder: Path) -> list[Finding]:
 
 
 def _occupied(folder: Path) -> str:
-    """Say why the embedded log cannot be opened by another process, or is better not."""
+    """Return why another process cannot, or had better not, open the embedded log."""
     if not (folder / LOCK_NAME).exists():
-        # What root makes here, the gateway's own user could not write.
+        # Files that root creates here could not be written by the gateway's own user.
         return "there is no log yet"
     try:
-        os.close(lock_folder(folder))
+        with FolderLock(folder):
+            return ""
     except ConfigurationError:
         return "a gateway uses the folder"
-    return ""
 
 
 async def _round_trip(log: Log) -> list[Finding]:
@@ -104,8 +106,8 @@ async def _round_trip(log: Log) -> list[Finding]:
         try:
             tries = (_try_partition(log, each) for each in range(log.partitions(IMAGES)))
             outcomes = await asyncio.gather(*tries)
-            positions = [position for position, *_ in outcomes]
-            await log.erase(IMAGES, positions)
+            if isinstance(log, ErasableLog):
+                await log.erase(IMAGES, [position for position, *_ in outcomes])
         finally:
             await log.stop()
     except GatewayError as error:
@@ -117,27 +119,28 @@ async def _round_trip(log: Log) -> list[Finding]:
         Finding(
             Level.OK,
             "round trip",
-            f"{len(outcomes)} partitions took a record and gave it back,"
+            f"wrote a record to {len(outcomes)} partitions and read it back,"
             f" the slowest in {slowest * 1000:.0f} ms",
         ),
-        _clock(drift),
+        compare_clocks(drift),
     ]
 
 
 async def _try_partition(log: Log, partition: int) -> tuple[Position, float, float]:
-    """Return the position, the seconds that it took, and how far the log's clock is ahead."""
+    """Return the position, the seconds of the round trip, and how far the log's clock is ahead."""
     started, clock = time.monotonic(), time.time()
     key = new_cookie().hex().encode()
-    [position] = await log.append(IMAGES, [Record(key, _PIECE, partition=partition)])
+    [position] = await log.append(IMAGES, [Record(key, PIECE, partition=partition)])
     written = (clock + time.time()) / 2
     record = (await log.read(IMAGES, position)).record
-    if (record.key, record.value) != (key, _PIECE):
-        detail = f"The record read at {position} is not the one written there."
+    if (record.key, record.value) != (key, PIECE):
+        detail = f"The record read at {position} is not the one that was written there."
         raise RecordDamagedError(detail, position.offset)
     return position, time.monotonic() - started, record.timestamp_ms / 1000 - written
 
 
-def _clock(drift: float) -> Finding:
+def compare_clocks(drift: float) -> Finding:
+    """Return the finding on the clock; `drift` is how many seconds the log's clock is ahead."""
     if abs(drift) < _CLOCK_SECONDS:
         return Finding(Level.OK, "clock", "agrees with the log's")
     return Finding(

@@ -1,7 +1,7 @@
 """The erasure of deleted images, in a log that can erase.
 
 Hides where the parts of an image are: its head and chunks in `images`, and its file name in the
-event that announced it. A log that cannot erase is left alone; see `Log.erases`.
+event that announced it. A log that cannot erase is left alone; see `ErasableLog`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import structlog
 
 from app.errors import ImageNotFoundError, NewerVersionError, RecordGoneError, RecordMissingError
 from app.events.event import ImageDeleted, ImageStored
-from app.log import EVENTS, IMAGES, Position
+from app.log import EVENTS, IMAGES, ErasableLog, Position
 from app.records import address
 from app.records.image import parse_head
 
@@ -31,7 +31,7 @@ async def erase_deleted(log: Log, catalog: Catalog, events: Sequence[SequencedEv
 
     A repetition finds nothing to do, so a crash in between does no harm.
     """
-    if not log.erases(IMAGES):
+    if not isinstance(log, ErasableLog):
         return
     stored_here = {
         each.event.image_id: each.sequence for each in events if isinstance(each.event, ImageStored)
@@ -47,7 +47,7 @@ async def erase_deleted(log: Log, catalog: Catalog, events: Sequence[SequencedEv
                 await log.erase(EVENTS, [Position(0, announced_at)])
 
 
-async def _erase_image(log: Log, image_id: str) -> None:
+async def _erase_image(log: ErasableLog, image_id: str) -> None:
     where = address.parse(image_id)
     try:
         head = (await log.read(IMAGES, where.position)).record

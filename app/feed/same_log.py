@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from app.catalog.progress import fingerprint
 from app.errors import RecordDamagedError, RecordGoneError
-from app.log import EVENTS, Position
+from app.log import EVENTS, ErasableLog, Position
 
 if TYPE_CHECKING:
     from app.catalog.progress import Progress
@@ -56,7 +56,7 @@ async def require_same_log(log: Log, letters: DeadLetters, progress: Progress) -
 async def _lacks_nothing(log: Log, progress: Progress) -> bool:
     """Tell whether the last event applied may be gone without another event being lost."""
     bounds = await log.bounds(EVENTS, 0)
-    if log.erases(EVENTS) and progress.last_offset >= bounds.start:
+    if isinstance(log, ErasableLog) and progress.last_offset >= bounds.start:
         # Erased with its image, just before the deletion was to be applied.
         return True
     # Trimmed, and nothing of it was still to be applied; a new topic starts at 0.

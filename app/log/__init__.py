@@ -1,17 +1,21 @@
-"""The log: the protocols that everything above stands on, and their vocabulary.
+"""The log: the protocols that everything above is built on, and their vocabulary.
 
-Hides which engine keeps the records. `KafkaLog` (`app.log.kafka.log`) and `SqliteLog`
+Hides which engine stores the records. `KafkaLog` (`app.log.kafka.log`) and `SqliteLog`
 (`app.log.sqlite.log`) pass one contract suite, `tests/contract/`; only `main` knows which one runs.
 
 Terms, as Kafka uses them: a *topic* has *partitions*, a partition is a sequence of *records* with
 ascending, zero-based, not necessarily contiguous *offsets*; a *cursor* is a consumer group's
 committed offset. A *position* is (partition, offset) in a topic that the context names.
+
+`Log` is the core, which everything needs. What one engine alone can do, or few callers need, is an
+opt-in protocol: `ErasableLog`, `TrimmableLog`, `CursorLog`, `ExaminableLog`. A parameter names the
+narrowest protocol that its function needs; where an engine may lack one, `isinstance` tells.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -26,7 +30,7 @@ REJECTS = "image-rejects"
 MAX_PARTITIONS = 65_536
 MAX_OFFSETS = 2**48
 
-# What a record costs in a Kafka batch beyond its bytes: the batch header (61) with one record's
+# The cost of a record in a Kafka batch beyond its bytes: the batch header (61) with one record's
 # length, attributes, timestamp, offset and count (at most 36), rounded up; and a header's varints.
 # https://kafka.apache.org/documentation/#recordbatch
 _RECORD_OVERHEAD_BYTES = 128
@@ -35,7 +39,7 @@ _HEADER_OVERHEAD_BYTES = 10
 
 @dataclass(frozen=True, slots=True, order=True)
 class Position:
-    """Where a record lies in its topic."""
+    """The place of a record in its topic."""
 
     partition: int
     offset: int
@@ -46,9 +50,9 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is appended.
+    """A record to append.
 
-    `partition` is chosen by the log unless it is given. A value of None is a tombstone.
+    Without a `partition`, the log chooses one. A value of None is a tombstone.
     """
 
     key: bytes
@@ -58,7 +62,7 @@ class Record:
 
     @property
     def size_bytes(self) -> int:
-        """The bytes that count against `Log.max_record_bytes`, overhead included."""
+        """Bytes that count against `Log.max_record_bytes`, overhead included."""
         headers = sum(
             len(name.encode()) + len(value) + _HEADER_OVERHEAD_BYTES for name, value in self.headers
         )
@@ -67,9 +71,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class StoredRecord:
-    """What is read. `timestamp_ms` is the log's own clock at the append, in Unix milliseconds.
+    """A record in the log.
 
-    `key` and header values may be None in what strangers wrote.
+    `timestamp_ms` is the log's own clock at the append, in Unix milliseconds. `key` and header
+    values may be None in records of other programs.
     """
 
     position: Position
@@ -85,7 +90,7 @@ class StoredRecord:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """The record that was asked for, and the neighbours that came in the same batch."""
+    """The requested record, and its neighbours from the same batch."""
 
     record: StoredRecord
     neighbours: tuple[StoredRecord, ...] = ()
@@ -93,11 +98,11 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A step of a tail: the records, and the offset at which the next step starts.
+    """A step of a tail: records, and the offset at which the next step starts.
 
-    `records` may be empty: offsets without a record were passed, or the end was met and nothing
-    came for a while, which tells the reader that the log still answers. `end` is the partition's
-    end offset as last seen.
+    `records` may be empty: the step passed offsets without a record, or it reached the end and no
+    record came for a while, which tells the reader that the log still answers. `end` is the
+    partition's end offset as last seen.
     """
 
     records: tuple[StoredRecord, ...]
@@ -107,12 +112,13 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The first offset that can still be read, and the offset that the next record will get."""
+    """The first offset that can still be read, and the offset of the next record to come."""
 
     start: int
     end: int
 
 
+@runtime_checkable
 class Log(Protocol):
     """An append-only log of records in partitioned topics.
 
@@ -122,16 +128,12 @@ class Log(Protocol):
 
     @property
     def identity(self) -> str:
-        """Tell this log from every other: the cluster's id, or the database's."""
+        """The name that tells this log from every other: the cluster's id, or the database's."""
         ...
 
     @property
     def trouble(self) -> str | None:
-        """Say why appends are failing at the moment, in a clause without a full stop, or None."""
-        ...
-
-    async def examine(self) -> list[Finding]:
-        """Say what is right and wrong with what lies under it. It is not started for that."""
+        """The reason why appends fail now, as a clause without a full stop, or None."""
         ...
 
     async def start(self) -> None:
@@ -143,7 +145,7 @@ class Log(Protocol):
         ...
 
     async def stop(self) -> None:
-        """Finish what was appended, within a bound, and release everything."""
+        """Finish the appends under way, within a bound, and release everything."""
         ...
 
     def max_record_bytes(self, topic: str) -> int:
@@ -151,7 +153,7 @@ class Log(Protocol):
         ...
 
     def partitions(self, topic: str) -> int:
-        """Return how many partitions `topic` has."""
+        """Return the number of partitions of `topic`."""
         ...
 
     def deadline(self) -> float:
@@ -159,10 +161,10 @@ class Log(Protocol):
         ...
 
     def require_writable(self) -> None:
-        """Check that an image's records would be taken now, before work is put into them.
+        """Check that an image could be stored now, before work is put into it.
 
         Raises:
-            NotReadyError: They would be refused at once.
+            NotReadyError: Its records would be refused at once.
         """
         ...
 
@@ -172,9 +174,9 @@ class Log(Protocol):
         """Append the records; they are durable on return. Order is kept within a partition.
 
         Args:
-            topic: Where to.
-            records: What.
-            deadline: What `deadline()` returned, where several appends share one.
+            topic: The topic.
+            records: The records.
+            deadline: A result of `deadline()`, where several appends share one.
 
         Returns:
             The position of each record, in the order given.
@@ -191,8 +193,8 @@ class Log(Protocol):
 
         Raises:
             RecordMissingError: Nothing was ever written there.
-            RecordGoneError: It was erased, trimmed or has expired.
-            RecordDamagedError: What lies there is not what was written.
+            RecordGoneError: The record was erased, trimmed or has expired.
+            RecordDamagedError: The stored record is not the one that was written.
             LogUnavailableError: The log did not give a certain answer in time.
         """
         ...
@@ -200,13 +202,13 @@ class Log(Protocol):
     def tail(self, topic: str, partition: int, start: int) -> AsyncGenerator[Batch, None]:
         """Follow a partition from `start`, in order, without gaps.
 
-        It ends where the log was lost sight of for a moment: another topic may be under the name
-        since. Make sure that it is not, and tail again from the last `next_offset`.
+        The tail ends after an interruption, as another topic may have the name since. Check that
+        it is still the same topic, and tail again from the last `next_offset`.
 
         Raises:
-            RecordGoneError: `start` lies before the first offset that can be read.
-            RecordMissingError: `start` lies beyond the end.
-            RecordDamagedError: What lies at its `offset` is not what was written.
+            RecordGoneError: `start` is before the first offset that can be read.
+            RecordMissingError: `start` is beyond the end.
+            RecordDamagedError: The record at the error's `offset` is not the one that was written.
             LogUnavailableError: The log stopped answering; tail again from the last `next_offset`.
         """
         ...
@@ -215,27 +217,65 @@ class Log(Protocol):
         """Return the bounds of a partition, as its leader knows them now."""
         ...
 
-    def erases(self, topic: str) -> bool:
-        """Tell whether `erase` does anything in `topic`."""
-        ...
+
+@runtime_checkable
+class ErasableLog(Log, Protocol):
+    """A log that can overwrite single records.
+
+    Kafka cannot: there, bytes leave with the topic's retention, or by compaction behind a
+    tombstone, which is an append.
+    """
 
     async def erase(self, topic: str, positions: Sequence[Position]) -> None:
-        """Erase records as far as the engine can.
+        """Overwrite the bytes of records; on return they are in no file.
 
-        The embedded log overwrites their bytes at once. Kafka erases by compaction alone: a
-        tombstone is appended where the topic is compacted, and elsewhere the bytes stay until
-        the topic's retention takes them.
+        Positions without a record are ignored.
+
+        Raises:
+            LogUnavailableError: Not all were erased in time; erase them again.
         """
         ...
 
+
+@runtime_checkable
+class TrimmableLog(Log, Protocol):
+    """A log that can delete the beginning of a partition, as retention does."""
+
     async def trim(self, topic: str, partition: int, before: int) -> None:
-        """Delete every record of a partition below the offset `before`."""
+        """Delete every record of a partition below the offset `before`.
+
+        Raises:
+            ValueError: `before` is beyond the end, or the topic forbids it.
+            LogUnavailableError: The log did not confirm it in time; trim again.
+        """
         ...
 
+
+@runtime_checkable
+class CursorLog(Log, Protocol):
+    """A log that stores cursors, so that a reader resumes where it stopped."""
+
     async def commit(self, cursor: str, topic: str, partition: int, offset: int) -> None:
-        """Remember `offset` under the name of the cursor."""
+        """Store `offset` under the name of the cursor.
+
+        Raises:
+            LogUnavailableError: The log did not confirm it in time.
+        """
         ...
 
     async def committed(self, cursor: str, topic: str, partition: int) -> int | None:
-        """Return what was last committed under the name, or None."""
+        """Return the offset last committed under the name, or None.
+
+        Raises:
+            LogUnavailableError: The log did not give a certain answer in time.
+        """
+        ...
+
+
+@runtime_checkable
+class ExaminableLog(Log, Protocol):
+    """A log that can examine what it is stored on, for `imagegate doctor`."""
+
+    async def examine(self) -> list[Finding]:
+        """Return what is right and wrong with the brokers or the database, without a start."""
         ...

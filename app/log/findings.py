@@ -1,4 +1,4 @@
-"""What an examination of a deployment finds: the vocabulary of `imagegate doctor` and `topics`."""
+"""Findings of an examination: the vocabulary of `imagegate doctor` and `imagegate topics`."""
 
 from __future__ import annotations
 
@@ -11,23 +11,27 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-# Of a topic that the first start creates.
+# The finding on a topic that the first start creates.
 MISSING = "is missing"
 
 
 class Level(StrEnum):
-    """How bad a finding is."""
+    """How bad a finding is.
+
+    A warning is about something that works, and is less safe than it might be. With something
+    wrong, the gateway does not start, or does not work.
+    """
 
     OK = "ok"
-    WARNING = "warning"  # it works, and is less safe than it might be
-    WRONG = "wrong"  # the gateway does not start, or does not work
+    WARNING = "warning"
+    WRONG = "wrong"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """A fact about one part of a deployment.
 
-    `remedy` is what to do about it: a sentence, or a command; empty where nothing has to be done.
+    `remedy` is a sentence or a command that says what to do; empty where nothing has to be done.
     """
 
     level: Level
@@ -37,12 +41,12 @@ class Finding:
 
 
 def is_wrong(findings: Sequence[Finding]) -> bool:
-    """Tell whether anything is."""
+    """Tell whether one of the findings is wrong."""
     return any(finding.level is Level.WRONG for finding in findings)
 
 
 def as_table(findings: Sequence[Finding]) -> str:
-    """Return a line for each finding, its remedy in a line below, and what they come to."""
+    """Return a line for each finding, with its remedy in the next line, and a line of totals."""
     width = max(len(finding.subject) for finding in findings)
     lines = []
     for finding in findings:

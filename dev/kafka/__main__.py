@@ -27,16 +27,16 @@ def main() -> int:
         return _fail(USAGE)
     data_dir = Path(os.environ.get("KAFKA_DATA") or DEFAULT_DATA).resolve()
     data_dir.mkdir(parents=True, exist_ok=True)
-    # Two calls at once: the second waits, and then finds the first one's broker.
+    # Of two calls at once, the second waits, and then finds the broker of the first.
     with (data_dir / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         return commands[sys.argv[1]](data_dir)
 
 
 def start(data_dir: Path) -> int:
-    """Start the broker, unless it runs already, and say how to use it."""
+    """Start the broker, unless it runs already, and print how to use it."""
     port = os.environ.get("KAFKA_PORT") or DEFAULT_PORT
-    if not port.isdecimal() or not 0 < int(port) < 65_536:  # noqa: PLR2004 - what TCP has
+    if not port.isdecimal() or not 0 < int(port) < 65_536:  # noqa: PLR2004 - TCP's ports
         return _fail(f"KAFKA_PORT={port} is not a port")
     if (pid := find_running(data_dir)) is not None:
         return _already_running(data_dir, pid, int(port))
@@ -48,7 +48,7 @@ def start(data_dir: Path) -> int:
     try:
         broker.start()
     except (BrokerError, JarsUnavailableError) as error:
-        hint = " Choose another: make kafka KAFKA_PORT=9192" if "is taken" in str(error) else ""
+        hint = " Choose another: make kafka KAFKA_PORT=9192" if "is in use" in str(error) else ""
         return _fail(f"Kafka did not start: {error}.{hint}")
     _describe(data_dir, f"Kafka is ready on {broker.bootstrap_servers}", broker.port)
     return 0
@@ -58,7 +58,7 @@ def stop(data_dir: Path) -> int:
     """Stop the broker; its data stays."""
     pid = stop_running(data_dir, STOP_TIMEOUT_SECONDS)
     if pid is None:
-        print("Kafka does not run.")
+        print("Kafka is not running.")
     else:
         print(f"Kafka (pid {pid}) has stopped; its data is still in {_shown(data_dir)}.")
     return 0
@@ -68,7 +68,7 @@ def _already_running(data_dir: Path, pid: int, wanted: int) -> int:
     port = running_port(data_dir)
     _describe(data_dir, f"Kafka already runs on 127.0.0.1:{port} (pid {pid})", port)
     if port != wanted:
-        return _fail(f"It was asked for on port {wanted}: run make kafka-stop first.")
+        return _fail(f"The requested port is {wanted}: run make kafka-stop first.")
     return 0
 
 

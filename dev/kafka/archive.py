@@ -1,10 +1,10 @@
-"""A broker's classes as Java has loaded them once, in a file that other brokers start from.
+"""An archive of a broker's loaded classes, which makes other brokers start faster.
 
-Hides how the file is made: a broker is started and stopped for it. Java compares it with itself and
-with the jars, and does without it where they differ (JEP 350, https://openjdk.org/jeps/350).
+Hides how it is made: a broker is started and stopped for it. Java ignores an archive of another
+Java or of other jars (JEP 350, https://openjdk.org/jeps/350).
 
-Seen on Java 17 with two cores: to format and start takes 2.8 s instead of 4.9 s, and 4.2 s of CPU
-instead of 6.9 s; to make the file takes 16 s.
+Seen on Java 17 with two cores: formatting and starting takes 2.8 s instead of 4.9 s, and 4.2 s of
+CPU instead of 6.9 s; making the archive takes 16 s.
 """
 
 import contextlib
@@ -14,15 +14,15 @@ from pathlib import Path
 from dev.kafka.broker import ARCHIVE, JVM_OPTIONS, Broker, BrokerError
 from dev.kafka.jars import JARS
 
-# Java writes the file while it ends, for six seconds.
+# Java writes the archive when it exits, for six seconds.
 STOP_TIMEOUT_SECONDS = 120.0
 
 
 def make() -> None:
-    """Make the file if there is none, by a broker of its own; without one, brokers start as well.
+    """Make the archive if there is none; brokers start without one, too.
 
     Raises:
-        JarsUnavailableError: the jars are not there, and could not be fetched.
+        JarsUnavailableError: The jars are missing, and could not be fetched.
     """
     jars = JARS.fetch()
     if (jars / ARCHIVE).exists():
@@ -30,7 +30,7 @@ def make() -> None:
     with tempfile.TemporaryDirectory(dir=jars.parent, prefix="archiving-") as scratch:
         made = Path(scratch, ARCHIVE)
         options = (
-            # Another Java than OpenJDK has no such options.
+            # Only OpenJDK has the next option.
             "-XX:+IgnoreUnrecognizedVMOptions",
             f"-XX:ArchiveClassesAtExit={made}",
             # Optimised code would not pay within one start and stop: 21 s.

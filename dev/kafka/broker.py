@@ -1,10 +1,11 @@
 """One Apache Kafka node in KRaft mode on loopback, for the tests and for `make kafka`.
 
-It hides how a broker is formatted, started, and told to be ready, and the data directory's layout:
+Hides how a broker is formatted and started, how it says that it is ready, and the files of its data
+directory:
 
-    node.properties   written anew by every start
+    node.properties   rewritten by every start
     pid               of the broker that uses the directory; may be stale, see pidfile.py
-    broker.log        of the current start; broker.log.1 is the one before
+    broker.log        of the current start; broker.log.1 is the previous one
     logs/             Kafka's own
 
 Recipe: Kafka's KRaft quick start (https://kafka.apache.org/documentation/#kraft), seen on 4.3.1:
@@ -13,6 +14,7 @@ one second to format, two to start, 320 MB resident. Every call blocks; use `asy
 
 import base64
 import contextlib
+import os
 import signal
 import subprocess
 import time
@@ -34,12 +36,13 @@ LOG4J = Path(__file__).with_name("log4j2.properties")
 READY = "Kafka Server started"
 START_TIMEOUT_SECONDS = 90.0
 STOP_TIMEOUT_SECONDS = 30.0
+PAUSE_TIMEOUT_SECONDS = 1.0
 POLL_SECONDS = 0.05
 JVM_OPTIONS = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC")
-# Beside the jars, where there is one; see archive.py.
+# Beside the jars, if there is one; see archive.py.
 ARCHIVE = "broker.jsa"
 
-# One node holds every replica, and is small: the defaults are for clusters of three and many cores.
+# One small node holds every replica; the defaults are for clusters of three and many cores.
 SINGLE_NODE: Mapping[str, str] = {
     "process.roles": "broker,controller",
     "node.id": "1",
@@ -69,20 +72,20 @@ SINGLE_NODE: Mapping[str, str] = {
 
 
 class BrokerError(Exception):
-    """The broker did not start; the text has the end of its log."""
+    """The broker did not start; the message has the end of its log."""
 
 
 class Broker:
     """A broker on a data directory of its own, started and stopped any number of times.
 
     Args:
-        data_dir: created if need be; what it holds is used again by the next start.
-        port: of the client listener; a free one by default, the same for every start.
-        controller_port: of the KRaft controller; likewise.
-        properties: broker options, over the ones that this class sets.
-        format_options: of a member of a cluster, see `cluster`; by default the node is alone.
-        jvm_options: given to Java as they are.
-        detached: the broker survives this process; otherwise it ends with it, whatever happens.
+        data_dir: Created if it is missing; every start uses its content.
+        port: Of the client listener; by default a free one, which every start uses.
+        controller_port: Of the KRaft controller; likewise.
+        properties: Broker options, over the ones that this class sets.
+        format_options: For a member of a cluster, see `cluster`; by default the node is alone.
+        jvm_options: Passed to Java as they are.
+        detached: The broker survives this process; otherwise it ends with it, whatever happens.
     """
 
     def __init__(
@@ -135,15 +138,15 @@ class Broker:
         """Format the data directory if it is new, start the broker, and wait until it is ready.
 
         Raises:
-            BrokerError: it runs already, a port is taken, or it ended or was not ready in time.
-            JarsUnavailableError: the jars are not there, and could not be fetched.
+            BrokerError: It runs already, a port is in use, or it ended or was not ready in time.
+            JarsUnavailableError: The jars are missing, and could not be fetched.
         """
         if (running := self.pid or find_running(self.data_dir)) is not None:
             raise BrokerError(f"a broker (pid {running}) already uses {self.data_dir}")
         self._close()
         for port in (self.port, self.controller_port):
             if not is_free(port):
-                raise BrokerError(f"port {port} on {HOST} is taken")
+                raise BrokerError(f"port {port} on {HOST} is in use")
         command = self._java_command(JARS.fetch())
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self._write_properties()
@@ -151,12 +154,13 @@ class Broker:
         try:
             self._launch([*command, "kafka.Kafka", str(self._properties_path)])
             self._await_ready(timeout_seconds)
-        except BaseException:  # an interrupt too must not leave a broker behind
+        # An interrupt, too, must not leave a broker behind.
+        except BaseException:
             self.kill()
             raise
 
     def stop(self, timeout_seconds: float = STOP_TIMEOUT_SECONDS) -> None:
-        """Stop cleanly; kill what has not ended in time. Does nothing when it does not run."""
+        """Stop cleanly, or by SIGKILL after the timeout. Does nothing when it does not run."""
         process = self._process
         if process is not None and process.poll() is None:
             process.send_signal(signal.SIGTERM)
@@ -166,18 +170,24 @@ class Broker:
         self.kill()
 
     def kill(self) -> None:
-        """End it at once with SIGKILL, as a crash would. Does nothing when it does not run."""
+        """End it at once by SIGKILL, as a crash would. Does nothing when it does not run."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
         self._close()
 
     def pause(self) -> None:
-        """Freeze it (SIGSTOP): connections stay open, and nothing is answered."""
+        """Freeze it (SIGSTOP): connections stay open, and no request is answered."""
         self._signal(signal.SIGSTOP)
+        # Its threads run on until the kernel has stopped each; a second pause reports nothing.
+        deadline = time.monotonic() + PAUSE_TIMEOUT_SECONDS
+        while self.pid and os.waitpid(self.pid, os.WUNTRACED | os.WNOHANG) == (0, 0):
+            if time.monotonic() > deadline:
+                return
+            time.sleep(POLL_SECONDS / 10)
 
     def resume(self) -> None:
-        """Let it go on (SIGCONT)."""
+        """Continue it (SIGCONT)."""
         self._signal(signal.SIGCONT)
 
     def log_tail(self, lines: int = 30) -> str:

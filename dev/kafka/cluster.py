@@ -1,4 +1,4 @@
-"""Three Apache Kafka nodes on loopback, each broker and controller: what production is made of.
+"""Three Apache Kafka nodes on loopback, each broker and controller, as in production.
 
 Hides how a quorum is formatted and started. Replication is 3, `min.insync.replicas` 2, and a node
 that is gone is noticed within seconds. Signal each node by itself; every call blocks.
@@ -16,7 +16,7 @@ from dev.kafka.ports import HOST, free_port
 NODES = 3
 REPLICATED: Mapping[str, str] = {
     "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT",
-    # Replicas have a way of their own, so that the clients' one can be tampered with.
+    # Replicas have a listener of their own, so that tests can tamper with that of the clients.
     "inter.broker.listener.name": "INTERNAL",
     "default.replication.factor": "3",
     "min.insync.replicas": "2",
@@ -27,8 +27,8 @@ REPLICATED: Mapping[str, str] = {
     "share.coordinator.state.topic.replication.factor": "3",
     "share.coordinator.state.topic.min.isr": "2",
     "replica.lag.time.max.ms": "4000",
-    # Where the dead node was the active controller too, another one comes first, and only then
-    # begins to count the session of the broker: with 2 s it took 6.3 s until there was a leader.
+    # If the dead node was the active controller too, another one is elected first, and only then
+    # counts the session of the broker: with 2 s it took 6.3 s until there was a leader.
     "controller.quorum.election.timeout.ms": "500",
     "controller.quorum.fetch.timeout.ms": "1000",
 }
@@ -40,7 +40,7 @@ class Cluster:
     Args:
         data_dir: Holds a folder for each node.
         properties: Broker options, over the ones that this class sets.
-        jvm_options: Given to Java as they are.
+        jvm_options: Passed to Java as they are.
     """
 
     def __init__(
@@ -73,11 +73,12 @@ class Cluster:
         return self.brokers[number - 1]
 
     def start(self) -> None:
-        """Start all nodes at once: none is ready before most of them are there."""
+        """Start all nodes at once: none is ready before most of them run."""
         try:
             with ThreadPoolExecutor(NODES) as threads:
                 list(threads.map(Broker.start, self.brokers))
-        except BaseException:  # an interrupt too must not leave brokers behind
+        # An interrupt, too, must not leave brokers behind.
+        except BaseException:
             self.kill()
             raise
 

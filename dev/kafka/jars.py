@@ -1,7 +1,6 @@
-"""The broker's jars: those that pom.xml names.
+"""The broker's jars, as pom.xml names them.
 
-They need a Java that Kafka 4 accepts (https://kafka.apache.org/documentation/#java: brokers
-need 17).
+Kafka 4's brokers need Java 17: https://kafka.apache.org/documentation/#java.
 """
 
 from pathlib import Path
@@ -12,5 +11,5 @@ JARS = Jars(Path(__file__).with_name("pom.xml"), java_minimum=17)
 
 
 def kafka_version() -> str:
-    """Tell which Apache Kafka pom.xml names."""
+    """Return the version of Apache Kafka that pom.xml names."""
     return JARS.version("kafka.version")

@@ -1,9 +1,9 @@
-"""Ends a process when the one that started it is gone, killed with SIGKILL included.
+"""The end of a process when its starter is gone, by SIGKILL included.
 
 A watcher reads from a pipe whose other end only the starter holds; at the end of file it kills its
-own process group, which the watched process has joined. A group's number is not given away while
-a member lives, so no stranger is ever signalled. Unlike Linux's PR_SET_PDEATHSIG this also works
-on macOS, and when the thread that started the process has ended.
+own process group, which the watched process has joined. A group's number is not reused while a
+member lives, so no other process is ever signalled. Unlike Linux's PR_SET_PDEATHSIG this also works
+on macOS, and after the thread that started the process has ended.
 """
 
 import subprocess

@@ -1,7 +1,7 @@
-"""Finds and stops a broker that another process started, and never signals a stranger.
+"""Finding and stopping a broker that another process started, and never any other process.
 
-The pid file may be older than the broker: killed brokers leave it, and numbers are given out again.
-A pid counts only while its command line is a broker's on this very data directory.
+The pid file may be stale: killed brokers leave it, and pids are reused. A pid counts only while its
+command line is that of a broker on this very data directory.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ def find_running(data_dir: Path) -> int | None:
 
 
 def running_port(data_dir: Path) -> int:
-    """Return the client port that the last start on this data directory was given."""
+    """Return the client port of the last start on this data directory."""
     found = re.search(
         r"(?m)^advertised\.listeners=.*?:(\d+)$", (data_dir / NODE_PROPERTIES).read_text()
     )
@@ -40,10 +40,10 @@ def running_port(data_dir: Path) -> int:
 
 
 def stop_running(data_dir: Path, timeout_seconds: float) -> int | None:
-    """Stop the broker on this data directory, by SIGKILL at the end of the time.
+    """Stop the broker on this data directory, by SIGKILL after the timeout.
 
     Returns:
-        The pid of the broker that was stopped; None when there was none.
+        The pid of the stopped broker; None when there was none.
     """
     pid = find_running(data_dir)
     if pid is not None:
@@ -57,7 +57,8 @@ def stop_running(data_dir: Path, timeout_seconds: float) -> int | None:
 
 
 def _send(pid: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):  # it ended by itself meanwhile
+    # It may end by itself meanwhile.
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
 
 

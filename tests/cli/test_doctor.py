@@ -35,19 +35,19 @@ async def used(folder):
 async def test_before_the_first_start_nothing_is_wrong_and_nothing_is_made(folder):
     found = await examine(folder)
     assert {finding.level for finding in found.values()} == {Level.OK}
-    assert "made by the first start" in found["log"].found
+    assert "the first start creates" in found["log"].found
     assert not folder.exists()
 
 
-async def test_a_log_that_is_well_takes_a_record_and_gives_it_back(used):
+async def test_a_sound_log_stores_a_record_in_every_partition_and_returns_it(used):
     found = await examine(used)
     assert {finding.level for finding in found.values()} == {Level.OK}
-    assert "12 partitions took a record and gave it back" in found["round trip"].found
+    assert "wrote a record to 12 partitions and read it back" in found["round trip"].found
 
 
 async def test_what_the_round_trip_wrote_is_erased(used):
     await examine(used)
-    assert doctor._PIECE not in (used / DATABASE_NAME).read_bytes()
+    assert doctor.PIECE not in (used / DATABASE_NAME).read_bytes()
 
 
 async def test_a_folder_in_use_is_looked_at_and_left_alone(folder):
@@ -85,7 +85,7 @@ async def test_a_folder_that_cannot_be_written_is_wrong(used, monkeypatch):
     ("drift", "said"), [(-3600.2, "3,600 seconds ahead of"), (7.0, "7 seconds behind")]
 )
 def test_a_clock_that_is_off_is_warned_of(drift, said):
-    clock = doctor._clock(drift)
+    clock = doctor.compare_clocks(drift)
     assert clock.level is Level.WARNING
     assert said in clock.found
 

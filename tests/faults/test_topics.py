@@ -171,8 +171,8 @@ async def test_limits_of_a_topic_changed_under_a_running_gateway(new_broker, gat
     async with checker(gateway) as clients:
         await clients.more_stored()
         await plain.alter(broker, topic, **FITTING, max_message_bytes=200_000)
-        # Larger records fail without a certain outcome, until the topic has been looked at.
-        await clients.until(lambda: "it has other limits" in "".join(gateway.output))
+        # A record over it fails without a certain outcome, until the watch has looked at the topic.
+        await clients.until(lambda: "the topic has other limits" in "".join(gateway.output))
         await clients.more_stored(40)
         await plain.alter(broker, topic, **FITTING, max_message_bytes=100_000)
         await clients.ready(wanted=False, seconds=90)

@@ -9,6 +9,7 @@ from app.events.event import encode
 from app.log import IMAGES, Position
 from app.records import image as records
 from app.records.address import Address
+from tests.support.core_log import core_of
 from tests.support.facts import deleted, image_id, info, stored
 
 
@@ -88,9 +89,9 @@ async def test_the_deletion_of_a_guessed_id_erases_nothing(world):
         await world.log.read(IMAGES, place)
 
 
-async def test_a_log_that_cannot_erase_is_left_alone(world, monkeypatch):
+async def test_a_log_that_cannot_erase_is_left_alone(world):
     where, places = await append_image(world.log)
-    monkeypatch.setattr(world.log, "erases", lambda _: False, raising=False)
+    world.log = core_of(world.log)
     await world.append(encode(deleted_at(where)))
     _, catalog = await world.follow()
     assert await catalog.is_deleted(str(where))

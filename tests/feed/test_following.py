@@ -34,8 +34,8 @@ async def test_the_time_of_an_image_is_the_logs(world):
     assert (await catalog.image(image_id(1))).created_at_ms == record.timestamp_ms
 
 
-async def test_where_nothing_is_to_be_applied_it_is_ready_at_once(world, monkeypatch):
-    monkeypatch.setattr("app.log.sqlite.log.HEARTBEAT_SECONDS", 3600)
+async def test_where_nothing_is_to_be_applied_it_is_ready_at_once(world):
+    await world.new_log("quiet", heartbeat_seconds=3600)
     feed, _ = await world.follow()
     feed.require_caught_up()
     assert feed.sequence == -1

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.support.gateway_process import new_gateway, on_kafka
+from tests.support.kafka_logs import opened_log
 
 __all__ = ["new_gateway"]
 
@@ -16,3 +17,9 @@ def topics(kafka):
 @pytest.fixture
 def prefix(topics):
     return topics["IMAGEGATE_KAFKA__TOPIC_PREFIX"]
+
+
+@pytest.fixture
+async def log(kafka):
+    async with opened_log(kafka) as log:
+        yield log

@@ -1,4 +1,4 @@
-"""`imagegate doctor` and `imagegate topics`: brokers that are well, and ones that are not."""
+"""`imagegate doctor` and `imagegate topics` on sound and on misconfigured brokers."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from tests.support.plain import FITTING
 pytestmark = pytest.mark.apache_kafka
 
 ROLES = ("images", "image-events", "image-rejects")
-# https://kafka.apache.org/protocol: a topic's name, as it is, denied to whoever is not known.
+# https://kafka.apache.org/protocol: a topic by its literal name, and every anonymous client.
 TOPIC, LITERAL, ANYONE = 2, 3, "User:ANONYMOUS"
 DENY, ALLOW = 2, 3
 ANYTHING, READ, WRITE, DESCRIBE, DESCRIBE_CONFIGS = 2, 3, 4, 8, 10
@@ -29,7 +29,7 @@ WITH_ACCESS_CONTROL = {
 
 @pytest.fixture
 def run(capsys, monkeypatch, tmp_path):
-    """Run a command on a data folder of its own; returns its status and what it found."""
+    """Run a command on a data folder of its own; returns its status and findings."""
     monkeypatch.setenv("IMAGEGATE_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setattr(logs, "configure", lambda _: None)
 
@@ -70,14 +70,14 @@ def test_topics_are_created_once_and_doctor_finds_a_cluster_of_three_in_order(
         [broker] = about(found, f"broker {number}")
         assert broker["found"] == f"answers at {cluster.node(number).bootstrap_servers}"
     [trip] = about(found, "round trip")
-    assert trip["found"].startswith("12 partitions took a record and gave it back")
+    assert trip["found"].startswith("wrote a record to 12 partitions and read it back")
     assert about(found, "clock")
 
     cluster.node(2).kill()
     status, found = run("doctor", *kafka)
     assert status == 1
     [dead] = texts(found, "wrong")
-    assert dead.startswith("broker 2 says that it is at ")
+    assert dead.startswith("broker 2 advertises ")
     # A gateway starts all the same, though it may be the dead one that is asked first.
     new_gateway(**on_kafka(cluster)).terminate()
 
@@ -93,7 +93,7 @@ def test_a_single_broker_works_and_is_warned_of(new_broker, run):
     assert all("replication 1 and min.insync.replicas 1" in each for each in warned)
 
 
-async def test_what_is_misconfigured_is_named_with_a_remedy_that_mends_it(
+async def test_a_misconfiguration_is_named_with_a_remedy_that_corrects_it(
     new_broker, run, tmp_path
 ):
     broker = new_broker({"unclean.leader.election.enable": "true"})
@@ -131,7 +131,7 @@ async def test_what_is_misconfigured_is_named_with_a_remedy_that_mends_it(
         assert said in warned
     assert all(each["remedy"] for each in found if each["level"] == "wrong")
 
-    # What the remedies say, done.
+    # Follow the remedies.
     said = {
         setting.partition("=")[0]: setting.partition("=")[2]
         for each in about(found, "images")
@@ -144,7 +144,7 @@ async def test_what_is_misconfigured_is_named_with_a_remedy_that_mends_it(
     assert texts(about(found, "images"), "wrong") == []
 
 
-async def test_what_is_not_allowed_is_named(new_broker, run):
+async def test_a_denied_operation_is_named(new_broker, run):
     broker = new_broker(WITH_ACCESS_CONTROL)
     kafka = ("--kafka", broker.bootstrap_servers)
     assert (await asyncio.to_thread(run, "topics", *kafka))[0] == 0
@@ -177,7 +177,7 @@ async def test_a_gateway_needs_no_more_rights_than_the_documents_say(new_broker,
     assert gateway.mistakes() == []
 
 
-def test_a_broker_that_is_not_there_is_named(run, monkeypatch):
+def test_a_missing_broker_is_named(run, monkeypatch):
     monkeypatch.setenv("IMAGEGATE_KAFKA__CONNECT_TIMEOUT_SECONDS", "1")
     address = f"{HOST}:{free_port()}"
     status, found = run("doctor", "--kafka", address)
@@ -186,7 +186,7 @@ def test_a_broker_that_is_not_there_is_named(run, monkeypatch):
 
 
 def wrong_with(run, kafka, topic):
-    """What is wrong with a topic: a rule takes effect a moment after it was made."""
+    """The wrong findings on a topic; a new rule takes effect after a little while."""
     return [each for each in about(run("doctor", *kafka)[1], topic) if each["level"] == "wrong"]
 
 

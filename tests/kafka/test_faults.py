@@ -17,7 +17,7 @@ HEAL_SECONDS = 30
 
 
 class Uploads:
-    """Clients that upload without a pause; what they were answered, and how late."""
+    """Clients that upload without a pause; their answers, and how late the slowest came."""
 
     def __init__(self, client):
         self.client = client
@@ -60,7 +60,7 @@ class Uploads:
                 self.stored[response.json()["url"]] = response.headers["repr-digest"]
             else:
                 self.refused.append(response)
-                # As Retry-After asks for, shortened.
+                # A shorter wait than Retry-After requests.
                 await asyncio.sleep(0.1)
 
 
@@ -145,7 +145,7 @@ def listing(client):
     return client.get("/images?limit=1000").json()["images"]
 
 
-async def test_after_the_events_are_made_anew_the_catalog_is_rebuilt(
+async def test_after_the_events_are_recreated_the_catalog_is_rebuilt(
     new_gateway, topics, prefix, kafka
 ):
     gateway = new_gateway(**topics)
@@ -157,19 +157,19 @@ async def test_after_the_events_are_made_anew_the_catalog_is_rebuilt(
     gateway.start()
     with gateway.client() as client:
         assert listing(client) == []
-        # More events than there were: their offsets are taken by other ones now.
+        # More events than before: other ones have their offsets now.
         new = upload(client, 4) + upload(client, 2)
         assert listing(client) == new[::-1]
         for image in old:
             response = client.get(image["url"])
-            # The pictures were not lost: an id leads to its own one, or to none.
+            # The pictures were not lost: an id leads to its own picture, or to none.
             assert response.status_code in {200, 404, 410}
             if response.status_code == 200:
                 assert response.headers["etag"] == f'"{image["digest"].removeprefix("sha256:")}"'
         await plain.delete(kafka, f"{prefix}image-events")
 
 
-async def test_after_all_topics_are_made_anew_an_old_id_is_no_other_image(
+async def test_after_all_topics_are_recreated_an_old_id_is_no_other_image(
     new_gateway, topics, prefix, kafka
 ):
     topics["IMAGEGATE_KAFKA__PARTITIONS"] = 1
@@ -183,7 +183,7 @@ async def test_after_all_topics_are_made_anew_an_old_id_is_no_other_image(
         assert listing(client) == []
         expect_gone(client, old)
         new = upload(client, 3)
-        # The same addresses but for the cookie: twelve of the id's characters.
+        # Twelve characters of the id are the address, without the cookie: they are equal.
         assert [image["id"][:12] for image in new] == [image["id"][:12] for image in old]
         expect_gone(client, old)
         assert listing(client) == new[::-1]

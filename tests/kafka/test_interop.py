@@ -1,4 +1,4 @@
-"""What a plain Kafka client finds in the topics, and what it can do to a gateway."""
+"""A plain Kafka client: the records it finds in the topics, and the harm it can do."""
 
 import base64
 import hashlib
@@ -23,7 +23,7 @@ NEWER = {
 
 
 def where(image_id):
-    """Decode an id as DESIGN.md says, section 1."""
+    """Decode an id: its partition and offset, and its cookie."""
     raw = base64.b32decode(image_id.upper())
     return (int.from_bytes(raw[:2], "big"), int.from_bytes(raw[2:8], "big")), raw[8:].hex()
 
@@ -136,7 +136,7 @@ class TestStrangers:
             assert said["reason"]
         assert gateway.terminate() == 0
 
-        # A catalog that is filled anew meets all of them again.
+        # A catalog that is rebuilt meets all of them again.
         again = new_gateway(data_dir=tmp_path / "empty", **topics)
         with again.client() as client:
             assert len(client.get("/images").json()["images"]) == 2

@@ -1,4 +1,4 @@
-"""The reader and the kcat line in docs/kafka.md, run as they stand there."""
+"""The reader and the kcat line in docs/kafka.md, run as printed there."""
 
 import base64
 import re

@@ -1,4 +1,4 @@
-"""Topics at start: made as they must be, or refused with a message that names them."""
+"""Topics at start: created as needed, or refused with a message that names them."""
 
 import math
 import time
@@ -15,7 +15,7 @@ CHUNKED = images.png(images.photo((720, 640), noise=255), compress_level=1, priv
 
 @pytest.fixture
 def refused(tmp_path):
-    """Start a gateway that cannot; return its one line."""
+    """Start a gateway that refuses to start; return its one line."""
 
     def start(**environment):
         with GatewayProcess(tmp_path / "data", **environment) as gateway:
@@ -64,7 +64,7 @@ async def test_a_lower_limit_of_the_topic_makes_smaller_chunks(new_gateway, topi
     sizes = [len(record.value) for record in records.values()]
     assert sum(sizes) == image["content_length"]
     assert max(sizes) <= limit
-    # No smaller than they need be, either.
+    # No smaller than necessary, either.
     assert len(sizes) <= math.ceil(image["content_length"] / (limit * 3 / 4))
 
 
@@ -84,7 +84,7 @@ async def test_missing_topics_are_created_as_they_must_be(new_gateway, topics, p
 
 
 @pytest.mark.apache_kafka
-async def test_a_deleted_topic_is_not_made_anew_by_asking_for_it(new_broker, new_gateway):
+async def test_a_deleted_topic_is_not_recreated_by_requests_for_it(new_broker, new_gateway):
     broker = new_broker({"auto.create.topics.enable": "true"})
     gateway = new_gateway(**on_kafka(broker), **BOUNDED)
     topic = f"{gateway.environment['IMAGEGATE_KAFKA__TOPIC_PREFIX']}images"

@@ -1,4 +1,4 @@
-"""Record batches as strangers write them: compressed, with odd header names, damaged."""
+"""Record batches of other programs: compressed, with odd header names, damaged."""
 
 import struct
 

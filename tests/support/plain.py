@@ -1,4 +1,4 @@
-"""A plain Kafka client: what anyone can do to the topics without a line of imagegate."""
+"""A plain Kafka client: changes to the topics without a line of imagegate."""
 
 from contextlib import asynccontextmanager
 
@@ -6,7 +6,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-# What a topic has to be configured with to fit.
+# The configuration that a topic needs to fit.
 FITTING = {"message_timestamp_type": "LogAppendTime", "retention_ms": -1, "retention_bytes": -1}
 
 

@@ -46,9 +46,9 @@ class World:
         self._logs = AsyncExitStack()
         self._running = AsyncExitStack()
 
-    async def new_log(self, name="log"):
+    async def new_log(self, name="log", **options):
         """Use another log from now on."""
-        self.log = SqliteLog(self.folder / name, image_partitions=2)
+        self.log = SqliteLog(self.folder / name, image_partitions=2, **options)
         await self.log.start()
         self._logs.push_async_callback(self.log.stop)
         return self.log

@@ -1,8 +1,8 @@
-"""Writes to Kafka: which record goes where, on which producer, and for how long.
+"""Writes to Kafka: the partition and the producer of each record, until its deadline.
 
 Hides that there are several producers, as one keeps a single request in flight per broker. Those of
 images own some partitions each; events have one of their own. Records go in turn to partitions that
-have a leader and a producer that works, of which the one with the least to do is taken: a small
+have a leader and a working producer, and among those to the producer with the least to do: a small
 image does not wait behind a large one.
 """
 
@@ -31,10 +31,10 @@ class Appender:
     """Appends records with `acks=all`.
 
     Args:
-        client: Knows which partitions have a leader; the caller closes it.
+        client: For metadata on leaders; the caller closes it.
         topics: By role.
-        image_lanes: For `images`; not started.
-        event_lane: For everything else; not started.
+        image_lanes: For `images`; not started yet.
+        event_lane: For all other topics; not started yet.
         on_failure: Called when a record was not acknowledged.
     """
 
@@ -55,18 +55,18 @@ class Appender:
 
     @property
     def lanes(self) -> list[Lane]:
-        """Every producer's lane."""
+        """All lanes."""
         return [*self._image_lanes, self._event_lane]
 
     @property
     def refusal(self) -> str | None:
-        """Say why images or events would be refused now, in a clause, or None."""
+        """The reason why images or events would be refused now, as a clause, or None."""
         images = [lane.refusal for lane in self._image_lanes]
         return (images[0] if all(images) else None) or self._event_lane.refusal
 
     @property
     def trouble(self) -> str | None:
-        """Say why they would be, or were until a moment ago, in a clause, or None."""
+        """The reason why they would be, or were until shortly before, or None."""
         images = [lane.trouble for lane in self._image_lanes]
         return (images[0] if all(images) else None) or self._event_lane.trouble
 
@@ -101,14 +101,14 @@ class Appender:
         sent: dict[int, asyncio.Future[Any]],
         deadline: float,
     ) -> None:
-        """Send records in order until one is refused; what is in `sent` may be in the log."""
+        """Send records in order until one is refused; a record with a future may be in the log."""
         lane, name = self._lane(topic, partition), self._topics[topic].name
         try:
             async with asyncio.timeout_at(deadline):
                 for index in indices:
                     sent[index] = await lane.send(name, partition, records[index])
         except (TimeoutError, NotWrittenError):
-            # The lane says why, once; the outcomes say it to the caller.
+            # The lane logs the reason, once; the outcomes tell the caller.
             return
 
     def _place(self, topic: str, records: Sequence[Record]) -> dict[int, list[int]]:
@@ -123,7 +123,7 @@ class Appender:
             free = [each for each in inside if each in led and self._lane(topic, each) in work]
             partition = record.partition
             if partition is None:
-                # Of several that are as good, the first: it is its turn.
+                # Of several equal ones, `min` returns the first: it is its turn.
                 partition = min(
                     free or inside[:1], key=lambda each: work.get(self._lane(topic, each), 0)
                 )

@@ -1,7 +1,7 @@
-"""Record batches, as a fetch answers with them, taken apart.
+"""Decoding of record batches, as an answer to a fetch contains them.
 
-Hides that aiokafka's parser refuses a whole batch when a stranger's record has a header name that
-is no UTF-8, which Kafka takes: such a batch is read again here, with the name's bytes replaced.
+Hides that aiokafka's parser refuses a whole batch when another program's record has a header name
+that is not UTF-8, which Kafka accepts: such a batch is read again here, with the bytes replaced.
 
 Source: https://kafka.apache.org/documentation/#messageformat.
 """
@@ -21,22 +21,22 @@ from app.log import Position, StoredRecord
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Base offset and length precede what the length counts.
+# Base offset and length precede the bytes that the length counts.
 _PREFIX_BYTES = 12
 _LENGTH = slice(8, 12)
-# Version 2, since Kafka 0.11, has its CRC here, of everything that follows it.
+# Version 2, since Kafka 0.11, has its CRC here; it covers everything after itself.
 _MAGIC_AT, _MAGIC = 16, 2
 _CRC, _CRC_COVERS = slice(17, 21), slice(21, None)
 
 
 class DamagedBatchError(Exception):
-    """The bytes are not what was written: to be fetched again."""
+    """The bytes are not the ones that were written: fetch them again."""
 
 
 def decode(data: bytes, partition: int, offset: int) -> tuple[list[StoredRecord], int]:
     """Return the records, and the offset after the last whole batch, never before `offset`.
 
-    A batch that the answer cuts off is left out, and so is what follows a damaged one.
+    A batch that the answer cuts off is left out, and so are the batches after a damaged one.
 
     Raises:
         DamagedBatchError: The batch at `offset` is cut off, or its checksum (CRC-32C) or structure
@@ -68,7 +68,7 @@ def _batches(data: bytes) -> Iterator[tuple[memoryview, Any]]:
     view, memory = memoryview(data), MemoryRecords(data)
     while memory.has_next():
         if len(view) > _MAGIC_AT and view[_MAGIC_AT] != _MAGIC:
-            # aiokafka would take it for the format of before 0.11, which Kafka 4 does not have.
+            # aiokafka would read it as the format before 0.11, which Kafka 4 does not have.
             raise CorruptRecordException(f"version {view[_MAGIC_AT]}")
         size = _PREFIX_BYTES + int.from_bytes(view[_LENGTH], "big")
         yield view[:size], memory.next_batch()
@@ -96,8 +96,9 @@ def _tolerant(raw: memoryview, partition: int) -> Iterator[StoredRecord]:
     batch._maybe_uncompress()
     reader = _Reader(batch._buffer, batch._pos)
     for _ in range(batch._num_records):
-        reader.varint()  # the record's length
-        reader.varint()  # attributes, of which there are none
+        # The record's length, and its attributes, which are unused.
+        reader.varint()
+        reader.varint()
         late_ms, offset = reader.varint(), batch.base_offset + reader.varint()
         yield StoredRecord(
             Position(partition, offset),

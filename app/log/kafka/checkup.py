@@ -1,6 +1,6 @@
-"""What is right and wrong with the Kafka that the settings name.
+"""The examination of the Kafka that the settings name.
 
-Hides how it is asked: nothing is started, made or changed, unless missing topics are to be created.
+Hides the requests for it: nothing is started or changed, unless missing topics are to be created.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from aiokafka.protocol.offset import OffsetRequest
 
 from app.errors import ConfigurationError
 from app.log.findings import MISSING, Finding, Level
-from app.log.kafka import permissions, rules, topics
+from app.log.kafka import permissions, rules, topics, transport
 from app.log.kafka.connections import administration, connection, until_connected
 
 if TYPE_CHECKING:
@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 _NEEDED = ("Read", "Write", "Describe", "DescribeConfigs")
 # A broker on the same continent answers within a tenth of this.
 _BROKER_SECONDS = 5.0
-# To find a broker, and then for each thing that is asked.
+# Bound for finding a broker, and then for each request.
 _PATIENCE_SECONDS = 15.0
 
 
 async def examine(settings: KafkaSettings) -> list[Finding]:
-    """Look at brokers, permissions and topics."""
+    """Examine brokers, permissions and topics."""
+    transport.install()
     names = topics.names(settings.topic_prefix)
     client = AIOKafkaClient(**connection(settings, "doctor", int(_BROKER_SECONDS * 1000)))
     try:
@@ -38,7 +39,7 @@ async def examine(settings: KafkaSettings) -> list[Finding]:
             await until_connected(client.bootstrap)
     except TimeoutError:
         await client.close()
-        return [_nobody(settings)]
+        return [_no_broker(settings)]
     try:
         brokers = await _brokers(client)
         answering = [node for node, finding in brokers.items() if finding.level is Level.OK]
@@ -59,16 +60,17 @@ async def examine(settings: KafkaSettings) -> list[Finding]:
 async def examine_topics(
     settings: KafkaSettings, *, create: bool, missing: Level = Level.WRONG
 ) -> list[Finding]:
-    """Look at the topics, after creating what is missing if that is asked for.
+    """Examine the topics, after creating the missing ones on request.
 
     Args:
-        settings: Where they are, and what they are called.
+        settings: Where the topics are, and their prefix.
         create: Whether to create those that are missing.
-        missing: How bad it is where one is missing all the same.
+        missing: The level of a finding about a topic that is missing all the same.
 
     Raises:
         ConfigurationError: No broker answers, or it refuses.
     """
+    transport.install()
     names = topics.names(settings.topic_prefix)
     try:
         async with asyncio.timeout(settings.connect_timeout_seconds):
@@ -76,27 +78,27 @@ async def examine_topics(
                 if not create:
                     return await _topics(admin, names, missing)
                 await topics.create_missing(admin, names, settings.partitions)
-                # A broker may not list yet what it has just made: describing waits for it.
+                # A broker may not list a new topic yet: describing waits for it.
                 return await _described(admin, names)
     except TimeoutError as error:
         raise ConfigurationError(
-            f"The brokers at {settings.bootstrap_servers} do not answer what is asked of topics."
+            f"The brokers at {settings.bootstrap_servers} do not answer requests about topics."
         ) from error
     except KafkaError as error:
         raise ConfigurationError(f"Kafka failed: {error!r}.") from error
 
 
-def _nobody(settings: KafkaSettings) -> Finding:
+def _no_broker(settings: KafkaSettings) -> Finding:
     return Finding(
         Level.WRONG,
         "kafka",
         f"no broker answers at {settings.bootstrap_servers}",
-        "start it, or mend IMAGEGATE_KAFKA__BOOTSTRAP_SERVERS",
+        "start it, or correct IMAGEGATE_KAFKA__BOOTSTRAP_SERVERS",
     )
 
 
 async def _brokers(client: AIOKafkaClient) -> dict[int, Finding]:
-    """Look whether each broker answers where it says that it is."""
+    """Examine whether each broker answers at the address that it advertises."""
     brokers = sorted(client.cluster.brokers(), key=lambda broker: broker.nodeId)
     found = await asyncio.gather(*(_broker(client, broker) for broker in brokers))
     return {broker.nodeId: finding for broker, finding in zip(brokers, found, strict=True)}
@@ -110,8 +112,8 @@ async def _broker(client: AIOKafkaClient, broker: Any) -> Finding:
         return Finding(
             Level.WRONG,
             where,
-            f"says that it is at {address}, and does not answer there",
-            "start it, or mend its advertised.listeners",
+            f"advertises {address}, and does not answer there",
+            "start it, or correct its advertised.listeners",
         )
     return Finding(Level.OK, where, f"answers at {address}")
 
@@ -133,7 +135,7 @@ def _permission(name: str, found: permissions.Permissions) -> Finding | None:
         lacking = [each for each in _NEEDED if allowed is not None and each not in allowed]
         return _denied(name, lacking) if lacking else _allowed(name)
     if found.cluster is not None and "Create" not in found.cluster:
-        said = "is missing, and may perhaps not be created"
+        said = "is missing, and Create is perhaps not allowed"
         return Finding(Level.WARNING, name, said, _grant(name, ["Create"]))
     return None
 
@@ -162,8 +164,8 @@ async def _topics(
         Finding(missing, name, MISSING, "imagegate topics, or the first start, creates it")
         for name in lacking.values()
     ]
-    there = {role: name for role, name in names.items() if role not in lacking}
-    return found + (await _described(admin, there) if there else [])
+    existing = {role: name for role, name in names.items() if role not in lacking}
+    return found + (await _described(admin, existing) if existing else [])
 
 
 async def _described(admin: AIOKafkaAdminClient, names: dict[str, str]) -> list[Finding]:

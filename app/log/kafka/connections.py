@@ -1,4 +1,4 @@
-"""How to connect: the options of each of aiokafka's clients, and when to try again."""
+"""Connections to Kafka: the options of each aiokafka client, and when to try again."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from app.log.kafka.lane import RECONNECT_SECONDS
-
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from app.log.kafka.settings import KafkaSettings
 
-# What was handed over expires in aiokafka before its deadline passes here, so that one leaderless
-# partition fails by itself and a producer is replaced only when nothing at all moves.
+# Between two attempts to connect: short beside the five seconds that a broker needs to come back,
+# long enough not to fill its listen queue.
+RECONNECT_SECONDS = 1.0
+# A record expires in aiokafka before its deadline passes here, so that one leaderless partition
+# fails by itself and a producer is replaced only when it acknowledges nothing at all.
 _EXPIRY_RATIO = 2 / 3
 
 
@@ -32,10 +33,10 @@ def connection(
     }
 
 
-def producing(settings: KafkaSettings, topic: str, max_record_bytes: int) -> dict[str, Any]:
+def producing(settings: KafkaSettings, role: str, max_record_bytes: int) -> dict[str, Any]:
     """Return the constructor arguments of a producer."""
     expiry_ms = int(settings.append_timeout_seconds * 1000 * _EXPIRY_RATIO)
-    return connection(settings, f"producer-{topic}", expiry_ms) | {
+    return connection(settings, f"producer-{role}", expiry_ms) | {
         "acks": "all",
         "enable_idempotence": False,
         # Images are compressed already, and the codec would run on the event loop.
@@ -47,7 +48,7 @@ def producing(settings: KafkaSettings, topic: str, max_record_bytes: int) -> dic
 
 @asynccontextmanager
 async def administration(settings: KafkaSettings) -> AsyncGenerator[AIOKafkaAdminClient, None]:
-    """Give a client for topics, once a broker answers; the caller bounds the time."""
+    """Provide an admin client, once a broker answers; the caller bounds the time."""
     admin = AIOKafkaAdminClient(**connection(settings, "admin"))
     try:
         await until_connected(admin.start)

@@ -16,8 +16,8 @@ from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
 if TYPE_CHECKING:
     from aiokafka.client import AIOKafkaClient
 
-# A group without members has no generation. Its offsets are kept for offsets.retention.minutes from
-# its last commit on (KIP-211).
+# A group without members has no generation. The broker stores its offsets for
+# offsets.retention.minutes after its last commit (KIP-211).
 _NO_GENERATION, _NO_MEMBER = -1, ""
 _BROKERS_RETENTION = -1
 
@@ -42,7 +42,7 @@ async def commit(
 
 
 async def committed(client: AIOKafkaClient, cursor: str, topic: str, partition: int) -> int | None:
-    """Return what the group `cursor` has committed, or None.
+    """Return the offset that the group `cursor` has committed, or None.
 
     Raises:
         KafkaError: The attempt failed; another may succeed.

@@ -1,17 +1,17 @@
 """Reads from Kafka: one record at random, or a partition from an offset on.
 
-Hides the Fetch request, and what an answer proves. The consumer is not used: a
-random read through `seek` costs twice as much as a direct fetch, and `AIOKafkaConsumer` skips a
-record that is too large without an error (aiokafka 0.14, #1173).
+Hides the Fetch request, and what its answers prove. The consumer is not used: a random read through
+`seek` costs twice as much as a direct fetch, and `AIOKafkaConsumer` skips a record that is too
+large without an error (aiokafka 0.14, #1173).
 
 What an answer proves (seen on Apache Kafka 4.3.1):
 
-- A fetch checks no CRC: it is checked here. A bad batch is fetched again, and then from the other
-  replicas, which answer a fetch of version 11 too (KIP-392).
-- A removed offset answers with the records after it: offsets are compared.
+- The broker checks no CRC for a fetch: it is checked here. A bad batch is fetched again, and then
+  from the other replicas, which answer a fetch of version 11 too (KIP-392).
+- The answer for a removed offset has the records after it: offsets are compared.
 - Below the start and beyond the end, the error is the same; and a new leader may answer an
-  acknowledged offset with no error and no records, until its high watermark is known. So absence
-  is believed only of the leader's own ListOffsets, which refuses to answer in that time (KIP-207).
+  acknowledged offset with no error and no records, until its high watermark is known. So only the
+  leader's own ListOffsets proves absence; it refuses to answer in that time (KIP-207).
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ T = TypeVar("T")
 
 # https://kafka.apache.org/protocol#protocol_error_codes
 _OFFSET_OUT_OF_RANGE = 1
-# The broker answers with one whole batch at least, however small the limit (KIP-74).
+# The broker answers with at least one whole batch, however small the limit (KIP-74).
 _ONE_BATCH_BYTES = 1
-# Only a request for what is not there waits. With 0 the tests' in-memory broker answers nothing.
+# Only a request for a missing record waits. With 0 the tests' in-memory broker answers nothing.
 _READ_WAIT_MS = 1
-# A thousand events and more; one batch comes whole, however large (KIP-74).
+# A thousand events and more; the first batch comes whole, however large (KIP-74).
 _TAIL_BYTES = 1_048_576
-# How long a tail's request waits at the broker for something new.
+# How long a tail's request waits at the broker for a new record.
 _TAIL_WAIT_MS = 500
-# On the way from the leader's memory a bit may flip; what is wrong on its disk stays wrong.
+# A bit may flip between the leader's memory and here; an error on its disk stays.
 _LEADER_FETCHES = 2
-# How many damaged batches are remembered, for each to be logged once.
+# So many damaged batches are remembered, for each to be logged once.
 _KNOWN_DAMAGES = 1_000
 
 
@@ -72,8 +72,8 @@ class Fetcher:
     Args:
         client: A bootstrapped client; the caller closes it.
         leaders: Of the same client.
-        connections: How many random reads a broker may be asked at once.
-        timeout_seconds: Bound for every call, and for every step of a tail.
+        connections: Connections to each broker for random reads.
+        timeout_seconds: Bound for every step of a tail; `leaders` bounds the other calls.
     """
 
     def __init__(
@@ -109,12 +109,12 @@ class Fetcher:
                     async with asyncio.timeout(self._timeout_seconds):
                         batch = await self._next(topic, position, group)
                 except (UncertainError, KafkaError, OSError, TimeoutError) as error:
-                    # What answers next may be another topic, or one that has lost its end: who
-                    # follows it has to look, once it answers.
+                    # The next answer may be from another topic, or from one that has lost its end:
+                    # the caller has to check, once Kafka answers.
                     await asyncio.sleep(BACKOFF_SECONDS)
                     await self.bounds(topic, partition)
                     if not given:
-                        raise LogUnavailableError("Kafka does not give the records.") from error
+                        raise LogUnavailableError("Kafka does not return the records.") from error
                     return
                 position, given = Position(partition, batch.next_offset), True
                 yield batch
@@ -122,7 +122,7 @@ class Fetcher:
             self._close_connections(group)
 
     async def bounds(self, topic: str, partition: int) -> Bounds:
-        """Ask the leader for the first and the next offset; see `Log.bounds`."""
+        """Request the first and the next offset from the leader; see `Log.bounds`."""
         return await self._leaders.insist(lambda: self._leaders.bounds(topic, partition))
 
     async def _undamaged(
@@ -131,7 +131,7 @@ class Fetcher:
         """Fetch from the leader, and where a batch is damaged there, from the other replicas.
 
         Raises:
-            RecordDamagedError: It is damaged wherever it could be read.
+            RecordDamagedError: The batch is damaged on every replica that could be read.
         """
         leader = await self._leaders.leader(topic, position.partition)
         for _ in range(_LEADER_FETCHES):
@@ -142,7 +142,7 @@ class Fetcher:
         metrics.DAMAGED_BATCHES.labels(topic).inc()
         self._report(topic, position, damage)
         for node in self._leaders.followers(topic, position.partition):
-            # A replica that lags behind, or does not answer, is one that does not help.
+            # A replica that lags behind or does not answer is of no help.
             with suppress(DamagedBatchError, UncertainError, KafkaError, OSError):
                 return await fetch(node)
         raise RecordDamagedError(
@@ -171,8 +171,8 @@ class Fetcher:
             if record.position == position:
                 return Fetched(record, tuple(other for other in records if other is not record))
         if next_offset <= position.offset:
-            # Nothing came at all, whatever the watermark: a broker whose remote storage is slow
-            # answers like this too (KIP-405). Only a record after it proves that this one is gone.
+            # An empty answer proves nothing, whatever the watermark: a broker whose remote storage
+            # is slow sends one too (KIP-405). Only a record after this one proves that it is gone.
             await self._judge_absence(topic, position)
         raise RecordGoneError("The record was removed from the topic.")
 
@@ -189,29 +189,29 @@ class Fetcher:
         if answer.error_code == _OFFSET_OUT_OF_RANGE or (behind and not answer.batches):
             await self._judge_tail(topic, position)
         records, next_offset = decode(answer.batches, position.partition, position.offset)
-        # A fetch answers with whole batches: the first may begin before what was asked for.
+        # An answer has whole batches: the first may begin before the requested offset.
         wanted = tuple(record for record in records if record.position >= position)
         return Batch(wanted, next_offset, max(answer.high_watermark, next_offset))
 
     async def _judge_absence(self, topic: str, position: Position) -> NoReturn:
-        """Find out why a position answers nothing, of the leader that metadata names now."""
+        """Raise the reason for an empty answer, by the bounds of the leader that metadata names."""
         await self._leaders.refresh()
         bounds = await self._leaders.bounds(topic, position.partition)
         if position.offset < bounds.start:
             raise RecordGoneError("The record has left the topic.")
         if position.offset >= bounds.end:
-            raise RecordMissingError("The topic does not reach so far.")
-        raise UncertainError(f"{position} lies within {bounds}")
+            raise RecordMissingError("The topic ends before this offset.")
+        raise UncertainError(f"{position} is within {bounds}")
 
     async def _judge_tail(self, topic: str, position: Position) -> NoReturn:
-        """Do the same for a tail, which may rightly stand at the end."""
+        """Raise the reason for an empty answer to a tail, which may be at the end."""
         await self._leaders.refresh()
         bounds = await self._leaders.bounds(topic, position.partition)
         if position.offset < bounds.start:
             raise RecordGoneError("The topic starts later.")
         if position.offset > bounds.end:
-            raise RecordMissingError("The topic does not reach so far.")
-        raise UncertainError(f"{position} lies within {bounds}")
+            raise RecordMissingError("The topic ends before this offset.")
+        raise UncertainError(f"{position} is within {bounds}")
 
     async def _fetch(
         self,
@@ -223,7 +223,7 @@ class Fetcher:
         max_bytes: int,
         wait_ms: int,
     ) -> _Answer:
-        """Send one Fetch request; an answer has no error, or is out of range."""
+        """Send one Fetch request; its error can only be that the offset is out of range."""
         request = FetchRequest(
             wait_ms,
             1,
@@ -233,7 +233,7 @@ class Fetcher:
         )
         response = await self._client.send(node, request, group=group)
         if not response.topics:
-            # What a client over its quota gets (KIP-219).
+            # The answer to a client over its quota (KIP-219).
             raise UncertainError("throttled")
         # The fields between the watermark and the batches differ by version.
         _, error_code, high_watermark, *_, batches = response.topics[0][1][0]

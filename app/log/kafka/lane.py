@@ -1,24 +1,22 @@
 """One aiokafka producer that is replaced when it fails.
 
-Hides how a producer is given up. `AIOKafkaProducer.stop()` waits for the broker without end, and
-after a cancelled `stop()` the sender lives on and may still write, with its futures pending for
-ever (aiokafka 0.14; #1101). Giving one up therefore means: close its connections, cancel its
-sender, fail what it held. All of that is private API, hence the tight pin in pyproject.toml.
+Hides when: a producer that acknowledges nothing is abandoned, and until its successor has a first
+acknowledgement, records are refused rather than held.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from functools import partial
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import KafkaError
 
 from app.errors import NotWrittenError
+from app.log.kafka.abandon import abandon
+from app.log.kafka.connections import RECONNECT_SECONDS
 from app.telemetry import metrics
 
 if TYPE_CHECKING:
@@ -28,37 +26,34 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
-# Between two attempts to connect a new producer: short beside the five seconds that a broker
-# needs to come back, long enough not to fill its listen queue.
-RECONNECT_SECONDS = 1.0
 # A leader that was killed is replaced within three to five seconds (seen on 4.3.1), so a producer
-# that acknowledges nothing for this long takes no further records: what it holds may still succeed,
-# and what comes is refused with certainty instead of being held as well.
+# that acknowledges nothing for this long gets no further records: those that it holds may still
+# succeed, and new ones are refused with certainty instead of being held as well.
 _BREAKER_SECONDS = 5.0
-# A connection that was made anew because the last one acknowledged nothing is tried with one record
-# at a time until one is acknowledged. While nobody tries, readiness doubts it for this long: for
-# ever would keep away those who could.
+# A connection that replaces one without acknowledgements is tried with one record at a time until
+# one is acknowledged. Without a try, readiness doubts the connection for this long: for ever would
+# keep away the clients that could try it.
 _PROBATION_SECONDS = 10.0
-# A sender that was cancelled ends within its back-off of 0.1 s, unless it waits for metadata.
-_SENDER_STEPS, _SENDER_STEP_SECONDS = 10, 0.2
 
 
 class Lane:
-    """A producer and its replacement: appends go through while there is one.
+    """A producer and its successors; records are refused while there is none.
 
     Attributes:
-        name: For the log.
+        role: Of the topic that the lane is for.
 
     Args:
-        name: The same.
+        name: Name in log events and metrics.
+        role: Of the topic that the lane is for.
         options: Constructor arguments of `AIOKafkaProducer`.
         connect_timeout_seconds: Bound for one attempt to connect.
     """
 
     def __init__(
-        self, name: str, options: Mapping[str, Any], connect_timeout_seconds: float
+        self, name: str, role: str, options: Mapping[str, Any], connect_timeout_seconds: float
     ) -> None:
-        self.name = name
+        self.role = role
+        self._name = name
         self._options = options
         self._connect_timeout_seconds = connect_timeout_seconds
         self._producer: Any = None
@@ -66,7 +61,7 @@ class Lane:
         self._last_acknowledged = 0.0
         self._held = 0
         self._held_bytes = 0
-        # When the first of what is held was handed over, or the last acknowledgement came.
+        # When the first held record was handed over, or the last acknowledgement came.
         self._silent_since = 0.0
         self._complained = False
         self._stopped = False
@@ -75,9 +70,9 @@ class Lane:
 
     @property
     def refusal(self) -> str | None:
-        """Say why records are refused at the moment, in a clause, or None."""
+        """The reason why records are refused now, as a clause, or None."""
         if self._producer is None:
-            return "no connection to Kafka could be made that writes"
+            return "there is no connection to Kafka for writing"
         silent_seconds = asyncio.get_running_loop().time() - self._silent_since
         if self._held and silent_seconds > _BREAKER_SECONDS:
             return f"Kafka has acknowledged nothing for {silent_seconds:.0f} seconds"
@@ -87,7 +82,7 @@ class Lane:
 
     @property
     def trouble(self) -> str | None:
-        """Say why records are refused, or were until a moment ago, in a clause, or None."""
+        """The reason why records are refused, or were until shortly before, or None."""
         connected_seconds = asyncio.get_running_loop().time() - self._connected_at
         if self._on_probation and connected_seconds < _PROBATION_SECONDS:
             return self.refusal or "Kafka acknowledged nothing on the last connection"
@@ -95,14 +90,14 @@ class Lane:
 
     @property
     def held_bytes(self) -> int:
-        """The bytes that were handed over and are not acknowledged."""
+        """Bytes of records that were handed over and are not acknowledged yet."""
         return self._held_bytes
 
     def renew(self, options: Mapping[str, Any]) -> None:
-        """Replace the producer by one with other options."""
+        """Replace the producer by one with these options."""
         self._options = options
         if self._producer is not None:
-            self._replace(self._producer, "it has other limits", on_probation=False)
+            self._replace(self._producer, "the topic has other limits", on_probation=False)
 
     async def start(self) -> None:
         """Connect.
@@ -113,7 +108,7 @@ class Lane:
         self._producer = await self._connect()
 
     async def stop(self, timeout_seconds: float) -> None:
-        """Send what is held, for so many seconds at most; then let go of it."""
+        """Send the held records, within `timeout_seconds`; then fail the rest."""
         self._stopped = True
         if self._renewal is not None:
             self._renewal.cancel()
@@ -123,13 +118,13 @@ class Lane:
             flush = asyncio.ensure_future(producer.flush())
             await asyncio.wait({flush}, timeout=timeout_seconds)
             flush.cancel()
-            await _give_up(producer)
+            await abandon(producer)
 
     async def send(self, topic: str, partition: int, record: Record) -> asyncio.Future[Any]:
-        """Hand one record over. From the moment that this returns, it may be in the log.
+        """Hand one record over. On return it may be in the log.
 
         Returns:
-            A future of aiokafka's `RecordMetadata`. It is resolved in any event.
+            A future of aiokafka's `RecordMetadata`. It is always resolved.
 
         Raises:
             NotWrittenError: The record was not handed over.
@@ -137,7 +132,7 @@ class Lane:
         producer = self._producer
         if producer is None or self.refusal:
             self._complain(self.refusal)
-            raise NotWrittenError("Kafka acknowledges no records at the moment.")
+            raise NotWrittenError("Kafka acknowledges no records now.")
         try:
             future: asyncio.Future[Any] = await producer.send(
                 topic,
@@ -146,13 +141,13 @@ class Lane:
                 partition=partition,
                 headers=list(record.headers),
             )
-        # Whatever `send` raises, an AssertionError for an unknown partition included, it raises
-        # before the record is in a batch.
+        # Any error of `send`, an AssertionError for an unknown partition included, is raised before
+        # the record is in a batch.
         except Exception as error:
             if producer._sender.sender_task.done():
-                self._replace(producer, "its sender ended")
+                self._replace(producer, "its sender has ended")
             self._complain(repr(error))
-            raise NotWrittenError("Kafka does not take records at the moment.") from error
+            raise NotWrittenError("Kafka accepts no records now.") from error
         if not self._held:
             self._silent_since = asyncio.get_running_loop().time()
         self._held += 1
@@ -163,12 +158,12 @@ class Lane:
     def failed(self, since: float) -> None:
         """Report a record, handed over at `since` (loop time), that was not acknowledged.
 
-        The producer is replaced if it acknowledged nothing in the meantime: until a broker answers
-        again, records are refused at once, and with certainty. If it did acknowledge others, the
-        fault is one partition's.
+        The producer is replaced if it has acknowledged nothing since: until a broker answers again,
+        records are refused at once, and with certainty. If it has acknowledged others, the fault is
+        one partition's.
         """
         if self._producer is not None and self._last_acknowledged < since:
-            self._replace(self._producer, "it acknowledges nothing")
+            self._replace(self._producer, "it acknowledges no records")
 
     def _resolved(self, size_bytes: int, future: asyncio.Future[Any]) -> None:
         self._held -= 1
@@ -181,38 +176,38 @@ class Lane:
         """Log why records are refused, once until one is acknowledged again."""
         if not self._complained:
             self._complained = True
-            logger.warning("kafka_refuses_records", lane=self.name, reason=reason)
+            logger.warning("kafka_refuses_records", lane=self._name, reason=reason)
 
     def _replace(self, producer: Any, reason: str, *, on_probation: bool = True) -> None:
         if self._stopped or producer is not self._producer:
             return
-        logger.warning("kafka_producer_replaced", lane=self.name, reason=reason)
-        metrics.PRODUCERS_REPLACED.labels(self.name).inc()
+        logger.warning("kafka_producer_replaced", lane=self._name, reason=reason)
+        metrics.PRODUCERS_REPLACED.labels(self._name).inc()
         self._producer = None
         self._on_probation = self._on_probation or on_probation
         self._renewal = asyncio.create_task(self._renew(producer))
 
     async def _renew(self, failed: Any) -> None:
-        await _give_up(failed)
+        await abandon(failed)
         while True:
             options = self._options
             try:
                 producer = await self._connect()
             except (KafkaError, OSError, TimeoutError):
                 await asyncio.sleep(RECONNECT_SECONDS)
-            # Without a producer the lane would be of no use for ever.
+            # Any other end of this loop would leave the lane without a producer for ever.
             except Exception:
-                logger.exception("kafka_producer_failed", lane=self.name)
+                logger.exception("kafka_producer_failed", lane=self._name)
                 await asyncio.sleep(RECONNECT_SECONDS)
             else:
                 if options is self._options:
-                    # What failed before it was there says nothing about it.
+                    # Earlier failures say nothing about this producer.
                     self._connected_at = asyncio.get_running_loop().time()
                     self._last_acknowledged = self._connected_at
                     self._producer = producer
-                    logger.info("kafka_producer_connected", lane=self.name)
+                    logger.info("kafka_producer_connected", lane=self._name)
                     return
-                await _give_up(producer)
+                await abandon(producer)
 
     async def _connect(self) -> Any:
         producer = AIOKafkaProducer(**self._options)
@@ -220,59 +215,6 @@ class Lane:
             async with asyncio.timeout(self._connect_timeout_seconds):
                 await producer.start()
         except BaseException:
-            await _give_up(producer)
+            await abandon(producer)
             raise
         return producer
-
-
-async def _give_up(producer: Any) -> None:
-    """Close a producer at once; every future that it gave out is resolved on return."""
-    producer._closed = True  # its finalizer would warn about a producer not stopped
-    client = producer.client
-    if client._sync_task is not None:
-        client._sync_task.cancel()
-    _abort_connections(client)
-    sender = producer._sender.sender_task
-    if sender is not None:
-        await _end_sender(sender, client)
-    _fail_held(producer._message_accumulator)
-    _abort_connections(client)
-
-
-async def _end_sender(sender: asyncio.Task[None], client: Any) -> None:
-    sender.cancel()
-    for _ in range(_SENDER_STEPS):
-        # Nobody answers this future any more, and the sender's requests wait for it.
-        metadata = client._md_update_fut
-        if metadata is not None and not metadata.done():
-            metadata.set_result(False)
-        done, _ = await asyncio.wait({sender}, timeout=_SENDER_STEP_SECONDS)
-        if done:
-            break
-    else:
-        sender.cancel()
-        await asyncio.wait({sender}, timeout=_SENDER_STEP_SECONDS)
-    if sender.done() and not sender.cancelled():
-        sender.exception()
-
-
-def _fail_held(accumulator: Any) -> None:
-    # A batch that waits to be sent again has a callback that takes it out of the pending ones.
-    accumulator._pending_batches.update(chain(*accumulator._batches.values()))
-    batches = list(accumulator._pending_batches)
-    accumulator.fail_all(KafkaConnectionError("given up"))
-    for batch in batches:
-        # Those that nobody waits for would be reported as never looked at.
-        for future in (batch.future, batch._drain_waiter):
-            if future.done() and not future.cancelled():
-                future.exception()
-
-
-def _abort_connections(client: Any) -> None:
-    for connection in list(client._conns.values()):
-        writer = connection._writer
-        connection.close()
-        if writer is not None:
-            # `close` would wait for what is buffered to reach a broker that may hang.
-            with contextlib.suppress(RuntimeError):
-                writer.transport.abort()

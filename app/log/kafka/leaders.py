@@ -1,6 +1,6 @@
-"""Which broker answers for a partition, and what it says of the partition's bounds.
+"""The leader of each partition, and its answer on the partition's bounds.
 
-Hides that metadata is old: who has the last word is asked again until the answer is certain.
+Hides that metadata may be old: it is read again until the answer is certain.
 """
 
 from __future__ import annotations
@@ -24,21 +24,26 @@ T = TypeVar("T")
 
 # https://kafka.apache.org/protocol#The_Messages_ListOffsets
 _LATEST, _EARLIEST = -1, -2
-# Transactions are not ours, and one that a stranger leaves open must not hold back the rest.
+# We have no transactions, and another program's open one must not hold back the rest.
 READ_UNCOMMITTED = 0
-# The leaders of a new topic take up to 0.9 s.
+# A new topic has its leaders after up to 0.9 s.
 BACKOFF_SECONDS = 0.1
 # Partitions that another program has added are unknown here until metadata is read again, which
-# clients who make up addresses must not cause more often than this.
+# clients with invented addresses must not cause more often than this.
 _METADATA_SECONDS = 1.0
 
 
 class UncertainError(Exception):
-    """The answer proves nothing: ask again."""
+    """The answer proves nothing: send the request again."""
 
 
 class Leaders:
-    """Asks the brokers of `client`, which the caller closes, for `timeout_seconds` at most."""
+    """Leaders as the brokers of `client` name them; the caller closes it.
+
+    Args:
+        client: A bootstrapped client.
+        timeout_seconds: Bound for `insist`.
+    """
 
     def __init__(self, client: AIOKafkaClient, timeout_seconds: float) -> None:
         self._client = client
@@ -66,18 +71,19 @@ class Leaders:
             raise LogUnavailableError("Kafka gave no certain answer in time.") from cause
 
     async def leader(self, topic: str, partition: int) -> int:
-        """Return the node that leads a partition, as far as is known.
+        """Return the node that leads a partition, by the metadata at hand.
 
         Raises:
             RecordMissingError: The topic has no such partition.
+            UncertainError: There is no leader, or no broker answers with metadata.
         """
         if self._lacks(topic, partition):
-            # All who wait share one look, which begins after each of them came.
+            # All callers that wait share one look, which begins after each of them came.
             look = self._look or asyncio.create_task(self._look_again())
             self._look = look
             await asyncio.wait({look})
             if not look.result():
-                raise UncertainError("no broker gives metadata")
+                raise UncertainError("no broker answers with metadata")
             if self._lacks(topic, partition):
                 raise RecordMissingError("The topic has no such partition.")
         leader = self._client.cluster.leader_for_partition(TopicPartition(topic, partition))
@@ -95,24 +101,24 @@ class Leaders:
         """Read metadata again.
 
         Raises:
-            UncertainError: No broker gives it.
+            UncertainError: No broker answers.
         """
         if not await self._client.force_metadata_update():
-            raise UncertainError("no broker gives metadata")
+            raise UncertainError("no broker answers with metadata")
 
     def _lacks(self, topic: str, partition: int) -> bool:
         partitions = self._client.cluster.partitions_for_topic(topic)
         return bool(partitions) and partition not in partitions
 
     def followers(self, topic: str, partition: int) -> list[int]:
-        """Return the other replicas of a partition that have a broker."""
+        """Return the other replicas of a partition whose brokers are known."""
         cluster = self._client.cluster
         found = cluster._partitions.get(topic, {}).get(partition)
         live = {broker.nodeId for broker in cluster.brokers()}
         return [node for node in found.replicas if node in live - {found.leader}] if found else []
 
     async def bounds(self, topic: str, partition: int) -> Bounds:
-        """Ask the leader that metadata names now for the first and the next offset."""
+        """Request the first and the next offset from the leader that metadata names now."""
         start = await self._list_offset(topic, partition, _EARLIEST)
         return Bounds(start, await self._list_offset(topic, partition, _LATEST))
 

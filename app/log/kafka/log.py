@@ -1,12 +1,12 @@
-"""`KafkaLog`: the log on Apache Kafka, through aiokafka. Nothing else imports aiokafka.
+"""`KafkaLog`: the log on Apache Kafka, through aiokafka.
 
-Hides, a file each: which record goes where (`appender`), how a producer is replaced when it fails
-(`lane`), what became of records that were sent (`outcomes`), what an answer to a read proves
-(`fetch`), whom to ask (`leaders`), how a batch is taken apart (`batches`), where consumer groups
-keep their offsets (`cursors`), which topics are needed (`topics`), how they must be configured
-(`rules`), when that is checked again (`watch`), what is wrong with a cluster (`checkup`,
-`permissions`), and how to connect to it (`connections`, `transport`). Here they are put together
-behind the `Log` protocol.
+Puts together, behind the protocols of `app.log`, what these files hide: which record goes where
+(`appender`), when a producer is replaced (`lane`) and how it is closed (`abandon`), the outcomes of
+sent records (`outcomes`), what an answer to a read proves (`fetch`), which broker answers
+(`leaders`), the bytes of a batch (`batches`), consumer groups' offsets (`cursors`), the deletion of
+old records (`trim`); which topics are needed (`topics`), how they must be configured (`rules`), and
+what changes about them at run time (`watched_topics`, `watch`); an examination (`checkup`,
+`permissions`), and connections (`connections`, `transport`).
 
 The producers are not idempotent (KIP-98) on purpose: an idempotent one of aiokafka never expires
 what it holds and cannot be stopped while a broker is down (#1101), and nothing here needs it: a
@@ -16,93 +16,81 @@ duplicate in `images` is an unreferenced record, a duplicate event is applied on
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import KafkaError, OffsetOutOfRangeError, PolicyViolationError
-from aiokafka.protocol.admin import DeleteRecordsRequest
 
 from app.errors import ConfigurationError, LogUnavailableError, NotReadyError, NotWrittenError
 from app.log import EVENTS, IMAGES, Batch, Bounds, Fetched, Position, Record
-from app.log.kafka import checkup, cursors, topics, transport
+from app.log.kafka import checkup, cursors, transport, trim
 from app.log.kafka.appender import Appender
-from app.log.kafka.connections import administration, connection, producing, until_connected
+from app.log.kafka.connections import connection, producing, until_connected
 from app.log.kafka.fetch import Fetcher
-from app.log.kafka.lane import RECONNECT_SECONDS, Lane
+from app.log.kafka.lane import Lane
 from app.log.kafka.leaders import Leaders
-from app.log.kafka.watch import Watch
+from app.log.kafka.watched_topics import WatchedTopics
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    from aiokafka.admin import AIOKafkaAdminClient
-
     from app.log.findings import Finding
-    from app.log.kafka.rules import Topic
     from app.log.kafka.settings import KafkaSettings
 
-# A batch gathers what waits, up to this: the default of 16 KiB makes every image its own batch.
-_BATCH_BYTES = 1_048_576
-# A broker's request handler that does not answer a read in this part of its time is asked anew.
+# A read is sent again when a broker has not answered within this part of the read's time.
 _READ_ATTEMPTS = 3
-# What is still held at the end was given up by those who sent it.
+# A record that is still held at the end has been given up by its sender.
 _FLUSH_SECONDS = 3.0
 
 
-transport.install()
-
-
 class KafkaLog:
-    """The log on a Kafka cluster."""
+    """A `Log` on a Kafka cluster; it is a `TrimmableLog`, a `CursorLog` and an `ExaminableLog`."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
-        self._names = topics.names(settings.topic_prefix)
-        self._topics: dict[str, Topic] = {}
-        self._identity = ""
-        self._last_error: Exception | None = None
+        self._topics = WatchedTopics(settings, self._renew_producers)
         self._client: Any = None
         self._leaders: Leaders | None = None
         self._fetcher: Fetcher | None = None
         self._appender: Appender | None = None
-        self._watch = Watch(self._look_at_topics)
 
     @property
     def identity(self) -> str:
-        """The cluster's id and the topic that holds the facts."""
-        return self._identity
+        """The cluster's id and the topic of the events."""
+        return self._topics.identity
 
     @property
     def trouble(self) -> str | None:
-        """Say why images or events cannot be written, or what of the topics does not fit now."""
-        return self._watch.trouble or (self._appender.trouble if self._appender else "it is closed")
+        """Why images or events cannot be written, or what of the topics does not fit, or None."""
+        return self._topics.trouble or (
+            self._appender.trouble if self._appender else "it is closed"
+        )
 
     async def examine(self) -> list[Finding]:
-        """Look at brokers, permissions and topics; see `checkup`."""
+        """Examine brokers, permissions and topics; see `checkup`."""
         return await checkup.examine(self._settings)
 
     async def start(self) -> None:
         """Connect, create and check the topics, and wait until every partition has a leader."""
+        transport.install()
         try:
             async with asyncio.timeout(self._settings.connect_timeout_seconds):
-                await self._prepare_topics()
+                await self._topics.prepare()
                 await self._connect()
         except TimeoutError as error:
             await self.stop()
-            said = f" The last error was {self._last_error!r}." if self._last_error else ""
+            last = self._topics.last_error
             raise ConfigurationError(
-                f"No Kafka broker answered at {self._settings.bootstrap_servers} within"
-                f" {self._settings.connect_timeout_seconds:g} seconds, or not all that was"
-                f" asked.{said}"
+                f"No Kafka broker at {self._settings.bootstrap_servers} answered every request"
+                f" within {self._settings.connect_timeout_seconds:g} seconds."
+                + (f" The last error was {last!r}." if last else "")
             ) from error
         except BaseException:
             await self.stop()
             raise
 
     async def stop(self) -> None:
-        """Flush for a moment, then close every connection."""
-        await self._watch.stop()
+        """Flush, within a bound, then close every connection."""
+        await self._topics.stop()
         self._leaders = self._fetcher = None
         if self._appender is not None:
             appender, self._appender = self._appender, None
@@ -112,12 +100,12 @@ class KafkaLog:
             await client.close()
 
     def max_record_bytes(self, topic: str) -> int:
-        """Return the topic's own limit, or what one batch of ours holds."""
-        return min(_BATCH_BYTES, self._topics[topic].max_message_bytes)
+        """Return the topic's own limit, or the size of one of our batches if that is smaller."""
+        return self._topics.max_record_bytes(topic)
 
     def partitions(self, topic: str) -> int:
-        """Return how many partitions the topic had at start."""
-        return self._topics[topic].partitions
+        """Return the number of partitions that the topic had at start."""
+        return self._topics.partitions(topic)
 
     def deadline(self) -> float:
         """Return the loop time by which an append that begins now is answered."""
@@ -126,7 +114,7 @@ class KafkaLog:
     def require_writable(self) -> None:
         """Check that there are producers that work, and topics that fit."""
         appender = self._appender
-        if refusal := self._watch.trouble or (appender.refusal if appender else "it is closed"):
+        if refusal := self._topics.trouble or (appender.refusal if appender else "it is closed"):
             raise NotReadyError(f"Nothing can be stored now: {refusal}.")
 
     async def append(
@@ -140,91 +128,50 @@ class KafkaLog:
 
     async def read(self, topic: str, position: Position) -> Fetched:
         """Read one record by a direct fetch from the partition's leader."""
-        return await self._reading().read(self._names[topic], position)
+        return await self._reading().read(self._topics.names[topic], position)
 
     def tail(self, topic: str, partition: int, start: int) -> AsyncGenerator[Batch, None]:
         """Follow a partition on a connection of its own."""
-        return self._reading().tail(self._names[topic], partition, start)
+        return self._reading().tail(self._topics.names[topic], partition, start)
 
     async def bounds(self, topic: str, partition: int) -> Bounds:
-        """Ask the partition's leader for its first and next offset."""
-        return await self._reading().bounds(self._names[topic], partition)
-
-    def erases(self, topic: str) -> bool:
-        """Tell whether the topic is compacted; elsewhere bytes leave with the retention."""
-        return "compact" in self._topics[topic].config["cleanup.policy"]
-
-    async def erase(self, topic: str, positions: Sequence[Position]) -> None:
-        """Append a tombstone a record where the topic is compacted; elsewhere do nothing."""
-        if not self.erases(topic):
-            return
-        fetched = [await self.read(topic, position) for position in positions]
-        tombstones = [
-            Record(each.record.key or b"", None, partition=each.record.position.partition)
-            for each in fetched
-        ]
-        await self.append(topic, tombstones)
+        """Request the first and the next offset from the partition's leader."""
+        return await self._reading().bounds(self._topics.names[topic], partition)
 
     async def trim(self, topic: str, partition: int, before: int) -> None:
         """Delete records by a DeleteRecords request.
 
         Raises:
-            ValueError: `before` lies beyond the end, or the topic's policy forbids it.
+            ValueError: `before` is beyond the end, or the topic's policy forbids it.
         """
-        request = DeleteRecordsRequest(
-            [(self._names[topic], [(partition, before)])],
-            int(self._settings.read_timeout_seconds * 1000),
-        )
-        leaders = self._asking()
+        name, leaders = self._topics.names[topic], self._asking()
 
         async def attempt() -> None:
-            leader = await leaders.leader(self._names[topic], partition)
-            response = await self._client.send(leader, request)
-            try:
-                cursors.raise_for(response.topics[0][1][0][2])
-            except (OffsetOutOfRangeError, PolicyViolationError) as error:
-                raise ValueError(error.description) from error
+            leader = await leaders.leader(name, partition)
+            seconds = self._settings.read_timeout_seconds
+            await trim.trim(self._client, leader, name, partition, before, seconds)
 
         await leaders.insist(attempt)
 
     async def commit(self, cursor: str, topic: str, partition: int, offset: int) -> None:
         """Commit an offset for the consumer group `cursor`, which has no members."""
-        name = self._names[topic]
+        name = self._topics.names[topic]
         await self._asking().insist(
             lambda: cursors.commit(self._client, cursor, name, partition, offset)
         )
 
     async def committed(self, cursor: str, topic: str, partition: int) -> int | None:
         """Return the committed offset of the consumer group `cursor`."""
-        name = self._names[topic]
+        name = self._topics.names[topic]
         return await self._asking().insist(
             lambda: cursors.committed(self._client, cursor, name, partition)
         )
-
-    async def _prepare_topics(self) -> None:
-        while True:
-            try:
-                async with administration(self._settings) as admin:
-                    self._topics = await topics.prepare(
-                        admin, self._names, self._settings.partitions
-                    )
-                    self._identity = await self._identify(admin)
-            # Of several brokers, one that is down may have been asked; another time it is another.
-            except (KafkaError, OSError) as error:
-                self._last_error = error
-                await asyncio.sleep(RECONNECT_SECONDS)
-            else:
-                return
-
-    async def _identify(self, admin: AIOKafkaAdminClient) -> str:
-        cluster = await admin.describe_cluster()
-        return f"kafka:{cluster['cluster_id']}:{self._names[EVENTS]}"
 
     async def _connect(self) -> None:
         read_ms = int(self._settings.read_timeout_seconds * 1000 / _READ_ATTEMPTS)
         self._client = AIOKafkaClient(**connection(self._settings, "reads", read_ms))
         await until_connected(self._client.bootstrap)
-        await self._client.set_topics(self._names.values())
+        await self._client.set_topics(self._topics.names.values())
         leaders = Leaders(self._client, self._settings.read_timeout_seconds)
         fetcher = Fetcher(
             self._client,
@@ -232,45 +179,34 @@ class KafkaLog:
             self._settings.read_connections,
             self._settings.read_timeout_seconds,
         )
-        # Metadata may name a leader that does not know it yet: what it answers decides.
-        for role, name in self._names.items():
-            for partition in range(self._topics[role].partitions):
+        # Metadata may name a leader that does not know it yet: only its own answer counts.
+        for role, name in self._topics.names.items():
+            for partition in range(self.partitions(role)):
                 await fetcher.bounds(name, partition)
         self._appender = Appender(
             self._client,
-            self._topics,
+            self._topics.by_role,
             [
-                Lane(f"images-{number}", self._producing(IMAGES), read_ms / 1000)
+                self._lane(f"images-{number}", IMAGES, read_ms / 1000)
                 # Each owns partitions: one without any would never be in trouble, nor of use.
                 for number in range(min(self._settings.producers, self.partitions(IMAGES)))
             ],
-            Lane("events", self._producing(EVENTS), read_ms / 1000),
-            self._watch.ask,
+            self._lane("events", EVENTS, read_ms / 1000),
+            self._topics.look_soon,
         )
         await asyncio.gather(*(until_connected(lane.start) for lane in self._appender.lanes))
         self._leaders, self._fetcher = leaders, fetcher
-        self._watch.start()
+        self._topics.start()
 
-    async def _look_at_topics(self) -> None:
-        """Take over the limits that the topics have now.
+    def _lane(self, name: str, role: str, connect_timeout_seconds: float) -> Lane:
+        return Lane(name, role, self._producing(role), connect_timeout_seconds)
 
-        Raises:
-            ConfigurationError: Something no longer fits.
-            KafkaError, OSError: Kafka does not say.
-        """
-        async with administration(self._settings) as admin:
-            found = await topics.inspect(admin, self._names)
-            self._identity = await self._identify(admin)
-        limits = {role: self.max_record_bytes(role) for role in self._names}
-        # Partitions are those of the start: see `partitions`.
-        for role, topic in found.items():
-            self._topics[role] = replace(topic, partitions=self._topics[role].partitions)
-        if self._appender and limits != {role: self.max_record_bytes(role) for role in self._names}:
-            for lane in self._appender.lanes:
-                lane.renew(self._producing(EVENTS if lane.name == "events" else IMAGES))
+    def _renew_producers(self) -> None:
+        for lane in self._appender.lanes if self._appender else ():
+            lane.renew(self._producing(lane.role))
 
-    def _producing(self, topic: str) -> dict[str, Any]:
-        return producing(self._settings, topic, self.max_record_bytes(topic))
+    def _producing(self, role: str) -> dict[str, Any]:
+        return producing(self._settings, role, self.max_record_bytes(role))
 
     def _reading(self) -> Fetcher:
         if self._fetcher is None:

@@ -1,7 +1,7 @@
-"""What became of records that were handed to aiokafka.
+"""The outcomes of records that were handed to aiokafka.
 
 Hides what the state of a future proves: once there is one, the record may be in the log, whatever
-error comes. It is that of the last attempt alone, and an earlier one may have been written.
+the error. The error is that of the last attempt alone, and an earlier attempt may have succeeded.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ def positions(futures: list[asyncio.Future[Any] | None]) -> list[Position]:
     """Return the positions if every record was acknowledged.
 
     Args:
-        futures: What `Lane.send` gave for each record, in order; None where it was refused.
+        futures: The result of `Lane.send` for each record, in order; None where it was refused.
 
     Raises:
         NotWrittenError: No record was handed over.
-        OutcomeUnknownError: At least one was, and is not acknowledged.
+        OutcomeUnknownError: At least one was handed over, and is not acknowledged.
     """
     outcomes = [_outcome(future) for future in futures]
     acknowledged = [outcome for outcome in outcomes if isinstance(outcome, Position)]
     if len(acknowledged) == len(outcomes):
         return acknowledged
     if all(isinstance(outcome, NotWrittenError) for outcome in outcomes):
-        raise NotWrittenError("Kafka did not take the records.")
+        raise NotWrittenError("Kafka did not accept the records.")
     pending = [future for future in futures if future is not None and not future.done()]
     if pending:
         raise OutcomeUnknownError(
@@ -50,7 +50,7 @@ def is_acknowledged(future: asyncio.Future[Any]) -> bool:
 
 
 def is_stuck(future: asyncio.Future[Any]) -> bool:
-    """Tell whether a record was not acknowledged for a reason that lies in the connection.
+    """Tell whether the connection may be the reason why a record was not acknowledged.
 
     A broker that refuses a record for good (too large, not allowed) works as it should.
     """
@@ -62,7 +62,7 @@ def is_stuck(future: asyncio.Future[Any]) -> bool:
 
 def _outcome(future: asyncio.Future[Any] | None) -> Position | GatewayError:
     if future is None:
-        return NotWrittenError("Kafka did not take the record.")
+        return NotWrittenError("Kafka did not accept the record.")
     if not future.done():
         return OutcomeUnknownError("Kafka did not acknowledge the record in time.")
     if (error := future.exception()) is not None:

@@ -1,4 +1,4 @@
-"""What we may do, as the broker says it with the metadata (KIP-430).
+"""The operations that this client is allowed, as the broker's metadata lists them (KIP-430).
 
 Hides version 8 of the Metadata request, which aiokafka does not have.
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # The codes of AclOperation, which are the numbers of the bits.
 _OPERATIONS = {3: "Read", 4: "Write", 5: "Create", 8: "Describe", 10: "DescribeConfigs"}
-# What a broker says that keeps no access control: nothing is known, and everything allowed.
+# The answer of a broker without access control: it does not say, and everything is allowed.
 _UNKNOWN = -(2**31)
 _AUTHORIZATION_FAILED = 29
 
@@ -90,9 +90,9 @@ class _MetadataRequest(Request[_MetadataRequestStruct]):  # type: ignore[misc]
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """What is allowed: on the cluster, and on each topic; None where the broker does not say.
+    """Allowed operations, on the cluster and on each topic; None where the broker does not say.
 
-    A topic that is not there, or must not be seen, has no entry.
+    A topic that is missing or hidden has no entry in `topics`.
     """
 
     cluster: frozenset[str] | None
@@ -101,10 +101,10 @@ class Permissions:
 
 
 async def ask(client: AIOKafkaClient, node: int, topics: Iterable[str]) -> Permissions:
-    """Ask a broker what this client may do.
+    """Request from a broker what this client is allowed.
 
     Raises:
-        KafkaError, NotImplementedError: It does not answer, or is older than Kafka 2.3.
+        KafkaError, NotImplementedError: The broker does not answer, or is older than Kafka 2.3.
     """
     response = await client.send(node, _MetadataRequest(list(topics)))
     return Permissions(

@@ -1,4 +1,4 @@
-"""What a topic has to be like, and what it should be like, each with the reason and a remedy.
+"""The rules for a topic, those it must and those it should follow, with reasons and remedies.
 
 Sources: https://kafka.apache.org/documentation/#topicconfigs; the reasons beside each rule.
 """
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 # Below this a head record with its 8 KiB of metadata leaves little for the picture, and the list of
 # an image's chunks, 27 KB at 200 MB, no longer fits the room that `records` leaves for headers.
 MIN_MESSAGE_BYTES = 131_072
-# How many replicas hold an acknowledged record at least, for a power failure not to lose it.
+# With fewer replicas of an acknowledged record, a power failure can lose it.
 SAFE_REPLICATION, SAFE_MIN_INSYNC = 3, 2
 
-# What new topics are given, and existing ones are compared with.
+# The configuration that new topics get, and existing ones are compared with.
 CONFIG: Mapping[str, str] = {
     "cleanup.policy": "delete",
     "retention.ms": "-1",
     "retention.bytes": "-1",
     "message.timestamp.type": "LogAppendTime",
-    # What others write compressed is unpacked by the broker, so that its limit is one for memory
-    # here too: 600 MB of zeros fit a batch of 1 MiB.
+    # The broker decompresses the records of other programs, so that its limit bounds memory here
+    # too: 600 MB of zeros fit a compressed batch of 1 MiB.
     "compression.type": "uncompressed",
 }
-# What holds where a broker shows an entry not at all, as some that only speak the protocol do:
-# Kafka's own defaults.
+# Kafka's own defaults, for entries that a broker does not show, as some do that only speak the
+# protocol.
 DEFAULTS: Mapping[str, str] = {
     "cleanup.policy": "delete",
     "retention.ms": "604800000",
@@ -60,22 +60,25 @@ class Topic:
 
     @property
     def max_message_bytes(self) -> int:
-        """The largest batch that the broker takes, its header included."""
+        """The largest batch that the broker accepts, its header included."""
         return int(self.config["max.message.bytes"])
 
     @property
     def min_insync(self) -> int:
-        """How many replicas have to have a record before it is acknowledged."""
+        """The number of replicas that must have a record before it is acknowledged."""
         return int(self.config["min.insync.replicas"])
 
 
 def findings(topic: Topic) -> Iterator[Finding]:
-    """Look at how a topic is made."""
+    """Yield the findings on a topic's partitions, replication and configuration."""
     yield _partitions(topic)
     yield _replication(topic)
     yield _setting(topic, "cleanup.policy", Level.WRONG, "compaction would remove records")
     yield _setting(
-        topic, "message.timestamp.type", Level.WRONG, "a clock ahead fails whole batches"
+        topic,
+        "message.timestamp.type",
+        Level.WRONG,
+        "a client's clock that is ahead fails whole batches",
     )
     for name in ("retention.ms", "retention.bytes"):
         yield _retention(topic, name)
@@ -91,7 +94,7 @@ def findings(topic: Topic) -> Iterator[Finding]:
         topic,
         "compression.type",
         Level.WARNING,
-        "what others write compressed is unpacked in the gateway's memory",
+        "the gateway decompresses the records of other programs in its memory",
     )
 
 
@@ -102,15 +105,15 @@ def _partitions(topic: Topic) -> Finding:
             Level.WRONG,
             topic.name,
             f"{has}; an id holds 16 bits of them",
-            f"make it anew with {MAX_PARTITIONS} at most",
+            f"recreate it with {MAX_PARTITIONS} at most",
         )
     if topic.role != IMAGES and topic.partitions != 1:
         return Finding(
             Level.WRONG,
             topic.name,
             f"{has} and needs exactly one",
-            "partitions cannot be taken away: use another IMAGEGATE_KAFKA__TOPIC_PREFIX, or make"
-            " all topics anew",
+            "partitions cannot be removed: use another IMAGEGATE_KAFKA__TOPIC_PREFIX, or recreate"
+            " all topics",
         )
     return Finding(Level.OK, topic.name, has)
 
@@ -152,8 +155,8 @@ def _replication(topic: Topic) -> Finding:
 
 
 def in_sync(topic: Topic) -> Finding:
-    """Look at how it is at the moment."""
-    has = f"{topic.in_sync} of {topic.replication} replicas in sync at least"
+    """Return the finding on the replicas that are in sync now."""
+    has = f"at least {topic.in_sync} of {topic.replication} replicas in sync"
     if topic.in_sync < topic.min_insync:
         return Finding(
             Level.WRONG,

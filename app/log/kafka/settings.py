@@ -1,4 +1,4 @@
-"""Settings of the log on Apache Kafka: where it is, and how long it may take to answer."""
+"""Settings of the log on Apache Kafka: its brokers and topics, connections and timeouts."""
 
 from __future__ import annotations
 

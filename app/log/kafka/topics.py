@@ -1,7 +1,7 @@
-"""The topics that the gateway needs: made when missing, checked when there.
+"""The topics that the gateway needs: created when missing, checked when they exist.
 
-Hides how brokers are asked. What breaks one of the `rules` is a `ConfigurationError` at start with
-the command that mends it, so that it is not a failed upload, or a lost one, later.
+Hides the requests to the brokers. A broken rule of `rules` is a `ConfigurationError` at start with
+the command that corrects it, and not a failed or lost upload later.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
-# A new topic shows up in the metadata of every broker within this time, or something is wrong.
+# The metadata of every broker lists a new topic within this time, or something is wrong.
 _CREATION_STEPS, _CREATION_STEP_SECONDS = 100, 0.1
 
 
@@ -59,10 +59,10 @@ async def prepare(
 
 
 async def inspect(admin: AIOKafkaAdminClient, names: Mapping[str, str]) -> dict[str, Topic]:
-    """Return the topics by role, as they are.
+    """Return the topics by role, without creating any.
 
     Raises:
-        ConfigurationError: One does not fit, or is not there.
+        ConfigurationError: One does not fit, or is missing.
         KafkaError: The broker failed.
     """
     if missing := await find_missing(admin, names):
@@ -84,7 +84,7 @@ async def _fitting(admin: AIOKafkaAdminClient, names: Mapping[str, str]) -> dict
 
 
 async def find_missing(admin: AIOKafkaAdminClient, names: Mapping[str, str]) -> dict[str, str]:
-    """Return those of the names that are no topics."""
+    """Return the roles and names whose topics are missing."""
     existing = set(await admin.list_topics())
     return {role: name for role, name in names.items() if name not in existing}
 
@@ -92,7 +92,7 @@ async def find_missing(admin: AIOKafkaAdminClient, names: Mapping[str, str]) -> 
 async def create_missing(
     admin: AIOKafkaAdminClient, names: Mapping[str, str], image_partitions: int
 ) -> None:
-    """Create those topics that are not there, with the broker's default replication.
+    """Create the missing topics, with the broker's default replication.
 
     Raises:
         ConfigurationError: Kafka refuses.
@@ -110,7 +110,7 @@ async def create_missing(
     response = await admin.create_topics(requested)
     for name, code, *message in response.topic_errors:
         error = for_code(code)
-        # Another replica of the gateway may have been quicker.
+        # Another replica of the gateway may have created it first.
         if error not in (NoError, TopicAlreadyExistsError):
             raise ConfigurationError(
                 f"The topic {name} is missing and Kafka refuses to create it"
@@ -121,7 +121,7 @@ async def create_missing(
 
 
 async def describe(admin: AIOKafkaAdminClient, names: Mapping[str, str]) -> dict[str, Topic]:
-    """Return the topics by role; all of them are there.
+    """Return the topics by role; all of them must exist.
 
     Raises:
         ConfigurationError: Kafka does not show the configuration.
@@ -185,4 +185,4 @@ def _warn(topics: Iterable[Topic]) -> None:
             if finding.level is Level.WARNING:
                 warned[finding.found].append(topic.name)
     for warning, affected in warned.items():
-        logger.warning("kafka_topics", warning=warning, topics=affected)
+        logger.warning("kafka_topics_unsafe", warning=warning, topics=affected)

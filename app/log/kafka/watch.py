@@ -1,8 +1,8 @@
-"""The topics, looked at again while the gateway runs.
+"""Regular looks at the topics while the gateway runs.
 
-Hides when: every minute, and soon after an append that failed. What was checked at start may be
-changed under a running gateway: limits, policies, partitions, or a topic may be deleted. What no
-longer fits is said by `trouble`, and logged when it begins and when it ends.
+Hides when: every minute, and soon after an append that failed. Someone may change the limits,
+policies or partitions of a topic under a running gateway, or delete it. A misfit is the watch's
+`trouble`, and is logged when it begins and when it ends.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
-# Changes are made by people, and rarely; an append that fails asks at once.
+# People make changes, and rarely; an append that fails asks for a look at once.
 _PERIOD_SECONDS = 60.0
 # Appends fail by the hundred while a broker is away.
 _REST_SECONDS = 2.0
@@ -29,11 +29,14 @@ _TIMEOUT_SECONDS = 20.0
 
 
 class Watch:
-    """Calls `look` again and again between `start` and `stop`.
+    """Calls `look` regularly between `start` and `stop`.
 
     Args:
-        look: Raises a `ConfigurationError` for what does not fit; other failures are those of the
-            connection, which others report.
+        look: Raises a `ConfigurationError` for a misfit; its other errors are about the connection,
+            and reported elsewhere.
+
+    Attributes:
+        trouble: The misfit, as a clause, or None.
     """
 
     def __init__(self, look: Callable[[], Awaitable[None]]) -> None:
@@ -61,9 +64,9 @@ class Watch:
             self._say(error.detail.removesuffix("."))
         except (KafkaError, OSError, TimeoutError):
             self.ask()
-        # Looking must go on: what it has said last would stand for ever.
+        # Any other end of the watch would leave its last result standing for ever.
         except Exception:
-            logger.exception("kafka_topics_not_looked_at")
+            logger.exception("kafka_topics_check_failed")
         else:
             self._say(None)
 
@@ -75,5 +78,5 @@ class Watch:
                 logger.info("kafka_topics_fit")
         self.trouble = trouble
         if trouble:
-            # Whoever mends it should not have to wait.
+            # The operator who corrects it should not have to wait.
             self.ask()

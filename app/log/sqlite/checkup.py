@@ -1,4 +1,4 @@
-"""What is right and wrong with the embedded log's database, looked at without starting it."""
+"""The examination of the embedded log's database, without starting the log."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SUBJECT = "log"
-# https://www.sqlite.org/rescode.html: whatever else is wrong is not the file's fault.
+# Other errors are not the file's fault: https://www.sqlite.org/rescode.html.
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-_PRIMARY_CODE = 0xFF  # the low byte of an extended result code
+# The low byte of an extended result code.
+_PRIMARY_CODE = 0xFF
 
 
 def examine(path: Path) -> list[Finding]:
-    """Look at the database, which a gateway may be using; this takes as long as reading it."""
+    """Examine the database, which a gateway may be using; blocks for as long as reading it."""
     if not path.exists():
-        return [Finding(Level.OK, _SUBJECT, f"{path} is made by the first start")]
+        return [Finding(Level.OK, _SUBJECT, f"the first start creates {path}")]
     try:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
         try:

@@ -1,8 +1,7 @@
-"""The database file: its layout, and every connection to it.
+"""The database file: its schema, and every connection to it.
 
-Hides: where the file lies, which pragmas make it a log, and how tables are named. Refuses: a
-database that is not ours, one that a newer imagegate made, and one that is damaged; none of them is
-changed by the refusal.
+Hides where the file is, which pragmas make it a log, and how tables are named. Refuses another
+program's database, one of a newer imagegate, and a damaged one, and changes none of them.
 
 Sources: https://www.sqlite.org/wal.html, https://www.sqlite.org/pragma.html,
 https://www.sqlite.org/fileformat2.html#the_database_header.
@@ -24,17 +23,19 @@ if TYPE_CHECKING:
 
 DATABASE_NAME = "log.sqlite3"
 SCHEMA_VERSION = 1
-APPLICATION_ID = 0x494D4754  # "IMGT"
+# "IMGT".
+APPLICATION_ID = 0x494D4754
 
 # Measured with 1 KB facts and images of 50 KB to 1 MB: 4 KiB pages halve the rate of large images,
 # 64 KiB pages add nothing to it and make the smallest commit write 128 KiB.
 PAGE_BYTES = 16_384
-# What a connection waits for another program's lock before it reports the database as busy.
+# How long a connection waits for another program's lock before it reports a busy database.
 BUSY_TIMEOUT_SECONDS = 0.25
 # Room for some groups between two checkpoints; a longer file is cut back to this.
 WAL_KEPT_BYTES = 32 * 1024 * 1024
 
-_HEADER = struct.Struct(">16s52xI")  # the magic at 0, the application id at 68
+# The magic at 0, the application id at 68.
+_HEADER = struct.Struct(">16s52xI")
 _MAGIC = b"SQLite format 3\0"
 
 _SCHEMA = (
@@ -55,10 +56,10 @@ _SCHEMA = (
 
 
 def table(topic: str, partition: int) -> str:
-    """Return the quoted name of a partition's table, which is that of Kafka's folder for it.
+    """Return the quoted name of a partition's table, the name of Kafka's folder for it.
 
     Each partition has a table of its own, so that every insert is at the right edge of a B-tree:
-    pages fill up, and no record is ever moved by the arrival of another.
+    pages fill up, and no insert ever moves another record.
     """
     return f'"{topic}-{partition}"'
 
@@ -67,11 +68,11 @@ def prepare(path: Path, partitions: Mapping[str, int]) -> str:
     """Create the database, or check it and add the partitions that are missing.
 
     Returns:
-        The identity that the database was made with.
+        The identity that the database was created with.
 
     Raises:
-        ConfigurationError: The file is not a database of ours, newer than this imagegate, damaged,
-            or cannot be written.
+        ConfigurationError: The file is another program's, newer than this imagegate, damaged, or
+            cannot be written.
     """
     try:
         _check_header(path)
@@ -79,11 +80,12 @@ def prepare(path: Path, partitions: Mapping[str, int]) -> str:
             _check_version(connection, path)
             _create(connection)
             _add_partitions(connection, partitions)
-            # Bytes erased just before a crash may still lie in the write-ahead log.
+            # Bytes erased just before a crash may still be in the write-ahead log.
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             identity: str = connection.execute("SELECT identity FROM log").fetchone()[0]
             return identity
-    except (OSError, sqlite3.Error, TypeError) as error:  # TypeError: no row holds the identity
+    # TypeError: no row holds the identity.
+    except (OSError, sqlite3.Error, TypeError) as error:
         raise ConfigurationError(
             f"The database {path} cannot be used ({error}). Make it readable and writable, restore"
             " it from a backup, or start with an empty data folder."
@@ -91,9 +93,9 @@ def prepare(path: Path, partitions: Mapping[str, int]) -> str:
 
 
 def connect(path: Path, cache_kib: int = 2_000) -> sqlite3.Connection:
-    """Open a connection in autocommit mode; whoever opens it closes it.
+    """Open a connection in autocommit mode; the caller closes it.
 
-    It may be used by one thread after another, never by two at once.
+    Several threads may use it in turn, never two at once.
     """
     connection = sqlite3.connect(
         path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
@@ -103,7 +105,8 @@ def connect(path: Path, cache_kib: int = 2_000) -> sqlite3.Connection:
         connection.execute(f"PRAGMA cache_size = -{cache_kib}")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA secure_delete = ON")
-        connection.execute("PRAGMA wal_autocheckpoint = 0")  # the writer checkpoints, after acks
+        # The writer runs checkpoints, after acknowledgements.
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES}")
     except sqlite3.Error:
         connection.close()
@@ -126,8 +129,8 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> None:
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > SCHEMA_VERSION:
         raise ConfigurationError(
-            f"{path} was written by a newer imagegate (layout {version}, this one knows"
-            f" {SCHEMA_VERSION}). Use that version or a later one, or another data folder."
+            f"{path} was written by a newer imagegate (schema version {version}, this one knows"
+            f" {SCHEMA_VERSION}). Use that imagegate or a later one, or another data folder."
         )
 
 

@@ -1,23 +1,23 @@
-"""The embedded log: records in one SQLite database, for one process on one machine.
+"""`SqliteLog`: records in one SQLite database, for one process on one machine.
 
-Hides: how the asynchronous protocol meets SQLite's blocking calls. `writer` decides when something
-is durable, `readers` who answers, `wakeups` when a tail looks again, `rows` how a record lies in
-its table, `database` what the file is. Only the `sqlite3` of the standard library is used.
+Hides how the asynchronous protocol meets SQLite's blocking calls. `writer` decides when a `write`
+is durable, `checkpoints` when the write-ahead log is copied, `readers` which thread reads,
+`wakeups` when a tail reads again, `edits` how stored data is changed, `partitions` where a record
+goes, `rows` how it is stored in its table, `database` what the file is. Only the `sqlite3` of the
+standard library is used.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
-import zlib
 from collections import Counter
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from app.data_folder import lock_folder
-from app.errors import LogUnavailableError, NotWrittenError, OutcomeUnknownError, RecordMissingError
+from app.data_folder import LOCK_WAIT_SECONDS, FolderLock
+from app.errors import NotWrittenError, OutcomeUnknownError, RecordMissingError
 from app.log import (
     EVENTS,
     IMAGES,
@@ -30,31 +30,42 @@ from app.log import (
     Record,
 )
 from app.log.sqlite import checkup, database, rows
+from app.log.sqlite.edits import Edits
+from app.log.sqlite.partitions import Partitions
 from app.log.sqlite.readers import Readers
 from app.log.sqlite.wakeups import Wakeups, is_set
-from app.log.sqlite.writer import GROUP_BYTES, Write, Writer
+from app.log.sqlite.write import Write
+from app.log.sqlite.writer import Writer, is_failed
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Sequence
     from pathlib import Path
-    from sqlite3 import Connection
 
     from app.log.findings import Finding
 
-Result = TypeVar("Result")
-
-BATCH_BYTES = 1_048_576  # as a tail of Kafka has it
-HEARTBEAT_SECONDS = 1.0  # a feed that hears nothing for five of these is at a standstill
-STOP_SECONDS = 10.0  # docs/operations.md adds it to what comes before
-_ERASED_AT_ONCE = 8  # records of the largest size fill a transaction
+# The size of a tail's batch on Kafka, too.
+_BATCH_BYTES = 1_048_576
+# A feed without a batch for five of these is at a standstill.
+_HEARTBEAT_SECONDS = 1.0
+# docs/operations.md adds it to the time that stopping takes before.
+_STOP_SECONDS = 10.0
 
 
 class SqliteLog:
-    """A `Log` in a folder that belongs to one process at a time.
+    """A `Log` in a folder that belongs to one process at a time, with every opt-in protocol.
 
-    A topic keeps the partitions it was made with: `image_partitions` can raise their number and
-    never lowers it, as the ids of images hold partitions. A log is started once.
+    A log is started once.
+
+    Args:
+        directory: The folder.
+        image_partitions: Partitions of `images`. A higher number than before adds partitions, a
+            lower one removes none, as the ids of images hold partitions.
+        append_timeout_seconds: Bound for every change.
+        read_timeout_seconds: Bound for every read, and for every step of a tail.
+        max_record_bytes: Limit for `Record.size_bytes`.
+        heartbeat_seconds: How long a tail waits at the end before an empty batch.
+        lock_wait_seconds: How long to wait for another process to release the folder.
 
     Attributes:
         path: The database file.
@@ -68,34 +79,39 @@ class SqliteLog:
         append_timeout_seconds: float = 15.0,
         read_timeout_seconds: float = 10.0,
         max_record_bytes: int = 1_048_576,
+        heartbeat_seconds: float = _HEARTBEAT_SECONDS,
+        lock_wait_seconds: float = LOCK_WAIT_SECONDS,
     ) -> None:
         if not 1 <= image_partitions <= MAX_PARTITIONS:
             raise ValueError(f"image_partitions must be 1 to {MAX_PARTITIONS}")
         self.path = directory / database.DATABASE_NAME
-        self._directory = directory
-        self._partitions = Counter({IMAGES: image_partitions, EVENTS: 1, REJECTS: 1})
+        self._partitions = Partitions({IMAGES: image_partitions, EVENTS: 1, REJECTS: 1})
         self._append_timeout_seconds = append_timeout_seconds
         self._max_record_bytes = max_record_bytes
         self._identity = ""
         self._ends: rows.Ends = {}
         self._writer = Writer(self.path)
+        self._edits = Edits(self._writer, append_timeout_seconds, max_record_bytes)
         self._readers = Readers(self.path, read_timeout_seconds)
         self._wakeups = Wakeups()
-        self._lock_descriptor: int | None = None
-        self._opening = threading.Lock()  # stop waits for a start that was cancelled
+        self._heartbeat_seconds = heartbeat_seconds
+        self._folder_lock = FolderLock(directory, lock_wait_seconds)
+        self._held = ExitStack()
+        # `stop` waits for a start that was cancelled.
+        self._opening = threading.Lock()
 
     @property
     def identity(self) -> str:
-        """A random UUID, made with the database."""
+        """A random UUID, created with the database."""
         return self._identity
 
     @property
     def trouble(self) -> str | None:
-        """Why the last transaction or checkpoint failed, or None."""
+        """The reason why the last transaction or checkpoint failed, or None."""
         return self._writer.trouble
 
     async def examine(self) -> list[Finding]:
-        """Look at the database; see `checkup`."""
+        """Examine the database; see `checkup`."""
         return await asyncio.to_thread(checkup.examine, self.path)
 
     async def start(self) -> None:
@@ -107,26 +123,25 @@ class SqliteLog:
         await asyncio.to_thread(self._open)
 
     async def stop(self) -> None:
-        """Commit what was appended, within `STOP_SECONDS`, and release the folder."""
+        """Commit the appends under way, within `_STOP_SECONDS`, and release the folder."""
         await asyncio.to_thread(self._close)
         self._wakeups.all()
 
     def max_record_bytes(self, topic: str) -> int:
-        """Return the limit for `Record.size_bytes`, the same for every topic."""
-        self._check(topic)
+        """Return the limit for `Record.size_bytes`, which all topics share."""
+        self._partitions.check(topic)
         return self._max_record_bytes
 
     def partitions(self, topic: str) -> int:
-        """Return how many partitions `topic` has."""
-        self._check(topic)
-        return self._partitions[topic]
+        """Return the number of partitions of `topic`."""
+        return self._partitions.count(topic)
 
     def deadline(self) -> float:
         """Return the loop time at which an append that begins now gives up."""
         return asyncio.get_running_loop().time() + self._append_timeout_seconds
 
     def require_writable(self) -> None:
-        """Only a write shows whether the disk takes one again: none is refused beforehand."""
+        """Refuse nothing beforehand: only a write shows whether the disk works again."""
 
     async def append(
         self, topic: str, records: Sequence[Record], deadline: float | None = None
@@ -139,7 +154,9 @@ class SqliteLog:
             OutcomeUnknownError: All or none will appear. A transaction was under way at the
                 deadline, or SQLite could not tell whether its commit reached the disk.
         """
-        placed = [(self._place(topic, record), record) for record in records]
+        placed = [(self._partitions.place(topic, record), record) for record in records]
+        for record in records:
+            self._check_size(record)
         write = Write(
             partial(rows.append, ends=self._ends, topic=topic, records=placed),
             size_bytes=sum(record.size_bytes for record in records),
@@ -157,88 +174,67 @@ class SqliteLog:
 
     async def read(self, topic: str, position: Position) -> Fetched:
         """Read one record at random; see `Log.read`."""
-        self._check(topic)
-        if not 0 <= position.partition < self._partitions[topic]:
+        self._partitions.check(topic)
+        if not self._partitions.has(topic, position.partition):
             raise RecordMissingError(f"There is no partition {position.partition}.")
         return Fetched(await self._readers.run(partial(rows.read, topic=topic, position=position)))
 
     async def tail(self, topic: str, partition: int, start: int) -> AsyncGenerator[Batch]:
         """Follow a partition; a commit of this process wakes it at once; see `Log.tail`."""
-        self._check(topic, partition)
+        self._partitions.check(topic, partition)
         while True:
             appended = self._wakeups.next(topic, partition)
             step = partial(rows.step, topic=topic, partition=partition, start=start)
-            batch = await self._readers.run(partial(step, size_bytes=BATCH_BYTES))
-            if batch.next_offset == start and await is_set(appended, HEARTBEAT_SECONDS):
+            batch = await self._readers.run(partial(step, size_bytes=_BATCH_BYTES))
+            if batch.next_offset == start and await is_set(appended, self._heartbeat_seconds):
                 continue
             start = batch.next_offset
             yield batch
 
     async def bounds(self, topic: str, partition: int) -> Bounds:
         """Return the bounds of a partition."""
-        self._check(topic, partition)
+        self._partitions.check(topic, partition)
         return await self._readers.run(partial(rows.bounds, topic=topic, partition=partition))
-
-    def erases(self, topic: str) -> bool:
-        """Erasing always works here."""
-        self._check(topic)
-        return True
 
     async def erase(self, topic: str, positions: Sequence[Position]) -> None:
         """Overwrite the bytes of records, in the database and in its write-ahead log.
 
-        On return they are in no file. Positions without a record are passed over.
-
-        Raises:
-            LogUnavailableError: Not all were erased in time; erase them again.
+        See `ErasableLog.erase`.
         """
-        self._check(topic)
-        there = [p for p in positions if 0 <= p.partition < self._partitions[topic]]
-        for first in range(0, len(there), _ERASED_AT_ONCE):
-            group = there[first : first + _ERASED_AT_ONCE]
-            await self._change(
-                partial(rows.erase, topic=topic, positions=group),
-                size_bytes=len(group) * self._max_record_bytes,
-                scrubs=True,
-            )
+        self._partitions.check(topic)
+        known = [each for each in positions if self._partitions.has(topic, each.partition)]
+        await self._edits.erase(topic, known)
 
     async def trim(self, topic: str, partition: int, before: int) -> None:
         """Make records unreadable at once, then remove their bytes step by step.
 
-        Raises:
-            ValueError: `before` lies beyond the end.
-            LogUnavailableError: Not all were removed in time; trim again.
+        See `TrimmableLog.trim`.
         """
         bounds = await self.bounds(topic, partition)
         if before > bounds.end:
-            raise ValueError(f"{before} lies beyond the end, {bounds.end}")
-        await self._change(partial(rows.move_start, topic=topic, partition=partition, start=before))
-        sweep = partial(rows.sweep, topic=topic, partition=partition, size_bytes=GROUP_BYTES)
-        while await self._change(sweep, size_bytes=GROUP_BYTES, scrubs=True):
-            pass
+            raise ValueError(f"{before} is beyond the end, {bounds.end}")
+        await self._edits.trim(topic, partition, before)
 
     async def commit(self, cursor: str, topic: str, partition: int, offset: int) -> None:
-        """Remember `offset` under the name of the cursor."""
-        self._check(topic, partition)
-        await self._change(
-            partial(rows.commit, cursor=cursor, topic=topic, partition=partition, offset=offset)
-        )
+        """Store `offset` under the name of the cursor."""
+        self._partitions.check(topic, partition)
+        await self._edits.commit(cursor, topic, partition, offset)
 
     async def committed(self, cursor: str, topic: str, partition: int) -> int | None:
-        """Return what was last committed under the name, or None."""
-        self._check(topic, partition)
+        """Return the offset last committed under the name, or None."""
+        self._partitions.check(topic, partition)
         return await self._readers.run(
             partial(rows.committed, cursor=cursor, topic=topic, partition=partition)
         )
 
     def _open(self) -> None:
         with self._opening:
-            self._lock_descriptor = lock_folder(self._directory)
+            self._held.enter_context(self._folder_lock)
             try:
-                self._identity = database.prepare(self.path, self._partitions)
+                self._identity = database.prepare(self.path, self._partitions.counts)
                 with closing(database.connect(self.path)) as connection:
                     self._ends = rows.load_ends(connection)
-                self._partitions = Counter(topic for topic, _ in self._ends)
+                self._partitions = Partitions(Counter(topic for topic, _ in self._ends))
                 self._readers.start()
                 self._writer.start()
             except BaseException:
@@ -250,48 +246,18 @@ class SqliteLog:
             self._release()
 
     def _release(self) -> None:
-        ended = self._writer.stop(STOP_SECONDS)
+        ended = self._writer.stop(_STOP_SECONDS)
         self._readers.stop()
-        # A writer that hangs in the disk still uses the folder: the kernel unlocks it in the end.
-        if ended and self._lock_descriptor is not None:
-            os.close(self._lock_descriptor)
-            self._lock_descriptor = None
+        # A writer that hangs in the disk still uses the folder: the kernel unlocks it at the exit.
+        if ended:
+            self._held.close()
 
-    def _check(self, topic: str, partition: int = 0) -> None:
-        if topic not in self._partitions:
-            raise ValueError(f"unknown topic {topic}")
-        if not 0 <= partition < self._partitions[topic]:
-            raise ValueError(f"{topic} has no partition {partition}")
-
-    def _place(self, topic: str, record: Record) -> int:
-        self._check(topic, record.partition or 0)
+    def _check_size(self, record: Record) -> None:
         if record.size_bytes > self._max_record_bytes:
             raise ValueError(
                 f"{record.size_bytes} bytes are over the limit, {self._max_record_bytes}"
             )
-        if record.partition is None:
-            return zlib.crc32(record.key) % self._partitions[topic]
-        return record.partition
-
-    async def _change(
-        self,
-        apply: Callable[[Connection], Result],
-        *,
-        size_bytes: int = 0,
-        scrubs: bool = False,
-    ) -> Result:
-        try:
-            return await self._writer.perform(
-                Write(apply, size_bytes, scrubs), self._append_timeout_seconds, _failed
-            )
-        except (NotWrittenError, OutcomeUnknownError) as error:
-            raise LogUnavailableError(error.detail) from error
 
     def _announce(self, topic: str, appended: Future[list[Position]]) -> None:
-        if not _failed(appended):
+        if not is_failed(appended):
             self._wakeups.appended(topic, appended.result())
-
-
-def _failed(future: Future[Result]) -> bool:
-    """Look at the outcome, so that asyncio does not report it when nobody waits any longer."""
-    return future.cancelled() or future.exception() is not None

@@ -1,6 +1,6 @@
 """Readers: a few threads with a connection each, so that no read waits for the writer.
 
-Hides: which thread answers. A query is one short transaction and returns plain values: a reader
+Hides which thread answers. A query is one short transaction and returns plain values: a reader
 that stays open keeps the write-ahead log from being reused (one held 306 MB).
 """
 
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-READERS = 4  # more were not faster: most of a read is a copy out of the page cache
+# More were not faster: most of a read is a copy out of the page cache.
+READERS = 4
 
 
 class Readers:
-    """Answers queries, each within the timeout."""
+    """Threads that answer queries, each within the timeout."""
 
     def __init__(self, path: Path, timeout_seconds: float) -> None:
         self._path = path
@@ -42,14 +43,14 @@ class Readers:
             connection.execute("PRAGMA query_only = ON")
 
     def stop(self) -> None:
-        """Drop the queries that wait, finish the others and close; blocks for those."""
+        """Drop the waiting queries, finish the others and close; blocks for those."""
         if self._threads is not None:
             self._threads.shutdown(cancel_futures=True)
         while not self._idle.empty():
             self._idle.get().close()
 
     async def run(self, query: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Call `query` with a connection in a thread and return what it returns.
+        """Call `query` with a connection in a thread and return its result.
 
         Raises:
             LogUnavailableError: The log is stopped, too slow, or cannot be read.
@@ -72,7 +73,8 @@ class Readers:
         try:
             if self._threads is not None:
                 return loop.run_in_executor(self._threads, self._answer, query)
-        except RuntimeError as error:  # what an executor says once it is shut down
+        # An executor that is shut down raises it.
+        except RuntimeError as error:
             raise LogUnavailableError("The log is stopped.") from error
         raise LogUnavailableError("The log is not started.")
 

@@ -1,13 +1,13 @@
 """Records, counters and cursors as rows: every statement that is not about the file itself.
 
-Hides: how a record lies in its partition's table, and how its bytes are removed from it. Every
+Hides how a record is stored in its partition's table, and how its bytes are removed from it. Every
 function works within its caller's transaction.
 
-`secure_delete` overwrites what is removed, but when SQLite merges a page with its neighbours, it
+`secure_delete` overwrites deleted rows, but when SQLite merges a page with its neighbours, it
 leaves copies of the rows that moved, and erasing those rows later does not reach the copies (seen
-in up to 38 of 130 trims). So nothing is ever moved that is not erased: an erased record stays as a
-tombstone row, which also tells gone from missing, and tombstones are deleted only far from the
-first record that is left. The price: of an erased record, less than a page is used again only
+in up to 38 of 130 trims). So only erased rows are ever moved: an erased record stays as a tombstone
+row, which also tells gone from missing, and tombstones are deleted only far from the first
+remaining record. The price: the last part of an erased record, less than a page, is used again only
 after a trim has passed it by some thousand records.
 """
 
@@ -29,17 +29,17 @@ Ends: TypeAlias = "MutableMapping[tuple[str, int], int]"
 
 _COLUMNS = '"offset", timestamp_ms, key, headers, value'
 _ERASE = "SET erased = 1, timestamp_ms = 0, key = NULL, headers = NULL, value = NULL"
-# A step passes at most this many offsets in one transaction, even if all of them are erased.
+# A step passes at most so many offsets in one transaction, even if all of them are erased.
 _OFFSETS_A_STEP = 10_000
 # A merge moves rows of the page that shrank and of two beside it, each of 10 bytes or more.
 _TOMBSTONES_KEPT = 3 * PAGE_BYTES // 10
 
 
 def load_ends(connection: sqlite3.Connection) -> Ends:
-    """Return the offset that each partition's next record gets.
+    """Return the offset of each partition's next record.
 
-    It is counted in memory and written with the records, so that it passes over what was rolled
-    back, and never depends on which rows are left.
+    It is counted in memory and written with the records, so that it passes over offsets that were
+    rolled back, and never depends on the remaining rows.
     """
     rows = connection.execute("SELECT topic, partition, end_offset FROM partitions")
     return {(topic, partition): end for topic, partition, end in rows}
@@ -101,11 +101,11 @@ def read(connection: sqlite3.Connection, topic: str, position: Position) -> Stor
 def step(
     connection: sqlite3.Connection, topic: str, partition: int, start: int, size_bytes: int
 ) -> Batch:
-    """Return what follows `start`: at least one record, if there is one, and about `size_bytes`.
+    """Return the records from `start` on: at least one, if there is one, and about `size_bytes`.
 
     Raises:
-        RecordGoneError: `start` lies before the first offset that can be read.
-        RecordMissingError: `start` lies beyond the end.
+        RecordGoneError: `start` is before the first offset that can be read.
+        RecordMissingError: `start` is beyond the end.
     """
     limits = bounds(connection, topic, partition)
     if start < limits.start:
@@ -128,7 +128,7 @@ def step(
 
 
 def erase(connection: sqlite3.Connection, topic: str, positions: Iterable[Position]) -> None:
-    """Turn records into tombstones; what is not there is passed over."""
+    """Turn records into tombstones; positions without a record are ignored."""
     for position in positions:
         connection.execute(
             f'UPDATE {table(topic, position.partition)} {_ERASE} WHERE "offset" = ? AND NOT erased',
@@ -137,7 +137,7 @@ def erase(connection: sqlite3.Connection, topic: str, positions: Iterable[Positi
 
 
 def move_start(connection: sqlite3.Connection, topic: str, partition: int, start: int) -> None:
-    """Make everything below `start` unreadable; the start never moves back."""
+    """Make the records below `start` unreadable; the start never moves back."""
     connection.execute(
         "UPDATE partitions SET start_offset = max(start_offset, ?)"
         " WHERE topic = ? AND partition = ?",
@@ -146,7 +146,7 @@ def move_start(connection: sqlite3.Connection, topic: str, partition: int, start
 
 
 def sweep(connection: sqlite3.Connection, topic: str, partition: int, size_bytes: int) -> bool:
-    """Remove about `size_bytes` of records below the start; return whether some may be left."""
+    """Remove about `size_bytes` of records below the start; return whether more may remain."""
     limits = bounds(connection, topic, partition)
     rows = table(topic, partition)
     swept = None
@@ -172,7 +172,7 @@ def sweep(connection: sqlite3.Connection, topic: str, partition: int, size_bytes
 def commit(
     connection: sqlite3.Connection, cursor: str, topic: str, partition: int, offset: int
 ) -> None:
-    """Remember a cursor's offset."""
+    """Store a cursor's offset."""
     connection.execute(
         "INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?)", (cursor, topic, partition, offset)
     )

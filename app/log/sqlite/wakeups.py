@@ -1,6 +1,6 @@
-"""Waking the tails of a partition when a commit of this process has appended to it.
+"""Wake-ups of the tails of a partition, when a commit of this process has appended to it.
 
-Hides the events behind it: one a partition that somebody waits for, and none for the others.
+Hides the asyncio events: one for each partition with a tail that waits, and none for the others.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ if TYPE_CHECKING:
 
 
 class Wakeups:
-    """Tails wait here between two reads."""
+    """The events that tails wait for between two reads."""
 
     def __init__(self) -> None:
         self._appended: dict[tuple[str, int], asyncio.Event] = {}
 
     def next(self, topic: str, partition: int) -> asyncio.Event:
-        """Return what the next append sets; take it *before* a read, so that none is missed."""
+        """Return the event that the next append sets; call it *before* a read, to miss none."""
         return self._appended.setdefault((topic, partition), asyncio.Event())
 
     def appended(self, topic: str, positions: Iterable[Position]) -> None:
-        """Wake those who wait for the partitions of these positions."""
+        """Wake the tails of the partitions of these positions."""
         for partition in {position.partition for position in positions}:
             if waiting := self._appended.pop((topic, partition), None):
                 waiting.set()
 
     def all(self) -> None:
-        """Wake everyone."""
+        """Wake every tail."""
         for waiting in self._appended.values():
             waiting.set()
 
 
 async def is_set(event: asyncio.Event, within_seconds: float) -> bool:
-    """Wait so long at most for an event, and tell whether it came."""
+    """Wait for an event, within a bound, and tell whether it came."""
     with suppress(TimeoutError):
         async with asyncio.timeout(within_seconds):
             await event.wait()

@@ -1,0 +1,122 @@
+"""The topics of a running gateway: as they were at start, with the limits that they have now.
+
+Hides what a later look at them changes: limits and the cluster's identity are those of the last
+look, while partitions stay those of the start, as producers are bound to them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from aiokafka.errors import KafkaError
+
+from app.log import EVENTS
+from app.log.kafka import topics
+from app.log.kafka.connections import RECONNECT_SECONDS, administration
+from app.log.kafka.watch import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiokafka.admin import AIOKafkaAdminClient
+
+    from app.log.kafka.rules import Topic
+    from app.log.kafka.settings import KafkaSettings
+
+# A batch gathers the records that wait, up to this: the default of 16 KiB makes every image its own
+# batch.
+_BATCH_BYTES = 1_048_576
+
+
+class WatchedTopics:
+    """Topics that are created and checked by `prepare`, and watched from `start` to `stop`.
+
+    Args:
+        settings: Where the topics are, and their prefix.
+        on_new_limits: Called when a look has found other limits.
+
+    Attributes:
+        names: The name on the broker for each role (`images`, `image-events`, …).
+        by_role: The topics.
+        identity: The cluster's id and the topic of the events.
+        last_error: Why the last attempt of `prepare` failed, if one has.
+    """
+
+    def __init__(self, settings: KafkaSettings, on_new_limits: Callable[[], None]) -> None:
+        self.names = topics.names(settings.topic_prefix)
+        self.by_role: dict[str, Topic] = {}
+        self.identity = ""
+        self.last_error: Exception | None = None
+        self._settings = settings
+        self._on_new_limits = on_new_limits
+        self._watch = Watch(self._look)
+
+    @property
+    def trouble(self) -> str | None:
+        """What of the topics no longer fits, as a clause, or None."""
+        return self._watch.trouble
+
+    def max_record_bytes(self, role: str) -> int:
+        """Return the topic's own limit, or the size of one of our batches if that is smaller."""
+        return min(_BATCH_BYTES, self.by_role[role].max_message_bytes)
+
+    def partitions(self, role: str) -> int:
+        """Return the number of partitions that the topic had at start."""
+        return self.by_role[role].partitions
+
+    async def prepare(self) -> None:
+        """Create the missing topics and check all, until a broker answers.
+
+        Raises:
+            ConfigurationError: A topic does not fit, or cannot be created.
+        """
+        while True:
+            try:
+                async with administration(self._settings) as admin:
+                    self.by_role = await topics.prepare(
+                        admin, self.names, self._settings.partitions
+                    )
+                    self.identity = await self._identify(admin)
+            # The client may have chosen the one broker that is down; the next may choose another.
+            except (KafkaError, OSError) as error:
+                self.last_error = error
+                await asyncio.sleep(RECONNECT_SECONDS)
+            else:
+                return
+
+    def start(self) -> None:
+        """Start watching, in the background."""
+        self._watch.start()
+
+    async def stop(self) -> None:
+        """Stop watching."""
+        await self._watch.stop()
+
+    def look_soon(self) -> None:
+        """Look at the topics soon: an append has failed."""
+        self._watch.ask()
+
+    async def _look(self) -> None:
+        """Apply the limits that the topics have now.
+
+        Raises:
+            ConfigurationError: Something no longer fits.
+            KafkaError, OSError: Kafka does not answer.
+        """
+        async with administration(self._settings) as admin:
+            found = await topics.inspect(admin, self.names)
+            self.identity = await self._identify(admin)
+        before = self._limits()
+        for role, topic in found.items():
+            self.by_role[role] = replace(topic, partitions=self.partitions(role))
+        if self._limits() != before:
+            self._on_new_limits()
+
+    def _limits(self) -> dict[str, int]:
+        return {role: self.max_record_bytes(role) for role in self.names}
+
+    async def _identify(self, admin: AIOKafkaAdminClient) -> str:
+        cluster = await admin.describe_cluster()
+        return f"kafka:{cluster['cluster_id']}:{self.names[EVENTS]}"
