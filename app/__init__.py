@@ -12,14 +12,14 @@ The map of the code: the three ways, and the file of each step. `docs/architectu
     imaging/formats.py       sniff   delivery/cache.py         read   feed/dead_letters.py    reject
     codec/pool.py              run   records/image.py         parse   feed/erasure.py          erase
     imaging/develop.py     develop   api/image_headers.py   headers   catalog/catalog.py       apply
-    ingest/publish.py      publish   api/conditions.py        range   feed/expiry.py          expire
-    records/image.py           cut   delivery/delivery.py      open   feed/feed.py              wake
+    ingest/publish.py      publish   api/conditions.py        range   feed/feed.py              wake
+    records/image.py           cut   delivery/delivery.py      open   feed/expiry.py          expire
     events/event.py       announce   delivery/chunks.py         cut   feed/rounds.py            read
     api/schemas.py          answer   delivery/unpack.py      unpack   api/streams.py            send
 
     an error on any of them   errors.py, api/problems.py
     a change to an image      changes/delete.py
-    the start                 cli/main.py, settings.py, main.py (the only wiring), server/serve.py
+    the start                 cli/serve.py, settings.py, main.py (the only wiring), server/serve.py
     what the process reports  telemetry/logs.py, telemetry/metrics.py
 """
 

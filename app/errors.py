@@ -211,7 +211,7 @@ class DecoderCrashedError(ImageRefusedError):
 
 
 class UnavailableError(GatewayError):
-    """The request is right and nothing of it was stored; it may succeed later."""
+    """The request is right and had no effect; it may succeed later."""
 
     status, retryable, headers = 503, True, {"Retry-After": "5"}
 
@@ -239,7 +239,7 @@ class LogUnavailableError(UnavailableError):
 
 
 class NotWrittenError(UnavailableError):
-    """No record that counts was handed to the log: the image will never appear."""
+    """The log did not accept the records: nothing of this request will ever appear."""
 
     code, title = "not-written", "Not written"
     # As in `OutcomeUnknownError`.

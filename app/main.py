@@ -130,18 +130,18 @@ async def running(settings: Settings) -> AsyncGenerator[State, None]:
         deleter = Deleter(log, finder, catalog, feed)
         pictures = LivePictures(finder, delivery, catalog, feed, pool, limits)
         yield State(
-            settings.http,
-            settings.http,
-            settings.upload,
-            settings.imaging,
-            log,
-            catalog,
-            feed,
-            ingest,
-            finder,
-            delivery,
-            deleter,
-            pictures,
+            connections=settings.http,
+            pace=settings.http,
+            upload=settings.upload,
+            imaging=settings.imaging,
+            log=log,
+            catalog=catalog,
+            feed=feed,
+            ingest=ingest,
+            finder=finder,
+            delivery=delivery,
+            deleter=deleter,
+            pictures=pictures,
         )
 
 

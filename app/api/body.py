@@ -106,7 +106,7 @@ class RequestBody:
         limit = self._limit + (_FRAMING_BYTES if self._is_form else 0)
         length = self._request.headers.get("content-length")
         if length is not None and "transfer-encoding" in self._request.headers:
-            # RFC 9112, section 6.1: the shape of a smuggled request: its length is no use.
+            # RFC 9112, section 6.1: typical of request smuggling; its length cannot be trusted.
             raise BadRequestError("A body with Transfer-Encoding has no Content-Length.")
         if length is None:
             return limit
@@ -218,7 +218,7 @@ class _Form:
         self._name = self._disposition.get(b"name", b"").decode("utf-8", "replace")
         if self._name == "file" and self._file is not None:
             raise TooManyFilesError(
-                "The form has more than one part named file: send one a request."
+                "The form has more than one part named file: send one file per request."
             )
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:

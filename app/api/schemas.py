@@ -1,4 +1,4 @@
-"""The JSON of images: views of `ImageInfo`, with a description for each fact."""
+"""The JSON of images: views of `ImageInfo`, with a description for each property."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ class Receipt(BaseModel):
         examples=[examples.CODEC],
     )
     kept: bool = Field(
-        description="Whether the upload was not encoded again: it is served less its metadata.",
+        description="Whether no pixel was encoded again: the image is the upload, less the metadata"
+        " that was removed.",
         examples=[False],
     )
     metadata_removed: list[str] = Field(
@@ -105,16 +106,16 @@ def described(
     created_at: datetime | None = None,
 ) -> Image:
     """Return the JSON of an image that may not be in the catalog yet."""
-    facts = asdict(info)
-    facts["digest"] = f"sha256:{info.digest}"
-    facts["received_digest"] = f"sha256:{info.received_digest}"
+    properties = asdict(info)
+    properties["digest"] = f"sha256:{info.digest}"
+    properties["received_digest"] = f"sha256:{info.received_digest}"
     return Image(
         id=image_id,
         url=path_of(image_id),
         sequence=sequence,
         created_at=created_at,
-        receipt=Receipt(**facts),
-        **facts,
+        receipt=Receipt(**properties),
+        **properties,
     )
 
 

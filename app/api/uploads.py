@@ -13,19 +13,20 @@ from app.api.headers import ResponseHeader
 from app.api.openapi.answers import BINARY, WRITING, answers, json_content, success
 from app.api.openapi.components import Reference, example
 from app.api.state import Gateway  # noqa: TC001 - FastAPI reads the annotations
+from app.imaging.formats import ImageFormat
 from app.imaging.metadata.metadata import MetadataOption
 from app.imaging.profiles import Profile
 
 router = APIRouter(tags=["images"])
 
 LOCATION = ResponseHeader("Location", "Path of the image.", examples.IMAGE_PATH)
+*_MOST, _LAST = (each.label for each in ImageFormat)
 _FORM = {
     "type": "object",
     "description": "An image, and how to treat it.",
     "required": ["file"],
     "properties": {
-        "file": BINARY
-        | {"description": "The image: JPEG, PNG, WebP, GIF, AVIF, HEIC, TIFF or BMP."},
+        "file": BINARY | {"description": f"The image: {', '.join(_MOST)} or {_LAST}."},
         "profile": {
             "type": "string",
             "enum": [each.value for each in Profile],
@@ -98,7 +99,7 @@ async def upload_image(request: Request, response: Response, gateway: Gateway) -
     """Validate, compress and store an image; it is durable when the answer arrives.
 
     Send `multipart/form-data` with a part named `file`, or the bytes of the image as the body. The
-    bytes decide the format: JPEG, PNG, WebP, GIF, AVIF, HEIC, TIFF or BMP, animations included.
+    bytes decide the format, not a name or a declared type; animations are accepted.
     Metadata is removed and the colour profile kept. The orientation is applied; where encoding
     again would save nothing, pixels and orientation tag stay as they are.
     """

@@ -1,9 +1,9 @@
 """The catalog: which images there are, in which order, and which are deleted.
 
-Hides the tables (`images`, `facts`, `progress`). It holds metadata only, never image bytes, and is
-disposable: a damaged file, or one with another schema version, is deleted (`database`) and rebuilt
-by the feed from the first event. The feed alone writes, each batch of facts in one transaction with
-the offset that follows it.
+Hides the tables, which `images`, `facts` and `progress` define. It holds metadata only, never
+image bytes, and is disposable: a damaged file, or one with another schema version, is deleted
+(`database`) and rebuilt by the feed from the first event. The feed alone writes, each batch of
+facts in one transaction with the offset that follows it.
 """
 
 from __future__ import annotations

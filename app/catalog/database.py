@@ -1,7 +1,7 @@
 """The catalog's SQLite file, replaced when it is damaged.
 
-Hides which thread asks SQLite what, and that the file may be deleted: it holds nothing that the log
-does not. A failure of the disk, or of another program's making (full, locked), is no damage.
+Hides which thread asks SQLite what, and that the file may be deleted: it is rebuilt
+from the log. A failure of the disk, or of another program's making (full, locked), is no damage.
 
 Sources: https://www.sqlite.org/wal.html, https://www.sqlite.org/rescode.html.
 """

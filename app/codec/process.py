@@ -1,4 +1,4 @@
-"""One codec worker process, seen from the gateway.
+"""The gateway's end of a codec worker process.
 
 The socket is non-blocking: no thread is involved, and 20 megabytes cross it without holding up the
 event loop. An answer may hold our own results and errors, and nothing else.

@@ -59,7 +59,7 @@ class Chunks:
             return image.first.value or b""
 
         def belongs(record: StoredRecord) -> bool:
-            return is_chunk(record, image.where, number)
+            return is_chunk(record, image.address, number)
 
         record = await self._cache.read(image.head.chunks[number - 1], belongs)
         if not belongs(record):

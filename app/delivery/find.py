@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
-    """An image that was found: its facts, and where its bytes are."""
+    """An image that was found: its properties, and where its bytes are."""
 
-    where: Address
+    address: Address
     first: StoredRecord
     head: Head
 
@@ -46,7 +46,7 @@ class StoredImage:
 
     @property
     def info(self) -> ImageInfo:
-        """The facts of the image."""
+        """The properties of the image."""
         return self.head.info
 
 

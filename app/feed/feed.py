@@ -45,7 +45,7 @@ class Feed:
 
     @property
     def sequence(self) -> int:
-        """The sequence number of the newest event that may have been applied, -1 for none."""
+        """The sequence number before that of the next event to apply, -1 for none."""
         return self.progress.next_offset - 1
 
     @property

@@ -11,7 +11,7 @@ from app.imaging.codecs import lepton, optimize, score
 from app.imaging.colours import in_rgb
 from app.imaging.containers import gif, heif, jpeg, png, tiff, webp
 from app.imaging.decode import decode, stored_orientation, upright
-from app.imaging.encode import encode, must_be_encoded, packing_level
+from app.imaging.encode import encode, must_be_encoded, optimizing_level
 from app.imaging.formats import ImageFormat
 from app.imaging.info import ImageInfo
 from app.imaging.metadata.metadata import Blocks, Metadata, MetadataOption, Stripped
@@ -64,7 +64,7 @@ _ENOUGH = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Developed:
-    """An image as it is stored: its facts, and its bytes, packed by `info.content_encoding`."""
+    """An image as it is stored: its bytes, packed by `info.content_encoding`, and its properties."""
 
     data: bytes
     info: ImageInfo
@@ -73,7 +73,7 @@ class Developed:
 def develop(
     data: bytes, image_format: ImageFormat, limits: ImageLimits, recipe: Recipe
 ) -> Developed:
-    """Check an upload, and make the stored image of it: upright, smaller, without metadata.
+    """Check an upload, and make the image to store of it, as the recipe says.
 
     Blocks for up to seconds and takes hundreds of megabytes: runs in a codec worker.
 
@@ -142,7 +142,7 @@ def _choose(kept: Candidate, decoded: Decoded, recipe: Recipe) -> Candidate:
     unkept = must_be_encoded(decoded, recipe.profile)
     candidates = [_label(each, decoded, recipe) for each in encode(decoded, recipe)]
     done = any(len(each.data) < _ENOUGH * len(kept.data) for each in candidates)
-    if not (unkept or done) and (level := packing_level(decoded, recipe)):
+    if not (unkept or done) and (level := optimizing_level(decoded, recipe)):
         pixels = decoded.image.width * decoded.image.height * decoded.frame_count
         candidates += optimize.optimized(kept, pixels, level)
     best = min(candidates, key=lambda each: len(each.data), default=kept)

@@ -3,7 +3,7 @@
 - *original*, *archive*: none; the upload is kept, less its metadata.
 - *lossless*: TIFF and BMP become PNG; they and PNG become WebP for clients that accept it.
 - *balanced*: JPEG, and photos of HEIC, TIFF and BMP, become JPEG of quality 85; graphics become
-  PNG, and PNG stays, packed better. Compact images stay: a JPEG of lower quality, packed better;
+  PNG, and PNG stays, optimized. Compact images stay: a JPEG of lower quality, optimized;
   animations, because Pillow merges frames and rounds durations; GIF, WebP and AVIF, because a
   second pass gains little for a generation of quality (lossy) or for seconds (lossless).
 - *small*: as *balanced*, at most 2,048 pixels on a side, and photos of quality 70, those of PNG
@@ -59,7 +59,7 @@ def must_be_encoded(decoded: Decoded, profile: Profile) -> bool:
     """Tell whether the upload cannot be kept as it is.
 
     Raises:
-        InvalidImageError: And yet the profile requires that.
+        InvalidImageError: The profile requires that it is kept.
     """
     image_format = decoded.image_format
     if image_format in _ENCODED_ALWAYS and profile in _ALWAYS_KEPT:
@@ -78,7 +78,7 @@ def must_be_encoded(decoded: Decoded, profile: Profile) -> bool:
 
 
 def encode(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
-    """Yield the files that could be stored in place of the upload: upright, without metadata.
+    """Yield the files that could be stored in place of the upload, upright.
 
     Raises:
         ImageLimitError: It takes more memory than allowed.
@@ -96,8 +96,8 @@ def encode(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
         yield from _lossy(decoded, recipe)
 
 
-def packing_level(decoded: Decoded, recipe: Recipe) -> int:
-    """Return the level at which a kept upload is packed without loss; 0 for not at all."""
+def optimizing_level(decoded: Decoded, recipe: Recipe) -> int:
+    """Return the level at which a kept upload is optimized; 0 for not at all."""
     is_png = decoded.image_format is ImageFormat.PNG
     match recipe.profile:
         case Profile.LOSSLESS:
@@ -150,7 +150,7 @@ def _lossy(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
     elif decoded.has_unusual_colours:
         return
     elif recipe.profile is Profile.BALANCED and decoded.is_coarse_jpeg:
-        if not optimize.packs(ImageFormat.JPEG):
+        if not optimize.can_optimize(ImageFormat.JPEG):
             yield _with_own_tables(decoded)
     elif decoded.is_graphic and decoded.image_format is not ImageFormat.JPEG:
         yield _as_png(decoded)
@@ -159,14 +159,14 @@ def _lossy(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
 
 
 def _smaller_png(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
-    """Yield a lossy file of a photo; otherwise a PNG, unless oxipng packs the upload itself."""
+    """Yield a lossy file of a photo; otherwise a PNG, unless oxipng optimizes the upload itself."""
     image = decoded.image
     if recipe.profile is Profile.SMALL and not (decoded.is_graphic or decoded.has_unusual_colours):
         photo = _as_photo(decoded, recipe)
         if _pays_as_photo(photo, decoded):
             yield photo
     can = _pixels(image) <= _PNG_MAX_PIXELS and decoded.is_rewritable_png
-    if can and not optimize.packs(ImageFormat.PNG):
+    if can and not optimize.can_optimize(ImageFormat.PNG):
         yield _packed_png(decoded)
 
 

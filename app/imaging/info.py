@@ -1,8 +1,8 @@
-"""`ImageInfo`: the facts of a stored image, collected once.
+"""`ImageInfo`: the properties of a stored image, collected once.
 
 Imaging fills it. The record's headers, the event, the catalog's row and the JSON of the API are
-views of it, so that a fact is added here and shows up in all of them. Its rules are pydantic's, as
-records of other programs are read into it too.
+views of it, so that a property is added here and shows up in all of them. Its rules are pydantic's,
+as records of other programs are read into it too.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """The facts of a stored image.
+    """The properties of a stored image.
 
     Sizes in pixels are after orientation; `digest` and `received_digest` are SHA-256 in hex, of the
     image as served and as it was uploaded; `stored_bytes` is its size in the log, packed by

@@ -7,7 +7,7 @@ Terms, as Kafka uses them: a *topic* has *partitions*, a partition is a sequence
 ascending, zero-based, not necessarily contiguous *offsets*; a *cursor* is a consumer group's
 committed offset. A *position* is (partition, offset) in a topic that the context names.
 
-`Log` is the core, which everything needs. What one engine alone can do, or few callers need, is an
+`Log` is the core, which everything needs. What not every engine can do, or few callers need, is an
 opt-in protocol: `ErasableLog`, `TrimmableLog`, `CursorLog`, `ExaminableLog`. A parameter names the
 narrowest protocol that its function needs; where an engine may lack one, `isinstance` tells.
 """
@@ -122,8 +122,9 @@ class Bounds:
 class Log(Protocol):
     """An append-only log of records in partitioned topics.
 
-    Every call is bounded by the log's own deadlines. After `stop`, appends raise `NotWrittenError`
-    and everything else `LogUnavailableError`.
+    Every call is bounded by the log's own deadlines. After `stop`, appends raise `NotWrittenError`,
+    `require_writable` a `NotReadyError` where the engine knows, and everything else
+    `LogUnavailableError`.
     """
 
     @property

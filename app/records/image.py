@@ -3,14 +3,15 @@
 Hides the record format, which is public: any Kafka client can read a picture with it.
 
 - The *head* has the cookie (hex) as its key. Its value is the image, or the image's first chunk.
-  Its headers are the facts of the image: `content-type`, `content-length` and `content-digest`
+  Its headers are the properties of the image: `content-type`, `content-length` and `content-digest`
   (RFC 9530) of the image as served, and the others as JSON in `imagegate-meta`. If the image is
   stored packed, `content-encoding` names the packing, and `imagegate-stored-length` the number of
   bytes stored.
 - *Chunks* 1…n-1 have the key `cookie/n` and the header `imagegate-chunk: n`. The head's header
   `imagegate-chunks` lists `chunk size,partition:offset,…`. The head is written last: it commits.
 
-A fact that is added to `ImageInfo` is in the meta without a change here.
+`imagegate-version` stops readers that are older than the format. A property that is added to
+`ImageInfo` is in the meta without a change here.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ INFO = TypeAdapter(ImageInfo)
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The contents of a head record: the facts of the image, and the positions of chunks 1…n-1."""
+    """The contents of a head record: properties of the image, and positions of chunks 1…n-1."""
 
     info: ImageInfo
     chunk_bytes: int
@@ -155,7 +156,7 @@ def _digest_hex(field: bytes) -> str:
 
 
 class _View(NamedTuple):
-    """A header that holds one fact, for readers that know nothing of imagegate."""
+    """A header that holds one property, for readers that know nothing of imagegate."""
 
     field: str
     header: str

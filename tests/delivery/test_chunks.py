@@ -89,6 +89,6 @@ async def test_a_chunk_of_another_image_is_never_served(parts):
     _, _, others = await append(log, 400, 200)
     image = await finder.find(image_id)
     places = (image.head.chunks[0], others[0])
-    mixed = StoredImage(image.where, image.first, dataclasses.replace(image.head, chunks=places))
+    mixed = StoredImage(image.address, image.first, dataclasses.replace(image.head, chunks=places))
     with pytest.raises(InternalError):
         [piece async for piece in await chunks.open(mixed, 0, 300)]

@@ -146,7 +146,7 @@ PLACES = [
 ]
 
 
-def placeless(metadata):
+def without_location(metadata):
     return metadata.chosen(MetadataOption.STRIP_GPS, 1, (8, 8))
 
 
@@ -154,21 +154,21 @@ class TestStripGps:
     @pytest.mark.parametrize("place", PLACES)
     def test_properties_that_may_name_a_place_go_and_the_others_stay(self, place):
         harmless = b'<rdf:Description tiff:Model="X1" exif:FNumber="28/10"/>'
-        chosen = placeless(Metadata(xmp=Packet(blocks.packet(place + harmless))))
+        chosen = without_location(Metadata(xmp=Packet(blocks.packet(place + harmless))))
         assert b"SECRET" not in chosen.xmp
         assert b'tiff:Model="X1"' in chosen.xmp
         assert b'exif:FNumber="28/10"' in chosen.xmp
 
     @pytest.mark.parametrize("place", PLACES)
     def test_a_packet_of_nothing_else_goes(self, place):
-        assert placeless(Metadata(xmp=Packet(blocks.packet(place)))).xmp == b""
+        assert without_location(Metadata(xmp=Packet(blocks.packet(place)))).xmp == b""
 
     @pytest.mark.parametrize(
         "unread",
         [b"GPS", blocks.packet(b"").decode().encode("utf-16"), b"<a/>", blocks.packet(b"")[:-9]],
     )
     def test_a_packet_that_cannot_be_read_goes(self, unread):
-        assert placeless(Metadata(xmp=Packet(unread))).xmp == b""
+        assert without_location(Metadata(xmp=Packet(unread))).xmp == b""
 
     @pytest.mark.parametrize("option", [MetadataOption.STRIP_GPS, MetadataOption.KEEP])
     def test_a_picture_that_was_turned_is_not_turned_again(self, option):
@@ -189,7 +189,7 @@ class TestStripGps:
         ids=["city", "keyword", "city of extended length", "preview", "object data"],
     )
     def test_datasets_that_name_a_place_or_hold_a_picture_go_and_the_others_stay(self, place):
-        assert placeless(Metadata(iptc=Datasets(blocks.IPTC + place))).iptc == blocks.IPTC
+        assert without_location(Metadata(iptc=Datasets(blocks.IPTC + place))).iptc == blocks.IPTC
 
     def test_iptc_that_stays_is_found_again(self):
         assert iptc.of_resources(iptc.as_resources(blocks.IPTC)) == blocks.IPTC
@@ -215,7 +215,7 @@ def test_removed_metadata_of_a_jpeg_is_named():
 def test_partly_removed_metadata_is_named():
     place = blocks.packet(b'<rdf:Description exif:GPSLatitude="48,8N" tiff:Model="X1"/>')
     left = Metadata(xmp=Packet(place), iptc=Datasets(blocks.IPTC + blocks.CITY))
-    assert left.removed(Metadata.of(placeless(left))) == {"gps", "xmp-partly", "iptc-partly"}
+    assert left.removed(Metadata.of(without_location(left))) == {"gps", "xmp-partly", "iptc-partly"}
     assert left.removed(left) == set()
     assert left.removed(Metadata()) == {"copyright", "gps", "iptc", "xmp"}
 

@@ -1,8 +1,8 @@
 """Smaller files of the same pixels, where the extras for it are installed.
 
-Hides MozJPEG's re-packing of coefficients and oxipng. Both get files that were checked, with the
-metadata that stays: MozJPEG repairs a truncated file in silence. Where damaged coefficients are
-out of range, it ends the process, which is only a worker.
+Hides oxipng, and MozJPEG's entropy coding of the same coefficients. Both get files that were
+checked, with the metadata that stays: MozJPEG repairs a truncated file in silence. Where damaged
+coefficients are out of range, it ends the process, which is only a worker.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ MAX_PNG_PIXELS = {QUICK_LEVEL: 4_200_000, EXACT_LEVEL: 8_000_000}
 _MAX_JPEG_BYTES = 12_000_000
 
 
-def packs(image_format: ImageFormat) -> bool:
-    """Tell whether a file of this format can be packed better here."""
+def can_optimize(image_format: ImageFormat) -> bool:
+    """Tell whether a file of this format can be optimized here."""
     codecs = {ImageFormat.JPEG: mozjpeg, ImageFormat.PNG: oxipng}
     return codecs.get(image_format) is not None
 
 
 def optimized(file: Candidate, pixels: int, level: int) -> list[Candidate]:
-    """Return a JPEG or PNG packed better; segments, colours and everything else stay.
+    """Return a JPEG or PNG in fewer bytes; segments, colours and everything else stay.
 
     Args:
         file: A whole file.
         pixels: Pixels of all its frames.
         level: Effort, for a PNG.
     """
-    if not packs(file.image_format):
+    if not can_optimize(file.image_format):
         return []
     if file.image_format is ImageFormat.JPEG and len(file.data) <= _MAX_JPEG_BYTES:
         with suppress(ValueError):  # raised for damage that decoders pass over

@@ -1,4 +1,4 @@
-"""The options of each codec: pictures in, files without metadata out."""
+"""The options of each codec: pictures in, files out, without metadata but for AVIF."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ def avif_of(picture: Image.Image, profile: bytes | None, blocks: Blocks) -> Cand
 
 
 def png_of(picture: Image.Image, icc: bytes | None, *, exact: bool = False) -> Candidate:
-    """Return a PNG, packed as well as possible; `exact` where every pixel is the upload's."""
+    """Return a PNG in as few bytes as possible; `exact` where every pixel is the upload's."""
     data = save(picture, "PNG", icc_profile=icc, compress_level=6)
     file = Candidate(data, "png deflate 6", ImageFormat.PNG, picture.size, exact)
-    packed = optimize.optimized(file, picture.width * picture.height, optimize.EXACT_LEVEL)
-    return replace(packed[0], exact=exact) if packed else file
+    smaller = optimize.optimized(file, picture.width * picture.height, optimize.EXACT_LEVEL)
+    return replace(smaller[0], exact=exact) if smaller else file
 
 
 def save(picture: Image.Image, format_name: str, **options: Any) -> bytes:

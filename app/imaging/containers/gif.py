@@ -63,7 +63,7 @@ class _Cursor:
 
 @dataclass(slots=True)
 class _Copy:
-    """The copied parts of a GIF, and its facts so far."""
+    """The copied parts of a GIF, and its properties so far."""
 
     size: tuple[int, int]
     parts: list[bytes] = field(default_factory=list)

@@ -139,7 +139,7 @@ class Exif:
         *,
         location: bool = True,
     ) -> bytes:
-        """Return a new block of the same entries, without maker's notes and thumbnail."""
+        """Return a new block of the allowed entries, those of GPS only if `location`."""
         picture = {tag: entry for tag, entry in self.picture.items() if tag in _PICTURE_TAGS}
         camera = {tag: entry for tag, entry in self.camera.items() if tag in _CAMERA_TAGS}
         if size and _Tag.WIDTH in camera:

@@ -25,7 +25,7 @@ _MAX_LENGTH = 0x7FFF
 _COPYRIGHT = (2, 116)
 
 # Character set, version, title, dates, program, author, headline, credit, source, caption.
-_PLACELESS = frozenset(
+_LOCATIONLESS = frozenset(
     {(1, 90), (2, 0), (2, 5), (2, 55), (2, 60), (2, 62), (2, 63), (2, 65), (2, 70)}
     | {(2, 80), (2, 85), (2, 105), (2, 110), (2, 115), _COPYRIGHT, (2, 120), (2, 122)}
 )
@@ -55,9 +55,9 @@ class Datasets:
         return {kind for kind, _ in self._parsed}
 
     @property
-    def placeless(self) -> bytes:
+    def without_location(self) -> bytes:
         """Only those datasets that name no place and hold no picture."""
-        return b"".join(dataset for kind, dataset in self._parsed if kind in _PLACELESS)
+        return b"".join(dataset for kind, dataset in self._parsed if kind in _LOCATIONLESS)
 
 
 def of_resources(resources: bytes) -> bytes:

@@ -110,7 +110,7 @@ class Metadata:
 
         Args:
             option: The uploader's choice.
-            orientation: How viewers still have to turn the picture; with `keep` it is upright.
+            orientation: The orientation to write, 1 to 8; 1 where the pixels are upright.
             size: `(width, height)` of the picture that the blocks go on with.
         """
         notice = self.copyright_notice()
@@ -120,7 +120,7 @@ class Metadata:
             return Blocks(block, packet.data, self.iptc.data)
         if option is MetadataOption.STRIP_GPS:
             block = self.exif.copied(orientation, notice, size, location=False)
-            return Blocks(block, packet.placeless.data, self.iptc.placeless)
+            return Blocks(block, packet.without_location.data, self.iptc.without_location)
         return Blocks(exif.minimal(orientation, notice))
 
 

@@ -25,7 +25,7 @@ _DC = "http://purl.org/dc/elements/1.1/"
 _LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
 
 # Prefix, namespace, and the properties in it that stay.
-_PLACELESS: dict[str, tuple[str, str]] = {
+_LOCATIONLESS: dict[str, tuple[str, str]] = {
     "x": ("adobe:ns:meta/", ""),
     "rdf": (_RDF, ""),
     "dc": (_DC, "creator|date|description|format|rights|title"),
@@ -46,13 +46,15 @@ _PLACELESS: dict[str, tuple[str, str]] = {
 }
 
 _PROPERTY = re.compile(
-    "|".join(rf"\{{{re.escape(uri)}\}}(?:{names})" for uri, names in _PLACELESS.values() if names)
+    "|".join(
+        rf"\{{{re.escape(uri)}\}}(?:{names})" for uri, names in _LOCATIONLESS.values() if names
+    )
 )
 _POSITION = re.compile("gps|latitude|longitude", re.IGNORECASE)
 _SYNTAX = (f"{{{_RDF}}}", "{adobe:ns:meta/}", "{http://www.w3.org/XML/1998/namespace}")
 _ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))[2-8]")
 
-for _prefix, (_uri, _) in _PLACELESS.items():
+for _prefix, (_uri, _) in _LOCATIONLESS.items():
     ET.register_namespace(_prefix, _uri)
 
 
@@ -86,7 +88,7 @@ class Packet:
         return {name for name in found if not name.startswith(_SYNTAX)}
 
     @cached_property
-    def placeless(self) -> Packet:
+    def without_location(self) -> Packet:
         """A packet of only those properties that cannot name a place; empty without any."""
         root = deepcopy(self._root)
         rdf = root if root is None or root.tag == f"{{{_RDF}}}RDF" else root.find(f"{{{_RDF}}}RDF")
@@ -95,7 +97,7 @@ class Packet:
         for description in list(rdf):
             for name in [each for each in description.attrib if not _stays(each)]:
                 del description.attrib[name]
-            for child in [each for each in description if not _is_placeless(each)]:
+            for child in [each for each in description if not _has_no_location(each)]:
                 description.remove(child)
             if not len(description) and not description.attrib.keys() - {f"{{{_RDF}}}about"}:
                 rdf.remove(description)
@@ -128,7 +130,7 @@ def _stays(name: str) -> bool:
     return name == f"{{{_RDF}}}about" or _PROPERTY.fullmatch(name) is not None
 
 
-def _is_placeless(element: ET.Element) -> bool:
+def _has_no_location(element: ET.Element) -> bool:
     """Tell whether it is a property that stays, of text and lists of text alone."""
     return _stays(element.tag) and all(
         each.tag.startswith(f"{{{_RDF}}}") and set(each.attrib) <= {_LANGUAGE}
