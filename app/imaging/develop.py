@@ -64,7 +64,7 @@ _ENOUGH = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Developed:
-    """An image as it is stored: its bytes, packed by `info.content_encoding`, and its properties."""
+    """A stored image: its bytes, packed by `info.content_encoding`, and its properties."""
 
     data: bytes
     info: ImageInfo
