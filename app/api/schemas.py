@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -106,7 +105,7 @@ def described(
     created_at: datetime | None = None,
 ) -> Image:
     """Return the JSON of an image that may not be in the catalog yet."""
-    properties = asdict(info)
+    properties = info.as_dict()
     properties["digest"] = f"sha256:{info.digest}"
     properties["received_digest"] = f"sha256:{info.received_digest}"
     return Image(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -101,7 +101,7 @@ def encode(event: Event) -> Record:
     if isinstance(event, ImageStored):
         if event.chunks:
             envelope["imagegatechunks"] = list_chunks(event.chunk_bytes, event.chunks)
-        envelope |= {"datacontenttype": "application/json", "data": asdict(event.info)}
+        envelope |= {"datacontenttype": "application/json", "data": event.info.as_dict()}
     return Record(
         event.image_id.encode(), json.dumps(envelope).encode(), (("content-type", CONTENT_TYPE),)
     )

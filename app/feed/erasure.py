@@ -1,7 +1,7 @@
 """The erasure of deleted images, in a log that can erase.
 
 Hides where the parts of an image are: its head and chunks in `images`, and its file name in the
-event that announced it. A log that cannot erase is left alone; see `ErasableLog`.
+event that announced it. See `ErasableLog`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import structlog
 
 from app.errors import ImageNotFoundError, NewerVersionError, RecordGoneError, RecordMissingError
 from app.events.event import ImageDeleted, ImageStored
-from app.log import EVENTS, IMAGES, ErasableLog, Position
+from app.log import EVENTS, IMAGES, Position
 from app.records import address
 from app.records.image import parse_head
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
     from app.catalog.catalog import Catalog
     from app.events.sequenced import SequencedEvent
-    from app.log import Log, StoredRecord
+    from app.log import ErasableLog, StoredRecord
 
 logger = structlog.get_logger(__name__)
 
 
-async def erase_deleted(log: Log, catalog: Catalog, events: Sequence[SequencedEvent]) -> None:
+async def erase_deleted(
+    log: ErasableLog, catalog: Catalog, events: Sequence[SequencedEvent]
+) -> None:
     """Erase the images that `events`, not applied to the catalog yet, delete.
 
     A repetition finds nothing to do, so a crash in between does no harm.
     """
-    if not isinstance(log, ErasableLog):
-        return
     stored_here = {
         each.event.image_id: each.sequence for each in events if isinstance(each.event, ImageStored)
     }
