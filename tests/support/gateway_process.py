@@ -65,7 +65,7 @@ class GatewayProcess:
 
     def _await_listening(self, listening):
         if not listening.wait(START_SECONDS) or self.url is None:
-            self.process.kill()
+            self.kill()
             raise AssertionError("the gateway did not start:\n" + "".join(self.output))
         self.await_ready()
 

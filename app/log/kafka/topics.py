@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    KafkaError,
+    NoError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 
 from app.errors import ConfigurationError
 from app.log import EVENTS, IMAGES, REJECTS
@@ -128,7 +135,7 @@ async def describe(admin: AIOKafkaAdminClient, names: Mapping[str, str]) -> dict
         KafkaError: The broker failed.
     """
     described = await _settled_metadata(admin, list(names.values()))
-    configs = await _configs(admin, list(names.values()))
+    configs = await _settled_configs(admin, list(names.values()))
     return {
         role: Topic(
             role,
@@ -163,15 +170,32 @@ async def _settled_metadata(
     raise KafkaError(f"no leader for a partition of {', '.join(set(names) - set(led))}")
 
 
+async def _settled_configs(
+    admin: AIOKafkaAdminClient, names: list[str]
+) -> dict[str, dict[str, str]]:
+    """Return the configurations once the broker that answers knows every topic.
+
+    It may be another one than the broker that gave the metadata (seen on three nodes).
+    """
+    for _ in range(_CREATION_STEPS):
+        with suppress(UnknownTopicOrPartitionError):
+            return await _configs(admin, names)
+        await asyncio.sleep(_CREATION_STEP_SECONDS)
+    raise KafkaError(f"no broker shows the configuration of all of {', '.join(names)}")
+
+
 async def _configs(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]]:
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
     configs: dict[str, dict[str, str]] = {}
     for response in await admin.describe_configs(resources):
         for code, message, _, name, entries in response.resources:
-            if code:
+            error = for_code(code)
+            if error is UnknownTopicOrPartitionError:
+                raise error(name)
+            if error is not NoError:
                 raise ConfigurationError(
                     f"Kafka does not show the configuration of {name}"
-                    f" ({for_code(code).__name__}: {message}); allow DescribeConfigs on it."
+                    f" ({error.__name__}: {message}); allow DescribeConfigs on it."
                 )
             configs[name] = {**rules.DEFAULTS} | {entry[0]: entry[1] for entry in entries}
     return configs
