@@ -22,7 +22,7 @@ from app.imaging.metadata.xmp import Packet, names_a_place
 
 
 class MetadataOption(StrEnum):
-    """What becomes of metadata."""
+    """The choice of metadata that goes on with an image."""
 
     STRIP = "strip"  # all but a copyright notice goes
     STRIP_GPS = "strip-gps"  # all that may name a place goes

@@ -55,7 +55,7 @@ class WatchedTopics:
 
     @property
     def trouble(self) -> str | None:
-        """What of the topics no longer fits, as a clause, or None."""
+        """The misfit of a topic, as a clause, or None while all fit."""
         return self._watch.trouble
 
     def max_record_bytes(self, role: str) -> int:
