@@ -1,6 +1,6 @@
 """imagegate: images in over HTTP, stored in Apache Kafka, streamed back out.
 
-The map of the code: the three ways, and the file of each step. `docs/architecture.md` has more.
+The map of the code: the three paths, and the file of each step. `docs/architecture.md` has more.
 
     in: POST /images                 out: GET /images/{id}            a fact: image-events
     ──────────────────────────────   ──────────────────────────────   ──────────────────────────────

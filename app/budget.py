@@ -28,7 +28,7 @@ class Reservation:
         self._budget.put_back(surplus)
 
     def release(self, *_: object) -> None:
-        """Return the rest; further calls do nothing. A future can call it back."""
+        """Return the rest; further calls do nothing. A future may have it as its callback."""
         self.shrink(0)
 
 
@@ -42,7 +42,7 @@ class ByteBudget:
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     async def reserve(self, needed_bytes: int) -> Reservation:
-        """Reserve a part of the budget; an upload larger than all of it gets all of it.
+        """Reserve a part of the budget; a request for more than all of it gets all of it.
 
         Raises:
             OverloadedError: Too little of it became free in time.

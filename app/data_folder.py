@@ -26,8 +26,8 @@ _LOCK_MODE = 0o600
 class FolderLock:
     """Creates the folder, and locks it against every other process until the context ends.
 
-    Entering blocks. Nothing but leaving the context unlocks, garbage collection included, as a
-    thread that hangs in the disk may still write. The descriptor closes on exec, so that codec
+    Entering blocks. Only leaving the context unlocks, not garbage collection: a
+    thread that waits for the disk may still write. The descriptor closes on exec, so that codec
     workers do not hold the lock.
 
     Args:

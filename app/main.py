@@ -1,4 +1,4 @@
-"""The only place that wires: settings in, an application out.
+"""The wiring of the gateway: settings in, an application out.
 
 The lifespan builds the parts in the order in which they need each other, and stops them in reverse,
 each within a bound.

@@ -46,7 +46,7 @@ _MAX_PARTS = 32
 _MAX_FILENAME_CHARACTERS = 200
 # What browsers call a Blob without a name (XMLHttpRequest standard, FormData.append).
 _NAMELESS = {"", "blob"}
-# Control characters, and those that reverse the direction of what follows: `gpj.exe` backwards.
+# Control characters, and those that reverse the text after them: `gpj.exe` shows as `exe.jpg`.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -175,7 +175,7 @@ class _Form:
 
         Raises:
             BadRequestError: The body is malformed.
-            BodyTooLargeError, TooManyFilesError, InvalidParameterError: As they say.
+            BodyTooLargeError, TooManyFilesError, InvalidParameterError: See the classes.
         """
         try:
             self._parser.write(piece)

@@ -1,4 +1,4 @@
-"""The frame of every request: its id, its line in the log, and the last resort for errors.
+"""The middleware of every request: its id, its log line, and the last resort for errors.
 
 Hides ASGI messages from the handlers. Pure ASGI, as a middleware on top of Starlette's request
 class would buffer streams.

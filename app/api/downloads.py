@@ -25,7 +25,7 @@ router = APIRouter(tags=["images"])
 CONTENT_RANGE = ResponseHeader(
     "Content-Range", "Place of the bytes in the image, and its size.", "bytes 0-99/45013"
 )
-# Generators of client code use the first: bytes, whatever image they are.
+# Generators of client code use the first entry: bytes, whatever the format.
 _CONTENT = {
     content_type: {"schema": BINARY}
     for content_type in ("application/octet-stream", *(each.content_type for each in STORED))

@@ -1,7 +1,6 @@
 """The examples of the API's description: one image, its page and its headers.
 
-A gateway answered these values, so they agree with each other: the digest in the JSON
-is that of the entity tag, and has its full length.
+A real gateway returned these values, so they agree: the digest in the JSON is also the entity tag.
 """
 
 from __future__ import annotations

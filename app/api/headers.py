@@ -1,6 +1,6 @@
-"""Headers as constants, each for its handler, which sets or reads it, and for its description.
+"""Headers as constants: handlers set or read them, and the API's description lists them.
 
-Those of one operation are defined beside it; here are those of all. `Content-Type` has no constant
+Headers of one operation are beside it, headers of all are here. `Content-Type` has no constant
 because OpenAPI ignores it among the headers, and those of the connection (`Connection`, `Date`,
 `Transfer-Encoding`) have none because the server sets them.
 """
@@ -51,7 +51,7 @@ class FixedHeader(ResponseHeader):
 class RequestHeader:
     """A header that a client may send and a handler reads itself.
 
-    It has no example, which `/docs` would send with every request that is tried out.
+    There is no example, as `/docs` would send it with every request.
     """
 
     name: str

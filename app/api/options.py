@@ -21,7 +21,7 @@ _WEBP = re.compile(r"image/webp\s*(?:$|,|;(?!\s*q=0(?:\.0*)?\s*(?:,|$)))")
 
 
 class Options:
-    """The options that a client may name, in the query or as fields of the form, which win."""
+    """The options of one upload, from the query and from the form, whose fields win."""
 
     def __init__(self, imaging: ImagingSettings, accept: str) -> None:
         self._allowed: Mapping[str, tuple[StrEnum, ...]] = {

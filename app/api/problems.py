@@ -166,7 +166,7 @@ def _body(
 
 
 def _allowed(request: Request) -> list[str]:
-    """Return every method of a path; the framework names those of one of its routes."""
+    """Return every method of a path; the framework names only those of one route."""
     return [
         method
         for method in _METHODS

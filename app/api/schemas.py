@@ -33,8 +33,8 @@ class Receipt(BaseModel):
         examples=[examples.CODEC],
     )
     kept: bool = Field(
-        description="Whether no pixel was encoded again: the image is the upload, less the metadata"
-        " that was removed.",
+        description="Whether the image is the upload itself, less its metadata, and was not encoded"
+        " again.",
         examples=[False],
     )
     metadata_removed: list[str] = Field(

@@ -8,7 +8,7 @@ from app.section import Seconds, Section
 
 
 class ConnectionSettings(Section):
-    """How long a connection may be idle."""
+    """How long a connection may be silent, and how long a refused upload is read."""
 
     # The API promises a comment every 15 seconds; common proxies end an idle connection after 60.
     ping_seconds: float = Field(

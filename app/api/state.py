@@ -39,7 +39,7 @@ class State:
     pictures: LivePictures
 
     def drain(self) -> None:
-        """Be ready no longer, and end the streams; running requests go on."""
+        """Stop being ready, and end the streams; running requests go on."""
         self.feed.close_streams()
 
 

@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 
 router = APIRouter(tags=["streams"])
 
-# An event that one replica has sent, another applies within milliseconds.
+# Replicas apply the same event within milliseconds of each other.
 _AHEAD_SECONDS = 1.0
 # A client whose stream ends, as at a restart of the gateway, reconnects after this.
 _RECONNECT_MS = 2000
 _BOUNDARY = "imagegate-picture"
 # A watcher that is slow holds a piece in the server's buffer, not a picture.
 _PIECE_BYTES = 65_536
-# nginx would gather what trickles.
+# nginx would buffer small pieces.
 UNBUFFERED = FixedHeader("X-Accel-Buffering", "Tells nginx to pass bytes on as they come.", "no")
-# An integer and no union with null, as FastAPI has it: clients would send a number as it is.
+# Not FastAPI's union with null: generated clients would not turn the number into text.
 LAST_EVENT_ID = RequestHeader(
     "Last-Event-ID",
     "Sequence number of the last event seen; -1 for all events.",

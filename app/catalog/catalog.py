@@ -51,7 +51,7 @@ class Catalog:
         """Check that no read or write has met damage.
 
         Raises:
-            CatalogDamagedError: One has; `discard` the file and fill it again.
+            CatalogDamagedError: The file is damaged: `discard` it and fill the new one.
         """
         self._database.check()
 
@@ -86,7 +86,7 @@ class Catalog:
         await self._database.write(apply)
 
     async def forget_before(self, starts: Mapping[int, int]) -> None:
-        """List no longer the images with a record below the start of its partition.
+        """Remove from the list the images with a record below the start of its partition.
 
         Args:
             starts: The first offset that can be read, by partition of `images`.

@@ -1,7 +1,7 @@
 """The catalog's SQLite file, replaced when it is damaged.
 
-Hides which thread asks SQLite what, and that the file may be deleted: it is rebuilt
-from the log. A failure of the disk, or of another program's making (full, locked), is no damage.
+Hides the threads that use SQLite, and that the file may be deleted: it is rebuilt from the log. A
+failing or full disk, or another program's lock, is not damage.
 
 Sources: https://www.sqlite.org/wal.html, https://www.sqlite.org/rescode.html.
 """
@@ -74,7 +74,7 @@ class Database:
         """Check that no read or write has met damage since the file was opened.
 
         Raises:
-            CatalogDamagedError: One has; `discard` the file.
+            CatalogDamagedError: The file is damaged: `discard` it.
         """
         if self._damage:
             raise CatalogDamagedError(f"The catalog is damaged: {self._damage}.")
@@ -106,7 +106,7 @@ class Database:
         """
 
         def write() -> None:
-            # The connection commits when the block ends, and rolls back when that or it fails.
+            # Leaving the block commits; an error in the block or in the commit rolls back.
             with self._connection() as connection:
                 connection.execute("BEGIN IMMEDIATE")
                 change(connection)
@@ -161,12 +161,12 @@ class Database:
             self._replace()
 
     def _replace(self) -> None:
-        """Replace the files; the connections of other threads are closed with the rest."""
+        """Replace the files; `close` closes the connections of other threads."""
         for suffix in ("", "-wal", "-shm"):
             self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
         self._local.generation = None
         self._prepare()
-        # Other threads change over only now that there are tables.
+        # Other threads open the new file only now that it has tables.
         self._generation += 1
         self._local.generation = self._generation
         self._damage = ""

@@ -60,14 +60,14 @@ def add(
 
 
 def delete(connection: sqlite3.Connection, image_id: str) -> None:
-    """List an image no longer, and remember for ever that it is deleted."""
+    """Remove an image from the list, and remember for ever that it is deleted."""
     connection.execute("INSERT OR IGNORE INTO deleted (id) VALUES (?)", (image_id,))
     connection.execute("DELETE FROM images WHERE id = ?", (image_id,))
     connection.execute("DELETE FROM places WHERE image_id = ?", (image_id,))
 
 
 def forget_before(connection: sqlite3.Connection, starts: Mapping[int, int]) -> None:
-    """List no longer the images with a record below the start of its partition."""
+    """Remove from the list the images with a record below the start of its partition."""
     for place in starts.items():
         connection.execute(
             "DELETE FROM images WHERE id IN"
@@ -84,7 +84,7 @@ def clear(connection: sqlite3.Connection) -> None:
 
 
 def _places(event: ImageStored) -> Iterator[tuple[int, int, str]]:
-    """Yield the head's place, and that of the first chunk in each partition, which leaves first."""
+    """Yield the place of the head, and of each partition's first chunk, which expires first."""
     head = address.parse(event.image_id).position
     yield head.partition, head.offset, event.image_id
     first: dict[int, int] = {}

@@ -1,4 +1,4 @@
-"""How far a catalog has come, and in which log: a row of the catalog."""
+"""The progress of a catalog through a log: a row of the catalog."""
 
 from __future__ import annotations
 

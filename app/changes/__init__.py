@@ -1,1 +1,1 @@
-"""The changes that clients make to stored images: each a fact, in force once it is applied."""
+"""Changes that clients make to stored images: events that take effect once they are applied."""

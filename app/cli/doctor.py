@@ -88,7 +88,7 @@ def _folder(folder: Path) -> list[Finding]:
 
 
 def _occupied(folder: Path) -> str:
-    """Return why another process cannot, or had better not, open the embedded log."""
+    """Return why another process cannot or should not open the embedded log; empty if it may."""
     if not (folder / LOCK_NAME).exists():
         # Files that root creates here could not be written by the gateway's own user.
         return "there is no log yet"
@@ -147,5 +147,5 @@ def compare_clocks(drift: float) -> Finding:
         Level.WARNING,
         "clock",
         f"is {abs(drift):,.0f} seconds {'behind' if drift > 0 else 'ahead of'} the log's",
-        "let NTP set both; images carry the log's time, the lines of the gateway's log its own",
+        "let NTP set both clocks: images carry the time of the log, log lines that of the gateway",
     )

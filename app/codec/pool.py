@@ -53,7 +53,7 @@ class CodecPool:
     An asynchronous context manager; or call `start` and `stop`.
 
     Args:
-        workers: Processes, and so images in work at once. Further ones wait their turn.
+        workers: Number of processes, so of images processed at once; further images wait.
         deadline_seconds: Time for one image, from when a worker begins it.
         memory_bytes: Address space of each worker (RLIMIT_AS).
         queue_seconds: Time that an image waits for a worker.
@@ -93,7 +93,7 @@ class CodecPool:
             ) from error
 
     async def stop(self) -> None:
-        """Kill all workers and see them gone; callers that wait get `NotReadyError`."""
+        """Kill all workers and wait for their end; waiting callers get `NotReadyError`."""
         self._stopping = True
         for task in self._replacing:
             task.cancel()

@@ -1,4 +1,4 @@
-"""One codec worker process: reads a task from its socket, runs it, answers, again and again.
+"""The codec worker process: reads tasks from its socket, runs each, and answers.
 
 The process decodes hostile bytes, so it is contained before the first one arrives: bounded address
 space, no core dump, and none of the gateway's environment, where passwords are. It ends with the

@@ -30,7 +30,7 @@ class Delivery:
         """Read the first bytes, and return the stream of the bytes from `start` up to `end`.
 
         Raises:
-            ImageGoneError: The bytes have left the log, which can still be answered.
+            ImageGoneError: The bytes have left the log; the response has not begun yet.
             LogUnavailableError: The log does not answer now.
             OverloadedError, UnpackError: It is packed, and cannot be unpacked now.
         """

@@ -41,7 +41,7 @@ class StoredImage:
 
     @property
     def chunk_bytes(self) -> int:
-        """How many of the stored bytes each of its records holds."""
+        """The size of a chunk: the stored bytes in each record but the last."""
         return self.head.chunk_bytes or max(self.info.stored_bytes, 1)
 
     @property
@@ -68,7 +68,7 @@ class Finder:
         Raises:
             ImageNotFoundError: There is none with this id.
             ImageGoneError: It was deleted, or a part of it has left the log.
-            LogUnavailableError, NotReadyError: Nobody can say now.
+            LogUnavailableError, NotReadyError: The gateway cannot tell now.
         """
         self._feed.require_caught_up()
         where = address.parse(image_id)

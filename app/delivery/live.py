@@ -104,7 +104,7 @@ class LivePictures:
             elif shown is not None and now >= repeat_at:
                 if not await self._catalog.is_deleted(shown.image_id):
                     yield shown
-                # A watcher that waits holds no picture: with few a second, each holds another.
+                # A waiting watcher holds no picture: at low rates, each would hold a different one.
                 shown = None
             rounds.wake_at = min(
                 repeat_at if shown is not None else math.inf, due if due > now else math.inf

@@ -1,1 +1,1 @@
-"""The background consumer, how far it has come, and the waiting for it."""
+"""The background consumer, its progress, and the waiting for it."""

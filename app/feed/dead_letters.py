@@ -3,8 +3,8 @@
 Hides that a letter is written once, however often its record is met: every rebuild of a catalog
 meets it again. Two replicas that meet it at once may both write a letter; the first one counts.
 
-A letter with a `next_offset` is an operator's word that damage from its offset on may be passed
-over; every replica that meets the damage looks for one.
+A letter with a `next_offset` records that an operator skips the damage from its offset on; every
+replica that finds the damage looks for such a letter.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ logger = structlog.get_logger(__name__)
 
 # A reason may quote a record of another program.
 _REASON_CHARACTERS = 500
-# Between attempts while the log is out of sight.
+# Between attempts while the log does not answer.
 _RETRY_SECONDS = 0.5
 
 
@@ -56,7 +56,7 @@ class DeadLetters:
             logger.error("event_rejected", letter=letters[record.key].decode())
 
     async def skip(self, offset: int) -> int:
-        """Let every replica pass over the damage from `offset` on; return where it goes on.
+        """Let every replica skip the damage from `offset` on; return the offset after it.
 
         Raises:
             ConfigurationError: Nothing is damaged there.
@@ -77,7 +77,7 @@ class DeadLetters:
         return next_offset
 
     async def skipped(self, offset: int) -> int | None:
-        """Return where to go on after the damage at `offset`, if an operator has said so."""
+        """Return the offset after the damage at `offset`, if an operator has skipped it."""
         async with aclosing(self._letters()) as letters:
             async for record in letters:
                 with suppress(ValueError, TypeError, KeyError, RecursionError):
@@ -114,7 +114,7 @@ class DeadLetters:
             except (RecordGoneError, RecordMissingError):
                 # Retention took it just now, or the topic was replaced.
                 offset = 0
-            # The tail has lost sight of the log: not in a tight loop.
+            # The tail was interrupted: do not retry in a tight loop.
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _is_damaged(self, offset: int) -> bool:

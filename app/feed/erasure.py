@@ -29,7 +29,7 @@ logger = structlog.get_logger(__name__)
 async def erase_deleted(
     log: ErasableLog, catalog: Catalog, events: Sequence[SequencedEvent]
 ) -> None:
-    """Erase the images that `events`, not applied to the catalog yet, delete.
+    """Erase the images that `events` delete; call it before the catalog applies them.
 
     A repetition finds nothing to do, so a crash in between does no harm.
     """

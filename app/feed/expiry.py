@@ -1,4 +1,4 @@
-"""Images that left the log by themselves, removed from the listing.
+"""The removal of images from the listing once they have left the log by themselves.
 
 Hides when the log is asked. Retention and `DeleteRecords` announce nothing: they move a partition's
 start, and every image with a record below it, head or chunk, is gone.

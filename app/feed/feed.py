@@ -1,4 +1,4 @@
-"""How far the catalog has come, and the waiting for it.
+"""The progress of the catalog, and the waiting for it.
 
 Hides when an answer from the catalog can be trusted, and whom to wake. `Follower` reports its
 progress; everyone else asks, waits, or reads the catalog in `rounds`.
@@ -88,7 +88,7 @@ class Feed:
             raise NotReadyError(f"The gateway is behind: {self.trouble or 'it catches up'}.")
 
     async def applied_within(self, offset: int, seconds: float) -> bool:
-        """Wait at most so long until the event at `offset` is applied, and tell whether it is."""
+        """Wait up to `seconds` until the event at `offset` is applied; tell whether it is."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while not self._is_applied(offset):
@@ -100,7 +100,7 @@ class Feed:
         self.closing = True
         self._wake()
 
-    # The rest is for the follower.
+    # Only the follower calls the methods below.
 
     def advance(self, progress: Progress, end: int) -> bool:
         """Note that the log answers, and how far the catalog is; wake the readers if it has moved.
@@ -126,7 +126,7 @@ class Feed:
         return has_caught_up
 
     def report(self, trouble: str) -> bool:
-        """Give the reason why events are not applied, and tell whether it is news."""
+        """Set the reason why events are not applied, and tell whether it is new."""
         is_news = trouble != self._trouble
         self._trouble = trouble
         return is_news

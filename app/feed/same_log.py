@@ -1,4 +1,4 @@
-"""Whether the log still is the one that the catalog was built from.
+"""The check that the log is still the one that the catalog was built from.
 
 Hides how the two are compared: by the log's identity, and by the last record that was applied,
 which is read again. Another record there means another topic, or one that lost its end.
@@ -59,5 +59,5 @@ async def _lacks_nothing(log: Log, progress: Progress) -> bool:
     if isinstance(log, ErasableLog) and progress.last_offset >= bounds.start:
         # Erased with its image, just before the deletion was to be applied.
         return True
-    # Trimmed, and nothing of it was still to be applied; a new topic starts at 0.
+    # Every trimmed event had been applied; a new topic would start at 0.
     return progress.last_offset < bounds.start <= progress.next_offset

@@ -1,4 +1,4 @@
-"""The meaning of the samples of a decoded image, and their way to RGB.
+"""The meaning of the samples of a decoded image, and their conversion to RGB.
 
 CMYK, Lab and grey with a profile become sRGB through it, by littlecms, never by formula. RGB keeps
 its profile.

@@ -116,7 +116,7 @@ def _in_known_mode(image: ImageFile) -> Image.Image:
 
 
 def _announced(image: ImageFile, limits: ImageLimits) -> list[tuple[int, int]]:
-    """Return the sizes of all pictures without loading any; of one more than allowed at most."""
+    """Return the sizes of all pictures, up to one more than allowed, without loading any."""
     first, sizes = image.tell(), []
     for number in range(min(getattr(image, "n_frames", 1), limits.max_frames + 1)):
         image.seek(number)

@@ -1,4 +1,4 @@
-"""The way of one image from uploaded bytes to stored bytes, its order visible in one function."""
+"""The processing of one image, from uploaded to stored bytes, in order in one function."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ _ATTACH: dict[ImageFormat, Callable[[bytes, Blocks], bytes]] = {
     ImageFormat.BMP: _without,
 }
 
-# The share of the upload's size that a new encoding may have: for less than 2 %, the upload is the
-# better picture. An image that was developed before stays as it is.
+# A new encoding must be below this share of the upload's size: for a gain under 2 %, the upload is
+# the better picture, and an image that was developed before stays as it is.
 _WORTHWHILE = 0.98
 
 # Packing the upload better, which takes longest, does not beat a file below this share.

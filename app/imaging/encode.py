@@ -45,7 +45,7 @@ _PNG_MAX_PIXELS = 4_200_000
 # third smaller than the PNG of every photo and screenshot that was tried.
 _BOTH_MAX_PIXELS = 1_000_000
 
-# Photos in PNG came to 0.06 of it. Text on many colours came to half, and could hardly be read.
+# As JPEG, photos in PNG came to 0.06 of their size; text on many colours to half, hardly legible.
 _PHOTO_SHARE = 0.3
 
 _WEBP_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA"})
@@ -208,7 +208,7 @@ def _small_of(picture: Image.Image, icc: bytes | None, decoded: Decoded) -> Cand
 
 
 def _pays_as_photo(photo: Candidate, decoded: Decoded) -> bool:
-    """Tell whether a picture is a photo by its size as one: of a PNG a tenth remains."""
+    """Tell whether a picture is a photo: encoded as one, a PNG shrinks below `_PHOTO_SHARE`."""
     share = _PHOTO_SHARE if decoded.image_format is ImageFormat.PNG else 1
     return len(photo.data) < share * len(decoded.stripped.data)
 

@@ -46,8 +46,8 @@ class ImageInfo:
 
     Sizes in pixels are after orientation; `digest` and `received_digest` are SHA-256 in hex, of the
     image as served and as it was uploaded; `stored_bytes` is its size in the log, packed by
-    `content_encoding` unless that is empty. It is `kept` if no pixel was encoded again; `quality`
-    is SSIMULACRA2.
+    `content_encoding` unless that is empty. It is `kept` if the file was not encoded again;
+    `quality` is SSIMULACRA2.
     """
 
     content_type: Annotated[str, Predicate(is_picture)]

@@ -48,7 +48,7 @@ class Candidate:
 class Decoded:
     """A picture to be encoded: the decoder's image, its file, and the format of both.
 
-    Answers that take a walk through the pixels or the file are found once.
+    Properties that need a pass over the pixels or the file are computed once.
     """
 
     image: Image
@@ -74,7 +74,7 @@ class Decoded:
 
     @cached_property
     def has_unusual_colours(self) -> bool:
-        """Whether another format has no field for the way in which colours are given."""
+        """Whether the colours are given in a form that another format cannot hold."""
         if isinstance(self.image, JpegImageFile):
             return self.image.mode == "CMYK" != colour_space(self.image).decode("latin-1")
         has_profile = icc_profile(self.image) is not None
@@ -97,7 +97,7 @@ class Decoded:
 
     @property
     def is_coarse_jpeg(self) -> bool:
-        """Whether the file is a JPEG below quality 85, at which it would lose for nothing."""
+        """Whether the file is a JPEG below quality 85: at 85 it would lose quality for nothing."""
         if not isinstance(self.image, JpegImageFile) or self.image.mode == "CMYK":
             return False
         return sum(self.image.quantization.get(0, ())) >= _JPEG_TABLE_SUM

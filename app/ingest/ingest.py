@@ -1,4 +1,4 @@
-"""The way in, its order visible in one function, `Ingest.store`.
+"""The steps of an upload, in order in one function, `Ingest.store`.
 
     require_ready → admit → receive → sniff → develop → publish → list
 

@@ -93,7 +93,7 @@ class Publisher:
 
     async def _append(self, data: bytes, info: ImageInfo) -> Published:
         """Append chunks 1…n-1, then the head, which commits them, then the event."""
-        # One for all: a client waits for the whole, not for each of its parts.
+        # One deadline for all appends: a client waits for the whole image.
         deadline = self._log.deadline()
         cookie, view = new_cookie(), memoryview(data)
         size = chunk_bytes(self._log.max_record_bytes(IMAGES))

@@ -7,9 +7,9 @@ Terms, as Kafka uses them: a *topic* has *partitions*, a partition is a sequence
 ascending, zero-based, not necessarily contiguous *offsets*; a *cursor* is a consumer group's
 committed offset. A *position* is (partition, offset) in a topic that the context names.
 
-`Log` is the core, which everything needs. What not every engine can do, or few callers need, is an
-opt-in protocol: `ErasableLog`, `TrimmableLog`, `CursorLog`, `ExaminableLog`. A parameter names the
-narrowest protocol that its function needs; where an engine may lack one, `isinstance` tells.
+`Log` is the core, which everything needs. An ability that some engines lack, or few callers need,
+is an opt-in protocol: `ErasableLog`, `TrimmableLog`, `CursorLog`, `ExaminableLog`. A parameter
+names the narrowest protocol that its function needs; where one may be missing, `isinstance` tells.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ class Log(Protocol):
         ...
 
     async def read(self, topic: str, position: Position) -> Fetched:
-        """Read one record at random.
+        """Read the record at one position.
 
         Raises:
             RecordMissingError: Nothing was ever written there.
@@ -203,8 +203,8 @@ class Log(Protocol):
     def tail(self, topic: str, partition: int, start: int) -> AsyncGenerator[Batch, None]:
         """Follow a partition from `start`, in order, without gaps.
 
-        The tail ends after an interruption, as another topic may have the name since. Check that
-        it is still the same topic, and tail again from the last `next_offset`.
+        The tail ends after an interruption, as the topic may have been recreated. Check that it is
+        still the same topic, and tail again from the last `next_offset`.
 
         Raises:
             RecordGoneError: `start` is before the first offset that can be read.
@@ -278,5 +278,5 @@ class ExaminableLog(Log, Protocol):
     """A log that can examine what it is stored on, for `imagegate doctor`."""
 
     async def examine(self) -> list[Finding]:
-        """Return what is right and wrong with the brokers or the database, without a start."""
+        """Return findings on the brokers or the database, without starting the log."""
         ...

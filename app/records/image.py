@@ -119,7 +119,7 @@ def parse_chunks(text: str) -> tuple[int, tuple[Position, ...]]:
     """Read a list that `list_chunks` wrote.
 
     Raises:
-        ValueError: This is none.
+        ValueError: The text is not such a list.
     """
     size, *chunks = text.split(",")
     return int(size), tuple(_position(chunk) for chunk in chunks)

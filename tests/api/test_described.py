@@ -1,4 +1,4 @@
-"""Answers keep to the OpenAPI document, in trouble too, and the check of that can fail."""
+"""Answers agree with the OpenAPI document, errors included, and the check itself can fail."""
 
 import dataclasses
 

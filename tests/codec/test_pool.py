@@ -1,4 +1,4 @@
-"""The codec pool: a worker's end is its own, and nothing outlives the pool."""
+"""The codec pool: the end of a worker affects no other, and nothing outlives the pool."""
 
 from __future__ import annotations
 

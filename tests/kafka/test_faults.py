@@ -1,4 +1,4 @@
-"""A broker that hangs, dies, loses its topics, or is another: never a 500 nor another image."""
+"""A broker that hangs, dies, loses its topics or is replaced: never a 500 or a wrong image."""
 
 import asyncio
 import time

@@ -21,7 +21,7 @@ lepton_jpeg: Any = import_module("lepton_jpeg_python") if find_spec("lepton_jpeg
 # To pack and unpack at 6 MB/s leaves half of the deadline for everything else.
 MAX_BYTES = 12_000_000
 
-# A part a thread makes it larger by a hundredth, and a worker has one CPU.
+# A partition for each thread makes the file 1 % larger, and a worker has one CPU.
 _OPTIONS = {"max_partitions": 1}
 
 

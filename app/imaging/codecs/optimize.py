@@ -1,4 +1,4 @@
-"""Smaller files of the same pixels, where the extras for it are installed.
+"""Lossless optimizers of JPEG and PNG, if the extra `codecs` is installed.
 
 Hides oxipng, and MozJPEG's entropy coding of the same coefficients. Both get files that were
 checked, with the metadata that stays: MozJPEG repairs a truncated file in silence. Where damaged

@@ -47,7 +47,7 @@ def webp_of(picture: Image.Image, icc: bytes | None, profile: Profile) -> Candid
 
 
 def avif_of(picture: Image.Image, profile: bytes | None, blocks: Blocks) -> Candidate:
-    """Return an AVIF; its parts are found by their place, so metadata goes in at once."""
+    """Return an AVIF with its metadata, as inserting it later would move the other parts."""
     # Pillow refuses a damaged block, so a new one is written of the same entries.
     metadata = Metadata.of(blocks)
     exif = metadata.exif.copied(1, metadata.copyright_notice())

@@ -1,7 +1,7 @@
 """GIF: its blocks, and those that a picture needs.
 
-Copied are the screen, colour tables, images, graphic controls, the loop count and an ICC profile.
-Comments, XMP, plain text and every other application extension go, and all after the trailer.
+The screen, colour tables, images, graphic controls, loop count and ICC profile are copied.
+Comments, XMP, plain text, every other application extension, and all after the trailer go.
 
 Sources: GIF89a, sections 17 to 27; NETSCAPE2.0 and ANIMEXTS1.0 (loop count); ICC.1:2022, B.5.
 """

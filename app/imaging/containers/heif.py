@@ -101,7 +101,7 @@ def attach(data: bytes, blocks: Blocks) -> bytes:
 def has_unusual_colours(data: bytes, *, has_profile: bool) -> bool:
     """Tell whether a picture says by code points that its colours are wide or of high range.
 
-    A colour profile goes along to another format; that a picture is HDR does not.
+    Other formats can hold a colour profile, but not these code points for HDR.
     """
     for meta in _metas(data, list(boxes(data, 0, len(data)))):
         iprp = children(data, meta).get(b"iprp")
@@ -194,7 +194,7 @@ def _collect_item(content: bytes, kind: bytes, metadata: Metadata) -> None:
 def _write(copied: bytearray, item: Item, content: bytes) -> bytes:
     """Write an item's content where it fits into one extent; return the content that is left.
 
-    An extent that is not empty is a part of the picture too, in files that are made like that.
+    In a crafted file an extent may also belong to the picture: then it is not empty.
     """
     for start, end in item.extents:
         is_empty = bytes(copied[start:end]).strip(b"\0") in _EMPTY

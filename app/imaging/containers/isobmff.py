@@ -62,8 +62,8 @@ def boxes(
         data: The file.
         start: Where the first box begins.
         end: Where the last one has to end.
-        needed: Kinds that have to be whole. The bytes after the last whole box may be no box at
-            all, unless they say that they are one of these; by default all have to be whole.
+        needed: Kinds of boxes that must be whole; by default all. Bytes after the last whole box
+            are ignored unless they name one of these kinds.
 
     Raises:
         InvalidImageError: A box reaches beyond the end, or there are too many.
@@ -119,7 +119,7 @@ def items(data: bytes, meta: Box) -> list[Item]:
         for number, extent in _extents(data, inner[b"iloc"], inner.get(b"idat")):
             places.setdefault(number, []).append(extent)
             count, total = count + 1, total + extent[1] - extent[0]
-            # Few files name a place twice, for two items that are the same.
+            # Some files name a place twice, for two identical items.
             if count > _MAX_EXTENTS or total > 2 * len(data):
                 raise InvalidImageError("The image has too many parts.")
         return [

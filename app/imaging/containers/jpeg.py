@@ -1,8 +1,8 @@
 """JPEG: its marker segments, those that a picture needs, and where others go in.
 
-Copied are tables, frames and scans, JFIF without its thumbnail, Adobe's colour transform and the
-ICC profile. All other APPn and COM segments go, also those between scans, and everything after the
-first end-of-image marker: multi-picture (MPO) images, gain maps, motion photos, appended archives.
+Tables, frames, scans, JFIF without its thumbnail, Adobe's colour transform and the ICC profile are
+copied. All other APPn and COM segments go, also those between scans, and all after the first
+end-of-image marker: multi-picture (MPO) images, gain maps, motion photos, appended archives.
 
 Sources: ITU-T T.81, annex B; JFIF 1.02; ICC.1:2022, annex B.4; Adobe TN 5116, section 18.
 """
@@ -139,7 +139,7 @@ def _collect(marker: int, payload: bytes, metadata: Metadata) -> None:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes, bytes, int]]:
-    """Yield marker, payload, after a start of scan the entropy-coded bytes, and where that ends."""
+    """Yield each segment's marker, payload and entropy-coded bytes, and where it ends."""
     position = 2
     for _ in range(_MAX_SEGMENTS):
         # Stray bytes before a marker are passed over, as decoders do.

@@ -1,6 +1,6 @@
 """PNG and APNG: their chunks, those that a picture needs, and files that Pillow rewrites exactly.
 
-Copied are the critical chunks, those of an animation, and those that decide colour and shape. Text,
+The critical chunks, those of an animation, and those of colour and shape are copied. Text,
 EXIF, time and every unknown ancillary chunk go, and everything after IEND.
 
 Sources: W3C PNG 3, 4.7, 5 and 11 (chunks), 13.1 (errors).

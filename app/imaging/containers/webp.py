@@ -1,6 +1,6 @@
 """WebP: its RIFF chunks, and those that a picture needs.
 
-Copied are the image data, alpha, animation and ICC profile. EXIF, XMP and unknown chunks go, also
+The image data, alpha, animation and ICC profile are copied. EXIF, XMP and unknown chunks go, also
 those inside animation frames, and everything after the RIFF container.
 
 Source: RFC 9649, sections 2.3 to 2.7.

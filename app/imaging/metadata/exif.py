@@ -1,8 +1,8 @@
 """EXIF: a camera's TIFF block, and the entries of it that may go on with a picture.
 
-Two directories are read, of the picture and of the camera. A new block is written of the chosen
-entries and nothing else. Slack, a preview and the camera maker's notes are never copied: any of
-them may repeat the place. A broken block does not make a picture unreadable, so nothing here
+Three directories are read: of the picture, the camera and GPS. A new block is written from the
+chosen entries and nothing else. Slack, a preview and the camera maker's notes are never copied: any
+of them may repeat the location. A broken block does not make a picture unreadable, so nothing here
 raises.
 
 Sources: EXIF 2.32 (CIPA DC-008), 4.5 and 4.6; TIFF 6.0, section 2.
@@ -69,8 +69,8 @@ class _Entry:
 class Exif:
     """A block and the entries of its directories, by tag.
 
-    `end` is where the entries of the picture end and the place of the next directory is said. A
-    block of bytes that cannot be read `is_broken`.
+    `end` is the position after the picture's entries, where the offset of the next directory is
+    stored. A block that cannot be read `is_broken`.
     """
 
     data: bytes = b""
@@ -154,7 +154,7 @@ class Exif:
     def upright(self, size: tuple[int, int]) -> bytes:
         """Return the block for a picture that was turned and now has this size.
 
-        The thumbnail of a turned picture would lie on its side: nothing points to it any more.
+        The pointer to the thumbnail is cleared, as a turned picture's thumbnail would be sideways.
         """
         patched = bytearray(self.data)
         if self.orientation != 1:

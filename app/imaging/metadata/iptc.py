@@ -33,7 +33,7 @@ _LOCATIONLESS = frozenset(
 
 @dataclass(frozen=True)
 class Datasets:
-    """A run of datasets, parsed when they are first asked and no second time."""
+    """A run of datasets, parsed once, at the first use."""
 
     data: bytes = b""
 

@@ -2,10 +2,10 @@
 
 The container modules (`jpeg`, `png`, `webp`, `gif`, `heif`) each copy, from an allow-list, the
 parts that decide how the picture looks, and nothing else; the rest becomes `Metadata`. No pixel is
-re-encoded. The decoder then sees only the copy, so what is stored is what was checked. `Blocks`
+re-encoded. The decoder then sees only the copy, so only checked bytes are stored. `Blocks`
 that are to stay are put into the result afterwards, in their simplest form.
 
-`exif`, `xmp` and `iptc` know the contents of the three. Each block is parsed once, and asked.
+`exif`, `xmp` and `iptc` know the contents of their blocks. Each block is parsed once.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ for _prefix, (_uri, _) in _LOCATIONLESS.items():
 
 @dataclass(frozen=True)
 class Packet:
-    """A packet, parsed when it is first asked and no second time."""
+    """A packet, parsed once, at the first use."""
 
     data: bytes = b""
 
@@ -104,7 +104,7 @@ class Packet:
         return Packet(ET.tostring(root)) if len(rdf) else Packet()
 
     def upright(self) -> Packet:
-        """Return the packet of a picture that was turned; itself where it does not say how."""
+        """Return the packet for a picture that is upright now; itself if nothing changes."""
         turned = _ORIENTATION.sub(rb"\g<1>1", self.data)
         return self if turned == self.data else Packet(turned)
 

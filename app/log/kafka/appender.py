@@ -66,7 +66,7 @@ class Appender:
 
     @property
     def trouble(self) -> str | None:
-        """The reason why they would be, or were until shortly before, or None."""
+        """The reason why images or events are refused, or were until shortly before, or None."""
         images = [lane.trouble for lane in self._image_lanes]
         return (images[0] if all(images) else None) or self._event_lane.trouble
 

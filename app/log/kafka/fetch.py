@@ -1,4 +1,4 @@
-"""Reads from Kafka: one record at random, or a partition from an offset on.
+"""Reads from Kafka: one record at a position, or a partition from an offset on.
 
 Hides the Fetch request, and what its answers prove. The consumer is not used: a random read through
 `seek` costs twice as much as a direct fetch, and `AIOKafkaConsumer` skips a record that is too

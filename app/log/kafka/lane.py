@@ -31,8 +31,8 @@ logger = structlog.get_logger(__name__)
 # succeed, and new ones are refused with certainty instead of being held as well.
 _BREAKER_SECONDS = 5.0
 # A connection that replaces one without acknowledgements is tried with one record at a time until
-# one is acknowledged. Without a try, readiness doubts the connection for this long: for ever would
-# keep away the clients that could try it.
+# one is acknowledged. Until a client tries it, the gateway is not ready, but only for this long:
+# otherwise the clients that could try it would stay away.
 _PROBATION_SECONDS = 10.0
 
 

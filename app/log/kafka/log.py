@@ -60,7 +60,7 @@ class KafkaLog:
 
     @property
     def trouble(self) -> str | None:
-        """Why images or events cannot be written, or what of the topics does not fit, or None."""
+        """The reason why images or events cannot be written, or a topic's misfit, or None."""
         return self._topics.trouble or (
             self._appender.trouble if self._appender else "it is closed"
         )
@@ -188,7 +188,7 @@ class KafkaLog:
             self._topics.by_role,
             [
                 self._lane(f"images-{number}", IMAGES, read_ms / 1000)
-                # Each owns partitions: one without any would never be in trouble, nor of use.
+                # Each lane owns partitions: one without any would be useless.
                 for number in range(min(self._settings.producers, self.partitions(IMAGES)))
             ],
             self._lane("events", EVENTS, read_ms / 1000),

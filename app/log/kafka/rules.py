@@ -30,8 +30,7 @@ CONFIG: Mapping[str, str] = {
     # too: 600 MB of zeros fit a compressed batch of 1 MiB.
     "compression.type": "uncompressed",
 }
-# Kafka's own defaults, for entries that a broker does not show, as some do that only speak the
-# protocol.
+# Kafka's own defaults, for entries that a broker does not show; some only speak the protocol.
 DEFAULTS: Mapping[str, str] = {
     "cleanup.policy": "delete",
     "retention.ms": "604800000",
@@ -173,7 +172,7 @@ def in_sync(topic: Topic) -> Finding:
 
 def _retention(topic: Topic, name: str) -> Finding:
     if topic.role == EVENTS:
-        return _setting(topic, name, Level.WRONG, "events are what the catalog is rebuilt from")
+        return _setting(topic, name, Level.WRONG, "the catalog is rebuilt from the events")
     if topic.role == IMAGES:
         return _setting(topic, name, Level.WARNING, "images leave the log by themselves")
     return Finding(Level.OK, topic.name, f"{name}={topic.config[name]}")

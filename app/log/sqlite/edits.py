@@ -1,7 +1,7 @@
 """Edits of the stored data: erasing, trimming, committing cursors.
 
-Hides into how many transactions an edit is divided, so that none holds the writer for long, and
-that a failed edit can be repeated: its errors say no more than that.
+Hides how an edit is divided into transactions, so that none holds the writer for long, and that a
+failed edit can be repeated.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ERASED_AT_ONCE = 8
 class Edits:
     """Edits through `writer`, each transaction within `timeout_seconds`.
 
-    Every edit of a log that does not confirm it in time raises `LogUnavailableError`.
+    An edit that the log does not confirm in time raises `LogUnavailableError`.
     """
 
     def __init__(self, writer: Writer, timeout_seconds: float, max_record_bytes: int) -> None:

@@ -173,7 +173,7 @@ class SqliteLog:
             raise OutcomeUnknownError(error.detail, outcomes, error.settled) from error
 
     async def read(self, topic: str, position: Position) -> Fetched:
-        """Read one record at random; see `Log.read`."""
+        """Read the record at one position; see `Log.read`."""
         self._partitions.check(topic)
         if not self._partitions.has(topic, position.partition):
             raise RecordMissingError(f"There is no partition {position.partition}.")

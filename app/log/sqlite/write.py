@@ -20,7 +20,7 @@ class Write(Generic[Result]):
     """A change to make within the next transaction.
 
     `apply` is called in the writer's thread, and once more if the transaction had to be repeated.
-    With `scrubs`, `done` is resolved only when the write-ahead log, too, is rid of the bytes.
+    With `scrubs`, `done` is resolved only when the bytes have left the write-ahead log, too.
     """
 
     apply: Callable[[sqlite3.Connection], Result]
