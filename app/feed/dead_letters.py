@@ -3,8 +3,8 @@
 Hides that a letter is written once, however often its record is met: every rebuild of a catalog
 meets it again. Two replicas that meet it at once may both write a letter; the first one counts.
 
-A letter with a `next_offset` is an operator's word that damage from its offset on may be passed
-over; every replica that meets the damage looks for one.
+A letter with a `next_offset` is an operator's word that the records from its offset on may be
+passed over, damaged or not; every replica that cannot get past one of them looks for it.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import aclosing, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import structlog
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import ConfigurationError, RecordDamagedError, RecordGoneError, RecordMissingError
-from app.log import EVENTS, REJECTS, Position, Record
+from app.log import EVENTS, MAX_OFFSETS, REJECTS, Position, Record
+from app.records.strict_json import parse_object
 from app.telemetry import metrics
 
 if TYPE_CHECKING:
@@ -29,8 +31,24 @@ logger = structlog.get_logger(__name__)
 
 # A reason may quote a record of another program.
 _REASON_CHARACTERS = 500
+# Ours have some 700: the reason, in JSON's escapes, and the address.
+_LETTER_BYTES = 8_192
 # Between attempts while the log is out of sight.
 _RETRY_SECONDS = 0.5
+
+
+_Offset = Annotated[int, Field(ge=0, lt=MAX_OFFSETS)]
+
+
+class _Skip(BaseModel):
+    """A letter by which an operator has records skipped."""
+
+    model_config = ConfigDict(strict=True)
+
+    topic: Literal["image-events"]
+    partition: Literal[0]
+    offset: _Offset
+    next_offset: _Offset
 
 
 class DeadLetters:
@@ -38,6 +56,9 @@ class DeadLetters:
 
     def __init__(self, log: Log) -> None:
         self._log = log
+        # How far the letters have been read for skips, and those found.
+        self._next_letter = 0
+        self._skips: list[_Skip] = []
 
     async def write(self, rejected: Mapping[StoredRecord, str]) -> None:
         """Write a letter for each record of `image-events`, given with its reason."""
@@ -56,45 +77,51 @@ class DeadLetters:
             logger.error("event_rejected", letter=letters[record.key].decode())
 
     async def skip(self, offset: int) -> int:
-        """Let every replica pass over the damage from `offset` on; return where it goes on.
+        """Let every replica pass over the record at `offset`; return where it goes on.
+
+        If the record is damaged, all damage that follows it without a gap is passed over too.
 
         Raises:
-            ConfigurationError: Nothing is damaged there.
+            ConfigurationError: There is no record.
             LogUnavailableError, NotWrittenError, OutcomeUnknownError: The log does not work.
         """
-        if not await self._is_damaged(offset):
+        bounds = await self._log.bounds(EVENTS, 0)
+        if not bounds.start <= offset < bounds.end:
             raise ConfigurationError(
-                f"The record at offset {offset} of {EVENTS} can be read, or there is none:"
-                " nothing has to be skipped."
+                f"There is no record at offset {offset} of {EVENTS}: it has the offsets from"
+                f" {bounds.start} up to {bounds.end - 1}."
             )
-        next_offset = offset + 1
-        # The damage may be in a batch's own count of its records: only reading tells.
-        while await self._is_damaged(next_offset):
-            next_offset += 1
+        next_offset, reason = offset + 1, "skipped by an operator"
+        if await self._is_damaged(offset):
+            reason = "damaged, and skipped by an operator"
+            # The damage may be in a batch's own count of its records: only reading tells.
+            while await self._is_damaged(next_offset):
+                next_offset += 1
         where = Position(0, offset)
-        letter = _letter(where, "damaged, and skipped by an operator", next_offset=next_offset)
+        letter = _letter(where, reason, next_offset=next_offset)
         await self._log.append(REJECTS, [Record(_address(where), letter)])
         return next_offset
 
     async def skipped(self, offset: int) -> int | None:
-        """Return where to go on after the damage at `offset`, if an operator has said so."""
-        async with aclosing(self._letters()) as letters:
+        """Return where to go on instead of at `offset`, if an operator has said so."""
+        bounds = await self._log.bounds(REJECTS, 0)
+        if bounds.end < self._next_letter:
+            # The topic was replaced.
+            self._next_letter, self._skips = 0, []
+        async with aclosing(self._letters(self._next_letter)) as letters:
             async for record in letters:
-                with suppress(ValueError, TypeError, KeyError, RecursionError):
-                    letter = json.loads(record.value or b"")
-                    if (
-                        letter["topic"] == EVENTS
-                        and letter["offset"] <= offset < letter["next_offset"]
-                    ):
-                        return int(letter["next_offset"])
-        return None
+                self._next_letter = record.position.offset + 1
+                # Most letters have no `next_offset`, and anyone may have written one.
+                with suppress(ValueError):
+                    self._skips.append(_skip(record.value or b""))
+        ends = (each.next_offset for each in self._skips if each.offset <= offset)
+        return next((end for end in ends if end > offset), None)
 
     async def _known(self, keys: set[bytes]) -> set[bytes | None]:
         """Return those of the keys that have a letter already."""
         return {record.key async for record in self._letters() if record.key in keys}
 
-    async def _letters(self) -> AsyncGenerator[StoredRecord, None]:
-        offset = 0
+    async def _letters(self, offset: int = 0) -> AsyncGenerator[StoredRecord, None]:
         while True:
             bounds = await self._log.bounds(REJECTS, 0)
             offset = max(offset, bounds.start)
@@ -125,6 +152,11 @@ class DeadLetters:
         except (RecordGoneError, RecordMissingError):
             return False
         return False
+
+
+def _skip(value: bytes) -> _Skip:
+    parse_object(value, _LETTER_BYTES)
+    return _Skip.model_validate_json(value)
 
 
 def _address(position: Position) -> bytes:
