@@ -70,8 +70,11 @@ class UnfitRecordError(Exception):
 
 
 def chunk_bytes(max_record_bytes: int) -> int:
-    """Return how many bytes of an image go into one record of a log with this limit."""
-    return min(CHUNK_BYTES, max_record_bytes - _HEADERS_BYTES)
+    """Return how many bytes of an image go into one record of a log with this limit.
+
+    Never less than a reader believes: a topic whose limit was lowered too far refuses the records.
+    """
+    return max(min(CHUNK_BYTES, max_record_bytes - _HEADERS_BYTES), chunk_list.MIN_CHUNK_BYTES)
 
 
 def chunk_records(cookie: bytes, data: memoryview, size: int) -> list[Record]:

@@ -81,7 +81,7 @@ def test_metadata_holds_nothing_twice():
     assert not {"content_type", "content_length", "digest"} & set(meta)
 
 
-@pytest.mark.parametrize("limit", [1_048_576, 1_048_588, 100_000, 40_000])
+@pytest.mark.parametrize("limit", [1_048_576, 1_048_588, 131_072, 50_000])
 def test_a_head_with_the_longest_metadata_fits_the_smallest_limit(limit):
     size = records.chunk_bytes(limit)
     # The longest file name, in JSON escapes, and as many chunks as 200 MB make at the usual limit.
@@ -89,6 +89,13 @@ def test_a_head_with_the_longest_metadata_fits_the_smallest_limit(limit):
     places = [Position(65_535, 2**40)] * 200
     head = records.head_record(COOKIE, memoryview(bytes(size)), described, size, places)
     assert head.size_bytes <= limit
+
+
+@pytest.mark.parametrize("limit", [0, 1_000, 40_000, 131_072, 20_000_000])
+def test_what_is_written_under_any_limit_is_read(limit):
+    data = bytes(300_000)
+    head, chunks, _ = split(data, records.chunk_bytes(limit))
+    assert len(records.parse_head(as_stored(head)).chunks) == len(chunks)
 
 
 def test_a_chunk_is_never_more_than_a_million_bytes():
