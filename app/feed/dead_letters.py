@@ -2,6 +2,7 @@
 
 Hides that a letter is written once, however often its record is met: every rebuild of a catalog
 meets it again. Two replicas that meet it at once may both write a letter; the first one counts.
+Letters are read once as well, as anyone who may write records has as many of them as he likes.
 
 A letter with a `next_offset` is an operator's word that the records from its offset on may be
 passed over, damaged or not; every replica that cannot get past one of them looks for it.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -37,6 +39,7 @@ _LETTER_BYTES = 8_192
 _RETRY_SECONDS = 0.5
 
 
+_ADDRESS = re.compile(rb"image-events:0:(0|[1-9][0-9]{0,14})")
 _Offset = Annotated[int, Field(ge=0, lt=MAX_OFFSETS)]
 
 
@@ -56,25 +59,27 @@ class DeadLetters:
 
     def __init__(self, log: Log) -> None:
         self._log = log
-        # How far the letters have been read for skips, and those found.
+        # The next letter to read, and what those before it say of records at `_start` or behind.
         self._next_letter = 0
+        self._start = 0
+        self._rejected: set[int] = set()
         self._skips: list[_Skip] = []
 
     async def write(self, rejected: Mapping[StoredRecord, str]) -> None:
         """Write a letter for each record of `image-events`, given with its reason."""
+        if not rejected:
+            return
+        await self._read_on(min(record.position.offset for record in rejected))
         letters = {
             _address(record.position): _letter(record.position, why)
             for record, why in rejected.items()
+            if record.position.offset not in self._rejected
         }
-        if not letters:
-            return
-        known = await self._known(set(letters))
-        records = [Record(key, letter) for key, letter in letters.items() if key not in known]
-        if records:
-            await self._log.append(REJECTS, records)
-        for record in records:
+        if letters:
+            await self._log.append(REJECTS, [Record(*each) for each in letters.items()])
+        for letter in letters.values():
             metrics.DEAD_LETTERS.inc()
-            logger.error("event_rejected", letter=letters[record.key].decode())
+            logger.error("event_rejected", letter=letter.decode())
 
     async def skip(self, offset: int) -> int:
         """Let every replica pass over the record at `offset`; return where it goes on.
@@ -104,24 +109,33 @@ class DeadLetters:
 
     async def skipped(self, offset: int) -> int | None:
         """Return where to go on instead of at `offset`, if an operator has said so."""
+        await self._read_on(offset)
+        return next((each.next_offset for each in self._skips if each.offset <= offset), None)
+
+    async def _read_on(self, start: int) -> None:
+        """Read the letters that came since the last time, about records from `start` on."""
         bounds = await self._log.bounds(REJECTS, 0)
-        if bounds.end < self._next_letter:
-            # The topic was replaced.
-            self._next_letter, self._skips = 0, []
+        if start < self._start or bounds.end < self._next_letter:
+            # The catalog is filled again, or the topic was replaced.
+            self._next_letter, self._rejected, self._skips = 0, set(), []
+        self._start = start
+        self._rejected = {offset for offset in self._rejected if offset >= start}
+        self._skips = [each for each in self._skips if each.next_offset > start]
         async with aclosing(self._letters(self._next_letter)) as letters:
             async for record in letters:
                 self._next_letter = record.position.offset + 1
-                # Most letters have no `next_offset`, and anyone may have written one.
-                with suppress(ValueError):
-                    self._skips.append(_skip(record.value or b""))
-        ends = (each.next_offset for each in self._skips if each.offset <= offset)
-        return next((end for end in ends if end > offset), None)
+                self._note(record)
 
-    async def _known(self, keys: set[bytes]) -> set[bytes | None]:
-        """Return those of the keys that have a letter already."""
-        return {record.key async for record in self._letters() if record.key in keys}
+    def _note(self, letter: StoredRecord) -> None:
+        found = _ADDRESS.fullmatch(letter.key or b"")
+        if found and (offset := int(found[1])) >= self._start:
+            self._rejected.add(offset)
+        # Most letters have no `next_offset`, and anyone may have written one.
+        with suppress(ValueError):
+            if (skip := _skip(letter.value or b"")).next_offset > self._start:
+                self._skips.append(skip)
 
-    async def _letters(self, offset: int = 0) -> AsyncGenerator[StoredRecord, None]:
+    async def _letters(self, offset: int) -> AsyncGenerator[StoredRecord, None]:
         while True:
             bounds = await self._log.bounds(REJECTS, 0)
             offset = max(offset, bounds.start)
