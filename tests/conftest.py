@@ -6,6 +6,7 @@ import pytest
 import structlog
 from PIL import Image
 
+from app.records import chunk_list
 from tests.support.in_process import in_process
 
 pytest_plugins = ["tests.support.kafka_fixtures", "tests.support.groups"]
@@ -25,6 +26,12 @@ structlog.configure(
 def pixels_of_pillow(monkeypatch):
     """Undo Pillow's limit after a test: decoding sets it, for the process, to that of the image."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+
+
+@pytest.fixture
+def tiny_chunks(monkeypatch):
+    """Have chunks read that are smaller than any gateway writes."""
+    monkeypatch.setattr(chunk_list, "MIN_CHUNK_BYTES", 1)
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ and declared types of parts decide nothing.
 from __future__ import annotations
 
 import asyncio
-import re
 import unicodedata
 from typing import TYPE_CHECKING, NoReturn
 
@@ -26,6 +25,7 @@ from app.errors import (
     TooManyFilesError,
     UnsupportedMediaTypeError,
 )
+from app.imaging.names import HARMFUL, MAX_FILENAME_CHARACTERS
 from app.ingest.upload import Upload
 
 if TYPE_CHECKING:
@@ -42,12 +42,8 @@ CONTENT_TYPES = ("multipart/form-data", "image/*", "application/octet-stream")
 _FRAMING_BYTES = 65_536
 # An upload has three: the file and two options. The rest is room for other fields of a form.
 _MAX_PARTS = 32
-# File systems and headers are comfortable with this.
-_MAX_FILENAME_CHARACTERS = 200
 # What browsers call a Blob without a name (XMLHttpRequest standard, FormData.append).
 _NAMELESS = {"", "blob"}
-# Control characters, and those that reverse the text after them: `gpj.exe` shows as `exe.jpg`.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 class RequestBody:
@@ -248,8 +244,8 @@ def clean_filename(raw: bytes) -> str | None:
     # Browsers and curl write a quotation mark like this (HTML standard, multipart/form-data).
     raw = raw.replace(b"%22", b'"')
     text = unicodedata.normalize("NFC", raw.decode("utf-8", "replace"))
-    text = _CONTROL.sub("", text.replace("\\", "/").rpartition("/")[2]).strip(" .")
-    return None if text in _NAMELESS else text[-_MAX_FILENAME_CHARACTERS:]
+    text = HARMFUL.sub("", text.replace("\\", "/").rpartition("/")[2]).strip(" .")
+    return None if text in _NAMELESS else text[-MAX_FILENAME_CHARACTERS:]
 
 
 def _is_raw(content_type: bytes) -> bool:

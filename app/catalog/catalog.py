@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, assert_never
 from app.catalog import facts, images, progress
 from app.catalog.database import Database
 from app.catalog.progress import Progress
-from app.events.event import ImageDeleted, ImageStored
+from app.events.event import ImageDeleted, ImageStored, UnknownEvent
 
 if TYPE_CHECKING:
     import sqlite3
@@ -133,5 +133,8 @@ def _apply(connection: sqlite3.Connection, sequenced: SequencedEvent) -> None:
         case ImageDeleted(image_id):
             facts.add_deleted(connection, sequenced.sequence, image_id)
             images.delete(connection, image_id)
+        case UnknownEvent():
+            # Whatever a later release means by it, nothing here depends on it.
+            pass
         case _:
             assert_never(sequenced.event)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from app.imaging.info import ImageInfo
 from app.records import address
 from app.records.image import INFO
 
@@ -13,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from app.events.event import ImageStored
-    from app.imaging.info import ImageInfo
 
 SCHEMA = """
 CREATE TABLE images (
@@ -29,6 +30,7 @@ CREATE TABLE deleted (id TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 # The columns that `image_of` reads, in this order.
 COLUMNS = "images.id, images.sequence, created_at_ms, info"
+_PROPERTIES = {each.name for each in fields(ImageInfo)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,17 @@ class CatalogImage:
 def image_of(row: tuple[Any, ...]) -> CatalogImage:
     """Return the image in a row of `COLUMNS`."""
     image_id, sequence, created_at_ms, info = row
-    return CatalogImage(image_id, sequence, created_at_ms, INFO.validate_json(info))
+    return CatalogImage(image_id, sequence, created_at_ms, _info(info))
+
+
+def _info(stored: bytes) -> ImageInfo:
+    """Return the properties in a row, as the feed checked them when it wrote them.
+
+    Not checked again: the rules may have become stricter, and one old row would fail every list.
+    """
+    members = {name: value for name, value in json.loads(stored).items() if name in _PROPERTIES}
+    members["metadata_removed"] = tuple(members["metadata_removed"])
+    return ImageInfo(**members)
 
 
 def add(

@@ -44,6 +44,8 @@ class Deleter:
             UnavailableError: Nothing was deleted; the same request may succeed later.
             OutcomeUnknownError: It may or may not have been deleted, or is not yet hidden here.
         """
+        # A feed that is stopped still serves images, but would not apply the deletion.
+        self._feed.require_caught_up()
         try:
             await self._finder.find(image_id)
         except ImageGoneError:

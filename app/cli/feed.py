@@ -1,4 +1,4 @@
-"""`imagegate feed skip`: let every replica skip damaged records of `image-events`."""
+"""`imagegate feed skip`: let every replica skip a record of `image-events`."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the command."""
     feed = commands.add_parser("feed", help="repair the feed of events")
     command = feed.add_subparsers(required=True, metavar="command").add_parser(
-        "skip", help="let every replica skip the damaged records of image-events"
+        "skip", help="let every replica skip a record of image-events, damaged or not"
     )
     add_log(command)
     command.add_argument(
-        "--offset", type=int, required=True, help="where the damage begins, as readiness reports it"
+        "--offset", type=int, required=True, help="where the feed stands, as readiness reports it"
     )
     command.set_defaults(run=_skip)
 
@@ -33,8 +33,9 @@ def _skip(options: argparse.Namespace) -> int:
     logs.configure("error")
     next_offset = asyncio.run(_skip_damage(load(options), options.offset))
     print(  # noqa: T201
-        f"Every gateway continues at offset {next_offset}. The events from {options.offset} on are"
-        " lost: images may be missing from listings, and deleted ones may be back."
+        f"Every gateway that cannot get past offset {options.offset} continues at {next_offset}."
+        " What it skips is lost there: images may be missing from listings, and deleted ones may be"
+        " back."
     )
     return 0
 

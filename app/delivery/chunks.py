@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.errors import InternalError
-from app.records.image import is_chunk
+from app.records.image import UnfitRecordError, has_length_of_chunk, is_chunk
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -35,6 +34,7 @@ class Chunks:
 
         Raises:
             RecordMissingError, RecordGoneError: The first chunk has left the log.
+            UnfitRecordError: The record of the first chunk is another one.
             LogUnavailableError: The log does not answer now.
         """
         first = await self._read(image, start // image.chunk_bytes)
@@ -49,8 +49,6 @@ class Chunks:
             value = memoryview(read)
             first = max(start - number * size, 0)
             last = min(end - number * size, size)
-            if last > len(value):
-                raise InternalError("The image's records hold less than they say.")
             for at in range(first, last, PIECE_BYTES):
                 yield bytes(value[at : min(at + PIECE_BYTES, last)])
 
@@ -62,6 +60,6 @@ class Chunks:
             return is_chunk(record, image.address, number)
 
         record = await self._cache.read(image.head.chunks[number - 1], belongs)
-        if not belongs(record):
-            raise InternalError("The image's records do not belong together.")
+        if not (belongs(record) and has_length_of_chunk(record, image.head, number)):
+            raise UnfitRecordError(f"the record at {record.position} is not its chunk {number}")
         return record.value or b""

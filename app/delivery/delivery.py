@@ -6,9 +6,11 @@ that unpacks them.
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from app.errors import RecordGoneError, RecordMissingError
+from app.records.image import UnfitRecordError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -31,11 +33,25 @@ class Delivery:
 
         Raises:
             ImageGoneError: The bytes have left the log; the response has not begun yet.
+            ImageNotFoundError: The first record is no part of an image.
             LogUnavailableError: The log does not answer now.
             OverloadedError, UnpackError: It is packed, and cannot be unpacked now.
         """
         source = self._unpacker if image.info.content_encoding else self._chunks
         try:
-            return await source.open(image, start, end)
+            pieces = await source.open(image, start, end)
         except (RecordMissingError, RecordGoneError) as error:
             raise self._finder.gone() from error
+        except UnfitRecordError as error:
+            raise self._finder.unfit(image.address, error) from error
+        return self._stream(image, pieces)
+
+    async def _stream(
+        self, image: StoredImage, pieces: AsyncGenerator[bytes, None]
+    ) -> AsyncGenerator[bytes, None]:
+        async with aclosing(pieces):
+            try:
+                async for piece in pieces:
+                    yield piece
+            except UnfitRecordError as error:
+                raise self._finder.unfit(image.address, error) from error

@@ -10,6 +10,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from app.delivery.unfit import UnfitRecords
 from app.errors import (
     ImageGoneError,
     ImageNotFoundError,
@@ -18,7 +19,7 @@ from app.errors import (
 )
 from app.log import IMAGES
 from app.records import address
-from app.records.image import Head, parse_head
+from app.records.image import Head, UnfitRecordError, parse_head
 
 if TYPE_CHECKING:
     from app.catalog.catalog import Catalog
@@ -61,6 +62,7 @@ class Finder:
         self._catalog = catalog
         self._feed = feed
         self._expiry = expiry
+        self._unfit = UnfitRecords()
 
     async def find(self, image_id: str) -> StoredImage:
         """Find an image.
@@ -70,12 +72,14 @@ class Finder:
             ImageGoneError: It was deleted, or a part of it has left the log.
             LogUnavailableError, NotReadyError: The gateway cannot tell now.
         """
-        self._feed.require_caught_up()
+        if not (is_stopped := self._feed.is_stopped):
+            self._feed.require_caught_up()
         where = address.parse(image_id)
         if await self._catalog.is_deleted(image_id):
             raise ImageGoneError("The image was deleted.")
+        is_listed = is_stopped and await self._catalog.image(image_id) is not None
         # Again: the catalog that answered may be an empty one, which has just replaced another.
-        self._feed.require_caught_up()
+        self._feed.require_listed(is_listed)
         try:
             record = await self._cache.read(
                 where.position, lambda remembered: where.opens(remembered.key)
@@ -86,8 +90,11 @@ class Finder:
             raise self.gone() from error
         if not where.opens(record.key):
             raise ImageNotFoundError
-        head = parse_head(record)
-        await self._require_whole(head)
+        try:
+            head = parse_head(record)
+            await self._require_whole(head)
+        except UnfitRecordError as error:
+            raise self.unfit(where, error) from error
         return StoredImage(where, record, head)
 
     async def describe(self, image_id: str) -> CatalogImage:
@@ -110,14 +117,27 @@ class Finder:
         self._expiry.ask()
         return ImageGoneError("The image is no longer in the log.")
 
+    def unfit(self, where: Address, reason: UnfitRecordError) -> ImageNotFoundError:
+        """Return the error for an id that leads to records of another program; report it once."""
+        self._unfit.report(where.position, str(reason))
+        return ImageNotFoundError()
+
     async def _require_whole(self, head: Head) -> None:
         """Check that no chunk left the log before its head did."""
         lowest: dict[int, int] = {}
-        for partition, offset in sorted((each.partition, each.offset) for each in head.chunks):
-            lowest.setdefault(partition, offset)
+        for chunk in sorted(head.chunks):
+            lowest.setdefault(chunk.partition, chunk.offset)
+        count = self._log.partitions(IMAGES)
+        known = [partition for partition in lowest if partition < count]
         try:
-            bounds = await asyncio.gather(*(self._log.bounds(IMAGES, each) for each in lowest))
+            bounds = await asyncio.gather(*(self._log.bounds(IMAGES, each) for each in known))
+            starts = [each.start for each in bounds]
+            # Partitions that were added since the start, in order: the first that is not there
+            # ends it, so that no list makes the log look at more than there are, and one.
+            starts += [
+                (await self._log.bounds(IMAGES, each)).start for each in [*lowest][len(known) :]
+            ]
         except RecordMissingError as error:
-            raise self.gone() from error
-        if any(offset < each.start for offset, each in zip(lowest.values(), bounds, strict=True)):
+            raise UnfitRecordError("a chunk in a partition that the topic does not have") from error
+        if any(offset < start for offset, start in zip(lowest.values(), starts, strict=True)):
             raise self.gone()

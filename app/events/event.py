@@ -6,25 +6,38 @@ The key of the record and the event's `subject` are the image's id. `imagegateve
 extension attribute: a reader that meets a higher one than it knows must stop, as it might miss a
 deletion. Another, `imagegatechunks`, lists the positions of the chunks, as the head does.
 The time of an event is the timestamp of its record, by the log's clock.
+
+A record is believed no more than a request. `_Envelope` is what every version keeps: nothing else
+can stop a reader. A type that is not known, at a version that is, belongs to a later release; what
+may be ignored carries a version that older readers know.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from annotated_types import Predicate
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from app.errors import ImageNotFoundError, NewerVersionError
 from app.imaging.info import ImageInfo
+from app.imaging.names import is_label
 from app.log import Position, Record, StoredRecord
-from app.records import address
-from app.records.image import list_chunks, parse_chunks
+from app.records import address, chunk_list
+from app.records.image import check_lengths
+from app.records.strict_json import first_problem, parse_object
 
 VERSION = 1
 CONTENT_TYPE = b"application/cloudevents+json; charset=UTF-8"
+# Some 1,100 are usual; the list of chunks of the largest upload has 45,000 at the most.
+MAX_BYTES = 65_536
+# More than anyone will count to, and exact in every reader of JSON.
+_MAX_VERSION = 2**31 - 1
+_TYPE = re.compile(r"image\.[a-z0-9][a-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +60,14 @@ class ImageDeleted:
     image_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class UnknownEvent:
+    """A fact of a later release, which a reader of this one may ignore."""
+
+    image_id: str
+    type: str
+
+
 Event = ImageStored | ImageDeleted
 
 
@@ -54,38 +75,38 @@ class PoisonEventError(Exception):
     """A record that holds no event of imagegate; the text says why."""
 
 
-def _check_chunks(text: str) -> str:
-    parse_chunks(text)
+def _is_type(text: str) -> bool:
+    return _TYPE.fullmatch(text) is not None
+
+
+def _check_id(text: str) -> str:
+    try:
+        address.parse(text)
+    except ImageNotFoundError as error:
+        raise ValueError("not an image id") from error
     return text
 
 
 class _Envelope(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    """The attributes that an event of every version has, however new."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
 
     specversion: Literal["1.0"]
-    id: Annotated[str, Field(min_length=1)]
-    source: Annotated[str, Field(min_length=1)]
-    subject: str
-    imagegateversion: Annotated[int, Field(ge=1)]
+    id: Annotated[str, Predicate(is_label)]
+    source: Literal["urn:imagegate"]
+    type: Annotated[str, Predicate(_is_type)]
+    subject: Annotated[str, AfterValidator(_check_id)]
+    imagegateversion: Annotated[int, Field(ge=1, le=_MAX_VERSION)]
 
 
-class _Stored(_Envelope):
-    type: Literal["image.stored"]
+class _Stored(BaseModel):
+    """What `image.stored` has beside its envelope."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
     data: ImageInfo
-    imagegatechunks: Annotated[str, AfterValidator(_check_chunks)] = "0"
-
-
-class _Deleted(_Envelope):
-    type: Literal["image.deleted"]
-
-
-class _Version(BaseModel):
-    imagegateversion: int
-
-
-_ENVELOPE: TypeAdapter[_Stored | _Deleted] = TypeAdapter(
-    Annotated[_Stored | _Deleted, Field(discriminator="type")]
-)
+    imagegatechunks: str = ""
 
 
 def encode(event: Event) -> Record:
@@ -100,14 +121,14 @@ def encode(event: Event) -> Record:
     }
     if isinstance(event, ImageStored):
         if event.chunks:
-            envelope["imagegatechunks"] = list_chunks(event.chunk_bytes, event.chunks)
+            envelope["imagegatechunks"] = chunk_list.write(event.chunk_bytes, event.chunks)
         envelope |= {"datacontenttype": "application/json", "data": event.info.as_dict()}
     return Record(
         event.image_id.encode(), json.dumps(envelope).encode(), (("content-type", CONTENT_TYPE),)
     )
 
 
-def decode(record: StoredRecord) -> Event:
+def decode(record: StoredRecord) -> Event | UnknownEvent:
     """Read the event in a record.
 
     Raises:
@@ -116,30 +137,29 @@ def decode(record: StoredRecord) -> Event:
     """
     value = record.value or b""
     try:
-        envelope = _ENVELOPE.validate_json(value)
+        parse_object(value, MAX_BYTES)
+        envelope = _Envelope.model_validate_json(value)
+        if envelope.imagegateversion > VERSION:
+            raise _newer(record)
+        match envelope.type:
+            case "image.stored":
+                return _stored(envelope.subject, _Stored.model_validate_json(value))
+            case "image.deleted":
+                return ImageDeleted(envelope.subject)
+        return UnknownEvent(envelope.subject, envelope.type)
     except ValidationError as error:
-        if _version(value) > VERSION:
-            raise _newer(record) from error
-        problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        place = ".".join(map(str, problem["loc"])) or "event"
-        raise PoisonEventError(f"{place}: {problem['msg']}") from error
-    if envelope.imagegateversion > VERSION:
-        raise _newer(record)
-    try:
-        address.parse(envelope.subject)
-    except ImageNotFoundError as error:
-        raise PoisonEventError("subject: not an image id") from error
-    if isinstance(envelope, _Stored):
-        size, chunks = parse_chunks(envelope.imagegatechunks)
-        return ImageStored(envelope.subject, envelope.data, size, chunks)
-    return ImageDeleted(envelope.subject)
+        raise PoisonEventError(first_problem(error)) from error
+    except ValueError as error:
+        raise PoisonEventError(f"event: {error}") from error
 
 
-def _version(value: bytes) -> int:
+def _stored(image_id: str, stored: _Stored) -> ImageStored:
+    check_lengths(stored.data, stored.data.stored_bytes)
     try:
-        return _Version.model_validate_json(value).imagegateversion
-    except ValidationError:
-        return 0
+        chunk_bytes, chunks = chunk_list.parse(stored.imagegatechunks, stored.data.stored_bytes)
+    except ValueError as error:
+        raise PoisonEventError(f"imagegatechunks: {error}") from error
+    return ImageStored(image_id, stored.data, chunk_bytes, chunks)
 
 
 def _newer(record: StoredRecord) -> NewerVersionError:

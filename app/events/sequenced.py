@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from app.errors import NewerVersionError
 from app.events.event import PoisonEventError, decode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from app.events.event import Event
+    from app.events.event import Event, UnknownEvent
     from app.log import StoredRecord
+
+# The end of the year 9999, the last that a time in JSON can name. Brokers stamp records with their
+# own clock, but records from before a topic's rules were mended may have any timestamp.
+_MAX_TIMESTAMP_MS = 253_402_300_799_999
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,24 +28,40 @@ class SequencedEvent:
 
     sequence: int
     timestamp_ms: int
-    event: Event
+    event: Event | UnknownEvent
 
 
-def sort(
-    records: Sequence[StoredRecord],
-) -> tuple[list[SequencedEvent], dict[StoredRecord, str]]:
-    """Return the events in `records`, and the records that hold none, each with the reason.
+@dataclass(slots=True)
+class Sorted:
+    """What records of `image-events` hold.
 
-    Raises:
-        NewerVersionError: Only a newer version understands one of the events.
+    Attributes:
+        events: The events, in order.
+        rejected: The records that hold none, each with the reason.
+        newer: The error of the first event that only a newer version understands: neither it nor
+            anything behind it is sorted.
+        newer_at: The offset of that event.
     """
-    events: list[SequencedEvent] = []
-    rejected: dict[StoredRecord, str] = {}
+
+    events: list[SequencedEvent] = field(default_factory=list)
+    rejected: dict[StoredRecord, str] = field(default_factory=dict)
+    newer: NewerVersionError | None = None
+    newer_at: int = -1
+
+
+def sort(records: Sequence[StoredRecord]) -> Sorted:
+    """Tell the events in `records` from what is none."""
+    found = Sorted()
     for record in records:
+        sequence = record.position.offset
         try:
             event = decode(record)
         except PoisonEventError as error:
-            rejected[record] = str(error)
+            found.rejected[record] = str(error)
+        except NewerVersionError as error:
+            found.newer, found.newer_at = error, sequence
+            break
         else:
-            events.append(SequencedEvent(record.position.offset, record.timestamp_ms, event))
-    return events, rejected
+            timestamp_ms = min(max(record.timestamp_ms, 0), _MAX_TIMESTAMP_MS)
+            found.events.append(SequencedEvent(sequence, timestamp_ms, event))
+    return found

@@ -6,15 +6,16 @@ event that announced it. See `ErasableLog`.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
 
-from app.errors import ImageNotFoundError, NewerVersionError, RecordGoneError, RecordMissingError
+from app.errors import NewerVersionError, RecordGoneError, RecordMissingError
 from app.events.event import ImageDeleted, ImageStored
 from app.log import EVENTS, IMAGES, Position
 from app.records import address
-from app.records.image import parse_head
+from app.records.image import UnfitRecordError, is_chunk, parse_head
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from app.catalog.catalog import Catalog
     from app.events.sequenced import SequencedEvent
     from app.log import ErasableLog, StoredRecord
+    from app.records.address import Address
 
 logger = structlog.get_logger(__name__)
 
@@ -55,14 +57,21 @@ async def _erase_image(log: ErasableLog, image_id: str) -> None:
         return
     if where.opens(head.key):
         # Chunks first: once the head is gone, nothing says where they are.
-        await log.erase(IMAGES, _chunks(head))
+        await log.erase(IMAGES, await _chunks(log, where, head))
         await log.erase(IMAGES, [where.position])
 
 
-def _chunks(head: StoredRecord) -> tuple[Position, ...]:
+async def _chunks(log: ErasableLog, where: Address, head: StoredRecord) -> list[Position]:
+    """Return where the chunks are that say themselves that they are this image's."""
     try:
-        return parse_head(head).chunks
-    except (ImageNotFoundError, NewerVersionError) as error:
+        listed = parse_head(head).chunks
+    except (UnfitRecordError, NewerVersionError) as error:
         # The deletion itself is understood, and must not wait for an upgrade.
-        logger.warning("chunks_not_erased", head=str(head.position), reason=error.detail)
-        return ()
+        logger.warning("chunks_not_erased", head=str(head.position), reason=str(error))
+        return []
+    chunks = []
+    for number, position in enumerate(listed, start=1):
+        with suppress(RecordGoneError, RecordMissingError):
+            if is_chunk((await log.read(IMAGES, position)).record, where, number):
+                chunks.append(position)
+    return chunks

@@ -2,6 +2,10 @@
 
 Hides when an answer from the catalog can be trusted, and whom to wake. `Follower` reports its
 progress; everyone else asks, waits, or reads the catalog in `rounds`.
+
+An event that only a newer version understands stops the feed in front of it. The catalog then knows
+every event before it and none after it. An image that it lists was stored and not deleted up to
+there, and is served; about anything else nobody here can say, which is a `NotReadyError`.
 """
 
 from __future__ import annotations
@@ -36,6 +40,7 @@ class Feed:
         self._log = log
         self._catch_up_seconds = catch_up_seconds
         self._caught_up_once = False
+        self._is_stopped = False
         self._trouble = "the events have not been read yet"
         self._moved_at = 0.0
         self._advanced = asyncio.Event()
@@ -68,14 +73,30 @@ class Feed:
         """Whether every event was applied once since the start, so that answers are allowed."""
         return self._caught_up_once
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether an event of a newer version is the next one to apply."""
+        return self._is_stopped
+
     def require_caught_up(self) -> None:
-        """Check that every event was applied once since the start.
+        """Check that every event was applied once since the start, and that the feed goes on.
 
         Raises:
             NotReadyError: Some were not: a deletion might be unknown here.
         """
+        if self._is_stopped:
+            raise NotReadyError(f"The gateway is behind: {self.trouble}.")
         if not self._caught_up_once:
             raise NotReadyError(f"The gateway is not ready: {self.trouble or 'it catches up'}.")
+
+    def require_listed(self, is_listed: bool) -> None:
+        """Check that an image may be served, given whether the catalog lists it.
+
+        Raises:
+            NotReadyError: A deletion of it might be unknown here.
+        """
+        if not (self._is_stopped and is_listed):
+            self.require_caught_up()
 
     async def caught_up(self) -> None:
         """Wait until every event is applied that was in the log at the time of the call.
@@ -116,10 +137,12 @@ class Feed:
         self.progress = progress
         self._moved_at = asyncio.get_running_loop().time()
         remaining, has_caught_up = end - progress.next_offset, False
+        if has_moved:
+            self._is_stopped = False
         if remaining <= 0:
             has_caught_up = not self._caught_up_once or bool(self._trouble)
             self._caught_up_once, self._trouble = True, ""
-        elif not self._caught_up_once:
+        elif not (self._caught_up_once or self._is_stopped):
             self._trouble = f"{remaining} events are still to be applied"
         if has_moved or has_caught_up:
             self._wake()
@@ -131,9 +154,18 @@ class Feed:
         self._trouble = trouble
         return is_news
 
+    def stop(self, trouble: str) -> bool:
+        """Note that only a newer version understands the next event; tell whether it is news."""
+        is_news = self.report(trouble) or not self._is_stopped
+        self._is_stopped = True
+        if is_news:
+            # Readers must not wait for facts that do not come.
+            self._wake()
+        return is_news
+
     def distrust_catalog(self) -> None:
         """Have nothing answered from the catalog until every event is applied again."""
-        self._caught_up_once = False
+        self._caught_up_once = self._is_stopped = False
 
     def start_epoch(self, progress: Progress) -> None:
         """Begin the next build of the catalog, which is empty."""

@@ -6,8 +6,9 @@ is not the one that the catalog was built from (`same_log`), the catalog is rebu
 event.
 
 A record that cannot be processed becomes a dead letter, and the follower goes on. A record that is
-damaged on every replica stops it until an operator has it skipped. An event of a newer version
-stops it for good: as nobody here knows its meaning, going on might skip a deletion.
+damaged on every replica, or an event of a newer version, stops it: as nobody here knows its
+meaning, going on might skip a deletion. Wherever it stands, an operator can have the next record
+skipped: it looks for such a letter between its attempts.
 """
 
 from __future__ import annotations
@@ -68,6 +69,8 @@ class Follower:
         self._expiry = expiry
         self._retry_seconds = retry_seconds
         self._dead_letters = DeadLetters(log)
+        # Whether applying a batch has failed, for which one of its records may be the reason.
+        self._has_failed = False
         # The end of the topic when following it began.
         self._goal = 0
         self._task: asyncio.Task[None] | None = None
@@ -90,10 +93,8 @@ class Follower:
                 if await self._follow():
                     continue
             except NewerVersionError as error:
-                logger.error("feed_stopped", reason=error.detail)  # noqa: TRY400
-                self._feed.distrust_catalog()
-                self._feed.report(_clause(error))
-                return
+                if self._feed.stop(_clause(error)):
+                    logger.error("feed_stopped", reason=error.detail)  # noqa: TRY400
             except GatewayError as error:
                 if self._feed.report(f"the events cannot be read: {_clause(error)}"):
                     logger.warning(
@@ -102,6 +103,7 @@ class Follower:
             # After any error, following the events must go on, and readiness must report it.
             except Exception as error:
                 logger.exception("feed_failed")
+                self._has_failed = True
                 self._feed.report(f"applying the events fails ({type(error).__name__})")
             await asyncio.sleep(self._retry_seconds)
 
@@ -118,7 +120,9 @@ class Follower:
                 async for batch in tail:
                     await self._apply(batch)
         except RecordDamagedError as error:
-            await self._pass_over(error)
+            await self._pass_over(error, error.offset)
+        except NewerVersionError as error:
+            await self._pass_over(error, self._feed.progress.next_offset)
         except CatalogDamagedError as error:
             # Before anyone asks the empty catalog which images are deleted.
             self._feed.distrust_catalog()
@@ -130,13 +134,15 @@ class Follower:
             return await self._start_over(str(error))
         return True
 
-    async def _pass_over(self, damage: RecordDamagedError) -> None:
-        """Skip a damaged batch if an operator has allowed it; otherwise raise `damage`."""
-        next_offset = await self._dead_letters.skipped(damage.offset)
-        if next_offset is None or damage.offset != self._feed.progress.next_offset:
-            raise damage
+    async def _pass_over(self, obstacle: GatewayError, offset: int) -> None:
+        """Skip the record at `offset` if an operator has allowed it; otherwise raise `obstacle`."""
+        next_offset = await self._dead_letters.skipped(offset)
+        if next_offset is None or offset != self._feed.progress.next_offset:
+            raise obstacle
         bounds = await self._log.bounds(EVENTS, 0)
-        logger.warning("feed_skipped", offset=damage.offset, next_offset=next_offset)
+        if next_offset > bounds.end:
+            raise obstacle
+        logger.warning("feed_skipped", offset=offset, next_offset=next_offset)
         await self._apply(Batch((), next_offset, bounds.end))
 
     async def _start_over(self, reason: str) -> bool:
@@ -158,18 +164,43 @@ class Follower:
         self._catalog.check()
         progress = self._feed.progress
         # A batch may only say that the log answers.
+        newer = None
         if batch.next_offset > progress.next_offset:
+            if self._has_failed:
+                batch = await self._without_skipped(batch)
             # Parsing a full batch takes tens of milliseconds: not on the event loop.
-            events, rejected = await asyncio.to_thread(sort, batch.records)
-            await self._dead_letters.write(rejected)
+            found = await asyncio.to_thread(sort, batch.records)
+            if newer := found.newer:
+                batch = _before(batch, found.newer_at)
+            await self._dead_letters.write(found.rejected)
             if self._erasable_log is not None:
-                await erase_deleted(self._erasable_log, self._catalog, events)
-            progress = progress.after(batch)
-            await self._catalog.apply(events, progress)
+                await erase_deleted(self._erasable_log, self._catalog, found.events)
+            if batch.next_offset > progress.next_offset:
+                progress = progress.after(batch)
+                await self._catalog.apply(found.events, progress)
+                self._has_failed = False
         # A replica that has just become the leader may say that the end comes earlier.
         if self._feed.advance(progress, max(batch.end, self._goal)):
             logger.info("feed_caught_up", sequence=self._feed.sequence)
             self._expiry.ask()
+        if newer is not None:
+            raise newer
+
+    async def _without_skipped(self, batch: Batch) -> Batch:
+        """Return a batch that could not be applied, less what an operator has had skipped."""
+        kept = []
+        for record in batch.records:
+            offset = record.position.offset
+            if await self._dead_letters.skipped(offset) is None:
+                kept.append(record)
+            else:
+                logger.warning("feed_skipped", offset=offset, next_offset=offset + 1)
+        return Batch(tuple(kept), batch.next_offset, batch.end)
+
+
+def _before(batch: Batch, offset: int) -> Batch:
+    records = tuple(each for each in batch.records if each.position.offset < offset)
+    return Batch(records, offset, batch.end)
 
 
 def _clause(error: GatewayError) -> str:

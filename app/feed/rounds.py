@@ -23,7 +23,7 @@ _PAGE = 200
 
 
 class Rounds:
-    """An iterator over the reader's rounds, until the feed closes.
+    """An iterator over the reader's rounds, until the feed closes or is stopped.
 
     A round begins at once, after each change of the catalog, and when `wake_at` has come. Each
     yields whether there was a change. An event that is applied during a round begins the next one.
@@ -43,7 +43,7 @@ class Rounds:
 
     async def __anext__(self) -> bool:
         has_changed = self._advanced is None or await self._wait(self._advanced)
-        if self._feed.closing:
+        if self._feed.closing or self._feed.is_stopped:
             raise StopAsyncIteration
         # Before the reader looks: nothing that is applied from here on is missed.
         self._advanced = self._feed.advanced
@@ -62,7 +62,7 @@ def facts_after(
     """Yield every fact above `sequence`, in order, in pages; then each one that follows.
 
     An empty page comes where there was no fact for `ping_seconds`. The generator ends when the feed
-    closes, or the catalog is rebuilt after this call: `sequence` means nothing then.
+    closes or is stopped, or the catalog is rebuilt after this call: `sequence` means nothing then.
     """
     return _facts_after(feed, catalog, sequence, ping_seconds, feed.epoch)
 

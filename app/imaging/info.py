@@ -1,33 +1,41 @@
 """`ImageInfo`: the properties of a stored image, collected once.
 
 Imaging fills it. The record's headers, the event, the catalog's row and the JSON of the API are
-views of it, so that a property is added here and shows up in all of them. Records of other programs
-are read into it too, and pydantic then checks the constraints. They come from annotated-types:
-importing pydantic would cost each codec worker 7 MB.
+views of it, so that a property is added here and shows up in all of them. What is read from the log
+is read into it too, and pydantic then checks the constraints: other programs may have written it.
+They come from annotated-types: importing pydantic would cost each codec worker 7 MB.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from annotated_types import Ge, Gt, Predicate
+from annotated_types import Gt, Le, MaxLen, Predicate
 
-_PICTURE = re.compile(r"image/(?!svg)[a-z0-9.+-]{1,60}")
-# Control characters and lone surrogates.
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+from app.imaging.formats import ImageFormat
+from app.imaging.names import is_filename, is_label
+
+# What every reader of JSON represents exactly (RFC 7493, section 2.2).
+_MAX_BYTES = 2**53 - 1
+# The longest side and the most frames of any format (W3C PNG 3, 7.1 and 11.3.6.1).
+_MAX_COUNT = 2**31 - 1
+# There are some fifteen kinds of metadata.
+_MAX_KINDS = 64
+_CONTENT_TYPES = frozenset(each.content_type for each in ImageFormat)
 _SHA_256 = re.compile(r"[0-9a-f]{64}")
 
 
-def is_picture(content_type: str) -> bool:
-    """Tell whether browsers show this as a picture, and never run it: SVG holds scripts."""
-    return _PICTURE.fullmatch(content_type) is not None
+def is_content_type(text: str) -> bool:
+    """Tell whether this is the content type of a format: nothing else is ever served."""
+    return text in _CONTENT_TYPES
 
 
-def is_printable(name: str) -> bool:
-    """Tell whether a name may be put into a header."""
-    return _UNPRINTABLE.search(name) is None
+def is_encoding(text: str) -> bool:
+    """Tell whether this can name a packing; it is empty for an image that is not packed."""
+    return not text or is_label(text)
 
 
 def is_sha_256(digest: str) -> bool:
@@ -35,8 +43,9 @@ def is_sha_256(digest: str) -> bool:
     return _SHA_256.fullmatch(digest) is not None
 
 
-_Bytes = Annotated[int, Ge(0)]
-_Count = Annotated[int, Gt(0)]
+_Bytes = Annotated[int, Gt(0), Le(_MAX_BYTES)]
+_Count = Annotated[int, Gt(0), Le(_MAX_COUNT)]
+_Label = Annotated[str, Predicate(is_label)]
 _Digest = Annotated[str, Predicate(is_sha_256)]
 
 
@@ -50,22 +59,22 @@ class ImageInfo:
     `quality` is SSIMULACRA2.
     """
 
-    content_type: Annotated[str, Predicate(is_picture)]
+    content_type: Annotated[str, Predicate(is_content_type)]
     content_length: _Bytes
     digest: _Digest
     width: _Count
     height: _Count
     frame_count: _Count
-    filename: Annotated[str, Predicate(is_printable)] | None
-    profile: str
-    codec: str
+    filename: Annotated[str, Predicate(is_filename)] | None
+    profile: _Label
+    codec: _Label
     kept: bool
     received_bytes: _Bytes
     received_digest: _Digest
     stored_bytes: _Bytes
-    content_encoding: str = ""
-    metadata_removed: tuple[str, ...] = ()
-    quality: float | None = None
+    content_encoding: Annotated[str, Predicate(is_encoding)] = ""
+    metadata_removed: Annotated[tuple[_Label, ...], MaxLen(_MAX_KINDS)] = ()
+    quality: Annotated[float, Predicate(math.isfinite)] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the properties by name; `dataclasses.asdict` copies deeply, at 60 µs."""

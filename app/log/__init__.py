@@ -215,7 +215,12 @@ class Log(Protocol):
         ...
 
     async def bounds(self, topic: str, partition: int) -> Bounds:
-        """Return the bounds of a partition, as its leader knows them now."""
+        """Return the bounds of a partition, as its leader knows them now.
+
+        Raises:
+            RecordMissingError: The topic has no such partition.
+            LogUnavailableError: The log did not answer in time.
+        """
         ...
 
 

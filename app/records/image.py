@@ -12,21 +12,28 @@ Hides the record format, which is public: any Kafka client can read a picture wi
 
 `imagegate-version` stops readers that are older than the format. A property that is added to
 `ImageInfo` is in the meta without a change here.
+
+A record is believed no more than a request: each of its parts has to be one that this file would
+have written, and they have to agree. Only members of the meta and headers that are not known here
+are ignored, as a later release may have added them.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
-from app.errors import ImageNotFoundError, NewerVersionError
+from app.errors import NewerVersionError
+from app.imaging.formats import ImageFormat
 from app.imaging.info import ImageInfo
-from app.log import MAX_OFFSETS, MAX_PARTITIONS, Position, Record, StoredRecord
+from app.log import Position, Record, StoredRecord
+from app.records import chunk_list
+from app.records.strict_json import first_problem, parse_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,7 +48,12 @@ CHUNK_BYTES = 1_000_000
 _HEADERS_BYTES = 32_768
 # None or Lepton; a newer version may pack in another way.
 _ENCODINGS = {"", "lepton"}
+# Some 1,000 are usual, with the longest file name 2,000.
+_MAX_META_BYTES = 8_192
+_DIGEST_FIELD = re.compile(rb"sha-256=:([A-Za-z0-9+/]{43}=):")
+_NUMBER = re.compile(rb"0|[1-9][0-9]{0,15}")
 INFO = TypeAdapter(ImageInfo)
+_PROPERTIES = {each.name for each in fields(ImageInfo)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +65,16 @@ class Head:
     chunks: tuple[Position, ...]
 
 
+class UnfitRecordError(Exception):
+    """A record that is no part of an image of imagegate's; the text says why."""
+
+
 def chunk_bytes(max_record_bytes: int) -> int:
-    """Return how many bytes of an image go into one record of a log with this limit."""
-    return min(CHUNK_BYTES, max_record_bytes - _HEADERS_BYTES)
+    """Return how many bytes of an image go into one record of a log with this limit.
+
+    Never less than a reader believes: a topic whose limit was lowered too far refuses the records.
+    """
+    return max(min(CHUNK_BYTES, max_record_bytes - _HEADERS_BYTES), chunk_list.MIN_CHUNK_BYTES)
 
 
 def chunk_records(cookie: bytes, data: memoryview, size: int) -> list[Record]:
@@ -85,7 +104,7 @@ def head_record(
         headers.append(_CONTENT_ENCODING.of(info))
         headers.append(("imagegate-stored-length", b"%d" % info.stored_bytes))
     if chunks:
-        headers.append(("imagegate-chunks", list_chunks(size, chunks).encode()))
+        headers.append(("imagegate-chunks", chunk_list.write(size, chunks).encode()))
     return Record(cookie.hex().encode(), data[:size], tuple(headers))
 
 
@@ -93,41 +112,59 @@ def parse_head(record: StoredRecord) -> Head:
     """Read a head record.
 
     Raises:
-        ImageNotFoundError: The record is no head of imagegate's.
+        UnfitRecordError: The record is no head of imagegate's.
         NewerVersionError: A newer version wrote it.
     """
     try:
-        version = int(record.header("imagegate-version") or b"")
-        if version > VERSION:
-            raise NewerVersionError("The image was written by a newer version of imagegate.")
-        fields = json.loads(record.header("imagegate-meta") or b"")
-        fields |= {view.field: view.parse(record.header(view.header) or b"") for view in _VIEWS}
-        if fields["content_encoding"] not in _ENCODINGS:
-            raise NewerVersionError("The image is packed in a way that only a newer version knows.")
-        size, chunks = parse_chunks((record.header("imagegate-chunks") or b"0").decode())
-        return Head(INFO.validate_python(fields), size, chunks)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise ImageNotFoundError from error
+        return _head(record)
+    except ValidationError as error:
+        raise UnfitRecordError(first_problem(error)) from error
+    except (ValueError, RecursionError) as error:
+        raise UnfitRecordError(str(error)) from error
 
 
-def list_chunks(size: int, chunks: Sequence[Position]) -> str:
-    """Return the positions of chunks 1…n-1, each of `size` bytes, as header and event list them."""
-    return ",".join([str(size), *map(str, chunks)])
+def _head(record: StoredRecord) -> Head:
+    if _number(record.header("imagegate-version") or b"") > VERSION:
+        raise NewerVersionError("The image was written by a newer version of imagegate.")
+    members = parse_object(record.header("imagegate-meta") or b"", _MAX_META_BYTES)
+    members |= {view.field: view.parse(record.header(view.header) or b"") for view in _VIEWS}
+    if members["content_encoding"] not in _ENCODINGS:
+        raise NewerVersionError("The image is packed in a way that only a newer version knows.")
+    known = {name: value for name, value in members.items() if name in _PROPERTIES}
+    info = INFO.validate_json(json.dumps(known), strict=True)
+    stored_length = record.header("imagegate-stored-length")
+    check_lengths(info, info.content_length if stored_length is None else _number(stored_length))
+    listed = (record.header("imagegate-chunks") or b"").decode("ascii")
+    size, chunks = chunk_list.parse(listed, info.stored_bytes)
+    if len(record.value or b"") != (size or info.stored_bytes):
+        raise ValueError("the value has not the length that the headers say")
+    return Head(info, size, chunks)
 
 
-def parse_chunks(text: str) -> tuple[int, tuple[Position, ...]]:
-    """Read a list that `list_chunks` wrote.
+def check_lengths(info: ImageInfo, stored_length: int) -> None:
+    """Check that the lengths of an image agree.
 
     Raises:
-        ValueError: The text is not such a list.
+        ValueError: They do not.
     """
-    size, *chunks = text.split(",")
-    return int(size), tuple(_position(chunk) for chunk in chunks)
+    if stored_length != info.stored_bytes:
+        raise ValueError("two stored lengths")
+    if not info.content_encoding:
+        if info.stored_bytes != info.content_length:
+            raise ValueError("stored_bytes is not content_length, and the image is not packed")
+    elif info.content_type != ImageFormat.JPEG.content_type:
+        raise ValueError("packed, and no JPEG")
 
 
 def is_chunk(record: StoredRecord, address: Address, number: int) -> bool:
     """Tell whether a record is chunk `number` of this image."""
     return record.key == _chunk_key(address.cookie, number)
+
+
+def has_length_of_chunk(record: StoredRecord, head: Head, number: int) -> bool:
+    """Tell whether a chunk is as long as the head says."""
+    left = head.info.stored_bytes - number * head.chunk_bytes
+    return len(record.value or b"") == min(head.chunk_bytes, left)
 
 
 def digest_field(digest: str) -> str:
@@ -139,20 +176,16 @@ def _chunk_key(cookie: bytes, number: int) -> bytes:
     return f"{cookie.hex()}/{number}".encode()
 
 
-def _position(text: str) -> Position:
-    partition, _, offset = text.partition(":")
-    position = Position(int(partition), int(offset))
-    # An id has no room for another partition or offset, so no record is stored there.
-    if not (0 <= position.partition < MAX_PARTITIONS and 0 <= position.offset < MAX_OFFSETS):
-        raise ValueError("no position")
-    return position
+def _number(field: bytes) -> int:
+    if not _NUMBER.fullmatch(field):
+        raise ValueError("no decimal number")
+    return int(field)
 
 
 def _digest_hex(field: bytes) -> str:
-    digest = base64.b64decode(field.removeprefix(b"sha-256=:").removesuffix(b":"), validate=True)
-    if len(digest) != hashlib.sha256().digest_size:
-        raise ValueError("not a SHA-256")
-    return digest.hex()
+    if not (found := _DIGEST_FIELD.fullmatch(field)):
+        raise ValueError("content-digest: not a SHA-256")
+    return base64.b64decode(found[1]).hex()
 
 
 class _View(NamedTuple):
@@ -168,7 +201,7 @@ class _View(NamedTuple):
 
 
 _CONTENT_TYPE = _View("content_type", "content-type", str.encode, bytes.decode)
-_CONTENT_LENGTH = _View("content_length", "content-length", lambda length: b"%d" % length, int)
+_CONTENT_LENGTH = _View("content_length", "content-length", lambda length: b"%d" % length, _number)
 _DIGEST = _View(
     "digest", "content-digest", lambda digest: digest_field(digest).encode(), _digest_hex
 )

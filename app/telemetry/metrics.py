@@ -16,6 +16,9 @@ PROBLEMS = Counter("imagegate_problems", "Answers that were problems, by their c
 DEAD_LETTERS = Counter(
     "imagegate_dead_letters", "Records of image-events that could not be processed."
 )
+UNFIT_IMAGES = Counter(
+    "imagegate_unfit_images", "Images whose records are none that imagegate wrote."
+)
 DAMAGED_BATCHES = Counter(
     "imagegate_kafka_damaged_batches", "Batches that the leader sent with a wrong CRC.", ["topic"]
 )

@@ -30,7 +30,7 @@ async def test_it_is_the_json_of_the_upload(client):
 
 async def test_an_image_without_its_event_is_not_there(client):
     cookie = bytes(12)
-    head = records.head_record(cookie, memoryview(b"x"), info(), 100, ())
+    head = records.head_record(cookie, memoryview(b"x"), info(content_length=1), 100, ())
     [position] = await client.gateway.log.append(IMAGES, [head])
     response = await client.get(f"/images/{Address(position, cookie)}/metadata")
     problem(response, 404, "image-not-found")

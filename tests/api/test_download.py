@@ -200,7 +200,7 @@ class TestBreakingOff:
     async def test_before_the_first_byte_it_is_a_problem(self, client):
         url = await self.append(client, bytes(10), 100_000, ())
         response = await client.get(url, headers={"range": "bytes=0-99"})
-        problem(response, 500, "internal-error")
+        problem(response, 404, "image-not-found")
 
     async def test_after_the_first_byte_it_is_cut_off(self, client):
         chunk = records.chunk_records(bytes(range(12)), memoryview(bytes(140_000)), 70_000)

@@ -4,11 +4,14 @@ import pytest
 import pytest_asyncio
 
 from app.errors import LogUnavailableError
-from app.events.event import encode
-from app.log import EVENTS
-from tests.support import images
-from tests.support.facts import NEWER, stored, until
+from app.events.event import ImageStored, encode
+from app.feed.dead_letters import DeadLetters
+from app.log import EVENTS, IMAGES
+from app.records.address import Address
+from app.records.image import head_record
+from tests.support.facts import NEWER, until
 from tests.support.in_process import in_process, problem
+from tests.support.pictures import store
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -67,23 +70,64 @@ async def test_a_feed_that_stands_still_is_not_ready(client):
     assert "seconds" in problem(response, 503, "not-ready")["detail"]
 
 
-async def test_a_newer_event_takes_every_answer_back_and_says_why(tmp_path):
-    async with in_process(tmp_path) as client:
-        url = (await client.post("/images", content=images.jpeg())).json()["url"]
-        await client.gateway.log.append(EVENTS, [NEWER, encode(stored(1))])
-        await until(lambda: "newer version" in (client.gateway.feed.trouble or ""))
-        assert "newer version at offset 1" in await not_ready(client)
+class TestNewerEvent:
+    """An event that may mean anything, such as the deletion of an image."""
+
+    @pytest_asyncio.fixture(loop_scope="module")
+    async def stopped(self, tmp_path):
+        """A client of a gateway that stands at such an event, and the images that it knows."""
+        async with in_process(tmp_path) as client:
+            known = [await store(client, seed=seed) for seed in (1, 2)]
+            assert (await client.delete(known[1].url)).status_code == 204
+            later = await behind(client, known[0])
+            await client.gateway.log.append(EVENTS, [NEWER, encode(later)])
+            await until(lambda: client.gateway.feed.is_stopped)
+            yield client, *known, later.image_id
+
+    async def test_it_is_named_and_what_needs_the_newest_facts_is_refused(self, stopped):
+        client, picture, _, later = stopped
+        assert "newer version at offset 3" in await not_ready(client)
         for method, path in (
-            ("GET", url),
-            ("HEAD", url),
-            ("DELETE", url),
-            ("GET", f"{url}/metadata"),
+            ("DELETE", picture.url),
+            ("GET", f"/images/{later}"),
+            ("HEAD", f"/images/{later}"),
+            ("GET", f"/images/{later}/metadata"),
+            ("DELETE", f"/images/{later}"),
             ("GET", "/images"),
             ("GET", "/streams/images"),
+            ("GET", "/streams/images.mjpeg"),
             ("POST", "/images"),
         ):
             response = await client.request(method, path)
             assert response.status_code == 503, (method, path)
             assert int(response.headers["retry-after"]) > 0
             if method != "HEAD":
-                assert "upgrade imagegate" in problem(response, 503, "not-ready")["detail"]
+                detail = problem(response, 503, "not-ready")["detail"]
+                assert detail.startswith("The gateway is behind: ")
+                assert "upgrade imagegate" in detail
+        assert (await client.gateway.log.bounds(EVENTS, 0)).end == 5
+
+    async def test_images_that_were_known_before_it_are_served(self, stopped):
+        client, picture, gone, _ = stopped
+        assert (await client.get(picture.url)).content == picture.content
+        assert (await client.head(picture.url)).status_code == 200
+        assert (await client.get(f"{picture.url}/metadata")).json() == picture.json
+        problem(await client.get(gone.url), 410, "image-gone")
+        problem(await client.get(f"/images/{'a' * 31}"), 404, "image-not-found")
+
+    async def test_after_it_is_skipped_everything_is_served_again(self, stopped):
+        client, picture, _, later = stopped
+        await DeadLetters(client.gateway.log).skip(3)
+        await until(lambda: client.gateway.feed.trouble is None)
+        for path in ("/images", picture.url, f"/images/{later}", "/health/ready"):
+            assert (await client.get(path)).status_code == 200, path
+        assert (await client.delete(picture.url)).status_code == 204
+
+
+async def behind(client, picture):
+    """Append the records of another image, and return the event that would announce it."""
+    cookie, data = bytes(12), memoryview(picture.content)
+    image = await client.gateway.finder.find(picture.id)
+    head = head_record(cookie, data, image.info, len(data), ())
+    [position] = await client.gateway.log.append(IMAGES, [head])
+    return ImageStored(str(Address(position, cookie)), image.info)

@@ -1,5 +1,6 @@
 """The command line, where it needs no process of its own."""
 
+import asyncio
 import json
 import socket
 from typing import NamedTuple
@@ -9,9 +10,12 @@ import pytest
 from app import __version__
 from app.cli import main as cli
 from app.cli import serve as command
+from app.log import EVENTS
+from app.log.sqlite.log import SqliteLog
 from app.server import serve as server
 from app.settings import Settings, load
 from app.telemetry import logs
+from tests.support.facts import NEWER
 
 
 class Served(NamedTuple):
@@ -135,6 +139,24 @@ class TestServe:
         status, _, err = run("serve", "--port", "65536")
         assert status == 2
         assert "IMAGEGATE_HTTP__PORT" in err
+
+
+class TestFeedSkip:
+    def test_any_record_is_passed_over_and_one_that_is_not_there_is_named(self, run, tmp_path):
+        log = SqliteLog(tmp_path / "data")
+
+        async def append():
+            await log.start()
+            await log.append(EVENTS, [NEWER])
+            await log.stop()
+
+        asyncio.run(append())
+        status, out, err = run("feed", "skip", "--offset", "0")
+        assert (status, err) == (0, "")
+        assert "cannot get past offset 0 continues at 1" in out
+        status, out, err = run("feed", "skip", "--offset", "1")
+        assert (status, out) == (2, "")
+        assert "no record at offset 1 of image-events" in err
 
 
 class TestBanner:

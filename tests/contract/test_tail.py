@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from app.errors import RecordMissingError
-from app.log import EVENTS, Bounds, Record
+from app.log import EVENTS, IMAGES, MAX_PARTITIONS, Bounds, Record
 from tests.support.engines import take
 
 
@@ -73,6 +73,12 @@ class TestTail:
 
 
 class TestBoundsAndIdentity:
+    async def test_a_partition_that_does_not_exist_has_no_bounds(self, engine, opened):
+        log = await opened(engine)
+        for partition in (log.partitions(IMAGES), MAX_PARTITIONS - 1):
+            with pytest.raises(RecordMissingError):
+                await log.bounds(IMAGES, partition)
+
     async def test_bounds_of_an_empty_and_of_a_growing_partition(self, real_engine, opened):
         log = await opened(real_engine)
         assert await log.bounds(EVENTS, 0) == Bounds(0, 0)

@@ -12,6 +12,7 @@ from app.delivery.unpack import Unpacker
 from app.errors import DecoderCrashedError, ImageGoneError, RecordGoneError, UnpackError
 from app.imaging.codecs import lepton
 from app.log import IMAGES
+from app.records import chunk_list
 from app.records import image as records
 from app.records.address import parse
 from tests.support import images
@@ -92,6 +93,7 @@ async def test_what_lepton_cannot_pack_is_kept_as_the_original(client, make):
 
 async def test_it_is_served_like_any_other(client, photo, monkeypatch):
     monkeypatch.setattr(records, "CHUNK_BYTES", 5_000)
+    monkeypatch.setattr(chunk_list, "MIN_CHUNK_BYTES", 5_000)
     image = await archived(client, photo, "keep")
     for first, last in [(0, 0), (1, 70_000), (len(photo) - 10, len(photo) - 1)]:
         part = await client.get(image["url"], headers={"range": f"bytes={first}-{last}"})
@@ -159,6 +161,7 @@ class TestFaults:
 
     async def test_a_part_that_leaves_the_log_meanwhile_is_a_410(self, client, photo, monkeypatch):
         monkeypatch.setattr(records, "CHUNK_BYTES", 5_000)
+        monkeypatch.setattr(chunk_list, "MIN_CHUNK_BYTES", 5_000)
         image = await archived(client, photo)
 
         async def gone(*_):

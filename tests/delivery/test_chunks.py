@@ -10,16 +10,16 @@ from app.catalog.catalog import Catalog
 from app.delivery.cache import RecordCache
 from app.delivery.chunks import Chunks
 from app.delivery.find import Finder, StoredImage
-from app.errors import InternalError
 from app.feed.expiry import Expiry
 from app.log import IMAGES
 from app.log.sqlite.log import SqliteLog
 from app.records import image as records
 from app.records.address import Address
+from app.records.image import UnfitRecordError
 from tests.support.facts import info
 from tests.support.world import following
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("tiny_chunks")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -90,5 +90,5 @@ async def test_a_chunk_of_another_image_is_never_served(parts):
     image = await finder.find(image_id)
     places = (image.head.chunks[0], others[0])
     mixed = StoredImage(image.address, image.first, dataclasses.replace(image.head, chunks=places))
-    with pytest.raises(InternalError):
+    with pytest.raises(UnfitRecordError, match="not its chunk 2"):
         [piece async for piece in await chunks.open(mixed, 0, 300)]

@@ -1,4 +1,4 @@
-"""Events that cannot be processed: they are skipped, or stop the follower."""
+"""Records that hold no event: each has a letter; and damage, which stops the follower."""
 
 import asyncio
 import json
@@ -9,8 +9,8 @@ import pytest
 from app.errors import ConfigurationError, LogUnavailableError, NotReadyError, RecordDamagedError
 from app.feed.dead_letters import DeadLetters
 from app.log import EVENTS, REJECTS, Batch, Record
-from tests.support.facts import NEWER, deleted, image_id, stored, until
-from tests.support.world import POISON, is_following, listed
+from tests.support.facts import stored, until
+from tests.support.world import POISON, listed
 
 
 class TestPoison:
@@ -21,7 +21,7 @@ class TestPoison:
         assert feed.trouble is None
         [(key, letter)] = await world.letters()
         assert key == f"{EVENTS}:0:1"
-        assert "painted" in letter.pop("reason")
+        assert letter.pop("reason") == "id: Field required"
         assert letter == {"topic": EVENTS, "partition": 0, "offset": 1}
 
     async def test_a_long_reason_is_cut(self, world):
@@ -29,6 +29,13 @@ class TestPoison:
         await world.follow()
         [(_, letter)] = await world.letters()
         assert len(letter["reason"]) <= 500
+
+    async def test_a_record_that_only_says_that_it_is_newer_stops_nothing(self, world):
+        await world.append(stored(1), Record(b"", b'{"imagegateversion":2}'), stored(2))
+        feed, catalog = await world.follow()
+        assert await listed(catalog) == [2, 0]
+        assert feed.trouble is None
+        assert len(await world.letters()) == 1
 
     async def test_it_is_rejected_once_by_restarts_and_rebuilds(self, world):
         await world.append(POISON, Record(b"", b""), stored(1))
@@ -39,6 +46,27 @@ class TestPoison:
         await world.follow()
         keys = [key for key, _ in await world.letters()]
         assert keys == [f"{EVENTS}:0:{offset}" for offset in (0, 1, 3)]
+
+    async def test_letters_are_read_once_however_many_records_are_rejected(
+        self, world, monkeypatch
+    ):
+        read, tail = [], world.log.tail
+
+        async def spy(topic, partition, start):
+            async with aclosing(tail(topic, partition, start)) as batches:
+                async for batch in batches:
+                    if topic == REJECTS:
+                        read.extend(record.position.offset for record in batch.records)
+                    yield batch
+
+        feed, _ = await world.follow()
+        monkeypatch.setattr(world.log, "tail", spy)
+        for _ in range(9):
+            await world.append(POISON)
+            await asyncio.wait_for(feed.caught_up(), 10)
+        assert len(await world.letters()) == 9
+        # The last by the test alone, which reads all of them.
+        assert read == [*range(8), *range(9)]
 
     async def test_it_is_rejected_once_though_a_kill_follows_the_letter(self, world, monkeypatch):
         await world.append(stored(1))
@@ -72,30 +100,6 @@ class TestPoison:
         assert not failures
         assert await listed(catalog) == [1]
         assert len(await world.letters()) == 1
-
-
-class TestNewerVersion:
-    async def test_a_newer_event_stops_the_feed_and_it_says_why(self, world):
-        await world.append(stored(1))
-        feed, catalog = await world.follow()
-        await world.append(NEWER, stored(2))
-        await until(lambda: not is_following())
-        assert "newer version at offset 1" in feed.trouble
-        with pytest.raises(NotReadyError, match="newer version at offset 1"):
-            feed.require_caught_up()
-        assert await listed(catalog) == [0]
-        assert await world.letters() == []
-
-    async def test_a_restart_does_not_pass_it(self, world):
-        await world.append(stored(1))
-        await world.follow()
-        await world.append(NEWER, deleted(1))
-        await world.stop()
-        feed, catalog = await world.follow(caught_up=False)
-        await until(lambda: not is_following())
-        assert "upgrade" in feed.trouble
-        assert feed.sequence < 1
-        assert not await catalog.is_deleted(image_id(1))
 
 
 class TestDamage:
@@ -158,8 +162,8 @@ class TestDamage:
 
     async def test_that_is_not_there_is_not_skipped(self, world):
         await world.append(stored(0))
-        for offset in (0, 1, 7):
-            with pytest.raises(ConfigurationError, match="nothing has to be skipped"):
+        for offset in (-1, 1, 7):
+            with pytest.raises(ConfigurationError, match="no record at offset"):
                 await DeadLetters(world.log).skip(offset)
         assert await world.letters() == []
 
@@ -168,7 +172,21 @@ class TestDamage:
     ):
         await world.append(stored(0), stored(1))
         damaged.add(1)
-        letters = [b"", b"[]", b'{"topic": "image-events", "offset": 1, "next_offset": 1}']
-        letters.append(b'{"topic": "image-events", "offset": "1", "next_offset": 2}')
+        right = {"topic": EVENTS, "partition": 0, "offset": 1, "next_offset": 2}
+        wrong = [
+            {"topic": "images"},
+            {"partition": 1},
+            {"offset": "1"},
+            {"offset": 1.0},
+            {"offset": -1},
+            {"next_offset": 1},
+            {"next_offset": 0},
+            {"next_offset": 2**48},
+            {"next_offset": True},
+            {"next_offset": None},
+            {"padding": "x" * 9_000},
+        ]
+        letters = [json.dumps(right | each).encode() for each in wrong]
+        letters += [b"", b"[]", b"[" * 100_000, json.dumps(right)[:-1].encode() + b', "offset": 1}']
         await world.log.append(REJECTS, [Record(b"image-events:0:1", each) for each in letters])
         assert await DeadLetters(world.log).skipped(1) is None

@@ -12,6 +12,8 @@ from app.records.address import Address
 from tests.support.core_log import core_of
 from tests.support.facts import deleted, image_id, info, stored
 
+pytestmark = pytest.mark.usefixtures("tiny_chunks")
+
 
 async def append_image(log, cookie=bytes(12)):
     """Append an image of three records; return its id and where they are."""
@@ -33,6 +35,20 @@ async def test_a_deletion_erases_every_record_of_the_image(world):
     for place in places:
         with pytest.raises(RecordGoneError):
             await world.log.read(IMAGES, place)
+    for place in kept:
+        await world.log.read(IMAGES, place)
+
+
+async def test_a_head_that_names_records_of_another_image_erases_none_of_them(world):
+    _, kept = await append_image(world.log, b"another pic.")
+    cookie, view = bytes(12), memoryview(b"SECRET-PICTURE" * 30)
+    head = records.head_record(cookie, view, info(content_length=420), 200, kept[1:])
+    [forged] = await world.log.append(IMAGES, [head])
+    feed, _ = await world.follow()
+    await world.append(encode(deleted_at(Address(forged, cookie))))
+    await feed.caught_up()
+    with pytest.raises(RecordGoneError):
+        await world.log.read(IMAGES, forged)
     for place in kept:
         await world.log.read(IMAGES, place)
 

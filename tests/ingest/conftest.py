@@ -2,6 +2,7 @@
 
 import pytest
 
+from app.records import chunk_list
 from tests.support.way_in import way_in
 
 
@@ -14,5 +15,6 @@ async def way(tmp_path, monkeypatch):
 @pytest.fixture
 async def chunked_way(tmp_path, monkeypatch):
     """Records are so small that the picture has a head and five chunks."""
+    monkeypatch.setattr(chunk_list, "MIN_CHUNK_BYTES", 1)
     async with way_in(tmp_path, monkeypatch, max_record_bytes=32_768 + 900) as way:
         yield way

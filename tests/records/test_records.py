@@ -3,15 +3,19 @@
 import base64
 import dataclasses
 import json
+import random
+import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.errors import ImageNotFoundError, NewerVersionError
-from app.log import Position
+from app.errors import NewerVersionError
+from app.log import Position, Record
+from app.records import chunk_list
 from app.records import image as records
 from app.records.address import Address
+from tests.support.bounds import within_bounds
 from tests.support.facts import as_stored, info
 
 COOKIE = bytes(range(12))
@@ -27,8 +31,9 @@ def split(data, size, described=None):
     return records.head_record(COOKIE, view, described, size, places), chunks, places
 
 
-@given(st.binary(min_size=1, max_size=500), st.integers(1, 600))
-def test_head_and_chunks_together_are_the_image(data, size):
+@given(st.integers(1, 200_000), st.integers(chunk_list.MIN_CHUNK_BYTES, 250_000))
+def test_head_and_chunks_together_are_the_image(length, size):
+    data = random.Random(length).randbytes(length)
     head, chunks, places = split(data, size)
     parsed = records.parse_head(as_stored(head))
     assert b"".join(bytes(record.value) for record in (head, *chunks)) == data
@@ -40,7 +45,7 @@ def test_head_and_chunks_together_are_the_image(data, size):
 
 def test_what_is_known_of_an_image_survives_its_head():
     for described in (info(), info(filename=None, frame_count=12, kept=False, codec="jpeg q85")):
-        head, _, _ = split(b"x" * 10, 100, described)
+        head, _, _ = split(bytes(described.stored_bytes), 100_000, described)
         assert records.parse_head(as_stored(head)).info == described
 
 
@@ -76,7 +81,7 @@ def test_metadata_holds_nothing_twice():
     assert not {"content_type", "content_length", "digest"} & set(meta)
 
 
-@pytest.mark.parametrize("limit", [1_048_576, 1_048_588, 100_000, 40_000])
+@pytest.mark.parametrize("limit", [1_048_576, 1_048_588, 131_072, 50_000])
 def test_a_head_with_the_longest_metadata_fits_the_smallest_limit(limit):
     size = records.chunk_bytes(limit)
     # The longest file name, in JSON escapes, and as many chunks as 200 MB make at the usual limit.
@@ -86,12 +91,19 @@ def test_a_head_with_the_longest_metadata_fits_the_smallest_limit(limit):
     assert head.size_bytes <= limit
 
 
+@pytest.mark.parametrize("limit", [0, 1_000, 40_000, 131_072, 20_000_000])
+def test_what_is_written_under_any_limit_is_read(limit):
+    data = bytes(300_000)
+    head, chunks, _ = split(data, records.chunk_bytes(limit))
+    assert len(records.parse_head(as_stored(head)).chunks) == len(chunks)
+
+
 def test_a_chunk_is_never_more_than_a_million_bytes():
     assert records.chunk_bytes(20_000_000) == 1_000_000
 
 
 def broken(**headers):
-    head, _, _ = split(bytes(250), 100)
+    head, _, _ = split(bytes(250_000), 100_000)
     kept = {**dict(head.headers), **{name.replace("_", "-"): v for name, v in headers.items()}}
     changed = tuple((name, value) for name, value in kept.items() if value != "missing")
     return dataclasses.replace(as_stored(head), headers=changed)
@@ -110,15 +122,73 @@ def broken(**headers):
         {"imagegate_meta": b"{}"},
         {"content_length": b"many"},
         {"content_length": None},
+        {"content_length": b"249999"},
+        {"content_length": b"+250000"},
+        {"content_length": b"250_000"},
+        {"content_length": b" 250000"},
+        {"content_length": b"0250000"},
+        {"content_length": b"9" * 5_000},
+        {"content_length": "٢٥٠".encode()},
+        {"imagegate_version": b"0x1"},
+        {"imagegate_version": b"9" * 5_000},
+        {"imagegate_stored_length": b"249999"},
+        {"imagegate_stored_length": b"many"},
+        {"content_encoding": b"lepton"},
+        {"content_type": b"image/svg+xml"},
+        {"content_type": b"image/png\r\nSet-Cookie: a"},
+        {"content_type": b"image/PNG"},
+        {"imagegate_meta": b'{"width": 1, "width": 2}'},
+        {"imagegate_meta": b'{"width": NaN}'},
+        {"imagegate_meta": b'{"width": 1, "later": "' + b"x" * 9_000 + b'"}'},
+        {"imagegate_meta": b"[" * 8_000},
         {"content_type": b"\xff\xfe"},
         {"content_digest": b"sha-256=:A:"},
-        {"imagegate_chunks": b"100,1:2,3"},
-        {"imagegate_chunks": b"100,a:b"},
+        {"content_digest": b"A" * 43 + b"="},
+        {"imagegate_chunks": "missing"},
+        {"imagegate_chunks": b""},
+        {"imagegate_chunks": b"100000,1:2,3"},
+        {"imagegate_chunks": b"100000,a:b,0:1"},
+        {"imagegate_chunks": b"100000,0:1"},
+        {"imagegate_chunks": b"100000,0:1,0:2,0:3"},
+        {"imagegate_chunks": b"100000,0:1,0:1"},
+        {"imagegate_chunks": b"100000,0:1,65536:2"},
+        {"imagegate_chunks": b"100000,0:1,0:281474976710656"},
+        {"imagegate_chunks": b"100000,0:1,+0:2"},
+        {"imagegate_chunks": b"90000,0:1,0:2"},
+        {"imagegate_chunks": b"1,0:1,0:2"},
+        {"imagegate_chunks": b"100000" + b"".join(b",%d:0" % number for number in range(50_000))},
     ],
 )
 def test_a_record_that_is_no_head_of_ours_is_no_image(headers):
-    with pytest.raises(ImageNotFoundError):
+    with pytest.raises(records.UnfitRecordError, match=r"\w"):
         records.parse_head(broken(**headers))
+
+
+@pytest.mark.parametrize("value", [None, b"", bytes(99_999), bytes(100_001)])
+def test_a_head_whose_value_has_not_the_length_of_its_chunk_is_no_image(value):
+    assert records.parse_head(broken()).chunk_bytes == 100_000
+    with pytest.raises(records.UnfitRecordError, match="length"):
+        records.parse_head(dataclasses.replace(broken(), value=value))
+
+
+def test_a_packed_image_is_a_jpeg_and_says_its_stored_length():
+    packed = info(content_encoding="lepton", content_type="image/jpeg", stored_bytes=9)
+    head, _, _ = split(bytes(9), 100_000, packed)
+    assert records.parse_head(as_stored(head)).info == packed
+    mute = tuple(each for each in head.headers if each[0] != "imagegate-stored-length")
+    with pytest.raises(records.UnfitRecordError, match="stored lengths"):
+        records.parse_head(as_stored(dataclasses.replace(head, headers=mute)))
+    png, _, _ = split(bytes(9), 100_000, dataclasses.replace(packed, content_type="image/png"))
+    with pytest.raises(records.UnfitRecordError, match="no JPEG"):
+        records.parse_head(as_stored(png))
+
+
+def test_a_chunk_has_the_length_that_its_head_says():
+    head = records.parse_head(broken())
+    for number, length in ((1, 100_000), (2, 50_000)):
+        for wrong in (0, 1, -1):
+            chunk = as_stored(Record(b"", bytes(length + wrong)))
+            assert records.has_length_of_chunk(chunk, head, number) == (wrong == 0)
 
 
 def test_a_head_of_a_newer_version_is_refused_by_name():
@@ -127,30 +197,88 @@ def test_a_head_of_a_newer_version_is_refused_by_name():
 
 
 def test_a_head_with_fields_of_a_later_release_is_read():
-    head, _, _ = split(b"x", 100)
+    head, _, _ = split(bytes(250_000), 100_000)
     meta = json.loads(dict(head.headers)["imagegate-meta"]) | {"blurhash": "LEHV6nWB"}
     record = broken(imagegate_meta=json.dumps(meta).encode(), later=b"header")
     assert records.parse_head(record).info.width == 640
 
 
+HEADERS = [
+    "imagegate-version",
+    "imagegate-meta",
+    "content-type",
+    "content-length",
+    "content-digest",
+    "content-encoding",
+    "imagegate-stored-length",
+    "imagegate-chunks",
+]
+# Time is measured below, without that of other processes.
+patient = settings(deadline=None)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+META = json.loads(broken().header("imagegate-meta"))
+
+
+def parsed_or_refused(record):
+    """Parse a head, which takes no longer than a few milliseconds, whatever it is."""
+    started = time.thread_time()
+    try:
+        return records.parse_head(record)
+    except (records.UnfitRecordError, NewerVersionError):
+        return None
+    finally:
+        # The slowest takes 8 ms.
+        assert time.thread_time() - started < 0.2
+
+
+@patient
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(
-                [
-                    "imagegate-version",
-                    "imagegate-meta",
-                    "content-type",
-                    "content-length",
-                    "content-digest",
-                    "imagegate-chunks",
-                ]
-            ),
+            st.sampled_from(HEADERS),
             st.none() | st.binary(max_size=20) | st.sampled_from([b"1", b"{}", b"0", b"-1,-1:-1"]),
         )
     )
 )
 def test_no_record_breaks_the_reader(headers):
-    record = dataclasses.replace(broken(), headers=tuple(headers))
-    with pytest.raises((ImageNotFoundError, NewerVersionError)):
-        records.parse_head(record)
+    assert parsed_or_refused(dataclasses.replace(broken(), headers=tuple(headers))) is None
+
+
+@patient
+@given(
+    st.dictionaries(st.sampled_from(HEADERS), st.none() | st.binary(max_size=20), max_size=2),
+    st.dictionaries(st.sampled_from(sorted(META)), JSON, max_size=2),
+)
+def test_no_header_and_no_property_lead_beyond_the_bounds(headers, properties):
+    meta = json.dumps(META | properties).encode()
+    if head := parsed_or_refused(broken(**{"imagegate-meta": meta} | headers)):
+        within_bounds(head.info)
+        assert len(head.chunks) == -(-head.info.stored_bytes // head.chunk_bytes) - 1
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"imagegate-chunks": b"16384" + b"".join(b",%d:1" % each for each in range(4_095))},
+        {"imagegate-chunks": b"16384" + b",0:1" * 250_000},
+        {"imagegate-chunks": b"9" * 1_000_000},
+        {"imagegate-meta": json.dumps({str(each): 0 for each in range(800)}).encode()},
+        {"imagegate-meta": b'{"a":' + b"1" * 4_000 + b"}"},
+        {"imagegate-meta": b'{"a":' * 1_600},
+        {"imagegate-meta": b"\xff" * 1_000_000},
+        {"content-digest": b"sha-256=:" + b"A" * 1_000_000},
+        {"content-type": b"image/" * 200_000},
+        {"content-length": b"1" * 1_000_000},
+    ],
+)
+def test_the_worst_that_fits_a_record_is_read_quickly(headers):
+    length = 4_096 * 16_384
+    meta = json.dumps(META | {"stored_bytes": length}).encode()
+    sizes = {"content-length": b"%d" % length, "imagegate-meta": meta}
+    record = dataclasses.replace(broken(**sizes | headers), value=bytes(16_384))
+    head = parsed_or_refused(record)
+    assert head is None or len(head.chunks) == 4_095

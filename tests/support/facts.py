@@ -2,15 +2,15 @@
 
 import asyncio
 import dataclasses
+import json
 import signal
 from contextlib import contextmanager
 
-from app.events.event import ImageDeleted, ImageStored
+from app.events.event import ImageDeleted, ImageStored, encode
 from app.imaging.info import ImageInfo
 from app.log import Position, Record, StoredRecord
 from app.records.address import Address
 
-NEWER = Record(b"future", b'{"imagegateversion": 2, "type": "image.stored"}')
 INFO = ImageInfo(
     content_type="image/png",
     content_length=4321,
@@ -29,6 +29,8 @@ INFO = ImageInfo(
 
 
 def info(**changes):
+    if "content_length" in changes and not changes.get("content_encoding"):
+        changes = {"stored_bytes": changes["content_length"]} | changes
     return dataclasses.replace(INFO, **changes)
 
 
@@ -43,6 +45,23 @@ def stored(number=1, **changes):
 
 def deleted(number=1):
     return ImageDeleted(image_id(number))
+
+
+def envelope(**changes):
+    """An event as JSON; a change to None removes the attribute."""
+    changed = json.loads(encode(stored()).value) | changes
+    return {name: value for name, value in changed.items() if value is not None}
+
+
+# The least that can stop a reader: a type that nobody knows, without data, of another version.
+NEWER = Record(
+    image_id(1).encode(),
+    json.dumps(envelope(type="image.sealed", imagegateversion=2, data=None)).encode(),
+)
+# A fact of a later release at a version that is known.
+UNKNOWN = Record(
+    image_id(1).encode(), json.dumps(envelope(type="image.tagged", data={"tags": ["a"]})).encode()
+)
 
 
 def as_stored(record, offset=0, partition=0, timestamp_ms=1_700_000_000_000):

@@ -14,7 +14,7 @@ from app.feed.follow import Follower
 from app.log import EVENTS, REJECTS, Record
 from app.log.sqlite.log import SqliteLog
 
-POISON = Record(b"stranger", b'{"specversion": "1.0", "type": "image.painted"}')
+POISON = Record(b"stranger", b'{"specversion": "1.0", "type": "painted"}')
 
 
 @asynccontextmanager
@@ -30,11 +30,6 @@ async def following(log, catalog, retry_seconds=0.01, **pace):
         await expiry.stop()
         await follower.stop()
         await catalog.close()
-
-
-def is_following():
-    """Whether a follower is at work, or waits to try again."""
-    return any(task.get_name() == "feed" for task in asyncio.all_tasks())
 
 
 class World:

@@ -193,7 +193,8 @@ class SqliteLog:
 
     async def bounds(self, topic: str, partition: int) -> Bounds:
         """Return the bounds of a partition."""
-        self._partitions.check(topic, partition)
+        if not self._partitions.has(topic, partition):
+            raise RecordMissingError(f"There is no partition {partition}.")
         return await self._readers.run(partial(rows.bounds, topic=topic, partition=partition))
 
     async def erase(self, topic: str, positions: Sequence[Position]) -> None:

@@ -1,0 +1,31 @@
+"""The rule for file names and other short texts that are shown to people and put into headers.
+
+Hides which characters are harmful there. An upload's name is made to fit (`app.api.body`); a name
+from the log has to fit already.
+"""
+
+from __future__ import annotations
+
+import re
+
+# File systems and headers are comfortable with this.
+MAX_FILENAME_CHARACTERS = 200
+# Control characters, and those that reverse the direction of what follows: `gpj.exe` backwards.
+HARMFUL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# Halves of characters beyond 16 bits, which UTF-8 cannot hold, and folders.
+_NOT_IN_NAMES = re.compile(r"[\ud800-\udfff/\\]")
+_LABEL = re.compile(r"[\x20-\x7e]{1,100}")
+
+
+def is_filename(text: str) -> bool:
+    """Tell whether this can be the file name of an upload, cleaned."""
+    return (
+        0 < len(text) <= MAX_FILENAME_CHARACTERS
+        and HARMFUL.search(text) is None
+        and _NOT_IN_NAMES.search(text) is None
+    )
+
+
+def is_label(text: str) -> bool:
+    """Tell whether this can name a profile, a codec or the like: up to 100 ASCII characters."""
+    return _LABEL.fullmatch(text) is not None
