@@ -21,7 +21,7 @@ from starlette.responses import Response
 
 from app.api import authority, conditions, problems, streams
 from app.api.headers import ALLOW_ORIGIN, EXPOSE_HEADERS, GIVEN_REQUEST_ID, VARY
-from app.errors import CrossSiteError, MisdirectedRequestError
+from app.errors import CrossSiteError, GatewayError, MisdirectedRequestError
 from app.telemetry import metrics
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from app.api.authority import Authority
-    from app.errors import GatewayError
 
 logger = structlog.get_logger(__name__)
 
@@ -62,6 +61,11 @@ _PREFLIGHT = {
     # Chromium's own upper limit.
     "Access-Control-Max-Age": "7200",
 }
+# As they are logged and counted.
+_REASONS: dict[type[GatewayError], str] = {
+    MisdirectedRequestError: "host",
+    CrossSiteError: "origin",
+}
 # A header of a request may have 32 KB.
 _LOGGED_CHARACTERS = 200
 
@@ -88,27 +92,28 @@ class SiteGuard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        is_preflight = scope["method"] == "OPTIONS" and "access-control-request-method" in headers
-        host = _authority(headers)
-        if not self._is_ours(host) and not scope["path"].startswith(_ANY_HOST):
-            error: GatewayError = MisdirectedRequestError(
-                "The gateway has no such host name; its operator can add one to"
-                " IMAGEGATE_HTTP__HOSTS."
-            )
-            await self._refuse("host", error, scope, receive, send)
-        elif (scope["method"] not in _SAFE or is_preflight) and self._is_foreign(
-            scope, headers, host
-        ):
-            error = CrossSiteError(
-                "A page of another origin sent this; the gateway's operator can allow it in"
-                " IMAGEGATE_HTTP__CORS_ORIGINS."
-            )
-            await self._refuse("origin", error, scope, receive, send)
-        elif is_preflight and _is_among(headers, self._origins):
+        if error := self._refusal(scope, headers):
+            await _refuse(error, headers, scope, receive, send)
+        elif _is_preflight(scope, headers) and _is_among(headers, self._origins):
             response = Response(status_code=HTTPStatus.NO_CONTENT, headers=_PREFLIGHT)
             await response(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+    def _refusal(self, scope: Scope, headers: Headers) -> GatewayError | None:
+        host = _authority(headers)
+        if not self._is_ours(host) and not scope["path"].startswith(_ANY_HOST):
+            return MisdirectedRequestError(
+                "The gateway has no such host name; its operator can add one to"
+                " IMAGEGATE_HTTP__HOSTS."
+            )
+        changes = scope["method"] not in _SAFE or _is_preflight(scope, headers)
+        if changes and self._is_foreign(scope, headers, host):
+            return CrossSiteError(
+                "A page of another origin sent this; the gateway's operator can allow it in"
+                " IMAGEGATE_HTTP__CORS_ORIGINS."
+            )
+        return None
 
     def _is_ours(self, host: Authority | None) -> bool:
         if host is None:
@@ -132,23 +137,6 @@ class SiteGuard:
             return True
         # Behind a proxy that ends TLS, the scheme here is not that of the page.
         return site != "same-origin" and origin != host.origin(scope["scheme"])
-
-    async def _refuse(
-        self, reason: str, error: GatewayError, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        request_id = scope["state"]["request_id"]
-        headers = Headers(scope=scope)
-        logger.warning(
-            "request_refused",
-            reason=reason,
-            method=scope["method"],
-            path=scope["path"][:_LOGGED_CHARACTERS],
-            host=headers.get("host", "")[:_LOGGED_CHARACTERS],
-            origin=headers.get("origin", "")[:_LOGGED_CHARACTERS],
-            request_id=request_id,
-        )
-        metrics.REQUESTS_REFUSED.labels(reason).inc()
-        await problems.answer(error, request_id)(scope, receive, send)
 
 
 class CrossOriginHeaders:
@@ -181,6 +169,27 @@ class CrossOriginHeaders:
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
+
+
+async def _refuse(
+    error: GatewayError, headers: Headers, scope: Scope, receive: Receive, send: Send
+) -> None:
+    reason, request_id = _REASONS[type(error)], scope["state"]["request_id"]
+    logger.warning(
+        "request_refused",
+        reason=reason,
+        method=scope["method"],
+        path=scope["path"][:_LOGGED_CHARACTERS],
+        host=headers.get("host", "")[:_LOGGED_CHARACTERS],
+        origin=headers.get("origin", "")[:_LOGGED_CHARACTERS],
+        request_id=request_id,
+    )
+    metrics.REQUESTS_REFUSED.labels(reason).inc()
+    await problems.answer(error, request_id)(scope, receive, send)
+
+
+def _is_preflight(scope: Scope, headers: Headers) -> bool:
+    return scope["method"] == "OPTIONS" and "access-control-request-method" in headers
 
 
 def _authority(headers: Headers) -> Authority | None:
