@@ -11,7 +11,7 @@ import unicodedata
 import pytest
 
 from tests.support.gateway_process import until
-from tests.support.raw_http import RawClient
+from tests.support.raw_http import RawClient, refuses_connections
 
 # Clear the screen, set the title, a C1 CSI, new lines that could be other events, marks that turn
 # the direction of text, half of a surrogate pair.
@@ -122,6 +122,8 @@ def test_a_path_that_a_client_chose_reaches_a_terminal_escaped(tmp_path):
     try:
         found = re.search(rb"http://([\d.]+):(\d+)", process.stdout.readline())
         gateway = type("Gateway", (), {"address": (found[1].decode(), int(found[2]))})
+        # It says its address before it listens.
+        until(lambda: not refuses_connections(gateway))
         with RawClient(gateway) as client:
             client.send_head("GET", "/%1b%5b2J%c2%9b31m%0a%e2%80%ae")
             client.read_head()
