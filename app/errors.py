@@ -3,6 +3,7 @@
     GatewayError
     ├── RequestError                     the request has to change
     │   ├── BadRequestError              400 bad-request
+    │   ├── CrossSiteError               403 cross-site
     │   ├── ImageNotFoundError           404 image-not-found
     │   ├── RequestTimeoutError          408 request-timeout
     │   ├── ImageGoneError               410 image-gone
@@ -11,6 +12,7 @@
     │   ├── UnsupportedMediaTypeError    415 unsupported-media-type
     │   ├── UnsupportedFormatError       415 unsupported-format
     │   ├── RangeNotSatisfiableError     416 range-not-satisfiable
+    │   ├── MisdirectedRequestError      421 misdirected-request
     │   ├── InvalidParameterError        422 invalid-parameter
     │   ├── MissingFileError             422 missing-file
     │   ├── TooManyFilesError            422 too-many-files
@@ -107,6 +109,12 @@ class BadRequestError(RequestError):
     code, status, title = "bad-request", 400, "Bad request"
 
 
+class CrossSiteError(RequestError):
+    """A page of another origin sent a request that would change something."""
+
+    code, status, title = "cross-site", 403, "Cross-site request"
+
+
 class ImageNotFoundError(RequestError):
     """No image has this id; malformed ids, wrong cookies and unknown addresses look alike."""
 
@@ -162,6 +170,12 @@ class RangeNotSatisfiableError(RequestError):
 
     def __init__(self, detail: str, content_length: int) -> None:
         super().__init__(detail, f"bytes */{content_length}")
+
+
+class MisdirectedRequestError(RequestError):
+    """`Host`, or the request's target, names a host that is not the gateway's."""
+
+    code, status, title = "misdirected-request", 421, "Misdirected request"
 
 
 class InvalidParameterError(RequestError):
@@ -287,10 +301,7 @@ class OutcomeUnknownError(GatewayError):
     code, status, title, retryable = "outcome-unknown", 504, "Outcome unknown", True
 
     def __init__(
-        self,
-        detail: str,
-        outcomes: Sequence[object] = (),
-        settled: Future[None] | None = None,
+        self, detail: str, outcomes: Sequence[object] = (), settled: Future[None] | None = None
     ) -> None:
         super().__init__(detail)
         self.outcomes = outcomes

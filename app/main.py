@@ -13,7 +13,8 @@ import structlog
 from fastapi import FastAPI
 
 from app import __version__
-from app.api import context, downloads, health, images, pages, problems, streams, uploads
+from app.api import context, downloads, health, images, pages, problems, sites, streams, uploads
+from app.api.authority import is_loopback
 from app.api.openapi.document import document
 from app.api.state import State
 from app.budget import ByteBudget
@@ -88,7 +89,12 @@ def create_app(settings: Settings) -> FastAPI:
     )
     for part in (uploads, downloads, images, streams, health, pages):
         app.include_router(part.router)
-    app.add_middleware(context.RequestContext, linger_seconds=settings.http.linger_seconds)
+    http = settings.http
+    hosts = http.hosts or (sites.LOOPBACK_NAMES if is_loopback(http.host) else ())
+    # The last one is the outermost.
+    app.add_middleware(sites.SiteGuard, hosts=hosts, origins=http.cors_origins)
+    app.add_middleware(context.RequestContext, linger_seconds=http.linger_seconds)
+    app.add_middleware(sites.CrossOriginHeaders, origins=http.cors_origins)
     problems.install(app)
     app.openapi = lambda: document(app)  # type: ignore[method-assign]  # FastAPI's own way
     return app
@@ -131,6 +137,7 @@ async def running(settings: Settings) -> AsyncGenerator[State, None]:
         pictures = LivePictures(finder, delivery, catalog, feed, pool, limits)
         yield State(
             connections=settings.http,
+            sites=settings.http,
             pace=settings.http,
             upload=settings.upload,
             imaging=settings.imaging,

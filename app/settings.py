@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from app.api.settings import ConnectionSettings
+from app.api.settings import ConnectionSettings, SiteSettings
 from app.codec.settings import CodecSettings
 from app.delivery.settings import DeliverySettings
 from app.errors import ConfigurationError
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 _BEGINNING = re.compile(r"(Value error, |Input (?=should)|String (?=should))")
 
 
-class _Http(ConnectionSettings, BodySettings, ServerSettings):
-    """`IMAGEGATE_HTTP__…`: the sections of the server, upload bodies and idle connections."""
+class _Http(SiteSettings, ConnectionSettings, BodySettings, ServerSettings):
+    """`IMAGEGATE_HTTP__…`: the sections of the server, upload bodies, connections and web sites."""
 
 
 class _Imaging(CodecSettings, ImagingSettings):

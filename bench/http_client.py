@@ -67,7 +67,7 @@ class Connection(asyncio.BufferedProtocol):
         """Send a request, and return its answer once all of it has come."""
         self._answer = asyncio.get_running_loop().create_future()
         length = f"Content-Length: {len(body)}\r\n" if body else ""
-        self._transport.write(f"{head} HTTP/1.1\r\nHost: bench\r\n{length}\r\n".encode())
+        self._transport.write(f"{head} HTTP/1.1\r\nHost: localhost\r\n{length}\r\n".encode())
         if body:
             self._transport.write(body)
         return await self._answer

@@ -38,7 +38,7 @@ def document() -> str:
 def _default(field: Any) -> str:
     if field.default is PydanticUndefined:
         return "computed"
-    if field.default in (None, ""):
+    if field.default in (None, "", ()):
         return "unset" if field.default is None else "empty"
     default = field.default
     return f"`{','.join(default) if isinstance(default, tuple) else default}`"

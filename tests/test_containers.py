@@ -261,6 +261,10 @@ class TestCompose:
         workers = loaded.imaging.workers * loaded.imaging.memory_bytes
         assert workers + loaded.upload.budget_bytes + loaded.delivery.cache_bytes < limit
 
+    def test_a_web_site_reaches_it_under_no_name_of_its_own(self, monkeypatch):
+        loaded = load(monkeypatch, GATEWAY["environment"])
+        assert set(loaded.http.hosts) == {"localhost", "*.localhost", "gateway"}
+
     def test_every_value_for_the_environment_is_text(self):
         for service in COMPOSE["services"].values():
             assert all(isinstance(value, str) for value in service["environment"].values())

@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 
 from app import settings
+from app.api.authority import is_loopback
 from app.errors import ConfigurationError
 from app.imaging import extras
 from app.main import check_extras
 from app.section import PREFIX
-from app.server.serve import is_loopback
 
 DOCUMENT = Path(__file__).parents[1] / "docs/configuration.md"
+
+NO_HOSTS = ["*", "a,", "http://a", "a:80", "a/b", "*.*.a", "a*", "127.0.0.1", "[::1]"]
+NO_ORIGINS = ["*", "null", "app.example", "https://*.a", "https://a/", "https://a b"]
 
 
 @pytest.fixture(autouse=True)
@@ -68,6 +71,15 @@ class TestEnvironment:
                 value = getattr(value, part)
             assert value == ("broker:9092" if default is None else default)
 
+    def test_hosts_and_origins_are_kept_as_browsers_spell_them(self, environment):
+        environment(
+            IMAGEGATE_HTTP__HOSTS="Images.Example., *.LOCALHOST",
+            IMAGEGATE_HTTP__CORS_ORIGINS="HTTPS://App.Example:443, http://[0::1]:3000,tauri://a",
+        )
+        http = settings.load().http
+        assert http.hosts == ("images.example", "*.localhost")
+        assert http.cors_origins == ("https://app.example", "http://[::1]:3000", "tauri://a")
+
     def test_settings_never_change(self):
         loaded = settings.load()
         with pytest.raises(ValueError, match="frozen"):
@@ -116,6 +128,9 @@ class TestRefusals:
             ("IMAGEGATE_KAFKA__BOOTSTRAP_SERVERS", ""),
             ("IMAGEGATE_KAFKA__TOPIC_PREFIX", "a b"),
             ("IMAGEGATE_LOG_LEVEL", "loud"),
+            *(("IMAGEGATE_HTTP__HOSTS", host) for host in NO_HOSTS),
+            *(("IMAGEGATE_HTTP__CORS_ORIGINS", origin) for origin in NO_ORIGINS),
+            ("IMAGEGATE_HTTP__EMBEDDING", "anyone"),
         ],
     )
     def test_a_value_that_is_not_allowed_is_an_error_that_names_the_variable(
@@ -149,7 +164,7 @@ class TestDocument:
         for name, field in settings.names():
             [row] = [row for row in rows if row.startswith(f"| `{name}` |")]
             assert field.description in row
-            if field.default_factory is None and field.default not in (None, ""):
+            if field.default_factory is None and field.default not in (None, "", ()):
                 default = field.default
                 shown = ",".join(default) if isinstance(default, tuple) else default
                 assert f"| `{shown}` |" in row

@@ -18,7 +18,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 
 from app.api import problems
-from app.api.headers import GIVEN_REQUEST_ID, NO_SNIFFING, REQUEST_ID
+from app.api.headers import GIVEN_REQUEST_ID, NO_SNIFFING, REQUEST_ID, RESOURCE_POLICY
 from app.errors import GatewayError
 
 if TYPE_CHECKING:
@@ -88,6 +88,8 @@ class _Exchange:
             headers = MutableHeaders(scope=message)
             headers[REQUEST_ID.name] = self._id
             headers[NO_SNIFFING.name] = NO_SNIFFING.value
+            # Images and streams may say otherwise.
+            headers.setdefault(RESOURCE_POLICY.name, RESOURCE_POLICY.example)
             if self._body_pending:
                 # The rest of the body would be read as the next request.
                 headers["Connection"] = "close"

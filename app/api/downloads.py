@@ -18,6 +18,7 @@ from app.delivery.chunks import PIECE_BYTES
 from app.imaging.formats import STORED
 
 if TYPE_CHECKING:
+    from app.api.settings import Embedding
     from app.imaging.info import ImageInfo
 
 router = APIRouter(tags=["images"])
@@ -34,6 +35,7 @@ _NOT_MODIFIED = success(
     "The client has the image: `If-None-Match` names its entity tag.",
     image_headers.ETAG,
     image_headers.IMMUTABLE,
+    image_headers.SANDBOX,
 )
 
 
@@ -75,10 +77,12 @@ async def download_image(image_id: ImageId, request: Request, gateway: Gateway) 
     image = await gateway.finder.find(image_id)
     etag = image_headers.etag(image.info.digest)
     if conditions.is_unmodified(request.headers, etag):
-        return _not_modified(image.info)
+        return _not_modified(image.info, gateway.sites.embedding)
     length = image.info.content_length
     part = conditions.slice_of(request.headers, etag, length)
-    headers = image_headers.of_download(image_id, image.info, part.end - part.start)
+    headers = image_headers.of_download(
+        image_id, image.info, part.end - part.start, gateway.sites.embedding
+    )
     if part.partial:
         headers[CONTENT_RANGE.name] = f"bytes {part.start}-{part.end - 1}/{length}"
     body = await gateway.delivery.open(image, part.start, part.end)
@@ -111,13 +115,12 @@ async def head_image(image_id: ImageId, request: Request, gateway: Gateway) -> R
     """Answer as a download would, without the bytes."""
     info = (await gateway.finder.find(image_id)).info
     if conditions.is_unmodified(request.headers, image_headers.etag(info.digest)):
-        return _not_modified(info)
-    return Response(headers=image_headers.of_download(image_id, info, info.content_length))
+        return _not_modified(info, gateway.sites.embedding)
+    headers = image_headers.of_download(
+        image_id, info, info.content_length, gateway.sites.embedding
+    )
+    return Response(headers=headers)
 
 
-def _not_modified(info: ImageInfo) -> Response:
-    headers = {
-        image_headers.ETAG.name: image_headers.etag(info.digest),
-        image_headers.IMMUTABLE.name: image_headers.IMMUTABLE.value,
-    }
-    return Response(status_code=304, headers=headers)
+def _not_modified(info: ImageInfo, embedding: Embedding) -> Response:
+    return Response(status_code=304, headers=image_headers.of_unmodified(info, embedding))

@@ -87,3 +87,33 @@ NO_SNIFFING_IF_VALID = ResponseHeader(
 )
 NO_STORE = FixedHeader("Cache-Control", "Caches must not keep it.", "no-store", variant="No-Store")
 ALLOW = ResponseHeader("Allow", "Methods of this path; with a 405.", "GET, POST", required=False)
+# Of web pages. An answer to a request that is not valid HTTP has none of them.
+RESOURCE_POLICY = ResponseHeader(
+    "Cross-Origin-Resource-Policy",
+    "Pages that may embed it. Missing if the request was not valid HTTP.",
+    "same-origin",
+    required=False,
+)
+_SITES = "Only where the server allows other origins (`IMAGEGATE_HTTP__CORS_ORIGINS`)."
+ALLOW_ORIGIN = ResponseHeader(
+    "Access-Control-Allow-Origin",
+    f"The origin whose page may read the answer. {_SITES}",
+    "https://app.example",
+    required=False,
+)
+EXPOSE_HEADERS = FixedHeader(
+    "Access-Control-Expose-Headers",
+    f"Headers that such a page may read. {_SITES}",
+    "Accept, Accept-Ranges, Allow, Content-Disposition, Content-Range, ETag, Link, Location,"
+    " Repr-Digest, Retry-After, X-Request-ID",
+    required=False,
+)
+VARY = FixedHeader("Vary", f"The answer depends on this header. {_SITES}", "Origin", required=False)
+OF_SITES = (RESOURCE_POLICY, ALLOW_ORIGIN, EXPOSE_HEADERS, VARY)
+# Lists and descriptions of images change: a browser asks again, and no shared cache keeps them.
+PRIVATE = FixedHeader(
+    "Cache-Control",
+    "Only the client may keep it, and asks again before each use.",
+    "private, no-cache",
+    variant="Private",
+)

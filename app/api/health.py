@@ -28,7 +28,7 @@ class Health(BaseModel):
     "/health/live",
     operation_id="checkLiveness",
     summary="Is the process alive?",
-    responses=answers({200: success("The process is alive.", content=_OK)}),
+    responses=answers({200: success("The process is alive.", content=_OK)}, any_host=True),
 )
 async def check_liveness() -> Health:
     """Answer without a look at other parts: a broker that is down is no reason for a restart."""
@@ -40,7 +40,9 @@ async def check_liveness() -> Health:
     operation_id="checkReadiness",
     summary="Should it get requests?",
     responses=answers(
-        {200: success("The gateway should get requests.", content=_OK)}, NotReadyError
+        {200: success("The gateway should get requests.", content=_OK)},
+        NotReadyError,
+        any_host=True,
     ),
 )
 async def check_readiness(gateway: Gateway) -> Health:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from app.api import examples
-from app.api.headers import FixedHeader, ResponseHeader
+from app.api.headers import RESOURCE_POLICY, FixedHeader, ResponseHeader
 from app.imaging.formats import ImageFormat
 from app.records.image import digest_field
 
 if TYPE_CHECKING:
+    from app.api.settings import Embedding
     from app.imaging.info import ImageInfo
 
 ETAG = ResponseHeader("ETag", "Strong entity tag: the digest of the image.", examples.ETAG)
@@ -40,6 +41,12 @@ CONTENT_DISPOSITION = ResponseHeader(
     "File name of the upload, or the id, with the extension of the served format (RFC 6266).",
     "inline; filename=\"img.jpg\"; filename*=UTF-8''img.jpg",
 )
+# A file that a browser takes for a page nevertheless runs nothing, and is of no origin.
+SANDBOX = FixedHeader(
+    "Content-Security-Policy",
+    "A browser runs and loads nothing for it.",
+    "sandbox; default-src 'none'",
+)
 OF_DOWNLOADS = (
     ETAG,
     REPR_DIGEST,
@@ -47,6 +54,7 @@ OF_DOWNLOADS = (
     ACCEPT_RANGES,
     CONTENT_LENGTH,
     CONTENT_DISPOSITION,
+    SANDBOX,
 )
 
 _EXTENSIONS = {each.content_type: each.extension for each in ImageFormat}
@@ -62,13 +70,25 @@ def of_upload(digest: str) -> dict[str, str]:
     return {ETAG.name: etag(digest), REPR_DIGEST.name: digest_field(digest)}
 
 
-def of_download(image_id: str, info: ImageInfo, content_length: int) -> dict[str, str]:
+def of_unmodified(info: ImageInfo, embedding: Embedding) -> dict[str, str]:
+    """Return the headers of an answer to a client that has the image, for pages that embed it."""
+    return {
+        ETAG.name: etag(info.digest),
+        IMMUTABLE.name: IMMUTABLE.value,
+        SANDBOX.name: SANDBOX.value,
+        RESOURCE_POLICY.name: embedding.value,
+    }
+
+
+def of_download(
+    image_id: str, info: ImageInfo, content_length: int, embedding: Embedding
+) -> dict[str, str]:
     """Return the headers of an answer with so many bytes of an image."""
     extension = _EXTENSIONS.get(info.content_type, ".bin")
     return {
         "Content-Type": info.content_type,
+        **of_unmodified(info, embedding),
         **of_upload(info.digest),
-        IMMUTABLE.name: IMMUTABLE.value,
         ACCEPT_RANGES.name: ACCEPT_RANGES.value,
         CONTENT_DISPOSITION.name: content_disposition(info.filename, image_id, extension),
         CONTENT_LENGTH.name: str(content_length),

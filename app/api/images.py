@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from app import errors
 from app.api import examples, schemas
-from app.api.headers import ResponseHeader
+from app.api.headers import PRIVATE, ResponseHeader
 from app.api.openapi.answers import FINDING, WRITING, answers, json_content, success
 from app.api.openapi.components import example
 from app.api.state import Gateway  # noqa: TC001 - FastAPI reads the annotations
@@ -38,6 +38,7 @@ LINK = ResponseHeader(
             200: success(
                 "A page.",
                 LINK,
+                PRIVATE,
                 content=json_content(
                     example("page", "A page that is not the last", examples.IMAGE_PAGE)
                 ),
@@ -66,6 +67,7 @@ async def list_images(
 ) -> schemas.ImagePage:
     """Return a page of images; the `Link` header leads to the next one."""
     gateway.feed.require_caught_up()
+    response.headers[PRIVATE.name] = PRIVATE.value
     images = await gateway.catalog.newest(limit + 1, _sequence(cursor) if cursor else None)
     page, more = images[:limit], len(images) > limit
     next_cursor = _cursor(page[-1].sequence) if more else None
@@ -82,13 +84,14 @@ async def list_images(
     operation_id="describeImage",
     summary="Describe an image",
     responses=answers(
-        {200: success("The image.", content=json_content(schemas.EXAMPLE))},
+        {200: success("The image.", PRIVATE, content=json_content(schemas.EXAMPLE))},
         *FINDING,
         errors.ImageGoneError,
     ),
 )
-async def describe_image(image_id: ImageId, gateway: Gateway) -> schemas.Image:
+async def describe_image(image_id: ImageId, response: Response, gateway: Gateway) -> schemas.Image:
     """Return the JSON that the upload returned."""
+    response.headers[PRIVATE.name] = PRIVATE.value
     return schemas.listed(await gateway.finder.describe(image_id))
 
 

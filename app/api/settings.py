@@ -1,9 +1,13 @@
-"""Settings of idle connections."""
+"""Settings of idle connections, and of the web sites that may use the gateway."""
 
 from __future__ import annotations
 
-from pydantic import Field
+from enum import StrEnum
+from typing import Any
 
+from pydantic import Field, field_validator
+
+from app.api import authority
 from app.section import Seconds, Section
 
 
@@ -18,3 +22,67 @@ class ConnectionSettings(Section):
     linger_seconds: Seconds = Field(
         2, description="how long a refused upload is still read, so that its client sees the answer"
     )
+
+
+class Embedding(StrEnum):
+    """The pages that may embed images and streams: values of Cross-Origin-Resource-Policy."""
+
+    SAME_ORIGIN = "same-origin"
+    CROSS_ORIGIN = "cross-origin"
+
+
+class SiteSettings(Section):
+    """What pages in a browser may do with the gateway."""
+
+    hosts: tuple[str, ...] = Field(
+        (),
+        max_length=100,
+        description="host names that requests may be for, separated by commas; `*.` before a name"
+        " stands for all below it. Empty: localhost and the names below it while listening on"
+        " loopback, else any",
+    )
+    cors_origins: tuple[str, ...] = Field(
+        (),
+        max_length=100,
+        description="origins whose pages may upload, read and delete, separated by commas, such as"
+        " `https://app.example`",
+    )
+    embedding: Embedding = Field(
+        Embedding.SAME_ORIGIN,
+        description="pages that may show images and streams: `same-origin` or `cross-origin`",
+    )
+
+    @field_validator("hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, given: Any) -> Any:
+        return tuple(map(_host, _split(given))) if isinstance(given, str) else given
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split_origins(cls, given: Any) -> Any:
+        return tuple(map(_origin, _split(given))) if isinstance(given, str) else given
+
+
+def _split(given: str) -> list[str]:
+    return [each.strip() for each in given.split(",")] if given else []
+
+
+def _host(given: str) -> str:
+    below = "*." if given.startswith("*.") else ""
+    parsed = authority.parse(given.removeprefix(below))
+    if parsed is None or parsed.port is not None or parsed.is_address:
+        raise ValueError(
+            f"{given[:50]!r} is not a host name: give names without scheme and port, such as"
+            " images.example or *.images.example. IP addresses are always allowed"
+        )
+    return below + parsed.host
+
+
+def _origin(given: str) -> str:
+    parsed = authority.origin(given)
+    if parsed is None:
+        raise ValueError(
+            f"{given[:50]!r} is not an origin: give scheme, host and port alone, such as"
+            " https://app.example or http://localhost:3000. There is no `*`"
+        )
+    return parsed

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 from fastapi import Depends, Request
 
 if TYPE_CHECKING:
-    from app.api.settings import ConnectionSettings
+    from app.api.settings import ConnectionSettings, SiteSettings
     from app.catalog.catalog import Catalog
     from app.changes.delete import Deleter
     from app.delivery.delivery import Delivery
@@ -26,6 +26,7 @@ class State:
     """The parts of a running gateway, and the settings that handlers read."""
 
     connections: ConnectionSettings
+    sites: SiteSettings
     pace: BodySettings
     upload: UploadSettings
     imaging: ImagingSettings

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator
 from starlette.responses import StreamingResponse
 
 from app.api import examples, schemas
-from app.api.headers import NO_STORE, FixedHeader, RequestHeader
+from app.api.headers import NO_STORE, RESOURCE_POLICY, FixedHeader, RequestHeader
 from app.api.openapi.answers import BINARY, answers, success
 from app.api.openapi.components import example, read
 from app.api.state import Gateway, State  # noqa: TC001 - FastAPI reads the annotations
@@ -112,7 +112,7 @@ async def stream_images(
     pages = facts_after(
         gateway.feed, gateway.catalog, last_event_id, gateway.connections.ping_seconds
     )
-    return EventSourceResponse(_events(pages), headers=_UNCACHED)
+    return EventSourceResponse(_events(pages), headers=_headers(gateway))
 
 
 @router.get(
@@ -162,8 +162,13 @@ async def watch_images(
     _require_open(gateway)
     return StreamingResponse(
         _parts(gateway.pictures.watch(width, fps)),
-        headers=_UNCACHED | {"Content-Type": f"multipart/x-mixed-replace; boundary={_BOUNDARY}"},
+        headers=_headers(gateway)
+        | {"Content-Type": f"multipart/x-mixed-replace; boundary={_BOUNDARY}"},
     )
+
+
+def _headers(gateway: State) -> dict[str, str]:
+    return _UNCACHED | {RESOURCE_POLICY.name: gateway.sites.embedding.value}
 
 
 async def _parts(frames: AsyncGenerator[live.Frame, None]) -> AsyncGenerator[bytes, None]:

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from app.api import problems
 from app.errors import BadRequestError
+from app.server.target import with_path
 
 if TYPE_CHECKING:
     from asyncio import TimerHandle, Transport
@@ -112,7 +113,8 @@ class _Connection(h11.Connection):
             fields = sum(len(name) + len(value) for name, value in event.headers)
             if len(event.target) + fields > MAX_HEADERS_BYTES:
                 raise h11.RemoteProtocolError("the headers are too large")
-        elif isinstance(event, h11.Data):
+            return with_path(event)
+        if isinstance(event, h11.Data):
             self._payload_bytes += len(event.data)
             if self._wire_bytes > _FRAMING_RATIO * self._payload_bytes + _FRAMING_BYTES:
                 raise h11.RemoteProtocolError("the body is mostly framing")

@@ -7,7 +7,6 @@ and it raises the signal again at its end, so that a clean stop would look like 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import signal
 import socket
 from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 import uvicorn
 
+from app.api.authority import is_loopback
 from app.errors import ConfigurationError
 from app.server.protocol import HttpProtocol
 
@@ -160,13 +160,3 @@ def banner(host: str, port: int, destination: str) -> str:
         f"images go into {destination}\n"
         f"try: curl -F file=@img.jpg {url}/images"
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a server on this address can be reached from this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -6,7 +6,9 @@ Hides structlog's configuration. Libraries that log through `logging` come out i
 from __future__ import annotations
 
 import logging
+import re
 import sys
+from typing import Any
 
 import structlog
 
@@ -15,6 +17,13 @@ import structlog
 _QUIET = {"aiokafka": logging.CRITICAL, "uvicorn.error": logging.WARNING}
 # `app.api.problems` and `app.api.context` log exceptions of the application; uvicorn repeats them.
 _REPEATED = "Exception in ASGI application"
+# C0, DEL and C1, which a terminal obeys; marks that turn the direction of text or end a line; and
+# halves of surrogate pairs, which cannot be written.
+_CONTROLS = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+# Texts of several lines: their line ends stay.
+_MULTILINE = frozenset({"exception", "stack"})
 
 
 def configure(level: str) -> None:
@@ -41,6 +50,7 @@ def configure(level: str) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
+                escape_controls,
                 renderer,
             ],
         )
@@ -51,3 +61,33 @@ def configure(level: str) -> None:
     )
     for name, quiet in _QUIET.items():
         logging.getLogger(name).setLevel(quiet)
+
+
+def escape_controls(
+    _logger: Any, _name: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    r"""Write control characters as `\x1b`: what clients send must not command a terminal.
+
+    In JSON as well, since what prints a field of it, such as `jq`, leaves C1 as it is.
+    """
+    return {
+        key: "\n".join(map(_escaped, value.split("\n")))
+        if key in _MULTILINE and isinstance(value, str)
+        else _escaped(value)
+        for key, value in event.items()
+    }
+
+
+def _escaped(value: Any) -> Any:
+    match value:
+        case str():
+            return _CONTROLS.sub(_escape, value)
+        case dict():
+            return {_escaped(key): _escaped(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_escaped(inner) for inner in value]
+    return value
+
+
+def _escape(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode()

@@ -51,6 +51,8 @@ class TestHeaders:
             "cache-control": "public, max-age=31536000, immutable",
             "accept-ranges": "bytes",
             "x-content-type-options": "nosniff",
+            "content-security-policy": "sandbox; default-src 'none'",
+            "cross-origin-resource-policy": "same-origin",
             "content-disposition": (
                 "inline; filename=\"Kuste.jpg\"; filename*=UTF-8''K%C3%BCste.jpg"
             ),

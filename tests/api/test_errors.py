@@ -88,7 +88,7 @@ class TestTree:
 
 @MODULE
 class TestFramework:
-    @pytest.mark.parametrize("path", ["/nothing", "/images/a/b/c", "/%00", "http://gateway//"])
+    @pytest.mark.parametrize("path", ["/nothing", "/images/a/b/c", "/%00", "http://localhost//"])
     async def test_an_unknown_path_is_a_problem(self, client, path):
         body = problem(await client.get(path), 404, "not-found")
         assert body["type"] == "urn:imagegate:problem:not-found"

@@ -287,5 +287,5 @@ class TestExamples:
 
 async def test_the_application_serves_the_document():
     transport = httpx.ASGITransport(create_app(Settings.model_construct()))
-    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         assert (await client.get("/openapi.json")).json() == DOCUMENT

@@ -12,12 +12,12 @@ __all__ = ["new_gateway"]
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 # Root cannot have its sandbox, and it must not ask the internet. Pages may behave differently on a
-# loopback address, so there is another name for it.
+# loopback address, and sites point names at it, so names below `test` are others for it.
 ARGUMENTS = (
     "--no-sandbox",
     "--disable-background-networking",
     "--disable-component-update",
-    "--host-resolver-rules=MAP elsewhere.test 127.0.0.1",
+    "--host-resolver-rules=MAP *.test 127.0.0.1",
 )
 
 

@@ -21,7 +21,7 @@ async def in_process(data_dir, **sections):
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(
-            transport=transport, base_url="http://gateway", event_hooks=checked_async()
+            transport=transport, base_url="http://localhost", event_hooks=checked_async()
         ) as client:
             client.gateway = app.state.gateway
             await client.gateway.feed.caught_up()

@@ -29,7 +29,7 @@ class RawClient:
         self.socket.close()
 
     def send_head(self, method, path, **headers):
-        fields = {"Host": "gateway"} | {k.replace("_", "-"): v for k, v in headers.items()}
+        fields = {"Host": "localhost"} | {k.replace("_", "-"): v for k, v in headers.items()}
         lines = [f"{method} {path} HTTP/1.1", *(f"{k}: {v}" for k, v in fields.items())]
         self.socket.sendall("\r\n".join([*lines, "", ""]).encode())
 

@@ -35,10 +35,14 @@ FINDING = (
     errors.CatalogDamagedError,
     errors.NewerVersionError,
 )
-WRITING = (errors.NotWrittenError, errors.OutcomeUnknownError)
+WRITING = (errors.CrossSiteError, errors.NotWrittenError, errors.OutcomeUnknownError)
 
-_EVERYWHERE = (headers.REQUEST_ID, headers.NO_SNIFFING)
-_WHERE_INVALID = (headers.REQUEST_ID_IF_VALID, headers.NO_SNIFFING_IF_VALID)
+_EVERYWHERE = (headers.REQUEST_ID, headers.NO_SNIFFING, *headers.OF_SITES)
+_WHERE_INVALID = (
+    headers.REQUEST_ID_IF_VALID,
+    headers.NO_SNIFFING_IF_VALID,
+    *headers.OF_SITES,
+)
 # Headers of errors (see `GatewayError.headers`): their description, and a variant where the header
 # of a success has the same name.
 _OF_ERRORS = {
@@ -53,10 +57,18 @@ _FRAMEWORK = {
 }
 
 
-def answers(successes: Responses, *kinds: type[GatewayError]) -> Responses:
-    """Return these responses, those for errors of these kinds, and those of every operation."""
+def answers(successes: Responses, *kinds: type[GatewayError], any_host: bool = False) -> Responses:
+    """Return these responses, those for errors of these kinds, and those of every operation.
+
+    Args:
+        successes: Responses that are no problems.
+        kinds: Errors of this operation.
+        any_host: Whether it is answered under any host name.
+    """
     by_status: dict[int, list[type[GatewayError]]] = defaultdict(list)
     every: list[type[GatewayError]] = [errors.BadRequestError, *kinds, errors.InternalError]
+    if not any_host:
+        every.append(errors.MisdirectedRequestError)
     for leaf in (leaf for kind in every for leaf in _leaves(kind)):
         by_status[leaf.status].append(leaf)
     failures: Responses = {
