@@ -37,13 +37,13 @@
     └── ConfigurationError               the process cannot start with these settings
 
 A class without a code cannot be raised: it stands for its subclasses. `detail` is safe to show to a
-client; `__cause__` goes to the log only. Codec workers send errors pickled.
+client; `__cause__` goes to the log only. Codec workers send errors by their
+code (`app/codec/frame.py`).
 """
 
 from __future__ import annotations
 
-import copyreg
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -74,10 +74,6 @@ class GatewayError(Exception):
         super().__init__(detail)
         self.detail = detail
         self.header_values = dict(zip(self.headers, values, strict=True))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Without `__init__`, whose arguments differ from one class to the next.
-        return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]
 
 
 class InternalError(GatewayError):
