@@ -193,7 +193,7 @@ class CodecPool:
             "codec_worker_replaced",
             reason=reason,
             exit_status=exit_status,
-            **structlog.contextvars.get_contextvars(),
+            **worker.context,
         )
         while True:
             # Even on a machine out of memory or processes, the pool returns to its size later.

@@ -14,8 +14,9 @@ import socket
 import sys
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+import structlog
 from pydantic import ValidationError
 
 from app.codec.answer import Done, Failed, ForeignAnswerError, Ready, parse
@@ -72,6 +73,8 @@ class CodecProcess:
         self._exchange = asyncio.Lock()
         self._task = "start"
         self.busy = True
+        # Fields of the log's lines about the task that the process is in.
+        self.context: dict[str, Any] = {}
 
     @classmethod
     async def spawn(cls, start: Start) -> Self:
@@ -137,10 +140,12 @@ class CodecProcess:
             GatewayError: The job refused the image.
         """
         async with self._exchange:
+            self._said.log("none")
             self._task, self.busy = task.name, True
+            self.context = structlog.contextvars.get_contextvars()
             await self._send(task, data)
             answer, output = await self._receive_answer(task.max_output_bytes(data))
-            self._said.log(task.name)
+            self._said.log(task.name, **self.context)
         if isinstance(answer, Failed):
             self.busy = False
             raise answer.error()
@@ -161,7 +166,7 @@ class CodecProcess:
         # A reader of an answer has to see its end first: closing a socket wakes no reader.
         async with self._exchange:
             self._connection.close()
-            self._said.log(self._task)
+            self._said.log(self._task, **self.context)
             self._said.close()
         return status
 

@@ -151,7 +151,8 @@ def _close_files_and_network() -> bool:
 
 def _filter_system_calls() -> bool:
     """Refuse every system call but those that decoding needs, in every thread."""
-    if (machine := platform.machine()) not in _MACHINES:
+    machine = platform.machine()
+    if machine not in _MACHINES or sys.maxsize < 2**32:  # a Python of 32 bits has other numbers
         return False
     architecture, column = _MACHINES[machine]
     program = ctypes.create_string_buffer(_program(architecture, column))

@@ -257,6 +257,24 @@ class TestSaid:
         [line] = await self.said(pool, do(codec_jobs.say, text="x", times=1_000_000))
         assert line["text"] == "x" * 2_000
 
+    async def test_a_worker_that_talks_without_end_ends_at_its_deadline(self):
+        async with make_pool(workers=1, deadline_seconds=1) as pool:
+            task = do(codec_jobs.say, text="x", times=30_000_000)
+            with pytest.raises(DecodeTimeoutError):
+                await pool.run(task, b"")
+            assert await pool.run(do(codec_jobs.length), b"four") == 4
+
+    async def test_what_is_said_between_two_images_belongs_to_neither(self, pool):
+        with capture_logs() as lines:
+            with bound_contextvars(request_id="r1"):
+                await pool.run(do(codec_jobs.say_later, text="late"), b"")
+            [said] = [each._said for each in pool._alive]
+            await until(lambda: said._read_bytes)
+            with bound_contextvars(request_id="r2"):
+                await pool.run(do(codec_jobs.length), b"")
+        [line] = [line for line in lines if line["event"] == "codec_worker_said"]
+        assert (line["text"], line["task"], "request_id" in line) == ("late", "none", False)
+
     async def test_the_last_words_of_a_worker_are_logged(self):
         async with make_pool(workers=1) as pool:
             code = "os.write(2, b'corrupted double-linked list'); os._exit(1)"

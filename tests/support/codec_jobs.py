@@ -100,6 +100,11 @@ def say(data, text, times=1):
     return b"", None
 
 
+def say_later(data, text):
+    threading.Timer(0.1, os.write, (2, text.encode())).start()
+    return b"", None
+
+
 def warn(data):
     warnings.warn("a codec is old", stacklevel=1)
     return b"", None
@@ -164,7 +169,7 @@ JOBS = {
                 devour,
                 blunder,
             ),
-            *(refuse, say, warn, environment, raw, twice, lie),
+            *(refuse, say, say_later, warn, environment, raw, twice, lie),
             *(modules, attempt),
         )
     },
