@@ -5,8 +5,13 @@ import os
 import pickle
 import signal
 import struct
+import tempfile
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 from structlog.contextvars import bound_contextvars
 from structlog.testing import capture_logs
@@ -45,11 +50,18 @@ def frame(head, output=b"", output_bytes=None):
     return struct.pack(">IQ", len(head), output_bytes) + head + output
 
 
+OWNED = Path(tempfile.gettempdir()) / f"owned-{os.getpid()}"
+
+
 class Owned:
     """Makes a folder when it is unpickled."""
 
     def __reduce__(self):
-        return os.mkdir, ("/tmp/owned",)  # noqa: S108
+        return os.mkdir, (str(OWNED),)
+
+
+def json_bytes(value):
+    return json.dumps(value).encode()
 
 
 DONE = {"kind": "done", "properties": {"value": 1}}
@@ -82,6 +94,13 @@ async def test_any_other_answer_is_a_500_and_the_worker_is_replaced(pool):
                 with pytest.raises(InternalError, match="not understood"):
                     await pool.run(do(codec_jobs.raw), answer)
                 assert await pool.run(do(codec_jobs.process_id), b"") != before
+    assert not OWNED.exists()
+
+
+@given(st.binary(max_size=200) | st.recursive(st.none() | st.text(), st.lists).map(json_bytes))
+def test_a_head_of_any_bytes_is_a_value_error_at_worst(head):
+    with suppress(ValueError):
+        parse(head)
 
 
 async def test_an_answer_that_nobody_asked_for_is_given_to_nobody(pool):

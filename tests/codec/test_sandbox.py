@@ -153,6 +153,11 @@ def descriptors(pid):
     return [str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir()]
 
 
+LOADED = """
+import sys
+import app.codec.jobs, app.codec.worker
+print(*sys.modules)
+"""
 # Root may look into every process; and who becomes another user is hidden already.
 HIDDEN = """
 import ctypes, os
@@ -242,6 +247,12 @@ class TestImages:
                     recipe = Recipe(profile, webp=True, avif=True)
                     await outcome(pool.run(Develop(image_format, LIMITS, recipe), make()))
             assert await pool.run(do(codec_jobs.modules), b"") == before
+
+    def test_a_worker_loads_neither_pydantic_nor_pickle(self):
+        loaded = subprocess.run(
+            [sys.executable, "-c", LOADED], capture_output=True, text=True, check=True
+        )
+        assert not {"pydantic", "pickle", "_pickle", "asyncio"} & set(loaded.stdout.split())
 
 
 async def outcome(work):

@@ -2,13 +2,15 @@
 
 import json
 import os
+import platform
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.support import images
-from tests.support.gateway_process import until
+from tests.support.gateway_process import GatewayProcess, until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux confines the workers")
 
@@ -66,6 +68,41 @@ def test_required_starts_here_and_says_once_what_is_in_force(new_gateway):
         assert client.post("/images", content=JPEG).status_code == 201
     [said] = [each for each in events(gateway) if each["event"] == "codec_sandbox"]
     assert said["in_force"] == ["no-new-privileges", "not-dumpable", "landlock", "seccomp"]
+
+
+# To the process the machine looks like one that has no filter of system calls here.
+OTHER_MACHINE = ["setarch", "i686", sys.executable, "-m", "app"]
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="setarch knows these machines")
+class TestLacking:
+    def test_required_refuses_to_start_and_names_the_part(self, tmp_path):
+        settings = {"IMAGEGATE_IMAGING__SANDBOX": "required"}
+        with GatewayProcess(tmp_path, program=OTHER_MACHINE, **settings) as gateway:
+            status, output = gateway.refuses()
+        assert status == 2
+        [line] = [line for line in output.splitlines() if line.startswith("imagegate: ")]
+        assert "IMAGEGATE_IMAGING__SANDBOX is required" in line
+        assert line.endswith("seccomp.")
+
+    def test_auto_starts_and_warns(self, new_gateway):
+        gateway = new_gateway(program=OTHER_MACHINE)
+        with gateway.client() as client:
+            assert client.post("/images", content=JPEG).status_code == 201
+        [said] = [each for each in events(gateway) if each["event"] == "codec_sandbox"]
+        assert (said["level"], said["lacking"]) == ("warning", ["seccomp"])
+
+    def test_doctor_warns_too(self, tmp_path):
+        command = [*OTHER_MACHINE, "doctor", "--data-dir", str(tmp_path)]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert "warning  codec workers" in said
+        assert "not by seccomp" in said
+
+
+def test_off_starts_and_warns(new_gateway):
+    gateway = new_gateway(IMAGEGATE_IMAGING__SANDBOX="off")
+    [said] = [each for each in events(gateway) if each["event"] == "codec_sandbox"]
+    assert (said["level"], said["in_force"]) == ("warning", [])
 
 
 def test_text_of_a_library_is_an_event_with_the_id_of_its_request(new_gateway):
