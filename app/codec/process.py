@@ -35,6 +35,9 @@ _COMMAND = "from app.codec.worker import main; main()"
 # A Python in an unusual place cannot start without these.
 _ENVIRONMENT = ("LD_LIBRARY_PATH", "PYTHONHOME")
 
+# The kernel closes the socket of a process just before it is gone.
+_ENDING_SECONDS = 0.5
+
 # A worker has one CPU. With a thread for each of sixty, NumPy does not fit into its memory.
 _THREADS = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
@@ -105,15 +108,7 @@ class CodecProcess:
     @property
     def idle(self) -> bool:
         """Whether the process is ready for a task: not in one, alive, and silent."""
-        if self.busy:
-            return False
-        try:
-            self._connection.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False  # its end, or an answer that nobody asked for
+        return not self.busy and self._pending() is None
 
     async def ready(self) -> tuple[Part, ...]:
         """Wait until the process is ready for a task; return what confines it.
@@ -160,8 +155,14 @@ class CodecProcess:
 
     async def kill(self) -> int:
         """End the process at once; return its exit status when it has gone."""
-        with suppress(ProcessLookupError):
-            self._process.kill()
+        if self._pending() == b"":
+            # It ends by itself. A signal now would make asyncio forget the exit status.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_ENDING_SECONDS):
+                    await self._process.wait()
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                self._process.kill()
         status = await self._process.wait()
         # A reader of an answer has to see its end first: closing a socket wakes no reader.
         async with self._exchange:
@@ -169,6 +170,15 @@ class CodecProcess:
             self._said.log(self._task, **self.context)
             self._said.close()
         return status
+
+    def _pending(self) -> bytes | None:
+        """Return the next byte that came; empty at the end of the process, None if none came."""
+        try:
+            return self._connection.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
 
     async def _send(self, task: Task[T], data: bytes) -> None:
         head = pack_head({"task": task.name, "arguments": task.arguments}, len(data))
