@@ -39,13 +39,12 @@
     └── ConfigurationError               the process cannot start with these settings
 
 A class without a code cannot be raised: it stands for its subclasses. `detail` is safe to show to a
-client; `__cause__` goes to the log only. Codec workers send errors pickled.
+client; `__cause__` goes to the log only. Codec workers name errors by their code.
 """
 
 from __future__ import annotations
 
-import copyreg
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -77,10 +76,6 @@ class GatewayError(Exception):
         self.detail = detail
         self.header_values = dict(zip(self.headers, values, strict=True))
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Without `__init__`, whose arguments differ from one class to the next.
-        return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]
-
 
 class InternalError(GatewayError):
     """The gateway's own mistake."""
@@ -91,8 +86,7 @@ class InternalError(GatewayError):
 class ConfigurationError(GatewayError):
     """The process cannot start with these settings or options."""
 
-    code = "configuration"
-    title = "Configuration error"
+    code, title = "configuration", "Configuration error"
 
 
 class RequestError(GatewayError):
@@ -231,7 +225,6 @@ class UnavailableError(GatewayError):
 
     def __init__(self, detail: str, retry_after_seconds: int = 5) -> None:
         super().__init__(detail, str(retry_after_seconds))
-        self.retry_after_seconds = retry_after_seconds
 
 
 class NotReadyError(UnavailableError):
@@ -256,8 +249,7 @@ class NotWrittenError(UnavailableError):
     """The log did not accept the records: nothing of this request will ever appear."""
 
     code, title = "not-written", "Not written"
-    # As in `OutcomeUnknownError`.
-    settled: Future[None] | None = None
+    settled: Future[None] | None = None  # as in `OutcomeUnknownError`
 
 
 class RecordDamagedError(UnavailableError):
@@ -267,8 +259,7 @@ class RecordDamagedError(UnavailableError):
 
     def __init__(self, detail: str, offset: int) -> None:
         super().__init__(detail, retry_after_seconds=60)
-        # Of the record, in the partition that was read.
-        self.offset = offset
+        self.offset = offset  # in the partition that was read
 
 
 class CatalogDamagedError(UnavailableError):
@@ -294,8 +285,7 @@ class OutcomeUnknownError(GatewayError):
 
     Attributes:
         outcomes: The position or the error of each record, in their order.
-        settled: Done once the log has let go of the records, and their memory is free again; None
-            where it has already.
+        settled: Done once the log holds the records no longer; None if it holds none already.
     """
 
     code, status, title, retryable = "outcome-unknown", 504, "Outcome unknown", True

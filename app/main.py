@@ -21,6 +21,8 @@ from app.budget import ByteBudget
 from app.catalog.catalog import Catalog
 from app.changes.delete import Deleter
 from app.codec.pool import CodecPool
+from app.codec.process import Start
+from app.codec.settings import Sandbox
 from app.data_folder import FolderLock
 from app.delivery.cache import RecordCache
 from app.delivery.chunks import Chunks
@@ -123,7 +125,9 @@ async def running(settings: Settings) -> AsyncGenerator[State, None]:
         stack.push_async_callback(follower.stop)
         expiry.start()
         stack.push_async_callback(expiry.stop)
-        pool = await stack.enter_async_context(build_pool(settings.imaging))
+        measure = settings.imaging.measure_quality
+        pool = build_pool(settings.imaging, measure_quality=measure)
+        await stack.enter_async_context(pool)
         limits = build_limits(settings.imaging)
         budget = ByteBudget(settings.upload.budget_bytes, settings.upload.patience_seconds)
         publisher = Publisher(log)
@@ -172,13 +176,19 @@ async def examine_topics(kafka: KafkaSettings, *, create: bool) -> list[Finding]
     return await checkup.examine_topics(kafka, create=create)
 
 
-def build_pool(codec: CodecSettings) -> CodecPool:
+def build_pool(codec: CodecSettings, *, measure_quality: bool) -> CodecPool:
     """Return the pool of codec workers that the settings describe, not started."""
+    start = Start(
+        memory_bytes=codec.memory_bytes,
+        measure_quality=measure_quality,
+        confined=codec.sandbox is not Sandbox.OFF,
+    )
     return CodecPool(
         workers=codec.workers,
         deadline_seconds=codec.deadline_seconds,
-        memory_bytes=codec.memory_bytes,
+        start=start,
         queue_seconds=codec.queue_seconds,
+        required=codec.sandbox is Sandbox.REQUIRED,
     )
 
 

@@ -36,7 +36,7 @@ async def test_all_of_the_budget_can_be_held_and_no_byte_more():
         await budget.reserve(25)
     with pytest.raises(OverloadedError) as caught:
         await budget.reserve(1)
-    assert caught.value.retry_after_seconds > 0
+    assert int(caught.value.header_values["Retry-After"]) > 0
 
 
 async def test_a_reservation_waits_until_enough_is_released():
@@ -55,7 +55,7 @@ async def test_patience_ends_in_an_error_that_says_when_to_come_back():
     held = await budget.reserve(100)
     with pytest.raises(OverloadedError) as caught:
         await budget.reserve(1)
-    assert caught.value.retry_after_seconds > 0
+    assert int(caught.value.header_values["Retry-After"]) > 0
     held.release()
     await expect_free(budget, 100)
 

@@ -71,6 +71,8 @@ class _Exchange:
         given = headers.get(GIVEN_REQUEST_ID.name, "")
         self._id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = self._id
+        # For lines about this request that other rooms write.
+        structlog.contextvars.bind_contextvars(request_id=self._id)
         length = headers.get("content-length", "0")
         self._body_pending = length != "0" or "transfer-encoding" in headers
 

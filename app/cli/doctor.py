@@ -1,8 +1,8 @@
 """`imagegate doctor`: an examination of a deployment.
 
-Hides the order of the examination: the data folder, the log's own examination of its brokers or
-database, and, where nothing is wrong then, one record written to each partition of `images` and
-read back.
+Hides the order of the examination: a codec worker, which is started to see how it is confined, the
+data folder, the log's own examination of its brokers or database, and, where nothing is wrong then,
+one record written to each partition of `images` and read back.
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ from app.data_folder import LOCK_NAME, FolderLock
 from app.errors import ConfigurationError, GatewayError, RecordDamagedError
 from app.log import IMAGES, ErasableLog, Record
 from app.log.findings import MISSING, Finding, Level, is_wrong
-from app.main import build_log
+from app.main import build_log, build_pool
 from app.records.address import new_cookie
+from app.section import variable
 from app.telemetry import logs
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Coroutine
     from pathlib import Path
 
+    from app.codec.pool import CodecPool
     from app.log import ExaminableLog, Log, Position
 
 # The catalog needs about a kilobyte an image, the embedded log all of the image.
@@ -50,8 +53,33 @@ def _doctor(options: argparse.Namespace) -> int:
     logs.configure("error")
     settings = load(options)
     embedded = not settings.kafka.bootstrap_servers
+    # One worker tells as much as all of them.
+    imaging = settings.imaging.model_copy(update={"workers": 1})
+    pool = build_pool(imaging, measure_quality=imaging.measure_quality)
     examination = examine(build_log(settings), settings.data_dir, embedded=embedded)
-    return report(options, asyncio.run(examination))
+    return report(options, asyncio.run(_examine_all(pool, examination)))
+
+
+async def _examine_all(
+    pool: CodecPool, examination: Coroutine[Any, Any, list[Finding]]
+) -> list[Finding]:
+    return [await examine_workers(pool), *await examination]
+
+
+async def examine_workers(pool: CodecPool) -> Finding:
+    """Return the finding on the confinement of codec workers; `pool` must not be started."""
+    try:
+        async with pool:
+            in_force, lacking = pool.in_force, pool.lacking
+    except ConfigurationError as error:
+        remedy = f"see {variable('imaging', 'sandbox')} and {variable('imaging', 'memory_bytes')}"
+        return Finding(Level.WRONG, "codec workers", error.detail.removesuffix("."), remedy)
+    confined = f"are confined by {', '.join(in_force) or 'nothing'}"
+    if not lacking:
+        return Finding(Level.OK, "codec workers", confined)
+    found = f"{confined}; not by {', '.join(lacking)}"
+    remedy = "run on Linux 5.13 or newer, with Landlock, on x86-64 or arm64"
+    return Finding(Level.WARNING, "codec workers", found, remedy)
 
 
 async def examine(log: ExaminableLog, data_dir: Path, *, embedded: bool) -> list[Finding]:

@@ -1,132 +1,212 @@
 """The gateway's end of a codec worker process.
 
 The socket is non-blocking: no thread is involved, and 20 megabytes cross it without holding up the
-event loop. An answer may hold our own results and errors, and nothing else.
+event loop. An answer of another form than `app/codec/frame.py` has is refused before its bytes are
+read.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import dataclasses
-import enum
-import importlib
-import io
 import mmap
 import os
-import pickle
 import socket
 import sys
-from typing import TYPE_CHECKING, Any, Self
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from app.codec.worker import ANSWER_HEADER, TASK_HEADER, Outcome
-from app.errors import GatewayError
+import structlog
+from pydantic import ValidationError
+
+from app.codec.answer import Done, Failed, ForeignAnswerError, Ready, parse
+from app.codec.frame import LENGTHS, MAX_HEAD_BYTES, pack_head
+from app.codec.said import Said
+from app.codec.tasks import pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from app.codec.sandbox import Part
+    from app.codec.tasks import Task
 
-# A piece crosses a socket in 0.2 ms; a call with 20 MB lasts 55 ms if the other side keeps pace.
-# The event loop runs only in calls that have to wait: hence the `sleep(0)` after each.
-_PIECE_BYTES = 262_144
+T = TypeVar("T")
 
 _COMMAND = "from app.codec.worker import main; main()"
 
 # A Python in an unusual place cannot start without these.
 _ENVIRONMENT = ("LD_LIBRARY_PATH", "PYTHONHOME")
 
+# The kernel closes the socket of a process just before it is gone.
+_ENDING_SECONDS = 0.5
+
 # A worker has one CPU. With a thread for each of sixty, NumPy does not fit into its memory.
 _THREADS = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How workers start.
+
+    Args:
+        memory_bytes: Address space (RLIMIT_AS).
+        measure_quality: Whether they load what measures quality: 60 MB each.
+        confined: Whether they are confined, as far as the kernel can do that.
+        jobs: The module with the table of their jobs; tests have one of their own.
+    """
+
+    memory_bytes: int
+    measure_quality: bool = False
+    confined: bool = True
+    jobs: str = "app.codec.jobs"
+
+    @property
+    def arguments(self) -> tuple[object, ...]:
+        """The end of a worker's command line."""
+        return self.memory_bytes, self.jobs, int(self.measure_quality), int(self.confined)
 
 
 class CodecProcess:
     """A worker process and this side of its socket; the caller that spawns it kills it."""
 
     def __init__(
-        self, process: asyncio.subprocess.Process, connection: socket.socket, memory_bytes: int
+        self, process: asyncio.subprocess.Process, connection: socket.socket, said: Said
     ) -> None:
         self._process = process
         self._connection = connection
-        self._memory_bytes = memory_bytes
+        self._said = said
         self._exchange = asyncio.Lock()
+        self._task = "start"
         self.busy = True
+        # Fields of the log's lines about the task that the process is in.
+        self.context: dict[str, Any] = {}
 
     @classmethod
-    async def spawn(cls, memory_bytes: int) -> Self:
+    async def spawn(cls, start: Start) -> Self:
         """Start a process; it is busy until `ready`."""
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        arguments = (theirs.fileno(), memory_bytes, os.getpid())
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-        try:
-            with theirs:
-                process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-P", "-c", _COMMAND, *map(str, arguments)),
-                    stdin=asyncio.subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno()],
-                    env=environment | _THREADS | {"PYTHONPATH": os.pathsep.join(sys.path)},
-                )
-        except BaseException:  # also when cancelled: no socket may be left open
-            ours.close()
-            raise
-        return cls(process, ours, memory_bytes)
+        with ExitStack() as ours, ExitStack() as passed:
+            said = Said()
+            ours.callback(said.close)
+            passed.callback(os.close, said.theirs)
+            connection, theirs = socket.socketpair()
+            ours.enter_context(connection)
+            passed.enter_context(theirs)
+            connection.setblocking(False)
+            arguments = (theirs.fileno(), os.getpid(), *start.arguments)
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-c", _COMMAND, *map(str, arguments)),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=said.theirs,
+                pass_fds=[theirs.fileno()],
+                # A terminal's signals are for the gateway, which decides what ends when.
+                start_new_session=True,
+                env=environment | _THREADS | {"PYTHONPATH": os.pathsep.join(sys.path)},
+            )
+            ours.pop_all()
+        return cls(process, connection, said)
 
     @property
     def idle(self) -> bool:
-        """Whether the process is ready for a task: not in one, and still alive."""
-        try:
-            return not self.busy and bool(self._connection.recv(1, socket.MSG_PEEK))
-        except BlockingIOError:  # nothing to read, and not the end either
-            return True
-        except OSError:
-            return False
+        """Whether the process is ready for a task: not in one, alive, and silent."""
+        return not self.busy and self._pending() is None
 
-    async def ready(self) -> None:
-        """Wait until the process is ready for a task."""
-        async with self._exchange:
-            await self._receive_outcome()
-
-    async def ask(self, call: object, data: bytes) -> Outcome:
-        """Send a task and return its outcome; if none comes, the worker stays busy.
+    async def ready(self) -> tuple[Part, ...]:
+        """Wait until the process is ready for a task; return what confines it.
 
         Raises:
             EOFError, OSError: The process ended.
-            pickle.UnpicklingError: The answer is no outcome.
+            ForeignAnswerError: It does not start as a worker of ours.
         """
-        pickled = pickle.dumps(call)
-        header = TASK_HEADER.pack(len(pickled), len(data))
         async with self._exchange:
-            self.busy = True
-            loop = asyncio.get_running_loop()
-            await loop.sock_sendall(self._connection, header + pickled)
-            for piece in _pieces(memoryview(data)):
-                await loop.sock_sendall(self._connection, piece)
-                await asyncio.sleep(0)
-            return await self._receive_outcome()
+            answer, _ = await self._receive_answer(0)
+        if not isinstance(answer, Ready):
+            raise ForeignAnswerError("The first answer of a worker is not that it is ready.")
+        self.busy = False
+        return answer.in_force
 
-    async def kill(self) -> None:
-        """End the process at once, and return when it has gone."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
-        await self._process.wait()
+    async def ask(self, task: Task[T], data: bytes) -> T:
+        """Send a task and return its result, or raise its error.
+
+        After anything but these two the worker stays busy: it is of no more use.
+
+        Raises:
+            EOFError, OSError: The process ended.
+            ForeignAnswerError: The answer is none of ours.
+            GatewayError: The job refused the image.
+        """
+        async with self._exchange:
+            self._said.log("none")
+            self._task, self.busy = task.name, True
+            self.context = structlog.contextvars.get_contextvars()
+            await self._send(task, data)
+            answer, output = await self._receive_answer(task.max_output_bytes(data))
+            self._said.log(task.name, **self.context)
+        if isinstance(answer, Failed):
+            self.busy = False
+            raise answer.error()
+        if not isinstance(answer, Done):
+            raise ForeignAnswerError("A second answer that the worker is ready.")
+        try:
+            result = await task.result(answer.properties, output, data)
+        except ValueError as error:
+            raise ForeignAnswerError(_reason(error)) from error
+        self.busy = False
+        return result
+
+    async def kill(self) -> int:
+        """End the process at once; return its exit status when it has gone."""
+        if self._pending() == b"":
+            # It ends by itself. A signal now would make asyncio forget the exit status.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_ENDING_SECONDS):
+                    await self._process.wait()
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                self._process.kill()
+        status = await self._process.wait()
         # A waiting reader must see the end of the stream first: closing a socket wakes no reader.
         async with self._exchange:
             self._connection.close()
+            self._said.log(self._task, **self.context)
+            self._said.close()
+        return status
 
-    async def _receive_outcome(self) -> Outcome:
-        (length,) = ANSWER_HEADER.unpack(await self._receive(ANSWER_HEADER.size))
-        if not 0 < length <= self._memory_bytes:
-            raise pickle.UnpicklingError(f"An answer of {length:,} bytes.")
-        outcome = _AnswerUnpickler(_AnswerFile(await self._receive(length))).load()
-        if not isinstance(outcome, Outcome):
-            raise pickle.UnpicklingError(f"An answer of type {type(outcome).__name__}.")
-        self.busy = False
-        return outcome
+    def _pending(self) -> bytes | None:
+        """Return the next byte that came; empty at the end of the process, None if none came."""
+        try:
+            return self._connection.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
 
-    async def _receive(self, length: int) -> memoryview:
+    async def _send(self, task: Task[T], data: bytes) -> None:
+        head = pack_head({"task": task.name, "arguments": task.arguments}, len(data))
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(self._connection, head)
+        for piece in pieces(memoryview(data)):
+            await loop.sock_sendall(self._connection, piece)
+            await asyncio.sleep(0)
+
+    async def _receive_answer(self, max_output_bytes: int) -> tuple[Ready | Done | Failed, bytes]:
+        head_bytes, output_bytes = LENGTHS.unpack(await self._receive(LENGTHS.size))
+        if not 0 < head_bytes <= MAX_HEAD_BYTES or output_bytes > max_output_bytes:
+            raise ForeignAnswerError(
+                f"An answer with a head of {head_bytes:,} and an output of {output_bytes:,} bytes."
+            )
+        try:
+            answer = parse(await self._receive(head_bytes))
+        except ValueError as error:
+            raise ForeignAnswerError(_reason(error)) from error
+        return answer, await self._receive(output_bytes)
+
+    async def _receive(self, length: int) -> bytes:
+        if not length:
+            return b""
         loop = asyncio.get_running_loop()
         # Zeroed page by page as the bytes arrive; a bytearray zeroes 20 MB at once, in 10 ms.
         received = memoryview(mmap.mmap(-1, length))
-        for piece in _pieces(received):
+        for piece in pieces(received):
             rest = piece
             while rest:
                 count = await loop.sock_recv_into(self._connection, rest)
@@ -134,35 +214,11 @@ class CodecProcess:
                     raise EOFError
                 rest = rest[count:]
                 await asyncio.sleep(0)
-        return received
+        return bytes(received)
 
 
-def _pieces(data: memoryview) -> Iterator[memoryview]:
-    for start in range(0, len(data), _PIECE_BYTES):
-        yield data[start : start + _PIECE_BYTES]
-
-
-class _AnswerFile(io.RawIOBase):
-    """Bytes as a file to unpickle from; `io.BytesIO` would copy them once more."""
-
-    def __init__(self, data: memoryview) -> None:
-        self._rest = data
-
-    def readinto(self, buffer: Any) -> int:
-        piece = self._rest[: len(buffer)]
-        buffer[: len(piece)] = piece
-        self._rest = self._rest[len(piece) :]
-        return len(piece)
-
-
-class _AnswerUnpickler(pickle.Unpickler):
-    """Builds only our own results and errors: a hijacked decoder must not reach further."""
-
-    def find_class(self, module: str, name: str) -> type:
-        if module in {"app.errors", "app.codec.worker"} or module.startswith("app.imaging."):
-            found = getattr(importlib.import_module(module), name, None)
-            if isinstance(found, type) and (
-                issubclass(found, (GatewayError, enum.Enum)) or dataclasses.is_dataclass(found)
-            ):
-                return found
-        raise pickle.UnpicklingError(f"An answer with {module}.{name}.")
+def _reason(error: ValueError) -> str:
+    """Return why an answer is refused, without what it says: that may be as long as it likes."""
+    if isinstance(error, ValidationError):
+        return f"{error.error_count()} errors, the first: {error.errors()[0]['type']}"
+    return str(error)

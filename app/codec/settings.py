@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from enum import StrEnum
 
 from pydantic import Field
 
@@ -10,6 +11,14 @@ from app.section import Seconds, Section
 
 # A container may be allowed fewer CPUs than the machine has; Linux tells.
 _HAS_AFFINITY = hasattr(os, "sched_getaffinity")
+
+
+class Sandbox(StrEnum):
+    """How far the workers have to be confined."""
+
+    AUTO = "auto"  # as far as the kernel can
+    REQUIRED = "required"  # wholly, or the gateway does not start
+    OFF = "off"  # a way out where a library needs a system call that is not allowed
 
 
 class CodecSettings(Section):
@@ -34,4 +43,9 @@ class CodecSettings(Section):
         ge=100_000_000,
         le=2**40,
         description="address space of one worker (RLIMIT_AS)",
+    )
+    sandbox: Sandbox = Field(
+        Sandbox.AUTO,
+        description="`auto` confines the workers as far as the kernel can; `required` refuses to"
+        " start where it cannot wholly; `off` only to find out whether the sandbox is in the way",
     )

@@ -1,66 +1,65 @@
 """The codec worker process: reads tasks from its socket, runs each, and answers.
 
 The process decodes hostile bytes, so it is contained before the first one arrives: bounded address
-space, no core dump, and none of the gateway's environment, where passwords are. It ends with the
-gateway: at the end of its socket when idle, by the kernel (PR_SET_PDEATHSIG) when busy.
+space, no core dump, no descriptor but its socket, none of the gateway's environment, where
+passwords are, and all that `app/codec/sandbox.py` takes away. It ends with the gateway: at the end
+of its socket when idle, by the kernel (PR_SET_PDEATHSIG) when busy.
 
-A task is two big-endian lengths, a pickled `(function, args, kwargs)`, then the image bytes. An
-answer is one length, then a pickled `Outcome`.
-
-Sources: prctl(2), getrlimit(2).
+Sources: prctl(2), getrlimit(2), close_range(2).
 """
 
 from __future__ import annotations
 
 import ctypes
+import json
 import os
-import pickle
 import resource
 import signal
 import socket
-import struct
 import sys
 import traceback
-from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
+from app.codec.frame import ERRORS, LENGTHS, MAX_DETAIL, MAX_TRACE, pack_head
+from app.codec.sandbox import confine
 from app.errors import GatewayError, ImageLimitError, InternalError
 
-TASK_HEADER = struct.Struct(">QQ")
-ANSWER_HEADER = struct.Struct(">Q")
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    Properties = Mapping[str, Any] | None
+    Job = Callable[..., tuple[bytes, Properties]]
 
 # Linux, include/uapi/linux/prctl.h.
 _PR_SET_PDEATHSIG = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The outcome of a task.
-
-    Args:
-        result: The function's result, or the exception that it raised.
-        trace: The traceback of that exception, for the log.
-    """
-
-    result: object
-    trace: str = ""
+# Standard input, output and error: /dev/null twice, and the pipe to the gateway's log.
+_STANDARD_DESCRIPTORS = 3
 
 
 def main() -> None:
     """Serve the socket and obey the limits named on the command line."""
-    descriptor, memory_bytes, parent = (int(argument) for argument in sys.argv[1:])
-    _contain(memory_bytes)
+    descriptor, parent, memory_bytes = (int(argument) for argument in sys.argv[1:4])
+    module, measure_quality, confined = sys.argv[4:]
+    _contain(descriptor, memory_bytes)
     _end_with(parent)
-    _warm_up()
+    table = import_module(module)  # the codecs with it, after the limits are in force
+    table.warm_up(measure_quality=measure_quality == "1")
     with socket.socket(fileno=descriptor) as connection:
-        _answer(connection, Outcome(None))
-        _serve(connection)
+        in_force = confine() if confined == "1" else ()
+        _answer(connection, {"kind": "ready", "in_force": in_force})
+        _serve(connection, table.JOBS)
 
 
-def _contain(memory_bytes: int) -> None:
-    # Ctrl-C reaches the foreground process group, and a service manager's SIGTERM the whole control
-    # group: an image in work is finished all the same, and the gateway decides what ends when.
+def _contain(descriptor: int, memory_bytes: int) -> None:
+    # A service manager's SIGTERM reaches the whole control group: an image in work is finished all
+    # the same, and the gateway decides what ends when.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    # uvloop leaves open what the gateway itself inherited.
+    end = os.sysconf("SC_OPEN_MAX")
+    os.closerange(_STANDARD_DESCRIPTORS, descriptor)
+    os.closerange(descriptor + 1, end)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
 
@@ -72,30 +71,36 @@ def _end_with(parent: int) -> None:
         sys.exit()
 
 
-def _warm_up() -> None:
-    """Import the codecs, or the first image would wait for them."""
-    import app.imaging.develop  # noqa: F401, PLC0415  # after the limits are in force
+def _serve(connection: socket.socket, jobs: Mapping[str, Job]) -> None:
+    while lengths := _receive(connection, LENGTHS.size):
+        head_bytes, data_bytes = LENGTHS.unpack(lengths)
+        head = json.loads(_receive(connection, head_bytes))
+        data = _receive(connection, data_bytes)
+        _answer(connection, *_run(jobs[head["task"]], data, head["arguments"]))
 
 
-def _serve(connection: socket.socket) -> None:
-    while header := _receive(connection, TASK_HEADER.size):
-        call_length, data_length = TASK_HEADER.unpack(header)
-        call = _receive(connection, call_length)
-        _answer(connection, _run(call, _receive(connection, data_length)))
-
-
-def _run(call: bytes, data: bytes) -> Outcome:
+def _run(job: Job, data: bytes, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
     try:
-        function, args, kwargs = pickle.loads(call)  # noqa: S301  # the gateway wrote it
-        return Outcome(function(data, *args, **kwargs))
+        output, properties = job(data, **arguments)
     except GatewayError as error:
-        return Outcome(error, traceback.format_exc())
+        return _failed(error), b""
     except MemoryError:
-        refusal = ImageLimitError("The image takes more memory than allowed.")
-        return Outcome(refusal, traceback.format_exc())
+        return _failed(ImageLimitError("The image takes more memory than allowed.")), b""
     except Exception:  # noqa: BLE001  # a mistake of ours: a 500, and the gateway logs the trace
-        mistake = InternalError("The image could not be processed.")
-        return Outcome(mistake, traceback.format_exc())
+        return _failed(InternalError("The image could not be processed.")), b""
+    return {"kind": "done", "properties": properties}, output
+
+
+def _failed(error: GatewayError) -> dict[str, Any]:
+    """Return an error as a head; the end of the trace names the place."""
+    code = error.code if error.code in ERRORS else InternalError.code
+    detail, trace = error.detail[:MAX_DETAIL], traceback.format_exc()[-MAX_TRACE:]
+    return {"kind": "failed", "code": code, "detail": _text(detail), "trace": _text(trace)}
+
+
+def _text(text: str) -> str:
+    """Return text without lone surrogates, which JSON cannot hold."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _receive(connection: socket.socket, length: int) -> bytes:
@@ -110,7 +115,6 @@ def _receive(connection: socket.socket, length: int) -> bytes:
     return bytes(received)
 
 
-def _answer(connection: socket.socket, outcome: Outcome) -> None:
-    answer = pickle.dumps(outcome, protocol=pickle.HIGHEST_PROTOCOL)
-    connection.sendall(ANSWER_HEADER.pack(len(answer)))
-    connection.sendall(answer)
+def _answer(connection: socket.socket, head: Mapping[str, Any], output: bytes = b"") -> None:
+    connection.sendall(pack_head(head, len(output)))
+    connection.sendall(output)

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from app.codec.tasks import Still
 from app.errors import GatewayError
 from app.feed.rounds import Rounds
 from app.imaging.formats import ImageFormat
-from app.imaging.variants import still
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -142,7 +142,7 @@ class LivePictures:
             pieces = await self._delivery.open(image, 0, image.info.content_length)
             return b"".join([piece async for piece in pieces])
         stored = await self._once(made, image_id, None)
-        return await self._pool.run(still, stored, self._limits, side)
+        return await self._pool.run(Still(self._limits, side), stored)
 
 
 def _forget_failure(made: _Made, side: int | None, task: asyncio.Task[bytes]) -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Self
 
+from app.codec.tasks import Unpack
 from app.delivery.chunks import PIECE_BYTES
 from app.errors import DecoderCrashedError, DecodeTimeoutError, UnpackError
-from app.imaging.codecs.lepton import unpack
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -78,7 +78,7 @@ class Unpacker:
         pieces = await self._chunks.open(image, 0, info.stored_bytes)
         packed = b"".join([piece async for piece in pieces])
         try:
-            return await self._pool.run(unpack, packed, info.content_length, info.digest)
+            return await self._pool.run(Unpack(info.content_length, info.digest), packed)
         except (DecodeTimeoutError, DecoderCrashedError) as error:
             raise UnpackError("The image cannot be unpacked now.") from error
 

@@ -12,8 +12,8 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from app.codec.tasks import Develop
 from app.errors import CatalogDamagedError
-from app.imaging.develop import Developed, develop
 from app.imaging.formats import sniff
 from app.ingest.upload import StoredUpload
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from app.catalog.images import CatalogImage
     from app.codec.pool import CodecPool
     from app.feed.feed import Feed
+    from app.imaging.develop import Developed
     from app.imaging.formats import ImageFormat
     from app.imaging.limits import ImageLimits
     from app.ingest.publish import Published, Publisher
@@ -98,7 +99,7 @@ class Ingest:
         """Develop in a worker, unless the client leaves: then nobody wants the result."""
         left = asyncio.create_task(source.left())
         work = asyncio.create_task(
-            self._pool.run(develop, upload.data, image_format, self._limits, upload.recipe)
+            self._pool.run(Develop(image_format, self._limits, upload.recipe), upload.data)
         )
         try:
             await asyncio.wait({left, work}, return_when=asyncio.FIRST_COMPLETED)

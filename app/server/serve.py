@@ -17,6 +17,7 @@ import structlog
 import uvicorn
 
 from app.api.authority import is_loopback
+from app.codec.sandbox import hide
 from app.errors import ConfigurationError
 from app.server.protocol import HttpProtocol
 
@@ -51,6 +52,8 @@ def serve(app: FastAPI, http: ServerSettings, destination: str, *, insecure: boo
             f"{http.host} can be reached from other machines, and there is no authentication:"
             " anyone could upload, read and delete. Listen on 127.0.0.1, or add --insecure."
         )
+    # From other processes of its user, a codec worker that was taken over among them.
+    hide()
     if find_spec("uvloop") is None:
         logger.info("uvloop_missing", advice="pip install 'imagegate[speed]' for a faster loop")
     config = uvicorn.Config(

@@ -28,6 +28,9 @@ DAMAGED_BATCHES = Counter(
 PRODUCERS_REPLACED = Counter(
     "imagegate_kafka_producers_replaced", "Producers that failed and were replaced.", ["lane"]
 )
+CODEC_WORKERS_REPLACED = Counter(
+    "imagegate_codec_workers_replaced", "Codec workers that were replaced, and why.", ["reason"]
+)
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 

@@ -1,6 +1,5 @@
 """Every error is a problem, documented, and says nothing that it should not."""
 
-import pickle
 import re
 from pathlib import Path
 
@@ -58,13 +57,6 @@ class TestTree:
         for each in {errors.GatewayError, *tree()} - leaves():
             with pytest.raises(TypeError, match=f"{each.__name__} has no code"):
                 each("By mistake.")
-
-    @pytest.mark.parametrize("error", INSTANCES, ids=lambda error: error.code)
-    def test_an_error_passes_between_processes_as_it_is(self, error):
-        copy = pickle.loads(pickle.dumps(error, pickle.HIGHEST_PROTOCOL))  # noqa: S301
-        assert type(copy) is type(error)
-        assert (copy.args, str(copy)) == (error.args, error.detail)
-        assert repr(vars(copy)) == repr(vars(error))
 
     @pytest.mark.parametrize("error", INSTANCES, ids=lambda error: error.code)
     def test_an_error_has_a_value_for_each_header_of_its_class(self, error):

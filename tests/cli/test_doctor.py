@@ -2,11 +2,16 @@
 
 import json
 import shutil
+import sys
 
 import pytest
+from structlog.testing import capture_logs
 
 from app.cli import doctor
 from app.cli import main as cli
+from app.codec.pool import CodecPool
+from app.codec.process import CodecProcess, Start
+from app.codec.sandbox import Part
 from app.log.findings import Finding, Level, as_table
 from app.log.sqlite.database import DATABASE_NAME
 from app.log.sqlite.log import SqliteLog
@@ -81,6 +86,38 @@ async def test_a_folder_that_cannot_be_written_is_wrong(used, monkeypatch):
     assert (await examine(used))["data folder"].level is Level.WRONG
 
 
+def make_pool(memory_bytes=1_500_000_000, **options):
+    return CodecPool(workers=1, deadline_seconds=10, start=Start(memory_bytes), **options)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux confines the workers")
+class TestCodecWorkers:
+    async def test_what_confines_them_is_said(self):
+        finding = await doctor.examine_workers(make_pool())
+        assert finding.level is Level.OK
+        assert all(part in finding.found for part in Part)
+
+    async def test_a_kernel_that_lacks_a_part_is_warned_of_and_wrong_where_all_are_required(
+        self, monkeypatch
+    ):
+        async def less(worker):
+            await ready(worker)
+            return (Part.NOT_DUMPABLE,)
+
+        ready = CodecProcess.ready
+        monkeypatch.setattr(CodecProcess, "ready", less)
+        finding = await doctor.examine_workers(make_pool())
+        assert finding.level is Level.WARNING
+        assert "not by no-new-privileges, landlock, seccomp" in finding.found
+        finding = await doctor.examine_workers(make_pool(required=True))
+        assert finding.level is Level.WRONG
+
+    async def test_workers_that_do_not_start_are_wrong(self):
+        finding = await doctor.examine_workers(make_pool(memory_bytes=10_000_000))
+        assert finding.level is Level.WRONG
+        assert "10,000,000 bytes" in finding.found
+
+
 @pytest.mark.parametrize(
     ("drift", "said"), [(-3600.2, "3,600 seconds ahead of"), (7.0, "7 seconds behind")]
 )
@@ -107,7 +144,8 @@ def test_the_table_has_a_line_a_finding_and_the_remedy_below():
 
 
 def test_the_exit_status_is_for_scripts(used_by_cli, capsys):
-    assert cli.main(["doctor", "--json", "--data-dir", str(used_by_cli)]) == 0
+    with capture_logs():  # the command's own configuration is off, and shows errors alone
+        assert cli.main(["doctor", "--json", "--data-dir", str(used_by_cli)]) == 0
     assert {each["level"] for each in json.loads(capsys.readouterr().out)} == {"ok"}
     (used_by_cli / DATABASE_NAME).write_bytes(b"no database at all" * 1000)
     assert cli.main(["doctor", "--data-dir", str(used_by_cli)]) == 1

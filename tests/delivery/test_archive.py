@@ -116,8 +116,8 @@ async def test_it_is_shown_live(client, photo):
 class InProcess:
     """A pool without workers."""
 
-    async def run(self, function, *args):
-        return function(*args)
+    async def run(self, task, data):
+        return lepton.unpack(data, task.content_length, task.digest)
 
 
 class TestFaults:
@@ -146,8 +146,8 @@ class TestFaults:
         run = CodecPool.run
 
         def with_packed(change):
-            async def changed(pool, function, data, *args):
-                return await run(pool, function, change(data), *args)
+            async def changed(pool, task, data):
+                return await run(pool, task, change(data))
 
             monkeypatch.setattr(CodecPool, "run", changed)
 

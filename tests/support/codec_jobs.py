@@ -1,87 +1,176 @@
-"""Functions that the tests of the codec pool run in its workers."""
+"""Jobs that the tests of the codec pool run in its workers, and the table that names them."""
 
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import hashlib
+import mmap
 import os
-import resource
+import socket
+import sys
+import threading
 import time
-from pathlib import Path
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
 
+from app import errors
+from app.codec import jobs
 from app.imaging import variants
-from app.imaging.develop import Developed
 from app.imaging.develop import develop as develop_as
 from app.imaging.formats import sniff
 from app.imaging.limits import ImageLimits
 from app.imaging.profiles import Recipe
 
-
-def develop(data: bytes) -> Developed:
-    return develop_as(data, sniff(data), ImageLimits(), Recipe())
+warm_up = jobs.warm_up
 
 
-def still(data: bytes) -> bytes:
-    return variants.still(data, ImageLimits(), 640)
+@dataclass(frozen=True)
+class Do:
+    """A task for a worker of the tests; its result is the answer's JSON, or else its bytes."""
+
+    name: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    most: int = 30_000_000
+
+    def max_output_bytes(self, data):
+        return self.most
+
+    async def result(self, properties, output, data):
+        return output if properties is None else properties["value"]
 
 
-def length(data: bytes) -> int:
-    return len(data)
+def do(job, **arguments):
+    return Do(job.__name__, arguments)
 
 
-def echo(data: bytes) -> bytes:
-    return data
+def value(found):
+    return b"", {"value": found}
 
 
-def process_id(data: bytes) -> int:
-    return os.getpid()
+def develop_simply(data):
+    return value(develop_as(data, sniff(data), ImageLimits(), Recipe()).info.as_dict())
 
 
-def spin(data: bytes) -> None:
-    """Write the process id into the file that `data` names, then never leave C code."""
-    marker = Path(os.fsdecode(data))
-    marker.with_suffix(".new").write_text(str(os.getpid()))
-    marker.with_suffix(".new").rename(marker)
+def still_simply(data):
+    return variants.still(data, ImageLimits(), 640), None
+
+
+def length(data):
+    return value(len(data))
+
+
+def echo(data):
+    return data, None
+
+
+def process_id(data):
+    return value(os.getpid())
+
+
+def spin(data):
+    """Never leave C code again."""
     hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
 
 
-def work(data: bytes, seconds: float) -> None:
+def work(data, seconds):
     time.sleep(seconds)
+    return b"", None
 
 
-def crash(data: bytes) -> None:
+def crash(data):
     ctypes.string_at(0)
 
 
-def devour(data: bytes) -> None:
+def devour(data):
     bytearray(2**40)
 
 
-def blunder(data: bytes) -> None:
+def blunder(data):
     {}["no such key"]
 
 
-def refuse(data: bytes, error: Exception) -> None:
-    raise error
+def refuse(data, error, arguments):
+    raise getattr(errors, error)(*arguments)
 
 
-def environment(data: bytes) -> dict[str, str]:
-    return dict(os.environ)
+def say(data, text, times=1):
+    os.write(2, text.encode() * times)
+    return b"", None
 
 
-def limits(data: bytes) -> list[tuple[int, int]]:
-    return [resource.getrlimit(resource.RLIMIT_AS), resource.getrlimit(resource.RLIMIT_CORE)]
+def say_later(data, text):
+    threading.Timer(0.1, os.write, (2, text.encode())).start()
+    return b"", None
 
 
-class Exploit:
-    """Runs code when it is unpickled without care."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (self.path,)
+def warn(data):
+    warnings.warn("a codec is old", stacklevel=1)
+    return b"", None
 
 
-def exploit(data: bytes) -> object:
-    return Exploit(os.fsdecode(data))
+def environment(data):
+    return value(dict(os.environ))
+
+
+def raw(data):
+    """Answer these very bytes, as a decoder that was taken over can."""
+    _write_to_the_socket(data)
+    time.sleep(60)
+
+
+def twice(data):
+    """Answer, and once more for a task that is still to come."""
+    _write_to_the_socket(data)
+    return b"", None
+
+
+def _write_to_the_socket(data):
+    while data:
+        data = data[os.write(int(sys.argv[1]), data) :]
+
+
+def lie(data, changed, output=None):
+    """Develop, and say something else of it."""
+    developed = develop_as(data, sniff(data), ImageLimits(), Recipe())
+    said = developed.data if output is None else output.encode()
+    return said, developed.info.as_dict() | changed
+
+
+def modules(data):
+    return value(sorted(sys.modules))
+
+
+def attempt(data, code):
+    """Run code, with the modules that it needs, and tell the error that ended it."""
+    assert all((ctypes, fcntl, mmap, socket, threading))
+    try:
+        exec(code, globals())  # noqa: S102
+    except OSError as error:
+        return value(type(error).__name__ if error.errno is None else os.strerror(error.errno))
+    return value("done")
+
+
+JOBS = {
+    **jobs.JOBS,
+    **{
+        job.__name__: job
+        for job in (
+            *(
+                develop_simply,
+                still_simply,
+                length,
+                echo,
+                process_id,
+                spin,
+                work,
+                crash,
+                devour,
+                blunder,
+            ),
+            *(refuse, say, say_later, warn, environment, raw, twice, lie),
+            *(modules, attempt),
+        )
+    },
+}

@@ -29,7 +29,7 @@ class Pool:
         self.may.set()
         self.error = None
 
-    async def run(self, _function, data, _image_format, _limits, _recipe):
+    async def run(self, _task, data):
         await self.may.wait()
         if self.error:
             raise self.error

@@ -22,6 +22,12 @@ SAME = 100.0
 SIDE = 256
 
 
+def warm_up() -> None:
+    """Load the metric, parts of which SciPy loads at their first use."""
+    picture = Image.new("RGB", (64, 64))
+    score(picture, picture)
+
+
 def score(before: Image.Image, after: Image.Image, side: int = SIDE) -> float:
     """Compare two pictures, of which the second may be the smaller one.
 
