@@ -32,7 +32,7 @@ class Embedding(StrEnum):
 
 
 class SiteSettings(Section):
-    """What pages in a browser may do with the gateway."""
+    """The rights of pages in a browser: names, origins, embedding."""
 
     hosts: tuple[str, ...] = Field(
         (),

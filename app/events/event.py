@@ -101,7 +101,7 @@ class _Envelope(BaseModel):
 
 
 class _Stored(BaseModel):
-    """What `image.stored` has beside its envelope."""
+    """The members of `image.stored` beside its envelope."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 

@@ -33,7 +33,7 @@ class SequencedEvent:
 
 @dataclass(slots=True)
 class Sorted:
-    """What records of `image-events` hold.
+    """The contents of records of `image-events`.
 
     Attributes:
         events: The events, in order.
