@@ -57,8 +57,8 @@ class Reason(StrEnum):
     ANSWER = "answer"  # it answered what no worker of ours answers
     CRASHED = "crashed"  # it ended in the middle of an image
     DEADLINE = "deadline"
-    ENDED = "ended"  # while it was idle; or it said something that nobody asked for
-    LEFT = "left"  # nobody wants the image any more
+    ENDED = "ended"  # while it was idle, or it answered unasked
+    LEFT = "left"  # the client left
 
 
 class CodecPool:

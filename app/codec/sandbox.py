@@ -97,7 +97,7 @@ def confine() -> tuple[Part, ...]:
 
     On another kernel than Linux, or an old one, fewer are.
     """
-    os.chdir("/")  # Pillow asks for it, and the name of the gateway's folder is nobody's business
+    os.chdir("/")  # Pillow asks for it, and need not see the name of the gateway's folder
     resource.setrlimit(resource.RLIMIT_NOFILE, (_MAX_DESCRIPTORS, _MAX_DESCRIPTORS))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     if sys.platform != "linux":

@@ -3,9 +3,9 @@
 Hides when an answer from the catalog can be trusted, and whom to wake. `Follower` reports its
 progress; everyone else asks, waits, or reads the catalog in `rounds`.
 
-An event that only a newer version understands stops the feed in front of it. The catalog then knows
-every event before it and none after it. An image that it lists was stored and not deleted up to
-there, and is served; about anything else nobody here can say, which is a `NotReadyError`.
+An event that only a newer version understands stops the feed in front of it. The catalog then has
+every earlier event and none of the later ones. Images that it lists are served, as no earlier event
+deleted them; every other answer would be a guess, and is a `NotReadyError`.
 """
 
 from __future__ import annotations

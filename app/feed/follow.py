@@ -6,9 +6,9 @@ is not the one that the catalog was built from (`same_log`), the catalog is rebu
 event.
 
 A record that cannot be processed becomes a dead letter, and the follower goes on. A record that is
-damaged on every replica, or an event of a newer version, stops it: as nobody here knows its
-meaning, going on might skip a deletion. Wherever it stands, an operator can have the next record
-skipped: it looks for such a letter between its attempts.
+damaged on every replica, or an event of a newer version, stops it: without its meaning, going on
+might miss a deletion. An operator can have the record skipped in any case: the follower looks for
+such a letter between its attempts.
 """
 
 from __future__ import annotations
