@@ -1,7 +1,6 @@
 """`DELETE /images/{id}`."""
 
 import pytest
-import pytest_asyncio
 
 from app.log import IMAGES
 from app.records.address import parse
@@ -11,49 +10,44 @@ from tests.support.pictures import store
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def client(tmp_path_factory):
-    """One gateway for the whole module, as its start is slow."""
-    async with in_process(tmp_path_factory.mktemp("gateway")) as client:
-        yield client
-
-
-async def test_it_hides_the_image_at_once_and_for_ever(client):
-    gone, kept = await store(client, seed=2), await store(client, seed=3)
-    response = await client.delete(gone.url)
+async def test_it_hides_the_image_at_once_and_for_ever(shared_client):
+    gone, kept = await store(shared_client, seed=2), await store(shared_client, seed=3)
+    response = await shared_client.delete(gone.url)
     assert (response.status_code, response.content) == (204, b"")
     for _ in range(2):
-        problem(await client.get(gone.url), 410, "image-gone")
-        problem(await client.get(f"{gone.url}/metadata"), 410, "image-gone")
-        assert (await client.head(gone.url)).status_code == 410
-    listed = [image["id"] for image in (await client.get("/images?limit=1000")).json()["images"]]
+        problem(await shared_client.get(gone.url), 410, "image-gone")
+        problem(await shared_client.get(f"{gone.url}/metadata"), 410, "image-gone")
+        assert (await shared_client.head(gone.url)).status_code == 410
+    listed = [
+        image["id"] for image in (await shared_client.get("/images?limit=1000")).json()["images"]
+    ]
     assert gone.id not in listed
     assert kept.id in listed
-    assert (await client.get(kept.url)).content == kept.content
+    assert (await shared_client.get(kept.url)).content == kept.content
 
 
-async def test_a_client_that_has_it_learns_that_it_is_gone(client):
-    gone = await store(client, seed=4)
-    await client.delete(gone.url)
-    response = await client.get(gone.url, headers={"if-none-match": gone.etag})
+async def test_a_client_that_has_it_learns_that_it_is_gone(shared_client):
+    gone = await store(shared_client, seed=4)
+    await shared_client.delete(gone.url)
+    response = await shared_client.get(gone.url, headers={"if-none-match": gone.etag})
     problem(response, 410, "image-gone")
 
 
-async def test_deleting_again_changes_nothing(client):
-    gone = await store(client, seed=5)
-    await client.delete(gone.url)
-    sequence = client.gateway.feed.sequence
+async def test_deleting_again_changes_nothing(shared_client):
+    gone = await store(shared_client, seed=5)
+    await shared_client.delete(gone.url)
+    sequence = shared_client.gateway.feed.sequence
     for _ in range(2):
-        assert (await client.delete(gone.url)).status_code == 204
-    assert client.gateway.feed.sequence == sequence
+        assert (await shared_client.delete(gone.url)).status_code == 204
+    assert shared_client.gateway.feed.sequence == sequence
 
 
-async def test_the_embedded_log_erases_the_bytes(client):
-    gone = await store(client, seed=6)
-    folder = client.gateway.log.path.parent
+async def test_the_embedded_log_erases_the_bytes(shared_client):
+    gone = await store(shared_client, seed=6)
+    folder = shared_client.gateway.log.path.parent
     marker = gone.content[-200:-50]
     assert any(marker in path.read_bytes() for path in folder.rglob("*") if path.is_file())
-    await client.delete(gone.url)
+    await shared_client.delete(gone.url)
     for path in folder.rglob("*"):
         assert not path.is_file() or marker not in path.read_bytes()
 

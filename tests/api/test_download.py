@@ -6,7 +6,6 @@ import hashlib
 import urllib.parse
 
 import pytest
-import pytest_asyncio
 
 from app.api.body import clean_filename
 from app.api.image_headers import content_disposition
@@ -16,29 +15,16 @@ from app.records import image as records
 from app.records.address import Address, parse
 from tests.support import images
 from tests.support.facts import info
-from tests.support.in_process import in_process, problem
-from tests.support.pictures import store
+from tests.support.in_process import problem
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def client(tmp_path_factory):
-    """One gateway for the whole module, as its start is slow."""
-    async with in_process(tmp_path_factory.mktemp("gateway")) as client:
-        yield client
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def picture(client):
-    return await store(client)
-
-
 class TestHeaders:
     async def test_a_download_has_every_header_of_an_image_that_never_changes(
-        self, client, picture
+        self, shared_client, picture
     ):
-        response = await client.get(picture.url)
+        response = await shared_client.get(picture.url)
         digest = hashlib.sha256(response.content)
         headers = dict(response.headers)
         headers.pop("x-request-id")
@@ -58,8 +44,8 @@ class TestHeaders:
             ),
         }
 
-    async def test_head_answers_as_a_download_without_the_bytes(self, client, picture):
-        got, head = await client.get(picture.url), await client.head(picture.url)
+    async def test_head_answers_as_a_download_without_the_bytes(self, shared_client, picture):
+        got, head = await shared_client.get(picture.url), await shared_client.head(picture.url)
         assert head.status_code == 200
         assert head.content == b""
         for headers in (got.headers, head.headers):
@@ -69,18 +55,18 @@ class TestHeaders:
     @pytest.mark.parametrize(
         "accept", ["application/problem+json", "text/html", "image/webp;q=0.1", ""]
     )
-    async def test_an_image_is_served_whatever_is_accepted(self, client, picture, accept):
-        response = await client.get(picture.url, headers={"accept": accept})
+    async def test_an_image_is_served_whatever_is_accepted(self, shared_client, picture, accept):
+        response = await shared_client.get(picture.url, headers={"accept": accept})
         assert response.content == picture.content
 
-    async def test_the_type_of_each_format_is_its_own(self, client):
+    async def test_the_type_of_each_format_is_its_own(self, shared_client):
         for data, content_type, extension in (
             (images.png(), "image/png", "png"),
             (images.webp(), "image/webp", "webp"),
             (images.gif(), "image/gif", "gif"),
         ):
-            url = (await client.post("/images", content=data)).json()["url"]
-            response = await client.get(url)
+            url = (await shared_client.post("/images", content=data)).json()["url"]
+            response = await shared_client.get(url)
             assert response.headers["content-type"] == content_type
             name = f'filename="{url.removeprefix("/images/")}.{extension}"'
             assert name in response.headers["content-disposition"]
@@ -136,24 +122,24 @@ class TestUnknown:
             str(Address(Position(65_535, 0), bytes(12))),
         ],
     )
-    async def test_an_id_of_no_image_is_not_found(self, client, method, image_id):
-        response = await client.request(method, f"/images/{image_id}")
+    async def test_an_id_of_no_image_is_not_found(self, shared_client, method, image_id):
+        response = await shared_client.request(method, f"/images/{image_id}")
         assert response.status_code == 404
         assert response.headers["cache-control"] == "no-store"
         assert response.headers["content-type"] == "application/problem+json"
 
-    async def test_all_unknown_images_look_alike(self, client, picture):
+    async def test_all_unknown_images_look_alike(self, shared_client, picture):
         where = parse(picture.id)
         unknown = ["x" * 32, "1" * 32, str(dataclasses.replace(where, cookie=bytes(12)))]
         details = set()
         for image_id in unknown:
             for path in (f"/images/{image_id}", f"/images/{image_id}/metadata"):
-                body = problem(await client.get(path), 404, "image-not-found")
+                body = problem(await shared_client.get(path), 404, "image-not-found")
                 details.add(body["detail"])
         assert len(details) == 1
 
     async def test_a_wrong_cookie_is_not_found_though_the_record_is_cached(
-        self, client, picture, monkeypatch
+        self, shared_client, picture, monkeypatch
     ):
         where = parse(picture.id)
         guessed = where.cookie[:-1] + bytes([where.cookie[-1] ^ 1])
@@ -162,29 +148,29 @@ class TestUnknown:
             raise LogUnavailableError("A cached record is not read again.")
 
         with monkeypatch.context() as patched:
-            patched.setattr(client.gateway.log, "read", away)
-            assert (await client.get(picture.url)).content == picture.content
+            patched.setattr(shared_client.gateway.log, "read", away)
+            assert (await shared_client.get(picture.url)).content == picture.content
         wrong = str(dataclasses.replace(where, cookie=guessed))
-        problem(await client.get(f"/images/{wrong}"), 404, "image-not-found")
-        problem(await client.delete(f"/images/{wrong}"), 404, "image-not-found")
-        assert (await client.get(picture.url)).content == picture.content
+        problem(await shared_client.get(f"/images/{wrong}"), 404, "image-not-found")
+        problem(await shared_client.delete(f"/images/{wrong}"), 404, "image-not-found")
+        assert (await shared_client.get(picture.url)).content == picture.content
 
-    async def test_a_record_of_another_producer_is_no_image(self, client):
+    async def test_a_record_of_another_producer_is_no_image(self, shared_client):
         cookie = bytes(range(12))
         view = memoryview(b"not an image")
         head = records.head_record(cookie, view, info(), 100, ())
         for headers in ((), (("imagegate-version", b"1"),)):
             stranger = dataclasses.replace(head, headers=headers)
-            [position] = await client.gateway.log.append(IMAGES, [stranger])
-            response = await client.get(f"/images/{Address(position, cookie)}")
+            [position] = await shared_client.gateway.log.append(IMAGES, [stranger])
+            response = await shared_client.get(f"/images/{Address(position, cookie)}")
             problem(response, 404, "image-not-found")
 
-    async def test_an_image_of_a_newer_version_is_left_to_newer_replicas(self, client):
+    async def test_an_image_of_a_newer_version_is_left_to_newer_replicas(self, shared_client):
         cookie = bytes(range(12))
         head = records.head_record(cookie, memoryview(b"x"), info(), 100, ())
         newer = dataclasses.replace(head, headers=(("imagegate-version", b"2"),))
-        [position] = await client.gateway.log.append(IMAGES, [newer])
-        response = await client.get(f"/images/{Address(position, cookie)}")
+        [position] = await shared_client.gateway.log.append(IMAGES, [newer])
+        response = await shared_client.get(f"/images/{Address(position, cookie)}")
         assert problem(response, 503, "newer-version")["retryable"] is True
         assert int(response.headers["retry-after"]) > 0
 
@@ -192,22 +178,22 @@ class TestUnknown:
 class TestBreakingOff:
     """A download whose records do not fit its head."""
 
-    async def append(self, client, value, size, places):
+    async def append(self, shared_client, value, size, places):
         cookie = bytes(12)
         described = info(content_length=100_000)
         head = records.head_record(cookie, memoryview(value), described, size, places)
-        [position] = await client.gateway.log.append(IMAGES, [head])
+        [position] = await shared_client.gateway.log.append(IMAGES, [head])
         return f"/images/{Address(position, cookie)}"
 
-    async def test_before_the_first_byte_it_is_a_problem(self, client):
-        url = await self.append(client, bytes(10), 100_000, ())
-        response = await client.get(url, headers={"range": "bytes=0-99"})
+    async def test_before_the_first_byte_it_is_a_problem(self, shared_client):
+        url = await self.append(shared_client, bytes(10), 100_000, ())
+        response = await shared_client.get(url, headers={"range": "bytes=0-99"})
         problem(response, 404, "image-not-found")
 
-    async def test_after_the_first_byte_it_is_cut_off(self, client):
+    async def test_after_the_first_byte_it_is_cut_off(self, shared_client):
         chunk = records.chunk_records(bytes(range(12)), memoryview(bytes(140_000)), 70_000)
-        places = await client.gateway.log.append(IMAGES, chunk)
-        url = await self.append(client, bytes(70_000), 70_000, places)
+        places = await shared_client.gateway.log.append(IMAGES, chunk)
+        url = await self.append(shared_client, bytes(70_000), 70_000, places)
         # The framework passes it on, and the server cuts the connection.
         with pytest.raises(RuntimeError, match="response already started"):
-            await client.get(url)
+            await shared_client.get(url)

@@ -4,13 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from structlog.testing import capture_logs
 
 from app import errors
 from app.api import problems
 from tests.support.described import answers, leaves, tree
-from tests.support.in_process import in_process, problem
+from tests.support.in_process import problem
 
 # One of each class, as it is raised.
 INSTANCES = [
@@ -26,12 +25,6 @@ REST = leaves() - {type(error) for error in INSTANCES}
 INSTANCES += [each("Why.") for each in sorted(REST, key=lambda each: each.code)]
 DOCUMENT = Path(__file__).parents[2] / "docs/errors.md"
 MODULE = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def client(tmp_path_factory):
-    async with in_process(tmp_path_factory.mktemp("gateway")) as client:
-        yield client
 
 
 class TestTree:
@@ -81,8 +74,8 @@ class TestTree:
 @MODULE
 class TestFramework:
     @pytest.mark.parametrize("path", ["/nothing", "/images/a/b/c", "/%00", "http://localhost//"])
-    async def test_an_unknown_path_is_a_problem(self, client, path):
-        body = problem(await client.get(path), 404, "not-found")
+    async def test_an_unknown_path_is_a_problem(self, shared_client, path):
+        body = problem(await shared_client.get(path), 404, "not-found")
         assert body["type"] == "urn:imagegate:problem:not-found"
         assert body["retryable"] is False
 
@@ -96,20 +89,20 @@ class TestFramework:
         ],
     )
     async def test_another_method_is_a_problem_that_says_which_are_allowed(
-        self, client, method, path, allowed
+        self, shared_client, method, path, allowed
     ):
-        response = await client.request(method, path)
+        response = await shared_client.request(method, path)
         problem(response, 405, "method-not-allowed")
         assert {each.strip() for each in response.headers["allow"].split(",")} == allowed
 
-    async def test_an_invalid_parameter_is_a_problem_that_names_it(self, client):
-        body = problem(await client.get("/images?limit=0"), 422, "invalid-parameter")
+    async def test_an_invalid_parameter_is_a_problem_that_names_it(self, shared_client):
+        body = problem(await shared_client.get("/images?limit=0"), 422, "invalid-parameter")
         assert "query limit" in body["detail"]
-        response = await client.get("/streams/images", headers={"last-event-id": "x"})
+        response = await shared_client.get("/streams/images", headers={"last-event-id": "x"})
         assert "last-event-id" in problem(response, 422, "invalid-parameter")["detail"]
 
-    async def test_what_a_client_wrote_comes_back_as_json_only(self, client):
-        response = await client.get('/<script>"x"</script>')
+    async def test_what_a_client_wrote_comes_back_as_json_only(self, shared_client):
+        response = await shared_client.get('/<script>"x"</script>')
         assert response.headers["x-content-type-options"] == "nosniff"
         assert response.headers["cache-control"] == "no-store"
         assert "<script>" in problem(response, 404, "not-found")["detail"]
@@ -118,16 +111,16 @@ class TestFramework:
 @MODULE
 class TestOurOwnMistakes:
     @pytest.fixture
-    def mistaken(self, client, monkeypatch):
+    def mistaken(self, shared_client, monkeypatch):
         """Have every listing fail with a secret that must not leave the process."""
 
         async def fail(*_):
             raise RuntimeError("SECRET at /srv/SECRET")
 
-        monkeypatch.setattr(client.gateway.catalog, "newest", fail)
+        monkeypatch.setattr(shared_client.gateway.catalog, "newest", fail)
 
-    async def test_a_mistake_is_a_500_that_leaks_nothing(self, client, mistaken):
-        response = await client.get("/images")
+    async def test_a_mistake_is_a_500_that_leaks_nothing(self, shared_client, mistaken):
+        response = await shared_client.get("/images")
         body = problem(response, 500, "internal-error")
         assert body["retryable"] is False
         assert "outcome" not in body
@@ -135,30 +128,30 @@ class TestOurOwnMistakes:
         assert "Traceback" not in response.text
         assert "retry-after" not in response.headers
 
-    async def test_it_is_logged_once_with_its_cause_and_request_id(self, client, mistaken):
+    async def test_it_is_logged_once_with_its_cause_and_request_id(self, shared_client, mistaken):
         with capture_logs() as logs:
-            response = await client.get("/images", headers={"x-request-id": "find-me.1"})
+            response = await shared_client.get("/images", headers={"x-request-id": "find-me.1"})
         assert problem(response, 500, "internal-error")["request_id"] == "find-me.1"
         [entry] = [entry for entry in logs if entry["event"] == "request_failed"]
         assert entry["request_id"] == "find-me.1"
         assert "SECRET" in str(entry["exc_info"])
 
-    async def test_the_gateway_goes_on(self, client, mistaken, monkeypatch):
-        assert (await client.get("/images")).status_code == 500
+    async def test_the_gateway_goes_on(self, shared_client, mistaken, monkeypatch):
+        assert (await shared_client.get("/images")).status_code == 500
         monkeypatch.undo()
-        assert (await client.get("/images")).status_code == 200
+        assert (await shared_client.get("/images")).status_code == 200
 
 
 @MODULE
 class TestRequestId:
-    async def test_a_clients_id_is_kept_and_any_other_is_made(self, client):
-        response = await client.get("/health/live", headers={"x-request-id": "a-B.9_"})
+    async def test_a_clients_id_is_kept_and_any_other_is_made(self, shared_client):
+        response = await shared_client.get("/health/live", headers={"x-request-id": "a-B.9_"})
         assert response.headers["x-request-id"] == "a-B.9_"
-        made = {(await client.get("/health/live")).headers["x-request-id"] for _ in range(5)}
+        made = {(await shared_client.get("/health/live")).headers["x-request-id"] for _ in range(5)}
         assert len(made) == 5
 
     @pytest.mark.parametrize("given", ["", "a b", "x" * 65, "<script>", "a\u00e9"])
-    async def test_an_id_that_could_do_harm_is_not_repeated(self, client, given):
+    async def test_an_id_that_could_do_harm_is_not_repeated(self, shared_client, given):
         headers = {"x-request-id": given.encode()}
-        response = await client.get("/health/live", headers=headers)
+        response = await shared_client.get("/health/live", headers=headers)
         assert response.headers["x-request-id"] not in (given, "")

@@ -16,12 +16,6 @@ from tests.support.pictures import store
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def client(tmp_path_factory):
-    async with in_process(tmp_path_factory.mktemp("gateway")) as client:
-        yield client
-
-
 async def not_ready(client):
     """Return the trouble that readiness reports."""
     response = await client.get("/health/ready")
@@ -34,39 +28,39 @@ async def not_ready(client):
     return body["detail"]
 
 
-async def test_a_gateway_that_has_caught_up_is_ready(client):
+async def test_a_gateway_that_has_caught_up_is_ready(shared_client):
     for path in ("/health/live", "/health/ready"):
-        response = await client.get(path)
+        response = await shared_client.get(path)
         assert (response.status_code, response.json()) == (200, {"status": "ok"})
 
 
-async def test_liveness_never_touches_the_log(client, monkeypatch):
+async def test_liveness_never_touches_the_log(shared_client, monkeypatch):
     async def away(*_):
         raise LogUnavailableError("The broker is away.")
 
     for name in ("read", "bounds", "append"):
-        monkeypatch.setattr(client.gateway.log, name, away)
-    assert (await client.get("/health/live")).status_code == 200
+        monkeypatch.setattr(shared_client.gateway.log, name, away)
+    assert (await shared_client.get("/health/live")).status_code == 200
 
 
-async def test_a_gateway_that_stops_is_alive_but_not_ready(client):
-    client.gateway.drain()
-    assert "stopping" in await not_ready(client)
+async def test_a_gateway_that_stops_is_alive_but_not_ready(shared_client):
+    shared_client.gateway.drain()
+    assert "stopping" in await not_ready(shared_client)
 
 
-async def test_every_trouble_is_named(client, monkeypatch):
-    client.gateway.drain()
-    monkeypatch.setattr(type(client.gateway.log), "trouble", "the broker on Host1 is away")
-    monkeypatch.setattr(type(client.gateway.feed), "trouble", "the events cannot be read")
-    detail = await not_ready(client)
+async def test_every_trouble_is_named(shared_client, monkeypatch):
+    shared_client.gateway.drain()
+    monkeypatch.setattr(type(shared_client.gateway.log), "trouble", "the broker on Host1 is away")
+    monkeypatch.setattr(type(shared_client.gateway.feed), "trouble", "the events cannot be read")
+    detail = await not_ready(shared_client)
     assert detail == (
         "The gateway is stopping; the events cannot be read; the broker on Host1 is away."
     )
 
 
-async def test_a_feed_that_stands_still_is_not_ready(client):
-    client.gateway.feed._moved_at -= 3600
-    response = await client.get("/health/ready")
+async def test_a_feed_that_stands_still_is_not_ready(shared_client):
+    shared_client.gateway.feed._moved_at -= 3600
+    response = await shared_client.get("/health/ready")
     assert "seconds" in problem(response, 503, "not-ready")["detail"]
 
 
@@ -124,10 +118,10 @@ class TestNewerEvent:
         assert (await client.delete(picture.url)).status_code == 204
 
 
-async def behind(client, picture):
+async def behind(shared_client, picture):
     """Append the records of another image, and return the event that would announce it."""
     cookie, data = bytes(12), memoryview(picture.content)
-    image = await client.gateway.finder.find(picture.id)
+    image = await shared_client.gateway.finder.find(picture.id)
     head = head_record(cookie, data, image.info, len(data), ())
-    [position] = await client.gateway.log.append(IMAGES, [head])
+    [position] = await shared_client.gateway.log.append(IMAGES, [head])
     return ImageStored(str(Address(position, cookie)), image.info)
