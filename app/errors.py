@@ -22,6 +22,7 @@
     │       ├── DecodeTimeoutError       422 decode-timeout
     │       └── DecoderCrashedError      422 decoder-crashed
     ├── UnavailableError                 the same request may succeed later
+    │   ├── ShareExceededError           429 share-exceeded
     │   ├── NotReadyError                503 not-ready
     │   ├── OverloadedError              503 overloaded
     │   ├── LogUnavailableError          503 log-unavailable
@@ -225,6 +226,12 @@ class UnavailableError(GatewayError):
 
     def __init__(self, detail: str, retry_after_seconds: int = 5) -> None:
         super().__init__(detail, str(retry_after_seconds))
+
+
+class ShareExceededError(UnavailableError):
+    """Others wait, and this client has its share of the gateway in use already."""
+
+    code, status, title = "share-exceeded", 429, "Share exceeded"
 
 
 class NotReadyError(UnavailableError):

@@ -24,3 +24,8 @@ class Section(BaseModel):
 def variable(*path: str) -> str:
     """Return the name of the environment variable for a setting, such as `("http", "port")`."""
     return PREFIX + DELIMITER.join(path).upper()
+
+
+def split_list(given: str) -> list[str]:
+    """Return the entries of a list as a variable has it: separated by commas."""
+    return [each.strip() for each in given.split(",")] if given else []

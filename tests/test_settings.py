@@ -191,6 +191,18 @@ def test_any_other_host_is_not(host):
     assert not is_loopback(host)
 
 
+class TestProxies:
+    def test_are_addresses_and_networks(self, monkeypatch):
+        monkeypatch.setenv("IMAGEGATE_HTTP__PROXIES", "127.0.0.1, 10.1.0.0/16,::1")
+        assert settings.load().http.proxies == ("127.0.0.1/32", "10.1.0.0/16", "::1/128")
+
+    @pytest.mark.parametrize("given", ["*", "proxy.example", "10.1.2.3/16", "127.0.0.1,"])
+    def test_anything_else_is_refused(self, monkeypatch, given):
+        monkeypatch.setenv("IMAGEGATE_HTTP__PROXIES", given)
+        with pytest.raises(ConfigurationError, match="neither an IP address nor a network"):
+            settings.load()
+
+
 class TestProfiles:
     def test_the_default_has_to_be_among_those_that_are_allowed(self, monkeypatch):
         monkeypatch.setenv("IMAGEGATE_IMAGING__PROFILES", "original,archive")

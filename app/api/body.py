@@ -17,6 +17,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect
 
 from app.api.options import Options
+from app.client import client_of
 from app.errors import (
     BadRequestError,
     BodyTooLargeError,
@@ -64,6 +65,7 @@ class RequestBody:
         imaging: ImagingSettings,
     ) -> None:
         self._request = request
+        self.client = client_of(request.client.host if request.client else "")
         self._pace = pace
         self._limit = upload.max_bytes
         declared = request.headers.get("content-type", "application/octet-stream")

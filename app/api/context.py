@@ -19,6 +19,7 @@ from starlette.requests import Request
 
 from app.api import problems
 from app.api.headers import GIVEN_REQUEST_ID, NO_SNIFFING, REQUEST_ID, RESOURCE_POLICY
+from app.client import client_of
 from app.errors import GatewayError
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class _Exchange:
         self._receive = receive
         self._send = send
         self._started = time.monotonic()
+        address = scope.get("client")
+        self._client = client_of(address[0] if address else "")
         headers = Headers(scope=scope)
         given = headers.get(GIVEN_REQUEST_ID.name, "")
         self._id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
@@ -121,6 +124,7 @@ class _Exchange:
             "method": self._scope["method"],
             "path": self._scope["path"],
             "status": self.status,
+            "client": self._client,
             "request_id": self._id,
         }
 

@@ -65,6 +65,7 @@ _NOT_MODIFIED = success(
         },
         *FINDING,
         # Of unpacking an image that is stored packed.
+        errors.ShareExceededError,
         errors.OverloadedError,
         errors.UnpackError,
         errors.ImageGoneError,

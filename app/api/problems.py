@@ -19,7 +19,14 @@ from starlette.routing import Match
 
 from app.api import examples
 from app.api.headers import ALLOW, NO_STORE
-from app.errors import GatewayError, InternalError, InvalidParameterError, NotReadyError
+from app.client import client_of
+from app.errors import (
+    GatewayError,
+    InternalError,
+    InvalidParameterError,
+    NotReadyError,
+    ShareExceededError,
+)
 from app.telemetry import metrics
 
 if TYPE_CHECKING:
@@ -117,6 +124,15 @@ async def _on_gateway_error(request: Request, error: Exception) -> Response:
             exc_info=error.__cause__ if error.status == HTTPStatus.INTERNAL_SERVER_ERROR else None,
             cause=repr(error.__cause__) if error.__cause__ else None,
         )
+    if isinstance(error, ShareExceededError):
+        logger.warning(
+            "request_refused",
+            reason="share",
+            detail=error.detail,
+            client=client_of(request.client.host if request.client else ""),
+            request_id=_request_id(request),
+        )
+        metrics.REQUESTS_REFUSED.labels("share").inc()
     return answer(error, _request_id(request))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from app.api import authority
-from app.section import Seconds, Section
+from app.section import Seconds, Section, split_list
 
 
 class ConnectionSettings(Section):
@@ -55,16 +55,12 @@ class SiteSettings(Section):
     @field_validator("hosts", mode="before")
     @classmethod
     def _split_hosts(cls, given: Any) -> Any:
-        return tuple(map(_host, _split(given))) if isinstance(given, str) else given
+        return tuple(map(_host, split_list(given))) if isinstance(given, str) else given
 
     @field_validator("cors_origins", mode="before")
     @classmethod
     def _split_origins(cls, given: Any) -> Any:
-        return tuple(map(_origin, _split(given))) if isinstance(given, str) else given
-
-
-def _split(given: str) -> list[str]:
-    return [each.strip() for each in given.split(",")] if given else []
+        return tuple(map(_origin, split_list(given))) if isinstance(given, str) else given
 
 
 def _host(given: str) -> str:

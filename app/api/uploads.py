@@ -90,6 +90,7 @@ _REQUEST: dict[str, Any] = {
         errors.MissingFileError,
         errors.TooManyFilesError,
         errors.ImageRefusedError,
+        errors.ShareExceededError,
         errors.NotReadyError,
         errors.OverloadedError,
         *WRITING,

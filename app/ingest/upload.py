@@ -24,6 +24,11 @@ class Source(Protocol):
     """A client that is about to send an upload."""
 
     @property
+    def client(self) -> str:
+        """The client, as `app.client` names it."""
+        ...
+
+    @property
     def max_bytes(self) -> int:
         """The most that it may send: the length that it announced, or the limit."""
         ...

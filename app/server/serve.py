@@ -61,6 +61,9 @@ def serve(app: FastAPI, http: ServerSettings, destination: str, *, insecure: boo
         log_config=None,
         access_log=False,
         server_header=False,
+        # Without any given, uvicorn would believe every client on this machine.
+        proxy_headers=bool(http.proxies),
+        forwarded_allow_ips=list(http.proxies),
         http=HttpProtocol,
         ws="none",
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,

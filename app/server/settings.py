@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+import ipaddress
+from typing import Any
 
-from app.section import Section
+from pydantic import Field, field_validator
+
+from app.section import Section, split_list
 
 
 class ServerSettings(Section):
@@ -12,9 +15,29 @@ class ServerSettings(Section):
 
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(8080, ge=0, le=65_535, description="port to listen on; 0 picks a free one")
+    proxies: tuple[str, ...] = Field(
+        (),
+        max_length=100,
+        description="addresses and networks of proxies, separated by commas, whose"
+        " `X-Forwarded-For` and `X-Forwarded-Proto` are believed",
+    )
     grace_seconds: int = Field(
         20,
         ge=1,
         le=600,
         description="how long requests may go on after SIGTERM before they are cut off",
     )
+
+    @field_validator("proxies", mode="before")
+    @classmethod
+    def _split_proxies(cls, given: Any) -> Any:
+        return tuple(map(_network, split_list(given))) if isinstance(given, str) else given
+
+
+def _network(given: str) -> str:
+    try:
+        return str(ipaddress.ip_network(given))
+    except ValueError as error:
+        raise ValueError(
+            f"{given[:50]!r} is neither an IP address nor a network such as 10.1.0.0/16"
+        ) from error

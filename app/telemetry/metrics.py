@@ -14,7 +14,9 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotati
 IMAGES_STORED = Counter("imagegate_images_stored", "Images that were acknowledged.")
 PROBLEMS = Counter("imagegate_problems", "Answers that were problems, by their code.", ["code"])
 REQUESTS_REFUSED = Counter(
-    "imagegate_requests_refused", "Requests of web sites that were refused.", ["reason"]
+    "imagegate_requests_refused",
+    "Requests that were refused for who sent them, and by which rule.",
+    ["reason"],
 )
 DEAD_LETTERS = Counter(
     "imagegate_dead_letters", "Records of image-events that could not be processed."

@@ -1,0 +1,29 @@
+"""A client, as shares and limits count it: the address that requests come from.
+
+Hides which addresses are one client: an IPv6 network of 64 bits is, as a provider gives each
+customer at least that (RFC 6177). An address behind a proxy that the operator trusts is what the
+proxy says, before it gets here.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+
+# What a proxy says may be any text.
+_MAX_CHARACTERS = 64
+_IPV6_PREFIX = 64
+# Of a socket without addresses, and of work that is nobody's in particular.
+NOBODY = "-"
+
+
+def client_of(address: str) -> str:
+    """Return the client that an address belongs to: an IPv4 address or an IPv6 network."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address[:_MAX_CHARACTERS] or NOBODY
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.IPv6Network((parsed, _IPV6_PREFIX), strict=False))
