@@ -65,7 +65,7 @@ class TestTree:
 
     def test_a_client_may_repeat_what_is_not_its_mistake(self):
         for each in answers():
-            if each.status in (408, 503, 504):
+            if each.status in (408, 429, 503, 504):
                 assert each.retryable, each
             elif each.status < 500:
                 assert not each.retryable, each
