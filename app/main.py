@@ -13,7 +13,18 @@ import structlog
 from fastapi import FastAPI
 
 from app import __version__
-from app.api import context, downloads, health, images, pages, problems, sites, streams, uploads
+from app.api import (
+    context,
+    crowd,
+    downloads,
+    health,
+    images,
+    pages,
+    problems,
+    sites,
+    streams,
+    uploads,
+)
 from app.api.authority import is_loopback
 from app.api.openapi.document import document
 from app.api.state import State
@@ -94,6 +105,7 @@ def create_app(settings: Settings) -> FastAPI:
     http = settings.http
     hosts = http.hosts or (sites.LOOPBACK_NAMES if is_loopback(http.host) else ())
     # The last one is the outermost.
+    app.add_middleware(crowd.CrowdGuard, client_limit=http.client_connections)
     app.add_middleware(sites.SiteGuard, hosts=hosts, origins=http.cors_origins)
     app.add_middleware(context.RequestContext, linger_seconds=http.linger_seconds)
     app.add_middleware(sites.CrossOriginHeaders, origins=http.cors_origins)

@@ -1,58 +1,136 @@
 """HTTP/1.1 on a connection, with bounds on time and size.
 
-Hides three gaps of uvicorn's protocol: invalid HTTP is answered in plain text, a silent client
-stays connected for ever, and a body may be almost all framing. The parser is h11, because the
+Hides gaps of uvicorn's protocol: invalid HTTP is answered in plain text, a client that is silent or
+does not read stays connected for ever, connections have no limit, and a body may be almost all
+framing. The parser is h11, because the
 others that uvicorn offers accept headers without end: httptools kept 200 MB of them.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import uuid
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from app.api import problems
+from app.api.crowd import BEYOND, BY_PROXY, Beyond
+from app.client import NOBODY, client_of
 from app.errors import BadRequestError
+from app.server.connections import Place
 from app.server.target import with_path
 
 if TYPE_CHECKING:
     from asyncio import TimerHandle, Transport
 
+    from app.server.connections import Connections
+    from app.server.settings import ServerSettings
+
 # Larger than common servers allow (nginx: 4 times 8 KiB, Apache: 8 KiB a line).
 MAX_HEADERS_BYTES = 32_768
+# As Apache's LimitRequestFields; 6,000 lines kept the event loop busy for 43 ms.
+MAX_HEADERS = 100
 # As Apache's RequestReadTimeout and nginx's client_header_timeout, about.
 _HEADERS_SECONDS = 30.0
-# 500,000 chunks of one byte, 3 MB on the wire, kept the event loop busy for 4.5 s.
-_FRAMING_BYTES, _FRAMING_RATIO = 131_072, 2
+# 500,000 chunks of one byte, 3 MB on the wire, kept the event loop busy for 4.5 s. The lines
+# of a trailer count as framing too.
+_FRAMING_BYTES, _FRAMING_RATIO = 32_768, 2
 
 
 class HttpProtocol(H11Protocol):
-    """uvicorn's HTTP/1.1, which answers with problems and has deadlines for headers."""
+    """uvicorn's HTTP/1.1, which answers with problems, and bounds what a client may keep busy.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    Args:
+        table: All connections of the process.
+        http: The bounds.
+        options: What uvicorn gives.
+    """
+
+    def __init__(self, table: Connections, http: ServerSettings, **options: Any) -> None:
+        super().__init__(**options)
         self.conn = _Connection(h11.SERVER, MAX_HEADERS_BYTES)
+        self.peer = NOBODY
+        self._table = table
+        self._http = http
         self._deadline: TimerHandle | None = None
+        self._reading: TimerHandle | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Expect the first request's headers soon."""
         super().connection_made(transport)
+        address = self.client[0] if self.client else ""
+        if _is_proxy(address, self._http.proxies):
+            self.app_state = self.app_state | {BY_PROXY: True}
+        else:
+            self.peer = client_of(address)
+        place = self._table.add(self)
+        if place is not Place.WITHIN:
+            self.app_state = self.app_state | {BEYOND: Beyond(place.value)}
         self._expect_request(_HEADERS_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the deadline."""
+        """Forget the deadlines."""
+        self._table.remove(self)
         self._cancel_deadline()
+        self._expect_reading(None)
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Note who has to go on now: the client or we."""
+        super().data_received(data)
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            return
+        if cycle.more_body and not self.flow.read_paused:
+            self._table.is_owing(self)
+        elif not self.flow.write_paused:
+            self._table.is_served(self)
 
     def on_response_complete(self) -> None:
         """Expect the next request's headers, unless they have come already."""
         cycle = self.cycle
         super().on_response_complete()
         if self.cycle is cycle and not self.transport.is_closing():
+            self._table.is_quiet(self)
             self._expect_request(self.timeout_keep_alive + _HEADERS_SECONDS)
+
+    def pause_writing(self) -> None:
+        """Expect the client to read."""
+        super().pause_writing()
+        self._table.is_owing(self)
+        self._expect_reading(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """Note that the client has read."""
+        super().resume_writing()
+        self._table.is_served(self)
+        self._expect_reading(None)
+
+    def abort(self) -> None:
+        """Close at once; what is to be sent is lost."""
+        self.transport.abort()
+
+    def _expect_reading(self, unread_bytes: int | None) -> None:
+        """Look later whether some of these bytes were read; None: there is nothing to read."""
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
+        if unread_bytes is not None:
+            self._reading = self.loop.call_later(
+                self._http.slow_read_seconds, self._end_if_unread, unread_bytes
+            )
+
+    def _end_if_unread(self, before_bytes: int) -> None:
+        unread_bytes = self.transport.get_write_buffer_size()
+        least_bytes = self._http.min_read_rate * self._http.slow_read_seconds
+        if before_bytes - unread_bytes < min(least_bytes, before_bytes):
+            self._table.close(self, "unread")
+        else:
+            self._expect_reading(unread_bytes)
 
     def shutdown(self) -> None:
         """Close the connection, also after an error, when h11 refuses to send."""
@@ -64,7 +142,8 @@ class HttpProtocol(H11Protocol):
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - of no use to a client
         """Answer a request that is not valid HTTP or has too large headers, and close."""
         error = BadRequestError(
-            f"This is not valid HTTP/1.1, or its headers have over {MAX_HEADERS_BYTES:,} bytes."
+            f"This is not valid HTTP/1.1, or its headers have over {MAX_HEADERS_BYTES:,} bytes or"
+            f" {MAX_HEADERS} lines."
         )
         response = problems.answer(error, uuid.uuid4().hex)
         headers = [*response.raw_headers, (b"connection", b"close")]
@@ -106,6 +185,11 @@ class _Connection(h11.Connection):
         super().receive_data(data)
 
     def next_event(self) -> type[h11.NEED_DATA | h11.PAUSED] | h11.Event:
+        if self.their_state is h11.IDLE:
+            # Before they are parsed, which is what costs.
+            head = self.trailing_data[0].partition(b"\r\n\r\n")[0]
+            if head.count(b"\n") > MAX_HEADERS:
+                raise h11.RemoteProtocolError("there are too many headers")
         event = super().next_event()
         if isinstance(event, h11.Request):
             self._wire_bytes = self._payload_bytes = 0
@@ -119,3 +203,11 @@ class _Connection(h11.Connection):
             if self._wire_bytes > _FRAMING_RATIO * self._payload_bytes + _FRAMING_BYTES:
                 raise h11.RemoteProtocolError("the body is mostly framing")
         return event
+
+
+@lru_cache(maxsize=4096)
+def _is_proxy(address: str, proxies: tuple[str, ...]) -> bool:
+    if not proxies:
+        return False
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    return any(parsed in ipaddress.ip_network(each) for each in proxies)

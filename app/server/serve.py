@@ -7,11 +7,12 @@ and it raises the signal again at its end, so that a clean stop would look like 
 from __future__ import annotations
 
 import asyncio
+import functools
 import signal
 import socket
 from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import structlog
 import uvicorn
@@ -19,6 +20,8 @@ import uvicorn
 from app.api.authority import is_loopback
 from app.codec.sandbox import hide
 from app.errors import ConfigurationError
+from app.server.connections import Connections
+from app.server.descriptors import free_for_connections, raise_limit
 from app.server.protocol import HttpProtocol
 
 if TYPE_CHECKING:
@@ -56,6 +59,8 @@ def serve(app: FastAPI, http: ServerSettings, destination: str, *, insecure: boo
     hide()
     if find_spec("uvloop") is None:
         logger.info("uvloop_missing", advice="pip install 'imagegate[speed]' for a faster loop")
+    raise_limit()
+    connections = Connections(http.max_connections, http.client_connections)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -64,7 +69,8 @@ def serve(app: FastAPI, http: ServerSettings, destination: str, *, insecure: boo
         # Without any given, uvicorn would believe every client on this machine.
         proxy_headers=bool(http.proxies),
         forwarded_allow_ips=list(http.proxies),
-        http=HttpProtocol,
+        # uvicorn calls it as it would call a class.
+        http=cast("type[HttpProtocol]", functools.partial(HttpProtocol, connections, http)),
         ws="none",
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=http.grace_seconds,
@@ -77,18 +83,33 @@ def serve(app: FastAPI, http: ServerSettings, destination: str, *, insecure: boo
         suppress(asyncio.CancelledError),
     ):
         text = banner(http.host, listener.getsockname()[1], destination)
-        runner.run(_run(_Server(config, app), listener, text))
+        runner.run(_run(_Server(config, app), listener, connections, text))
     logger.info("stopped")
     return 0
 
 
-async def _run(server: _Server, listener: socket.socket, text: str) -> None:
+async def _run(
+    server: _Server, listener: socket.socket, connections: Connections, text: str
+) -> None:
     app = server.app
     async with AsyncExitStack() as stack:
         with _cancelled_by_signals():
             await stack.enter_async_context(app.router.lifespan_context(app))
+        _limit(connections)
         print(text, flush=True)  # noqa: T201
         await server.serve([listener])
+
+
+def _limit(connections: Connections) -> None:
+    """Lower the limit of connections to what the descriptors allow, now that all parts run."""
+    if (free := free_for_connections()) < connections.limit:
+        logger.warning(
+            "connections_limited",
+            wanted=connections.limit,
+            allowed=free,
+            advice="allow more descriptors: ulimit -n, LimitNOFILE, or nofile of the container",
+        )
+        connections.limit = free
 
 
 class _Server(uvicorn.Server):

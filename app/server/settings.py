@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from app.section import Section, split_list
+from app.section import Seconds, Section, split_list
 
 
 class ServerSettings(Section):
@@ -15,6 +15,21 @@ class ServerSettings(Section):
 
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(8080, ge=0, le=65_535, description="port to listen on; 0 picks a free one")
+    max_connections: int = Field(
+        10_000,
+        ge=8,
+        le=1_000_000,
+        description="connections at once; fewer where the process may not have as many descriptors",
+    )
+    client_connections: int = Field(
+        2_000, ge=1, le=1_000_000, description="connections, streams among them, of one client"
+    )
+    slow_read_seconds: Seconds = Field(
+        30, description="how long a client that reads too slowly is served"
+    )
+    min_read_rate: int = Field(
+        1_000, ge=1, description="lowest rate at which an answer is read, in bytes a second"
+    )
     proxies: tuple[str, ...] = Field(
         (),
         max_length=100,

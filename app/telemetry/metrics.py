@@ -18,6 +18,11 @@ REQUESTS_REFUSED = Counter(
     "Requests that were refused for who sent them, and by which rule.",
     ["reason"],
 )
+CONNECTIONS_CLOSED = Counter(
+    "imagegate_connections_closed",
+    "Connections that the gateway closed on clients, and why.",
+    ["reason"],
+)
 DEAD_LETTERS = Counter(
     "imagegate_dead_letters", "Records of image-events that could not be processed."
 )
