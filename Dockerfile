@@ -1,7 +1,9 @@
 # The gateway as an image: docker build --tag imagegate .
 # docs/containers.md says how to run it, and which parts of this file were not tried.
 
-FROM python:3.13-slim-trixie AS base
+# The digest decides, of the index of all machines; the tag is for people. docs/containers.md says how
+# to renew both, and what they were compared with.
+FROM python:3.13.16-slim-trixie@sha256:70729b46c69b4f1e97c4822c1af3df53a1476cf5ddc6c087c0c10bc3a5678c2f AS base
 
 # ---- build: an environment with the packages that requirements/ locks, and the project ----------
 FROM base AS build
@@ -73,4 +75,5 @@ LABEL org.opencontainers.image.title="imagegate" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.source="${SOURCE}" \
-      org.opencontainers.image.base.name="python:3.13-slim-trixie"
+      org.opencontainers.image.base.name="docker.io/library/python:3.13.16-slim-trixie" \
+      org.opencontainers.image.base.digest="sha256:70729b46c69b4f1e97c4822c1af3df53a1476cf5ddc6c087c0c10bc3a5678c2f"

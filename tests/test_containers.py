@@ -81,7 +81,7 @@ class TestBothFiles:
         named = set(re.findall(r"\bIMAGEGATE_[A-Z_]*[A-Z]", (ROOT / name).read_text()))
         assert named <= SETTINGS.keys()
 
-    def test_no_image_is_called_latest_or_by_no_version(self):
+    def test_every_image_of_others_is_named_by_version_and_digest(self):
         aliases = {
             rest.split()[2] for word, rest in dockerfile() if word == "FROM" and " AS " in rest
         }
@@ -90,7 +90,7 @@ class TestBothFiles:
         foreign = [image for image in images if image not in aliases]
         assert len(foreign) == 2
         for image in foreign:
-            assert re.fullmatch(r"[a-z/]+:\d+\.\d+[\w.-]*", image), image
+            assert re.fullmatch(r"[a-z/]+:\d+\.\d+\.\d+[\w.-]*@sha256:[0-9a-f]{64}", image), image
 
 
 class TestDockerfile:
@@ -119,6 +119,11 @@ class TestDockerfile:
         assert loaded.http.host == "0.0.0.0"  # noqa: S104
         assert str(loaded.http.port) == last("EXPOSE")
         assert str(loaded.data_dir) == last("VOLUME")
+
+    def test_its_labels_name_the_image_that_it_is_built_on(self):
+        name, _, digest = stages()[0][0][1].split()[0].partition("@")
+        assert f'base.name="docker.io/library/{name}"' in last("LABEL")
+        assert f'base.digest="{digest}"' in last("LABEL")
 
     def test_only_locked_packages_are_installed(self):
         for word, rest in dockerfile():
@@ -229,7 +234,7 @@ class TestCompose:
         assert "{0}:{0}".format(advertised["HOST"].rpartition(":")[2]) in KAFKA["ports"][0]
 
     def test_kafka_is_the_one_that_the_tests_use(self):
-        assert KAFKA["image"] == f"apache/kafka:{kafka_version()}"
+        assert KAFKA["image"].partition("@")[0] == f"apache/kafka:{kafka_version()}"
 
     def test_kafka_makes_no_topics_by_itself_and_keeps_its_data_in_a_volume(self):
         assert KAFKA["environment"]["KAFKA_AUTO_CREATE_TOPICS_ENABLE"] == "false"
@@ -250,6 +255,16 @@ class TestCompose:
         assert service["cap_drop"] == ["ALL"]
         assert "no-new-privileges:true" in service["security_opt"]
         assert not service.keys() & {"privileged", "cap_add", "network_mode", "pid"}
+
+    @pytest.mark.parametrize("name", COMPOSE["services"])
+    def test_no_service_can_start_processes_without_end(self, name):
+        assert 0 < COMPOSE["services"][name]["pids_limit"] <= 4096
+
+    def test_threads_and_descriptors_suffice_for_a_large_machine(self, monkeypatch):
+        workers = load(monkeypatch, GATEWAY["environment"]).imaging.workers
+        # docs/containers.md has the formula.
+        assert 90 + workers * (1 + 2 * 96) <= GATEWAY["pids_limit"]
+        assert GATEWAY["ulimits"]["nofile"] >= 4096
 
     def test_stopping_gets_more_time_than_the_gateway_needs(self, monkeypatch):
         loaded = load(monkeypatch, GATEWAY["environment"])

@@ -1,32 +1,26 @@
 """The body of an upload, received and parsed.
 
 Hides its two forms: multipart/form-data (RFC 7578) with a part named `file`, or the bytes
-themselves. The body is counted and limited while it streams, and never spooled to disk. File names
-and declared types of parts decide nothing.
+themselves. The body is counted and limited while it streams, and never spooled to disk.
 """
 
 from __future__ import annotations
 
 import asyncio
-import unicodedata
 from typing import TYPE_CHECKING, NoReturn
 
-from python_multipart import MultipartParser
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect
 
+from app.api.form import UploadForm
 from app.api.options import Options
+from app.api.parameters import parse_parameters
 from app.client import client_of
 from app.errors import (
     BadRequestError,
     BodyTooLargeError,
-    MissingFileError,
     RequestTimeoutError,
-    TooManyFilesError,
     UnsupportedMediaTypeError,
 )
-from app.imaging.names import HARMFUL, MAX_FILENAME_CHARACTERS
 from app.ingest.upload import Upload
 
 if TYPE_CHECKING:
@@ -41,10 +35,6 @@ if TYPE_CHECKING:
 CONTENT_TYPES = ("multipart/form-data", "image/*", "application/octet-stream")
 # Boundaries, part headers and small fields around a file.
 _FRAMING_BYTES = 65_536
-# An upload has three: the file and two options. The rest is room for other fields of a form.
-_MAX_PARTS = 32
-# What browsers call a Blob without a name (XMLHttpRequest standard, FormData.append).
-_NAMELESS = {"", "blob"}
 
 
 class RequestBody:
@@ -69,7 +59,7 @@ class RequestBody:
         self._pace = pace
         self._limit = upload.max_bytes
         declared = request.headers.get("content-type", "application/octet-stream")
-        content_type, self._parameters = parse_options_header(declared)
+        content_type, self._parameters = parse_parameters(declared.encode("latin-1"))
         self._is_form = content_type == b"multipart/form-data"
         if not self._is_form and not _is_raw(content_type):
             raise UnsupportedMediaTypeError(
@@ -94,7 +84,7 @@ class RequestBody:
         if not self._is_form:
             data = b"".join([piece async for piece in self._pieces(self._limit)])
             return Upload(data, None, self._options.recipe)
-        form = _Form(self._parameters.get(b"boundary", b""), self._limit, self._options)
+        form = UploadForm(self._parameters.get(b"boundary", b""), self._limit, self._options)
         async for piece in self._pieces(self._limit + _FRAMING_BYTES):
             form.write(piece)
         return form.finish()
@@ -132,122 +122,6 @@ class RequestBody:
             if received > limit:
                 raise _too_large(self._limit)
             yield piece
-
-
-class _Form:
-    """A push parser that keeps the part `file` and applies the options."""
-
-    def __init__(self, boundary: bytes, max_file_bytes: int, options: Options) -> None:
-        if not boundary:
-            raise BadRequestError("The content type multipart/form-data lacks its boundary.")
-        self._max_file_bytes = max_file_bytes
-        self._options = options
-        self._parts = 0
-        self._ended = False
-        self._header_name, self._header_value = bytearray(), bytearray()
-        self._disposition: dict[bytes, bytes] = {}
-        self._name = ""
-        self._content: list[bytes] = []
-        self._content_bytes = 0
-        self._file: list[bytes] | None = None
-        self._filename: str | None = None
-        try:
-            self._parser = MultipartParser(
-                boundary,
-                {
-                    "on_part_begin": self._on_part_begin,
-                    "on_header_field": self._on_header_field,
-                    "on_header_value": self._on_header_value,
-                    "on_header_end": self._on_header_end,
-                    "on_headers_finished": self._on_headers_finished,
-                    "on_part_data": self._on_part_data,
-                    "on_part_end": self._on_part_end,
-                    "on_end": self._on_end,
-                },
-            )
-        except FormParserError as error:
-            raise BadRequestError(f"The multipart body is malformed: {error}.") from error
-
-    def write(self, piece: bytes) -> None:
-        """Parse a piece of the body.
-
-        Raises:
-            BadRequestError: The body is malformed.
-            BodyTooLargeError, TooManyFilesError, InvalidParameterError: See the classes.
-        """
-        try:
-            self._parser.write(piece)
-        except FormParserError as error:
-            raise BadRequestError(f"The multipart body is malformed: {error}.") from error
-
-    def finish(self) -> Upload:
-        """Return the file.
-
-        Raises:
-            BadRequestError: The closing boundary never came: the body is cut off.
-            MissingFileError: There was no part named `file`.
-        """
-        if not self._ended:
-            raise BadRequestError("The multipart body ends before its closing boundary.")
-        if self._file is None:
-            raise MissingFileError("The form has no part named file.")
-        return Upload(b"".join(self._file), self._filename, self._options.recipe)
-
-    def _on_part_begin(self) -> None:
-        self._parts += 1
-        if self._parts > _MAX_PARTS:
-            raise BadRequestError(f"The form has more than {_MAX_PARTS} parts.")
-        self._disposition = {}
-        self._content, self._content_bytes = [], 0
-
-    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
-        self._header_name += data[start:end]
-
-    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
-        self._header_value += data[start:end]
-
-    def _on_header_end(self) -> None:
-        if self._header_name.lower() == b"content-disposition":
-            # Browsers and curl send UTF-8 as it is (RFC 7578, section 5.1.1).
-            _, self._disposition = parse_options_header(self._header_value.decode("latin-1"))
-        self._header_name, self._header_value = bytearray(), bytearray()
-
-    def _on_headers_finished(self) -> None:
-        self._name = self._disposition.get(b"name", b"").decode("utf-8", "replace")
-        if self._name == "file" and self._file is not None:
-            raise TooManyFilesError(
-                "The form has more than one part named file: send one file per request."
-            )
-
-    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
-        self._content_bytes += end - start
-        if self._name == "file" and self._content_bytes > self._max_file_bytes:
-            raise _too_large(self._max_file_bytes)
-        if self._name != "file" and self._content_bytes > _FRAMING_BYTES:
-            raise MissingFileError(
-                f"The part {self._name[:50]!r} has over {_FRAMING_BYTES:,} bytes: send the image as"
-                " a part named file, and nothing else as large."
-            )
-        self._content.append(data[start:end])
-
-    def _on_part_end(self) -> None:
-        if self._name == "file":
-            self._file = self._content
-            self._filename = clean_filename(self._disposition.get(b"filename", b""))
-        else:
-            self._options.choose(self._name, b"".join(self._content).decode("utf-8", "replace"))
-
-    def _on_end(self) -> None:
-        self._ended = True
-
-
-def clean_filename(raw: bytes) -> str | None:
-    """Return the last component of a client's file name, or None if nothing is left of it."""
-    # Browsers and curl write a quotation mark like this (HTML standard, multipart/form-data).
-    raw = raw.replace(b"%22", b'"')
-    text = unicodedata.normalize("NFC", raw.decode("utf-8", "replace"))
-    text = HARMFUL.sub("", text.replace("\\", "/").rpartition("/")[2]).strip(" .")
-    return None if text in _NAMELESS else text[-MAX_FILENAME_CHARACTERS:]
 
 
 def _is_raw(content_type: bytes) -> bool:

@@ -44,6 +44,25 @@ class TestForms:
         assert response.json()["filename"] is None
 
     @pytest.mark.parametrize(
+        ("before", "padding", "filename"),
+        [
+            (b"This is a multi-part message in MIME format.\r\n", b"", b'filename="a.jpg"'),
+            (b"", b" \t", b'filename="a.jpg"'),
+            (b"", b"", b"filename=\"=?utf-8?B?eA==?=\"; filename*=utf-8''a.jpg"),
+        ],
+    )
+    async def test_a_form_is_accepted_as_mail_gateways_and_dotnet_write_it(
+        self, client, before, padding, filename
+    ):
+        disposition = b"\r\nContent-Disposition: form-data; name=file; " + filename
+        body = before + b"--b" + padding + disposition + b"\r\n\r\n" + images.jpeg() + b"\r\n--b--"
+        response = await client.post(
+            "/images", content=body, headers={"content-type": 'multipart/form-data; boundary="b"'}
+        )
+        assert response.status_code == 201, response.text
+        assert response.json()["filename"] == "a.jpg"
+
+    @pytest.mark.parametrize(
         "content_type", ["image/jpeg", "image/x-unheard-of", "application/octet-stream", None]
     )
     async def test_raw_bytes_are_accepted(self, client, content_type):
