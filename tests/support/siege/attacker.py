@@ -52,8 +52,12 @@ class Attacker:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         network, number = divmod(client, _ADDRESSES)
-        opened.bind((f"127.0.{network}.{number + 2}", 0))
-        await asyncio.get_running_loop().sock_connect(opened, self._target)
+        try:
+            opened.bind((f"127.0.{network}.{number + 2}", 0))
+            await asyncio.get_running_loop().sock_connect(opened, self._target)
+        except BaseException:
+            self.close(opened)
+            raise
         return opened
 
     def close(self, opened):

@@ -16,6 +16,11 @@ def photo():
     return images.jpeg(images.photo((268, 320), noise=60), quality=95, private=False)
 
 
+def landscape():
+    """A JPEG of a megapixel and 59 KB, which takes a worker 0.1 s."""
+    return images.jpeg(images.photo((1200, 900), noise=10), quality=80, private=False)
+
+
 def large():
     """A JPEG of 5 MB that is stored as it is, in no time."""
     return images.jpeg(images.photo((1900, 1900), noise=255), quality=95, private=False)
@@ -49,7 +54,12 @@ def bomb_files():
 def write_files(folder, *, with_bombs):
     """Write every file; return their paths by name, and the names of the bombs, which take 4 s."""
     bombing = bomb_files() if with_bombs else {}
-    made = {"photo": photo(), "picture": large(), "frames": frames()} | bombing
+    made = {
+        "photo": photo(),
+        "picture": large(),
+        "landscape": landscape(),
+        "frames": frames(),
+    } | bombing
     paths = {}
     for name, data in made.items():
         path = folder / name
