@@ -29,7 +29,7 @@ ifneq ($(shell $(BIN)/python -c 'print("works")' 2>/dev/null),works)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test faults fuzz lint lint-openapi types openapi docs kafka kafka-stop lock bench clean
+.PHONY: help setup run test faults siege fuzz lint lint-openapi types openapi docs kafka kafka-stop lock bench clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -49,6 +49,10 @@ ROUNDS := 1
 
 faults: $(VENV)/.dev ## run the whole matrix of faults on real brokers; ROUNDS=n repeats each
 	FAULT_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest tests/faults $(ARGS)
+
+siege: SECONDS := 20
+siege: $(VENV)/.dev ## attack gateways, each attack for so many SECONDS, and measure a client beside it
+	SIEGE_SECONDS=$(SECONDS) $(BIN)/python -m pytest tests/siege $(ARGS)
 
 SECONDS := 60
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.kafka_fixtures import PLAN, USERS, Plan
 
-GROUPS = ("core", "contract", "kafka", "process", "faults", "clients", "browser")
+GROUPS = ("core", "contract", "kafka", "process", "faults", "siege", "clients", "browser")
 
 
 @dataclass(slots=True, eq=False)  # a plugin is hashed

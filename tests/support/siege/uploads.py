@@ -1,0 +1,171 @@
+"""Attacks that upload: too slowly, too much, what is dear to decode, or without waiting.
+
+Each is one client, 127.0.0.2, unless it says otherwise.
+"""
+
+import asyncio
+from itertools import count
+
+from tests.support.siege.attacker import request, upload
+
+# The default limit of an upload.
+_LIMIT_BYTES = 20_000_000
+_ANY = "application/octet-stream"
+# A picture's first bytes, all that a silent upload sends of it: 130 bytes with the head.
+_JPEG_START = b"\xff\xd8\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0"
+
+
+async def silent_uploads(attacker):
+    """Announce six uploads of 20 MB and one of 8 MB, send 130 bytes of each, then nothing."""
+
+    async def one(number):
+        length = 8_000_000 if number == 6 else _LIMIT_BYTES
+        opened = await attacker.connect()
+        try:
+            await attacker.send(opened, upload(b"", Content_Length=length) + _JPEG_START)
+            await attacker.read(opened)
+        finally:
+            attacker.close(opened)
+
+    await attacker.keep(7, one)
+
+
+async def slow_uploads(attacker):
+    """Seven uploads of 20 MB at 21,500 bytes a second, just above the allowed rate: 150 KB/s."""
+
+    async def one(_):
+        opened = await attacker.connect()
+        reading = asyncio.create_task(attacker.read(opened))
+        try:
+            await attacker.send(opened, upload(b"", Content_Length=_LIMIT_BYTES) + _JPEG_START)
+            while not reading.done():
+                await attacker.send(opened, bytes(10_750))
+                await asyncio.wait({reading}, timeout=0.5)
+        finally:
+            reading.cancel()
+            await asyncio.wait({reading})
+            attacker.close(opened)
+
+    await attacker.keep(7, one)
+
+
+async def flat_webp(attacker):
+    """Upload four pictures a second of 7,000 by 7,140 px of one colour, 32 bytes each: 1 KB/s."""
+    data = upload(flat_webp_file(7000, 7140), Content_Type=_ANY)
+    await attacker.every(0.25, lambda _: attacker.ask(data))
+
+
+async def flat_webp_from_many(attacker):
+    """The same, each from the next of 50 addresses."""
+    data = upload(flat_webp_file(7000, 7140), Content_Type=_ANY)
+    await attacker.every(0.25, lambda number: attacker.ask(data, number % 50))
+
+
+async def leaving_uploads(attacker):
+    """Upload 4.7 pictures of a megapixel and 59 KB a second, and leave 30 ms after each."""
+    data = upload(attacker.bytes_of("landscape"))
+    await attacker.every(1 / 4.7, lambda _: _leave(attacker, data))
+
+
+async def leaving_flat_webp(attacker):
+    """Upload 4.7 of the flat pictures a second, and leave 30 ms after each: 1 KB/s."""
+    data = upload(flat_webp_file(7000, 7140), Content_Type=_ANY)
+    await attacker.every(1 / 4.7, lambda _: _leave(attacker, data))
+
+
+async def _leave(attacker, data):
+    opened = await attacker.connect()
+    try:
+        await attacker.send(opened, data)
+        await asyncio.sleep(0.03)
+    finally:
+        attacker.close(opened)
+
+
+async def near_boundaries(attacker):
+    """Send one form of 20 MB after the other, all of it boundaries but for their last byte.
+
+    Of the patterns tried, this one was the dearest to python-multipart: 0.3 s a megabyte.
+    """
+    boundary = "b"
+    start = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="a"'.encode()
+    start += b"\r\n\r\n"
+    line = b"\r\n--b-x"
+    body = start + line * ((_LIMIT_BYTES - len(start)) // len(line))
+    data = upload(body, Content_Type=f"multipart/form-data; boundary={boundary}")
+    await attacker.keep(1, lambda _: attacker.ask(data), pause_seconds=0)
+
+
+async def tiny_chunks(attacker):
+    """Send chunked bodies of chunks of one byte, four at a time."""
+    head = upload(b"", Transfer_Encoding="chunked")
+    data = head + b"1\r\na\r\n" * 100_000
+    await attacker.keep(4, lambda _: attacker.ask(data))
+
+
+async def small_chunks(attacker):
+    """Send chunked bodies of chunks of six bytes, just under the bound on framing, four at once."""
+    head = upload(b"", Transfer_Encoding="chunked")
+    data = head + b"6\r\naaaaaa\r\n" * 100_000 + b"0\r\n\r\n"
+    await attacker.keep(4, lambda _: attacker.ask(data))
+
+
+async def bombs(attacker):
+    """Two files a second, each a bomb of another format; see `tests/support/bombs.py`."""
+    files = [upload(attacker.bytes_of(name), Content_Type=_ANY) for name in attacker.given["bombs"]]
+    await attacker.every(0.5, lambda number: attacker.ask(files[number % len(files)]))
+
+
+async def many_frames(attacker):
+    """Twenty GIFs a second of 256 frames of a pixel each, 4 KB: 80 KB/s."""
+    data = upload(attacker.bytes_of("frames"), Content_Type=_ANY)
+    await attacker.every(0.05, lambda _: attacker.ask(data))
+
+
+async def unfollowed_expectations(attacker):
+    """Announce 20 uploads of 20 MB with `Expect: 100-continue`, and send no body."""
+    data = upload(b"", Content_Length=_LIMIT_BYTES, Expect="100-continue")
+
+    async def one(_):
+        opened = await attacker.connect()
+        try:
+            await attacker.send(opened, data)
+            await attacker.read(opened)
+        finally:
+            attacker.close(opened)
+
+    await attacker.keep(20, one)
+
+
+async def unknown_deletions(attacker):
+    """Delete images that never were, 50 at once."""
+    numbers = count()
+
+    async def one(_):
+        # The position of the first record of all, and a cookie that it does not have. Octal
+        # digits, of which base32 lacks two.
+        image_id = "a" * 24 + f"{next(numbers):08o}".replace("0", "y").replace("1", "z")
+        await attacker.ask(request("DELETE", f"/images/{image_id}"))
+
+    await attacker.keep(50, one, pause_seconds=0.1)
+
+
+def flat_webp_file(width, height):
+    """Return a lossless WebP of one colour, whose pixels have codes of no bits.
+
+    Source: RFC 9649, section 3 (bits are packed from the lowest on).
+    """
+    bits = [(0x2F, 8), (width - 1, 14), (height - 1, 14), (0, 1), (0, 3)]
+    # No transform, no colour cache, no meta prefix codes.
+    bits += [(0, 1)] * 3
+    # Five simple codes of one symbol: green, red, blue, alpha in 8 bits each, distance in one.
+    for symbol in (120, 130, 140, 255):
+        bits += [(1, 1), (0, 1), (1, 1), (symbol, 8)]
+    bits += [(1, 1), (0, 1), (0, 1), (0, 1)]
+    value = shift = 0
+    for number, width_bits in bits:
+        value |= number << shift
+        shift += width_bits
+    payload = value.to_bytes((shift + 15) // 16 * 2, "little")
+    chunk = b"VP8L" + len(payload).to_bytes(4, "little") + payload
+    return b"RIFF" + (len(chunk) + 4).to_bytes(4, "little") + b"WEBP" + chunk
