@@ -10,8 +10,10 @@ TIMEOUT_SECONDS = 20
 class RawClient:
     """One connection; `with RawClient(gateway) as client`."""
 
-    def __init__(self, gateway, receive_buffer=None):
+    def __init__(self, gateway, receive_buffer=None, source=None):
         self.socket = socket.socket()
+        if source:
+            self.socket.bind((source, 0))
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(TIMEOUT_SECONDS)
