@@ -107,6 +107,8 @@ class ByteBudget:
         # The oldest first. A plain dictionary would look for its first entry among deleted ones.
         self._growing: OrderedDict[Reservation, None] = OrderedDict()
         self._lagging: dict[Reservation, Callable[[], None]] = {}
+        # Those that wait and hold something already.
+        self._stalled: dict[Reservation, None] = {}
         self._turns: Turns[Reservation] = Turns()
         # Of all that wait, and of all that are about to end.
         self._wanted_bytes = 0
@@ -137,8 +139,8 @@ class ByteBudget:
 
     async def take(self, reservation: Reservation, wanted_bytes: int) -> None:
         """Add to a reservation, at once if nobody is before it; see `Reservation.grow`."""
-        first = not self._wanted_bytes or self._is_oldest(reservation)
-        if first and self._fits(reservation, wanted_bytes):
+        first = not self._wanted_bytes or next(iter(self._growing), None) is reservation
+        if first and wanted_bytes <= self._available_bytes(reservation):
             self._give(reservation, wanted_bytes)
         else:
             await self._wait(reservation, wanted_bytes)
@@ -160,14 +162,11 @@ class ByteBudget:
     def lag(self, reservation: Reservation, cut_off: Callable[[], None]) -> None:
         """See `Reservation.lag`."""
         self._lagging[reservation] = cut_off
-        self._cut_off()
+        self._make_room()
 
     def keep_up(self, reservation: Reservation) -> None:
         """See `Reservation.keep_up`."""
         self._lagging.pop(reservation, None)
-
-    def _is_oldest(self, reservation: Reservation) -> bool:
-        return next(iter(self._growing), None) is reservation
 
     def _available_bytes(self, reservation: Reservation) -> int:
         """Return what it could have now: only the oldest has the room that is kept for it."""
@@ -175,9 +174,6 @@ class ByteBudget:
         if oldest is reservation:
             return self._free_bytes
         return self._free_bytes - max(self._largest_bytes - oldest.held_bytes, 0)
-
-    def _fits(self, reservation: Reservation, wanted_bytes: int) -> bool:
-        return wanted_bytes <= self._available_bytes(reservation)
 
     def _give(self, reservation: Reservation, wanted_bytes: int) -> None:
         if reservation.ends:
@@ -196,8 +192,9 @@ class ByteBudget:
         reservation.turn, reservation.wanted_bytes = turn, wanted_bytes
         self._wanted_bytes += wanted_bytes
         self._turns.add(reservation.share, reservation)
+        if reservation.held_bytes:
+            self._stalled[reservation] = None
         self._grant()
-        self._bind_shares()
         try:
             async with asyncio.timeout(self._patience_seconds):
                 refusal = await turn
@@ -216,6 +213,7 @@ class ByteBudget:
         turn, reservation.turn = reservation.turn, None
         self._wanted_bytes -= reservation.wanted_bytes
         reservation.share.waiting -= 1
+        self._stalled.pop(reservation, None)
         # It is done already if its caller has left.
         if turn is not None and not turn.done():
             turn.set_result(refusal)
@@ -229,7 +227,7 @@ class ByteBudget:
         while (ready := self._ready()) is not None:
             self._give(ready, ready.wanted_bytes)
             self._stop_waiting(ready, None)
-        self._cut_off()
+        self._make_room()
 
     def _ready(self) -> Reservation | None:
         """Return a reservation that waits and can have what it wants."""
@@ -239,19 +237,25 @@ class ByteBudget:
         if oldest is not None and oldest.waits and oldest.wanted_bytes <= self._free_bytes:
             return oldest
         first = self._turns.next()
-        if first is not None and self._fits(first, first.wanted_bytes):
+        if first is not None and first.wanted_bytes <= self._available_bytes(first):
             return first
         return None
 
-    def _cut_off(self) -> None:
-        """Cut off those that lag, from the client that holds most, as many as those that wait need.
+    def _make_room(self) -> None:
+        """End what has to end so that others may begin.
 
-        Afterwards none lags or none is needed, so that the next call has nothing to sort.
+        Each part is empty or not needed afterwards, so that the next call has little to do.
         """
-        first = self._turns.next() if self._lagging else None
-        if first is None:
+        first = self._turns.next() if self._wanted_bytes else None
+        if first is not None:
+            there_bytes = self._available_bytes(first) + self._ending_bytes
+            self._cut_off(self._wanted_bytes - there_bytes)
+            self._bind_shares(first)
+
+    def _cut_off(self, short_bytes: int) -> None:
+        """Cut off uploads that lag, from the client that holds most, until there is enough."""
+        if short_bytes <= 0 or not self._lagging:
             return
-        short_bytes = self._wanted_bytes - self._available_bytes(first) - self._ending_bytes
         for lagging in sorted(self._lagging, key=lambda each: -each.share.held_bytes):
             if short_bytes <= 0:
                 return
@@ -259,24 +263,19 @@ class ByteBudget:
             self._end(lagging)
             self._lagging.pop(lagging)()
 
-    def _bind_shares(self) -> None:
-        """Refuse the youngest that wait beyond a share, if a client waits within its own."""
-        first = self._turns.next()
-        share_bytes = self._share_bytes()
-        if first is None or first.share.held_bytes + first.wanted_bytes > share_bytes:
-            return
+    def _bind_shares(self, first: Reservation) -> None:
+        """Refuse the youngest that wait beyond a share, while `first` waits within its own."""
         short_bytes = first.wanted_bytes - self._available_bytes(first) - self._ending_bytes
-        if short_bytes <= 0:
+        share_bytes = self._share_bytes()
+        if short_bytes <= 0 or first.share.held_bytes + first.wanted_bytes > share_bytes:
             return
-        greedy = [each for each in self._shares.values() if each.held_bytes > share_bytes]
-        for share in sorted(greedy, key=lambda each: -each.held_bytes):
-            for waiting in share.youngest_first():
-                if short_bytes <= 0:
-                    return
-                if waiting.held_bytes:
-                    short_bytes -= waiting.held_bytes
-                    self._end(waiting)
-                    self._stop_waiting(waiting, _share_exceeded())
+        greedy = [each for each in self._stalled if each.share.held_bytes > share_bytes]
+        for each in sorted(greedy, key=lambda each: (-each.share.held_bytes, -each.number)):
+            if short_bytes <= 0:
+                return
+            short_bytes -= each.held_bytes
+            self._end(each)
+            self._stop_waiting(each, _share_exceeded())
 
     def _end(self, reservation: Reservation) -> None:
         if not reservation.ends:

@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import heapq
 from itertools import count
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from typing import Generic, Protocol, TypeVar
 
 # So many outdated entries are not worth a tidying.
 _FEW = 64
@@ -63,10 +60,6 @@ class Share(Generic[W]):
             heapq.heappop(self._queue)
             self._queued.remove(waiter)
         return None
-
-    def youngest_first(self) -> Iterator[W]:
-        """Iterate over those that wait."""
-        return (waiter for _, waiter in sorted(self._queue, reverse=True) if waiter.waits)
 
 
 class Turns(Generic[W]):

@@ -38,7 +38,7 @@ def whole(budget):
     return (
         budget._free_bytes == budget._total_bytes
         and not (budget._wanted_bytes or budget._ending_bytes)
-        and not (budget._shares or budget._growing or budget._lagging)
+        and not (budget._shares or budget._growing or budget._lagging or budget._stalled)
         and budget._turns.next() is None
     )
 
