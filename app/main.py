@@ -49,6 +49,7 @@ from app.imaging import extras
 from app.imaging.limits import ImageLimits
 from app.imaging.profiles import Profile
 from app.ingest.ingest import Ingest
+from app.ingest.intake import COPIES
 from app.ingest.publish import Publisher
 from app.log import IMAGES
 from app.log.kafka import checkup
@@ -141,7 +142,8 @@ async def running(settings: Settings) -> AsyncGenerator[State, None]:
         pool = build_pool(settings.imaging, measure_quality=measure)
         await stack.enter_async_context(pool)
         limits = build_limits(settings.imaging)
-        budget = ByteBudget(settings.upload.budget_bytes, settings.upload.patience_seconds)
+        upload = settings.upload
+        budget = ByteBudget(upload.budget_bytes, upload.patience_seconds, COPIES * upload.max_bytes)
         publisher = Publisher(log)
         stack.push_async_callback(publisher.drain)
         ingest = Ingest(publisher, catalog, feed, pool, limits, budget)

@@ -6,7 +6,6 @@ themselves. The body is counted and limited while it streams, and never spooled 
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, NoReturn
 
 from starlette.requests import ClientDisconnect
@@ -18,9 +17,9 @@ from app.client import client_of
 from app.errors import (
     BadRequestError,
     BodyTooLargeError,
-    RequestTimeoutError,
     UnsupportedMediaTypeError,
 )
+from app.ingest.intake import Intake
 from app.ingest.upload import Upload
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from app.budget import Reservation
     from app.imaging.settings import ImagingSettings
     from app.ingest.settings import BodySettings, UploadSettings
 
@@ -79,15 +79,17 @@ class RequestBody:
             pass
         raise ClientDisconnect
 
-    async def receive(self) -> Upload:
+    async def receive(self, reservation: Reservation) -> Upload:
         """Receive the body; see `Source.receive`."""
-        if not self._is_form:
-            data = b"".join([piece async for piece in self._pieces(self._limit)])
-            return Upload(data, None, self._options.recipe)
-        form = UploadForm(self._parameters.get(b"boundary", b""), self._limit, self._options)
-        async for piece in self._pieces(self._limit + _FRAMING_BYTES):
-            form.write(piece)
-        return form.finish()
+        intake = Intake(reservation, self._pace, self.max_bytes)
+        async with intake.open():
+            if not self._is_form:
+                data = b"".join([piece async for piece in self._pieces(self._limit, intake)])
+                return Upload(data, None, self._options.recipe)
+            form = UploadForm(self._parameters.get(b"boundary", b""), self._limit, self._options)
+            async for piece in self._pieces(self._limit + _FRAMING_BYTES, intake):
+                form.write(piece)
+            return form.finish()
 
     def _announced(self) -> int:
         """Return the most bytes that may come: the announced length, or the limit."""
@@ -102,25 +104,20 @@ class RequestBody:
             raise _too_large(self._limit)
         return int(length)
 
-    async def _pieces(self, limit: int) -> AsyncIterator[bytes]:
-        """Yield the body, as long as it is neither too large nor too slow."""
-        loop = asyncio.get_running_loop()
-        started, received = loop.time(), 0
-        stream = self._request.stream()
-        while True:
-            allowance = self._pace.slow_body_seconds + received / self._pace.min_body_rate
-            try:
-                async with asyncio.timeout_at(started + allowance):
-                    piece = await anext(stream, None)
-            except TimeoutError as error:
-                raise RequestTimeoutError(
-                    f"The body came too slowly: {received:,} bytes in {allowance:.0f} seconds."
-                ) from error
-            if piece is None:
-                return
+    async def _pieces(self, limit: int, intake: Intake) -> AsyncIterator[bytes]:
+        """Yield the body, as long as it is not too large."""
+        received, more = 0, True
+        while more:
+            message = await self._request.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            piece, more = message.get("body", b""), message.get("more_body", False)
+            if not piece:
+                continue
             received += len(piece)
             if received > limit:
                 raise _too_large(self._limit)
+            await intake.count(len(piece))
             yield piece
 
 

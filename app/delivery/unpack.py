@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Self
 
+from app.client import NOBODY
 from app.codec.tasks import Unpack
 from app.delivery.chunks import PIECE_BYTES
 from app.errors import DecoderCrashedError, DecodeTimeoutError, UnpackError
@@ -62,7 +63,7 @@ class Unpacker:
     async def _stream(
         self, image: StoredImage, start: int, end: int
     ) -> AsyncGenerator[bytes, None]:
-        reservation = await self._budget.reserve(_COPIES * image.info.content_length)
+        reservation = await self._budget.reserve(NOBODY, _COPIES * image.info.content_length)
         try:
             data = await self._unpack(image)
             seconds = self._lease_seconds + len(data) / self._min_rate

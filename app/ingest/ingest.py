@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from app.codec.tasks import Develop
 from app.errors import CatalogDamagedError
 from app.imaging.formats import sniff
+from app.ingest.intake import COPIES, memory_for
 from app.ingest.upload import StoredUpload
 
 if TYPE_CHECKING:
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from app.ingest.publish import Published, Publisher
     from app.ingest.upload import Source, Upload
 
-# The copies of an upload in memory at its worst: the body, the developed image, aiokafka's batch,
-# and the request that holds the batch.
-COPIES = 4
 # How long an answer waits for the catalog, so that a listing right after it shows the image.
 _LISTING_SECONDS = 1.0
 
@@ -86,10 +84,12 @@ class Ingest:
         self._publisher.require_writable()
 
     async def _admit(self, source: Source) -> Reservation:
-        return await self._budget.reserve(source.max_bytes * COPIES)
+        return await self._budget.reserve(
+            source.client, memory_for(0, source.max_bytes), COPIES * source.max_bytes
+        )
 
     async def _receive(self, source: Source, reservation: Reservation) -> Upload:
-        upload = await source.receive()
+        upload = await source.receive(reservation)
         reservation.shrink(len(upload.data) * COPIES)
         return upload
 

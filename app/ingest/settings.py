@@ -11,7 +11,9 @@ class BodySettings(Section):
     """The slowest allowed rate of an upload's body."""
 
     slow_body_seconds: Seconds = Field(
-        20, description="how long an upload may take beyond the time that its minimum rate allows"
+        4,
+        description="how far an upload may fall behind its minimum rate before it may be cut off,"
+        " which happens only while others wait for memory",
     )
     min_body_rate: int = Field(
         20_000, ge=1, description="lowest rate of an upload, in bytes a second"
@@ -27,8 +29,10 @@ class UploadSettings(Section):
     budget_bytes: int = Field(
         512_000_000,
         ge=1_000_000,
-        description="memory for all uploads at once; beyond it they wait, then get 503",
+        description="memory for all uploads at once, four bytes for each that came; beyond it they"
+        " wait, then get 503, or 429 over their client's share",
     )
+    # Longer than uploads that stall hold theirs (IMAGEGATE_HTTP__SLOW_BODY_SECONDS).
     patience_seconds: float = Field(
-        2, ge=0, le=60, description="how long an upload waits for memory of the budget"
+        6, ge=0, le=60, description="how long an upload waits for memory of the budget"
     )

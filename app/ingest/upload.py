@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 if TYPE_CHECKING:
+    from app.budget import Reservation
     from app.catalog.images import CatalogImage
     from app.imaging.info import ImageInfo
     from app.imaging.profiles import Recipe
@@ -33,8 +34,8 @@ class Source(Protocol):
         """The most that it may send: the length that it announced, or the limit."""
         ...
 
-    async def receive(self) -> Upload:
-        """Receive the upload."""
+    async def receive(self, reservation: Reservation) -> Upload:
+        """Receive the upload; the reservation grows with it."""
         ...
 
     async def left(self) -> NoReturn:

@@ -5,6 +5,7 @@ import hashlib
 import pytest
 
 from app.budget import ByteBudget
+from app.client import NOBODY
 from app.codec.pool import CodecPool
 from app.delivery.cache import RecordCache
 from app.delivery.chunks import PIECE_BYTES, Chunks
@@ -177,7 +178,7 @@ class TestFaults:
         client = await gateways(**sections)
         image = await archived(client, photo)
         budget = client.gateway.delivery._unpacker._budget
-        held = await budget.reserve(1_000_000)
+        held = await budget.reserve(NOBODY, 1_000_000)
         problem(await client.get(image["url"]), 503, "overloaded")
         held.release()
         for _ in range(5):

@@ -10,25 +10,37 @@ from app.errors import (
     NotReadyError,
     UnsupportedFormatError,
 )
-from app.ingest.ingest import COPIES
+from app.ingest.intake import COPIES
 from tests.support.facts import until
 from tests.support.way_in import PNG, Client
 
 
 async def test_memory_is_held_from_before_the_first_byte_until_it_is_in_the_log(way):
-    client = Client(max_bytes=20_000)
+    client = Client(max_bytes=10_000)
     client.may.clear()
     way.pool.may.clear()
     way.faults.may.clear()
     storing = asyncio.create_task(way.ingest.store(client))
     await until(lambda: client.received)
-    assert way.held_bytes == COPIES * 20_000
+    assert way.held_bytes == COPIES * 10_000
     client.may.set()
     await until(lambda: way.held_bytes == COPIES * len(PNG))
     way.pool.may.set()
     await until(lambda: way.faults.appended)
     assert way.held_bytes == COPIES * len(PNG)
     way.faults.may.set()
+    await storing
+    assert way.held_bytes == 0
+
+
+async def test_an_announced_length_holds_no_more_than_a_silent_connection_may_cost(way):
+    client = Client(max_bytes=20_000_000)
+    client.may.clear()
+    storing = asyncio.create_task(way.ingest.store(client))
+    await until(lambda: client.received)
+    # 2,000 of them fit into a quarter of the default budget.
+    assert way.held_bytes == 65_536
+    client.may.set()
     await storing
     assert way.held_bytes == 0
 

@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
+from app.client import NOBODY
 from app.errors import NotWrittenError
-from app.ingest.ingest import COPIES
+from app.ingest.intake import COPIES
 from app.ingest.publish import Publisher
 from app.log import IMAGES
 from tests.support.facts import info, until
@@ -62,7 +63,10 @@ async def test_before_a_failure_leaves_no_complaint_behind(way, recwarn):
 
 async def test_draining_gives_up_on_a_log_that_never_answers(way):
     way.faults.may.clear()
-    publisher, reservation = Publisher(way.log, drain_seconds=0.01), await way.budget.reserve(1)
+    publisher, reservation = (
+        Publisher(way.log, drain_seconds=0.01),
+        await way.budget.reserve(NOBODY, 1),
+    )
     publishing = asyncio.create_task(publisher.publish(PNG, info(), reservation))
     await until(lambda: way.faults.appended)
     await asyncio.wait_for(publisher.drain(), 5)

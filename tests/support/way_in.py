@@ -8,6 +8,7 @@ from app.catalog.catalog import Catalog
 from app.imaging.limits import ImageLimits
 from app.imaging.profiles import Recipe
 from app.ingest.ingest import Ingest
+from app.ingest.intake import COPIES
 from app.ingest.publish import Publisher
 from app.ingest.upload import Upload
 from app.log import EVENTS, IMAGES
@@ -53,11 +54,12 @@ class Client:
         await self.gone.wait()
         raise ConnectionError("the client has left")
 
-    async def receive(self):
+    async def receive(self, reservation):
         self.received = True
         await self.may.wait()
         if self.error:
             raise self.error
+        await reservation.grow(COPIES * len(self.data))
         return Upload(self.data, "a.png", Recipe())
 
 

@@ -1,0 +1,129 @@
+"""A body on its way into memory: as fast as the budget allows, as slow as the pace allows.
+
+Hides how much memory a part of an upload counts for, and when a body is too slow. Its deadline is
+a leaky bucket: each byte moves it by what the minimum rate allows for a byte, never further than
+the grace from now. A body that is past it is cut off only while others wait for memory; silence
+ends it in any case. Time in which it is not read, because there is no memory for more, is no fault
+of the client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from app.errors import RequestTimeoutError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from app.budget import Reservation
+    from app.ingest.settings import BodySettings
+
+# The copies of an upload in memory at its worst: the body, the developed image, aiokafka's batch,
+# and the request that holds the batch.
+COPIES = 4
+# What an upload holds before anything of it came. As low as this, 2,000 silent connections hold a
+# quarter of the default budget. (What the server has read ahead, 65,536 bytes and a last read of up
+# to 256,000, belongs to the connection and is there before an upload is admitted.)
+_AHEAD_BYTES = 16_384
+# Clients that are gone without a word: as nginx's client_body_timeout.
+_SILENCE_SECONDS = 60.0
+
+
+def memory_for(received_bytes: int, max_bytes: int) -> int:
+    """Return what an upload holds that may have `max_bytes`, before more than this is read."""
+    return COPIES * min(received_bytes + _AHEAD_BYTES, max_bytes)
+
+
+class Intake:
+    """The way of one body into the memory that `reservation` holds for it."""
+
+    _timer: asyncio.TimerHandle
+
+    def __init__(self, reservation: Reservation, pace: BodySettings, max_bytes: int) -> None:
+        self._reservation = reservation
+        self._grace_seconds = pace.slow_body_seconds
+        self._min_rate = pace.min_body_rate
+        self._max_bytes = max_bytes
+        self._loop = asyncio.get_running_loop()
+        self._received_bytes = 0
+        self._started = self._heard = self._loop.time()
+        self._deadline = self._started + self._grace_seconds
+        self._lags = self._is_read = False
+        self._limit = asyncio.timeout(None)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None, None]:
+        """Watch the pace of what is received within this context.
+
+        Raises:
+            RequestTimeoutError: The body was cut off.
+        """
+        self._is_read = True
+        self._look_at(self._deadline)
+        try:
+            async with self._limit:
+                yield
+        except TimeoutError as error:
+            raise RequestTimeoutError(self._reason()) from error
+        finally:
+            self._timer.cancel()
+            self._reservation.keep_up()
+
+    async def count(self, piece_bytes: int) -> None:
+        """Take a piece that came into account; returns when there is memory for another.
+
+        Raises:
+            OverloadedError, ShareExceededError: There is none for too long.
+        """
+        now = self._loop.time()
+        self._received_bytes += piece_bytes
+        self._heard = now
+        moved = self._deadline + piece_bytes / self._min_rate
+        self._deadline = min(moved, now + self._grace_seconds)
+        lagged, self._lags = self._lags, False
+        if lagged:
+            self._reservation.keep_up()
+        self._is_read = False
+        await self._reservation.grow(memory_for(self._received_bytes, self._max_bytes))
+        self._is_read = True
+        unread_seconds = self._loop.time() - now
+        self._heard += unread_seconds
+        self._deadline += unread_seconds
+        if lagged:
+            self._timer.cancel()
+            self._look()
+
+    def _look_at(self, when: float) -> None:
+        self._timer = self._loop.call_at(when, self._look)
+
+    def _look(self) -> None:
+        """Look at the deadline: one timer a body, which is late rather than moved by each piece."""
+        now = self._loop.time()
+        if not self._is_read:
+            self._look_at(now + self._grace_seconds)
+        elif now < self._deadline:
+            self._look_at(self._deadline)
+        elif now < self._heard + _SILENCE_SECONDS:
+            self._look_at(self._heard + _SILENCE_SECONDS)
+            if not self._lags:
+                self._lags = True
+                self._reservation.lag(self._cut_off)
+        else:
+            self._cut_off()
+
+    def _cut_off(self) -> None:
+        # For one reason or the other; the second comes too late.
+        if self._limit.when() is None:
+            self._limit.reschedule(self._loop.time())
+
+    def _reason(self) -> str:
+        now = self._loop.time()
+        if now >= self._heard + _SILENCE_SECONDS:
+            return f"Nothing came of the body for {now - self._heard:.0f} seconds."
+        return (
+            f"The body came too slowly while others waited: {self._received_bytes:,} bytes in"
+            f" {now - self._started:.0f} seconds."
+        )
