@@ -26,6 +26,8 @@ from app.api import (
     uploads,
 )
 from app.api.authority import is_loopback
+from app.api.encoded import EncodedImages
+from app.api.listing import Listing
 from app.api.openapi.document import document
 from app.api.state import State
 from app.budget import ByteBudget
@@ -39,12 +41,14 @@ from app.delivery.cache import RecordCache
 from app.delivery.chunks import Chunks
 from app.delivery.delivery import Delivery
 from app.delivery.find import Finder
+from app.delivery.held import HeldPictures
 from app.delivery.live import LivePictures
 from app.delivery.unpack import Unpacker
 from app.errors import ConfigurationError
 from app.feed.expiry import Expiry
 from app.feed.feed import Feed
 from app.feed.follow import Follower
+from app.feed.pages import Pages
 from app.imaging import extras
 from app.imaging.limits import ImageLimits
 from app.imaging.profiles import Profile
@@ -152,7 +156,9 @@ async def running(settings: Settings) -> AsyncGenerator[State, None]:
         unpacking = ByteBudget(settings.delivery.unpack_bytes, settings.upload.patience_seconds)
         delivery = Delivery(finder, chunks, Unpacker(chunks, pool, unpacking))
         deleter = Deleter(log, finder, catalog, feed)
-        pictures = LivePictures(finder, delivery, catalog, feed, pool, limits)
+        held = HeldPictures(settings.delivery.pictures_bytes)
+        pictures = LivePictures(finder, delivery, catalog, feed, pool, limits, held)
+        encoded = EncodedImages(feed)
         yield State(
             connections=settings.http,
             sites=settings.http,
@@ -167,6 +173,9 @@ async def running(settings: Settings) -> AsyncGenerator[State, None]:
             delivery=delivery,
             deleter=deleter,
             pictures=pictures,
+            encoded=encoded,
+            listing=Listing(catalog, encoded),
+            pages=Pages(feed, catalog),
         )
 
 

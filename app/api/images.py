@@ -6,9 +6,10 @@ import base64
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
+from starlette.responses import StreamingResponse
 
 from app import errors
-from app.api import examples, schemas
+from app.api import examples, listing, schemas
 from app.api.headers import PRIVATE, ResponseHeader
 from app.api.openapi.answers import FINDING, WRITING, answers, json_content, success
 from app.api.openapi.components import example
@@ -33,6 +34,7 @@ LINK = ResponseHeader(
     "/images",
     operation_id="listImages",
     summary="List images, newest first",
+    response_model=schemas.ImagePage,
     responses=answers(
         {
             200: success(
@@ -51,7 +53,6 @@ LINK = ResponseHeader(
 )
 async def list_images(
     request: Request,
-    response: Response,
     gateway: Gateway,
     limit: Annotated[
         int, Query(ge=1, le=1000, description="The most images in a page.", examples=[50])
@@ -64,18 +65,20 @@ async def list_images(
             examples=[examples.CURSOR],
         ),
     ] = None,
-) -> schemas.ImagePage:
+) -> StreamingResponse:
     """Return a page of images; the `Link` header leads to the next one."""
     gateway.feed.require_caught_up()
-    response.headers[PRIVATE.name] = PRIVATE.value
-    images = await gateway.catalog.newest(limit + 1, _sequence(cursor) if cursor else None)
-    page, more = images[:limit], len(images) > limit
-    next_cursor = _cursor(page[-1].sequence) if more else None
+    page = await gateway.listing.page(limit, _sequence(cursor) if cursor else None)
+    next_cursor = _cursor(page.last) if page.last is not None else None
+    headers = {
+        PRIVATE.name: PRIVATE.value,
+        "Content-Length": str(listing.length(page, next_cursor)),
+    }
     if next_cursor:
         target = request.url.include_query_params(cursor=next_cursor)
-        response.headers[LINK.name] = f'<{target.path}?{target.query}>; rel="next"'
-    return schemas.ImagePage(
-        images=[schemas.listed(image) for image in page], next_cursor=next_cursor
+        headers[LINK.name] = f'<{target.path}?{target.query}>; rel="next"'
+    return StreamingResponse(
+        listing.body(page, next_cursor), headers=headers, media_type="application/json"
     )
 
 

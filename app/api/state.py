@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 from fastapi import Depends, Request
 
 if TYPE_CHECKING:
+    from app.api.encoded import EncodedImages
+    from app.api.listing import Listing
     from app.api.settings import ConnectionSettings, SiteSettings
     from app.catalog.catalog import Catalog
     from app.changes.delete import Deleter
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from app.delivery.find import Finder
     from app.delivery.live import LivePictures
     from app.feed.feed import Feed
+    from app.feed.pages import Pages
     from app.imaging.settings import ImagingSettings
     from app.ingest.ingest import Ingest
     from app.ingest.settings import BodySettings, UploadSettings
@@ -38,6 +41,9 @@ class State:
     delivery: Delivery
     deleter: Deleter
     pictures: LivePictures
+    encoded: EncodedImages
+    listing: Listing
+    pages: Pages
 
     def drain(self) -> None:
         """Stop being ready, and end the streams; running requests go on."""

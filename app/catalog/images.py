@@ -40,13 +40,17 @@ class CatalogImage:
     id: str
     sequence: int
     created_at_ms: int
-    info: ImageInfo
+    row: bytes
+
+    @property
+    def info(self) -> ImageInfo:
+        """Its properties, parsed each time: most readers of the catalog never need them."""
+        return _info(self.row)
 
 
 def image_of(row: tuple[Any, ...]) -> CatalogImage:
     """Return the image in a row of `COLUMNS`."""
-    image_id, sequence, created_at_ms, info = row
-    return CatalogImage(image_id, sequence, created_at_ms, _info(info))
+    return CatalogImage(*row)
 
 
 def _info(stored: bytes) -> ImageInfo:

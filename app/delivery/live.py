@@ -1,8 +1,8 @@
 """The newest picture, for everyone who watches.
 
-Hides that a picture is read from the log once, and resized once, however many watch it. There is no
-queue: a watcher that is slow, or requests few frames, gets the picture that is newest when it comes
-back, and holds nobody up.
+Hides that a picture is read from the log once, and resized once, however many watch it; all
+that are held share the budget of `held`. There is no queue: a watcher that is slow, or requests few
+frames, gets the picture that is newest when it comes back, and holds nobody up.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from app.codec.tasks import Still
+from app.delivery.held import Picture
 from app.errors import GatewayError
 from app.feed.rounds import Rounds
 from app.imaging.formats import ImageFormat
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from app.codec.pool import CodecPool
     from app.delivery.delivery import Delivery
     from app.delivery.find import Finder
+    from app.delivery.held import HeldPictures
     from app.feed.feed import Feed
     from app.imaging.limits import ImageLimits
 
@@ -50,11 +52,11 @@ class Frame:
     """A picture to show: a whole JPEG, and the id of the image that it shows."""
 
     image_id: str
-    jpeg: bytes
+    picture: Picture
 
 
 # The pictures of one image, by the longest side; None for the image as it is stored.
-_Made = dict[int | None, asyncio.Task[bytes]]
+_Made = dict[int | None, asyncio.Task[Picture]]
 
 
 class LivePictures:
@@ -68,6 +70,7 @@ class LivePictures:
         feed: Feed,
         pool: CodecPool,
         limits: ImageLimits,
+        held: HeldPictures,
     ) -> None:
         self._finder = finder
         self._delivery = delivery
@@ -75,6 +78,7 @@ class LivePictures:
         self._feed = feed
         self._pool = pool
         self._limits = limits
+        self._held = held
         self._made: OrderedDict[str, _Made] = OrderedDict()
 
     async def watch(
@@ -102,7 +106,8 @@ class LivePictures:
                     yield shown
                 due, repeat_at = clock() + pause_seconds, clock() + _REPEAT_SECONDS
             elif shown is not None and now >= repeat_at:
-                if not await self._catalog.is_deleted(shown.image_id):
+                is_shown = shown.picture.is_there
+                if is_shown and not await self._catalog.is_deleted(shown.image_id):
                     yield shown
                 # A waiting watcher holds no picture: at low rates, each would hold a different one.
                 shown = None
@@ -129,23 +134,30 @@ class LivePictures:
             logger.warning("live_picture_skipped", image_id=image.id, reason=error.detail)
             return None
 
-    async def _once(self, made: _Made, image_id: str, side: int | None) -> bytes:
+    async def _once(self, made: _Made, image_id: str, side: int | None) -> Picture:
         """Return the picture as stored, or no larger than `side`; the first caller makes it."""
-        if side not in made:
+        if side not in made or _is_gone(made[side]):
             made[side] = asyncio.create_task(self._make(made, image_id, side))
             made[side].add_done_callback(partial(_forget_failure, made, side))
         return await asyncio.shield(made[side])
 
-    async def _make(self, made: _Made, image_id: str, side: int | None) -> bytes:
+    async def _make(self, made: _Made, image_id: str, side: int | None) -> Picture:
         if side is None:
             image = await self._finder.find(image_id)
             pieces = await self._delivery.open(image, 0, image.info.content_length)
-            return b"".join([piece async for piece in pieces])
+            return self._held.hold(b"".join([piece async for piece in pieces]))
         stored = await self._once(made, image_id, None)
-        return await self._pool.run(Still(self._limits, side), stored)
+        return self._held.hold(await self._pool.run(Still(self._limits, side), stored.jpeg))
 
 
-def _forget_failure(made: _Made, side: int | None, task: asyncio.Task[bytes]) -> None:
+def _is_gone(task: asyncio.Task[Picture]) -> bool:
+    """Tell whether a picture was made, and taken away since."""
+    if not task.done() or task.cancelled() or task.exception():
+        return False
+    return not task.result().is_there
+
+
+def _forget_failure(made: _Made, side: int | None, task: asyncio.Task[Picture]) -> None:
     """Let the next caller try again; those who wait may all have left."""
     if task.cancelled() or task.exception():
         del made[side]

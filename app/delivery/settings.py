@@ -1,4 +1,4 @@
-"""Settings of downloads: memory for records, and for images that are unpacked."""
+"""Settings of downloads: memory for records, unpacked images, and pictures being watched."""
 
 from __future__ import annotations
 
@@ -17,4 +17,9 @@ class DeliverySettings(Section):
         256_000_000,
         ge=1_000_000,
         description="memory for unpacking images of the profile archive, for all downloads at once",
+    )
+    pictures_bytes: int = Field(
+        128_000_000,
+        ge=1_000_000,
+        description="memory for pictures that watchers of the live stream hold, all together",
     )

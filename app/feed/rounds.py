@@ -14,12 +14,9 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    from app.catalog.catalog import Catalog
     from app.catalog.facts import Fact
     from app.feed.feed import Feed
-
-# Facts read at once while a reader catches up: some 120 KB of JSON.
-_PAGE = 200
+    from app.feed.pages import Pages
 
 
 class Rounds:
@@ -57,18 +54,18 @@ class Rounds:
 
 
 def facts_after(
-    feed: Feed, catalog: Catalog, sequence: int, ping_seconds: float
+    feed: Feed, pages: Pages, sequence: int, ping_seconds: float
 ) -> AsyncGenerator[Sequence[Fact], None]:
     """Yield every fact above `sequence`, in order, in pages; then each one that follows.
 
     An empty page comes where there was no fact for `ping_seconds`. The generator ends when the feed
     closes or is stopped, or the catalog is rebuilt after this call: `sequence` means nothing then.
     """
-    return _facts_after(feed, catalog, sequence, ping_seconds, feed.epoch)
+    return _facts_after(feed, pages, sequence, ping_seconds, feed.epoch)
 
 
 async def _facts_after(
-    feed: Feed, catalog: Catalog, sequence: int, ping_seconds: float, epoch: int
+    feed: Feed, pages: Pages, sequence: int, ping_seconds: float, epoch: int
 ) -> AsyncGenerator[Sequence[Fact], None]:
     clock = asyncio.get_running_loop().time
     rounds = Rounds(feed)
@@ -77,7 +74,7 @@ async def _facts_after(
         if not has_changed:
             yield ()
             rounds.wake_at = clock() + ping_seconds
-        while feed.epoch == epoch and (page := await catalog.facts(sequence, _PAGE)):
+        while feed.epoch == epoch and (page := await pages.after(sequence)):
             yield page
             sequence, rounds.wake_at = page[-1].sequence, clock() + ping_seconds
             if feed.closing:

@@ -23,6 +23,10 @@ CONNECTIONS_CLOSED = Counter(
     "Connections that the gateway closed on clients, and why.",
     ["reason"],
 )
+PICTURES_DROPPED = Counter(
+    "imagegate_live_pictures_dropped",
+    "Pictures taken away from watchers that had not read them when the memory was needed.",
+)
 DEAD_LETTERS = Counter(
     "imagegate_dead_letters", "Records of image-events that could not be processed."
 )

@@ -110,7 +110,7 @@ async def test_it_is_served_like_any_other(client, photo, monkeypatch):
 async def test_it_is_shown_live(client, photo):
     await archived(client, photo, "keep")
     frames = client.gateway.pictures.watch()
-    assert (await anext(frames)).jpeg == photo
+    assert (await anext(frames)).picture.jpeg == photo
     await frames.aclose()
 
 

@@ -51,14 +51,14 @@ async def test_a_picture_is_read_once_and_made_once_a_width(counted):
     frames = await first_frames(counted.gateway, [None] * 20 + [320] * 20 + [300] * 20)
     assert {frame.image_id for frame in frames} == {image_id}
     assert counted.calls == {"find": 1, "run": 2}
-    assert len({frame.jpeg for frame in frames}) == 2
+    assert len({frame.picture.jpeg for frame in frames}) == 2
 
 
 async def test_a_jpeg_is_sent_as_it_is_stored(counted):
     image_id = await stored(counted, images.jpeg())
     [frame] = await first_frames(counted.gateway, [None])
     assert counted.calls == {"find": 1}
-    assert frame.jpeg == (await counted.get(f"/images/{image_id}")).content
+    assert frame.picture.jpeg == (await counted.get(f"/images/{image_id}")).content
 
 
 async def test_a_picture_that_could_not_be_made_is_made_for_the_next_watcher(counted, monkeypatch):

@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 
 from app.errors import NotReadyError
 from app.feed.dead_letters import DeadLetters
+from app.feed.pages import Pages
 from app.feed.rounds import facts_after
 from app.log import EVENTS, REJECTS, Record
 from tests.support.facts import NEWER, UNKNOWN, deleted, image_id, stored, until
@@ -75,7 +76,7 @@ class TestNewerVersion:
     async def test_readers_of_facts_end_rather_than_wait_for_what_does_not_come(self, world):
         await world.append(stored(1))
         feed, catalog = await world.follow()
-        reading = asyncio.create_task(pages_of(facts_after(feed, catalog, -1, 60)))
+        reading = asyncio.create_task(pages_of(facts_after(feed, Pages(feed, catalog), -1, 60)))
         await world.append(NEWER)
         assert await asyncio.wait_for(reading, 10) == [0]
 

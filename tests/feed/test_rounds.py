@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import aclosing
 
+from app.feed.pages import Pages
 from app.feed.rounds import Rounds, facts_after
 from tests.support.facts import stored
 
@@ -53,7 +54,7 @@ class TestFacts:
         seen = []
 
         async def read():
-            async with aclosing(facts_after(feed, catalog, 99, 60)) as pages:
+            async with aclosing(facts_after(feed, Pages(feed, catalog), 99, 60)) as pages:
                 async for page in pages:
                     seen.extend(fact.sequence for fact in page)
                     if seen[-1] == 599:
@@ -69,7 +70,7 @@ class TestFacts:
         await world.append(stored(1))
         feed, catalog = await world.follow()
         clock = asyncio.get_running_loop().time
-        async with aclosing(facts_after(feed, catalog, -1, 0.2)) as pages:
+        async with aclosing(facts_after(feed, Pages(feed, catalog), -1, 0.2)) as pages:
             assert [fact.sequence for fact in await anext(pages)] == [0]
             for _ in range(2):
                 before = clock()
@@ -81,7 +82,7 @@ class TestFacts:
     async def test_they_end_when_the_feed_closes(self, world):
         await world.append(stored(1))
         feed, catalog = await world.follow()
-        pages = facts_after(feed, catalog, -1, 60)
+        pages = facts_after(feed, Pages(feed, catalog), -1, 60)
         await anext(pages)
         waiting = asyncio.create_task(anext(pages, "the end"))
         await asyncio.sleep(0)
@@ -91,7 +92,7 @@ class TestFacts:
     async def test_they_end_after_a_page_though_more_were_to_come_when_the_feed_closes(self, world):
         await world.append(*(stored(number) for number in range(250)))
         feed, catalog = await world.follow()
-        pages = facts_after(feed, catalog, -1, 60)
+        pages = facts_after(feed, Pages(feed, catalog), -1, 60)
         first = await anext(pages)
         feed.close_streams()
         assert len(first) < 250
@@ -100,7 +101,7 @@ class TestFacts:
     async def test_they_end_when_the_catalog_is_rebuilt(self, world):
         await world.append(stored(1))
         feed, catalog = await world.follow()
-        pages, late = (facts_after(feed, catalog, -1, 60) for _ in range(2))
+        pages, late = (facts_after(feed, Pages(feed, catalog), -1, 60) for _ in range(2))
         await anext(pages)
         waiting = asyncio.create_task(anext(pages, "the end"))
         await asyncio.sleep(0)

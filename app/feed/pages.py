@@ -1,0 +1,54 @@
+"""Pages of facts, read for those who follow the catalog.
+
+Hides that readers who stand at the same place share one query, as all do whom an event wakes; and
+that of those who are far behind only a few read at a time, one page each in turn, so that a
+hundred replays leave the event loop and the catalog to others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from app.catalog.catalog import Catalog
+    from app.catalog.facts import Fact
+    from app.feed.feed import Feed
+
+# Facts read, encoded and sent in one go: 1.4 ms of the event loop where no JSON is in the cache.
+PAGE = 20
+# The catalog has four readers: two are left for queries about one image.
+_AT_ONCE = 2
+
+
+class Pages:
+    """Reads facts of `catalog`, which `feed` fills."""
+
+    def __init__(self, feed: Feed, catalog: Catalog) -> None:
+        self._feed = feed
+        self._catalog = catalog
+        # First come, first served: after each page, a reader stands behind those that wait.
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._reading: dict[tuple[int, int, int], asyncio.Task[Sequence[Fact]]] = {}
+
+    async def after(self, sequence: int) -> Sequence[Fact]:
+        """Return the first facts above `sequence` in order; none if it is the newest.
+
+        Raises:
+            CatalogDamagedError: The file of the catalog is damaged.
+        """
+        if self._feed.sequence - sequence <= PAGE:
+            return await self._shared(sequence)
+        async with self._turns:
+            return await self._shared(sequence)
+
+    async def _shared(self, sequence: int) -> Sequence[Fact]:
+        # With the progress: a query that began before the newest fact may not have found it.
+        key = (self._feed.epoch, self._feed.sequence, sequence)
+        if key not in self._reading:
+            reading = asyncio.create_task(self._catalog.facts(sequence, PAGE))
+            self._reading[key] = reading
+            reading.add_done_callback(lambda _: self._reading.pop(key))
+        return await asyncio.shield(self._reading[key])
