@@ -1,7 +1,8 @@
 """A page of the list of images, read and encoded in small pieces.
 
 Hides how a page of 1,000 images holds nobody up: other requests are answered between its pieces,
-and only a few long pages are made at a time. Sources: measurements in docs/security.md.
+and only a few are made at a time. A catalog that changes meanwhile is listed as it is found piece
+by piece: no image comes twice, and one that is deleted by then is missing.
 """
 
 from __future__ import annotations
