@@ -5,7 +5,10 @@ Hides the choice. A new connection beyond the limit closes, in this order,
 1. the one that has been without a request for longest;
 2. the one whose client has kept us waiting for longest, and for some seconds: it neither sends the
    rest of its request nor reads its answer;
-3. the newest of the client that has the most, if that is more than its share.
+3. the newest of the client that has the most.
+
+Those of the client that has the most come first in 1 and 2, and are the only ones in 3, if it has
+more than its share: the kept connections of others outlive a flood.
 
 Otherwise it is extra: one request of it is answered, with a refusal unless it is a probe.
 """
@@ -133,7 +136,10 @@ class Connections:
             own = self._clients.get(connection.peer, ())
             if len(own) >= self._client_limit and not self._make_room(own):
                 return Place.BEYOND_CLIENT
-        if len(self._within) < self.limit or self._make_room() or self._take_share(connection):
+        if len(self._within) < self.limit:
+            return Place.WITHIN
+        greedy = self._greedy(connection)
+        if self._make_room(greedy) or self._make_room() or self._take_share(greedy, connection):
             return Place.WITHIN
         return Place.BEYOND_ALL
 
@@ -149,17 +155,21 @@ class Connections:
                 return True
         return False
 
-    def _take_share(self, newcomer: Connection) -> bool:
-        """Close the newest connection of the largest client, if it has more than its share."""
+    def _greedy(self, newcomer: Connection) -> OrderedDict[Connection, None]:
+        """Return the connections of the client that has most and over its share, or none."""
         count = len(self._clients) + (newcomer.peer not in self._clients)
         # With two each, on average, nobody has many; the search below would only cost time.
-        if count > self.limit // 2:
+        if count <= self.limit // 2:
+            largest = max(self._clients.values(), key=len)
+            if len(largest) > self.limit // count:
+                return largest
+        return OrderedDict()
+
+    def _take_share(self, greedy: OrderedDict[Connection, None], newcomer: Connection) -> bool:
+        """Close the newest connection of a greedy client; tell whether that is fairer."""
+        if len(greedy) <= len(self._clients.get(newcomer.peer, ())) + 1:
             return False
-        largest = max(self._clients.values(), key=len)
-        have = len(self._clients.get(newcomer.peer, ()))
-        if len(largest) <= max(self.limit // count, have + 1):
-            return False
-        self._close(next(reversed(largest)), "share")
+        self._close(next(reversed(greedy)), "share")
         return True
 
     def _close(self, connection: Connection, reason: str) -> None:

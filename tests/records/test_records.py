@@ -231,8 +231,8 @@ def parsed_or_refused(record):
     except (records.UnfitRecordError, NewerVersionError):
         return None
     finally:
-        # The slowest takes 8 ms.
-        assert time.thread_time() - started < 0.2
+        # The slowest takes 8 ms, on a busy machine 300; what it forbids hung the gateway.
+        assert time.thread_time() - started < 2
 
 
 @patient

@@ -113,3 +113,11 @@ def test_a_closed_connection_makes_room_once(world):
     world.table.is_quiet(connections[0])
     world.table.is_owing(connections[1])
     assert len(world.table) == 2
+
+
+def test_a_kept_connection_outlives_the_flood_of_another_client():
+    world = World(limit=8)
+    kept = world.open("b")
+    flood = [world.open("a") for _ in range(40)]
+    assert kept.is_open
+    assert closed(flood) == list(range(33))
