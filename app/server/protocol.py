@@ -36,6 +36,9 @@ MAX_HEADERS_BYTES = 32_768
 MAX_HEADERS = 100
 # As Apache's RequestReadTimeout and nginx's client_header_timeout, about.
 _HEADERS_SECONDS = 30.0
+# A connection that is closed before all of it is read is reset, which may destroy the answer on its
+# way: as nginx's lingering_timeout, about.
+_LINGER_SECONDS = 5.0
 # 500,000 chunks of one byte, 3 MB on the wire, kept the event loop busy for 4.5 s. The lines
 # of a trailer count as framing too.
 _FRAMING_BYTES, _FRAMING_RATIO = 32_768, 2
@@ -58,6 +61,8 @@ class HttpProtocol(H11Protocol):
         self._http = http
         self._deadline: TimerHandle | None = None
         self._reading: TimerHandle | None = None
+        # The rest of what the client sends is only read.
+        self._refused = False
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Expect the first request's headers soon."""
@@ -81,6 +86,8 @@ class HttpProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Note who has to go on now: the client or we."""
+        if self._refused:
+            return
         super().data_received(data)
         cycle = self.cycle
         if cycle is None or cycle.response_complete:
@@ -157,7 +164,17 @@ class HttpProtocol(H11Protocol):
                 h11.EndOfMessage(),
             ):
                 self.transport.write(self.conn.send(event) or b"")
-        self.transport.close()
+        self._end_after_answer()
+
+    def _end_after_answer(self) -> None:
+        """Send the end of the answer, and close once the client has closed, or soon."""
+        self._cancel_deadline()
+        if not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        self._refused = True
+        self.transport.write_eof()
+        self._deadline = self.loop.call_later(_LINGER_SECONDS, self.transport.close)
 
     def _expect_request(self, seconds: float) -> None:
         self._cancel_deadline()
