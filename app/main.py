@@ -45,6 +45,7 @@ from app.delivery.held import HeldPictures
 from app.delivery.live import LivePictures
 from app.delivery.unpack import Unpacker
 from app.errors import ConfigurationError
+from app.events.trust import Trust
 from app.feed.expiry import Expiry
 from app.feed.feed import Feed
 from app.feed.follow import Follower
@@ -59,6 +60,7 @@ from app.log import IMAGES
 from app.log.kafka import checkup
 from app.log.kafka.log import KafkaLog
 from app.log.sqlite.log import SqliteLog
+from app.records.signature import Signatures
 from app.section import variable
 
 if TYPE_CHECKING:
@@ -134,9 +136,10 @@ async def running(settings: Settings) -> AsyncGenerator[State, None]:
         log = build_log(settings)
         await log.start()
         stack.push_async_callback(log.stop)
-        catalog = Catalog(settings.data_dir / "catalog.db")
+        trust = Trust(Signatures(settings.kafka.keys))
+        catalog = Catalog(settings.data_dir / "catalog.db", trust.signatures.fingerprint)
         feed, expiry = Feed(log), Expiry(log, catalog)
-        follower = Follower(log, catalog, feed, expiry)
+        follower = Follower(log, catalog, feed, expiry, trust)
         stack.push_async_callback(catalog.close)
         await follower.start()
         stack.push_async_callback(follower.stop)
@@ -148,14 +151,14 @@ async def running(settings: Settings) -> AsyncGenerator[State, None]:
         limits = build_limits(settings.imaging)
         upload = settings.upload
         budget = ByteBudget(upload.budget_bytes, upload.patience_seconds, COPIES * upload.max_bytes)
-        publisher = Publisher(log)
+        publisher = Publisher(log, trust.signatures)
         stack.push_async_callback(publisher.drain)
         ingest = Ingest(publisher, catalog, feed, pool, limits, budget)
         cache = RecordCache(log, IMAGES, settings.delivery.cache_bytes)
-        finder, chunks = Finder(log, cache, catalog, feed, expiry), Chunks(cache)
+        finder, chunks = Finder(log, cache, catalog, feed, expiry, trust), Chunks(cache)
         unpacking = ByteBudget(settings.delivery.unpack_bytes, settings.upload.patience_seconds)
         delivery = Delivery(finder, chunks, Unpacker(chunks, pool, unpacking))
-        deleter = Deleter(log, finder, catalog, feed)
+        deleter = Deleter(log, finder, catalog, feed, trust.signatures)
         held = HeldPictures(settings.delivery.pictures_bytes)
         pictures = LivePictures(finder, delivery, catalog, feed, pool, limits, held)
         encoded = EncodedImages(feed)

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from app import settings
 from app.api.authority import is_loopback
@@ -60,16 +61,19 @@ class TestEnvironment:
         assert loaded.data_dir == Path("/b")
 
     def test_every_setting_can_be_set_by_its_name(self, environment):
+        keys = "k1:" + "A" * 43 + "="
         for name, field in settings.names():
             default = field.get_default(call_default_factory=True)
             given = ",".join(default) if isinstance(default, tuple) else default
-            environment(**{name: "broker:9092" if given is None else given})
+            some = keys if name.endswith("KEYS") else "broker:9092"
+            environment(**{name: some if given is None else given})
             loaded = settings.load()
             path = name.removeprefix(PREFIX).lower().split("__")
             value = loaded
             for part in path:
                 value = getattr(value, part)
-            assert value == ("broker:9092" if default is None else default)
+            shown = value.get_secret_value() if isinstance(value, SecretStr) else value
+            assert shown == (some if default is None else default)
 
     def test_hosts_and_origins_are_kept_as_browsers_spell_them(self, environment):
         environment(
@@ -117,6 +121,12 @@ class TestRefusals:
         ("name", "value"),
         [
             ("IMAGEGATE_HTTP__PORT", "many"),
+            ("IMAGEGATE_KAFKA__SIGNING_KEYS", ""),
+            ("IMAGEGATE_KAFKA__SIGNING_KEYS", "A" * 43 + "="),
+            ("IMAGEGATE_KAFKA__SIGNING_KEYS", "k1:" + "A" * 42 + "=="),
+            ("IMAGEGATE_KAFKA__SIGNING_KEYS", "k1:" + "?" * 43 + "="),
+            ("IMAGEGATE_KAFKA__SIGNING_KEYS", f"k1:{'A' * 43}=,k1:{'B' * 43}="),
+            ("IMAGEGATE_KAFKA__SIGNING_KEYS", f"{'k' * 33}:{'A' * 43}="),
             ("IMAGEGATE_HTTP__PORT", "65536"),
             ("IMAGEGATE_HTTP__PORT", "-1"),
             ("IMAGEGATE_HTTP__PORT", ""),

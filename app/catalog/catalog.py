@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from app.catalog import facts, images, progress
+from app.catalog import facts, images, progress, signing
 from app.catalog.database import Database
 from app.catalog.progress import Progress
-from app.events.event import ImageDeleted, ImageStored, UnknownEvent
+from app.events.event import ImageDeleted, ImageStored, SigningBegan, UnknownEvent
+from app.events.trust import SigningStart
 
 if TYPE_CHECKING:
     import sqlite3
@@ -30,10 +31,18 @@ _SCHEMA = progress.SCHEMA + facts.SCHEMA + images.SCHEMA
 
 
 class Catalog:
-    """The database at `path`; open it before use, close it after."""
+    """The database at `path`; open it before use, close it after.
 
-    def __init__(self, path: Path) -> None:
-        self._database = Database(path, _SCHEMA, _SCHEMA_VERSION)
+    Args:
+        path: The file.
+        fingerprint: That of the keys by which events are judged (`Signatures`). A file that was
+            filled with others, or without, has another schema version.
+    """
+
+    def __init__(self, path: Path, fingerprint: str = "") -> None:
+        self._has_keys = bool(fingerprint)
+        schema = _SCHEMA + (signing.SCHEMA if fingerprint else "")
+        self._database = Database(path, schema, signing.version(_SCHEMA_VERSION, fingerprint))
 
     async def open(self) -> Progress:
         """Open the database, replacing a file that cannot be used, and return its progress.
@@ -70,6 +79,8 @@ class Catalog:
         def reset(connection: sqlite3.Connection) -> None:
             facts.clear(connection)
             images.clear(connection)
+            if self._has_keys:
+                signing.clear(connection)
             progress.save(connection, start)
 
         await self._database.write(reset)
@@ -96,6 +107,19 @@ class Catalog:
     async def image(self, image_id: str) -> CatalogImage | None:
         """Return a listed image; None if it is not listed."""
         found = await self._images("WHERE id = ?", image_id)
+        return found[0] if found else None
+
+    async def is_listed(self, image_id: str) -> bool:
+        """Tell whether an image is listed."""
+        return bool(
+            await self._database.query(tuple, "SELECT 1 FROM images WHERE id = ?", image_id)
+        )
+
+    async def signing_start(self) -> SigningStart | None:
+        """Return where signing began; None if it has not, or there are no keys."""
+        if not self._has_keys:
+            return None
+        found = await self._database.query(signing.start_of, "SELECT sequence, ends FROM signing")
         return found[0] if found else None
 
     async def is_deleted(self, image_id: str) -> bool:
@@ -130,9 +154,15 @@ def _apply(connection: sqlite3.Connection, sequenced: SequencedEvent) -> None:
         case ImageStored(image_id) as event:
             if facts.add_stored(connection, sequenced.sequence, image_id):
                 images.add(connection, sequenced.sequence, sequenced.timestamp_ms, event)
+                if sequenced.signed:
+                    signing.add_signed(connection, image_id)
         case ImageDeleted(image_id):
             facts.add_deleted(connection, sequenced.sequence, image_id)
             images.delete(connection, image_id)
+        case SigningBegan(ends):
+            # Without keys nothing is known to be signed, and the fact is ignored.
+            if sequenced.signed:
+                signing.begin(connection, SigningStart(sequenced.sequence, ends))
         case UnknownEvent():
             # Whatever a later release means by it, nothing here depends on it.
             pass

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from app.errors import ImageGoneError, OutcomeUnknownError, RecordDamagedError
 from app.events.event import ImageDeleted, encode
 from app.log import EVENTS
+from app.records.signature import NO_SIGNATURES, Signatures
 
 if TYPE_CHECKING:
     from app.catalog.catalog import Catalog
@@ -27,6 +28,7 @@ class Deleter:
         finder: Finder,
         catalog: Catalog,
         feed: Feed,
+        signatures: Signatures = NO_SIGNATURES,
         *,
         apply_seconds: float = _APPLY_SECONDS,
     ) -> None:
@@ -34,6 +36,7 @@ class Deleter:
         self._finder = finder
         self._catalog = catalog
         self._feed = feed
+        self._signatures = signatures
         self._apply_seconds = apply_seconds
 
     async def delete(self, image_id: str) -> None:
@@ -56,6 +59,7 @@ class Deleter:
             # Its record cannot be read, but its id is known to be right.
             if await self._catalog.image(image_id) is None:
                 raise
-        [position] = await self._log.append(EVENTS, [encode(ImageDeleted(image_id))])
+        event = self._signatures.sign(EVENTS, encode(ImageDeleted(image_id)))
+        [position] = await self._log.append(EVENTS, [event])
         if not await self._feed.applied_within(position.offset, self._apply_seconds):
             raise OutcomeUnknownError("The deletion is stored; this replica has yet to apply it.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from app.cli.options import add_log, load
 from app.feed.dead_letters import DeadLetters
 from app.main import build_log
+from app.records.signature import Signatures
 from app.telemetry import logs
 
 if TYPE_CHECKING:
@@ -44,6 +45,6 @@ async def _skip_damage(settings: Settings, offset: int) -> int:
     log = build_log(settings)
     await log.start()
     try:
-        return await DeadLetters(log).skip(offset)
+        return await DeadLetters(log, Signatures(settings.kafka.keys)).skip(offset)
     finally:
         await log.stop()

@@ -2,6 +2,9 @@
 
 Hides that no index stands between an id and its record: the id is decoded, the record is read, and
 its key must show the cookie of the id.
+
+Where this gateway has keys, an image must also be announced by an event: a signature cannot hold
+the record's offset, and a copy of a signed head, at another offset, has another id.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from app.errors import (
     RecordGoneError,
     RecordMissingError,
 )
+from app.events.trust import Trust
 from app.log import IMAGES
 from app.records import address
 from app.records.image import Head, UnfitRecordError, parse_head
@@ -52,16 +56,23 @@ class StoredImage:
 
 
 class Finder:
-    """Finds images in `log`, and describes them from `catalog`."""
+    """Finds images in `log` that `trust` accepts, and describes them from `catalog`."""
 
     def __init__(
-        self, log: Log, cache: RecordCache, catalog: Catalog, feed: Feed, expiry: Expiry
+        self,
+        log: Log,
+        cache: RecordCache,
+        catalog: Catalog,
+        feed: Feed,
+        expiry: Expiry,
+        trust: Trust | None = None,
     ) -> None:
         self._log = log
         self._cache = cache
         self._catalog = catalog
         self._feed = feed
         self._expiry = expiry
+        self._trust = trust or Trust()
         self._unfit = UnfitRecords()
 
     async def find(self, image_id: str) -> StoredImage:
@@ -92,7 +103,9 @@ class Finder:
             raise ImageNotFoundError
         try:
             head = parse_head(record)
+            self._trust.check_head(record, head)
             await self._require_whole(head)
+            await self._require_announced(image_id)
         except UnfitRecordError as error:
             raise self.unfit(where, error) from error
         return StoredImage(where, record, head)
@@ -121,6 +134,17 @@ class Finder:
         """Return the error for an id that leads to records of another program; report it once."""
         self._unfit.report(where.position, str(reason))
         return ImageNotFoundError()
+
+    async def _require_announced(self, image_id: str) -> None:
+        """Check, where there are keys, that the catalog has the event that announces the image."""
+        if not self._trust.signatures or await self._catalog.is_listed(image_id):
+            return
+        # Another replica may have acknowledged it just now, or deleted it.
+        await self._feed.caught_up()
+        if await self._catalog.is_deleted(image_id):
+            raise ImageGoneError("The image was deleted.")
+        if not await self._catalog.is_listed(image_id):
+            raise UnfitRecordError("no event announces an image there")
 
     async def _require_whole(self, head: Head) -> None:
         """Check that no chunk left the log before its head did."""

@@ -26,7 +26,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from app.errors import ImageNotFoundError, NewerVersionError
 from app.imaging.info import ImageInfo
 from app.imaging.names import is_label
-from app.log import Position, Record, StoredRecord
+from app.log import MAX_OFFSETS, MAX_PARTITIONS, Position, Record, StoredRecord
 from app.records import address, chunk_list
 from app.records.image import check_lengths
 from app.records.strict_json import first_problem, parse_object
@@ -37,6 +37,8 @@ CONTENT_TYPE = b"application/cloudevents+json; charset=UTF-8"
 MAX_BYTES = 65_536
 # More than anyone will count to, and exact in every reader of JSON.
 _MAX_VERSION = 2**31 - 1
+# The subject of an event that is about no image: no record is the head of one with this id.
+_NO_IMAGE = "a" * 32
 _TYPE = re.compile(r"image\.[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -61,6 +63,16 @@ class ImageDeleted:
 
 
 @dataclass(frozen=True, slots=True)
+class SigningBegan:
+    """Records without a signature are strangers' from here on.
+
+    That is behind this event, and in each partition of `images` from its offset in `ends` on.
+    """
+
+    ends: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class UnknownEvent:
     """A fact of a later release, which a reader of this one may ignore."""
 
@@ -68,7 +80,7 @@ class UnknownEvent:
     type: str
 
 
-Event = ImageStored | ImageDeleted
+Event = ImageStored | ImageDeleted | SigningBegan
 
 
 class PoisonEventError(Exception):
@@ -109,23 +121,51 @@ class _Stored(BaseModel):
     imagegatechunks: str = ""
 
 
+class _Ends(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    images: Annotated[
+        list[Annotated[int, Field(ge=0, lt=MAX_OFFSETS)]], Field(max_length=MAX_PARTITIONS)
+    ]
+
+
+class _Began(BaseModel):
+    """The member of `image.signing-began` beside its envelope."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    data: _Ends
+
+
 def encode(event: Event) -> Record:
     """Return the record of an event, under an event id of its own."""
-    envelope: dict[str, object] = {
+    match event:
+        case ImageStored(subject):
+            kind, more = "image.stored", _about(event)
+        case ImageDeleted(subject):
+            kind, more = "image.deleted", {}
+        case SigningBegan(ends):
+            kind, more, subject = "image.signing-began", _data({"images": ends}), _NO_IMAGE
+    envelope = {
         "specversion": "1.0",
         "id": uuid.uuid4().hex,
         "source": "urn:imagegate",
-        "type": "image.stored" if isinstance(event, ImageStored) else "image.deleted",
-        "subject": event.image_id,
+        "type": kind,
+        "subject": subject,
         "imagegateversion": VERSION,
+        **more,
     }
-    if isinstance(event, ImageStored):
-        if event.chunks:
-            envelope["imagegatechunks"] = chunk_list.write(event.chunk_bytes, event.chunks)
-        envelope |= {"datacontenttype": "application/json", "data": event.info.as_dict()}
-    return Record(
-        event.image_id.encode(), json.dumps(envelope).encode(), (("content-type", CONTENT_TYPE),)
-    )
+    headers = (("content-type", CONTENT_TYPE),)
+    return Record(subject.encode(), json.dumps(envelope).encode(), headers)
+
+
+def _about(event: ImageStored) -> dict[str, object]:
+    chunks = chunk_list.write(event.chunk_bytes, event.chunks) if event.chunks else ""
+    return ({"imagegatechunks": chunks} if chunks else {}) | _data(event.info.as_dict())
+
+
+def _data(members: object) -> dict[str, object]:
+    return {"datacontenttype": "application/json", "data": members}
 
 
 def decode(record: StoredRecord) -> Event | UnknownEvent:
@@ -146,6 +186,8 @@ def decode(record: StoredRecord) -> Event | UnknownEvent:
                 return _stored(envelope.subject, _Stored.model_validate_json(value))
             case "image.deleted":
                 return ImageDeleted(envelope.subject)
+            case "image.signing-began":
+                return SigningBegan(tuple(_Began.model_validate_json(value).data.images))
         return UnknownEvent(envelope.subject, envelope.type)
     except ValidationError as error:
         raise PoisonEventError(first_problem(error)) from error

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from app.errors import NewerVersionError
-from app.events.event import PoisonEventError, decode
+from app.events.event import PoisonEventError, SigningBegan, decode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from app.events.event import Event, UnknownEvent
+    from app.events.trust import Trust
     from app.log import StoredRecord
 
 # The end of the year 9999, the last that a time in JSON can name. Brokers stamp records with their
@@ -23,12 +24,14 @@ _MAX_TIMESTAMP_MS = 253_402_300_799_999
 class SequencedEvent:
     """An event with the offset and the timestamp of its record.
 
-    The offset is the sequence number of the event; the log's clock made the timestamp.
+    The offset is the sequence number of the event; the log's clock made the timestamp. `signed`
+    tells whether a known key signed it: without keys, none did.
     """
 
     sequence: int
     timestamp_ms: int
     event: Event | UnknownEvent
+    signed: bool = False
 
 
 @dataclass(slots=True)
@@ -49,13 +52,17 @@ class Sorted:
     newer_at: int = -1
 
 
-def sort(records: Sequence[StoredRecord]) -> Sorted:
-    """Tell the events in `records` from what is none."""
+def sort(records: Sequence[StoredRecord], trust: Trust) -> Sorted:
+    """Tell the events in `records` from what is none, or a stranger's."""
     found = Sorted()
     for record in records:
         sequence = record.position.offset
         try:
+            # First: a stranger's event must not stop a reader.
+            signed = trust.signed(record)
             event = decode(record)
+            if isinstance(event, SigningBegan):
+                trust.begin(sequence, event, signed=signed)
         except PoisonEventError as error:
             found.rejected[record] = str(error)
         except NewerVersionError as error:
@@ -63,5 +70,5 @@ def sort(records: Sequence[StoredRecord]) -> Sorted:
             break
         else:
             timestamp_ms = min(max(record.timestamp_ms, 0), _MAX_TIMESTAMP_MS)
-            found.events.append(SequencedEvent(sequence, timestamp_ms, event))
+            found.events.append(SequencedEvent(sequence, timestamp_ms, event, signed))
     return found

@@ -5,7 +5,8 @@ meets it again. Two replicas that meet it at once may both write a letter; the f
 Letters are read once as well: a writer to the topics can cause any number of them.
 
 A letter with a `next_offset` records that an operator skips the records from its offset on, damaged
-or not; every replica that cannot apply one of them looks for such a letter.
+or not; every replica that cannot apply one of them looks for such a letter. Where this gateway has
+keys, only letters that they signed count: a stranger's would skip a deletion, or hide a forgery.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import ConfigurationError, RecordDamagedError, RecordGoneError, RecordMissingError
 from app.log import EVENTS, MAX_OFFSETS, REJECTS, Position, Record
+from app.records.signature import NO_SIGNATURES, Signatures, Verdict
 from app.records.strict_json import parse_object
 from app.telemetry import metrics
 
@@ -55,10 +57,11 @@ class _Skip(BaseModel):
 
 
 class DeadLetters:
-    """Writes letters into `log`."""
+    """Writes letters into `log`, with `signatures`, and reads them."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, signatures: Signatures = NO_SIGNATURES) -> None:
         self._log = log
+        self._signatures = signatures
         # The next letter to read, and what those before it say of records at `_start` or behind.
         self._next_letter = 0
         self._start = 0
@@ -76,7 +79,7 @@ class DeadLetters:
             if record.position.offset not in self._rejected
         }
         if letters:
-            await self._log.append(REJECTS, [Record(*each) for each in letters.items()])
+            await self._append(letters)
         for letter in letters.values():
             metrics.DEAD_LETTERS.inc()
             logger.error("event_rejected", letter=letter.decode())
@@ -104,13 +107,17 @@ class DeadLetters:
                 next_offset += 1
         where = Position(0, offset)
         letter = _letter(where, reason, next_offset=next_offset)
-        await self._log.append(REJECTS, [Record(_address(where), letter)])
+        await self._append({_address(where): letter})
         return next_offset
 
     async def skipped(self, offset: int) -> int | None:
         """Return the offset to go on at instead of `offset`, if an operator has skipped it."""
         await self._read_on(offset)
         return next((each.next_offset for each in self._skips if each.offset <= offset), None)
+
+    async def _append(self, letters: Mapping[bytes, bytes]) -> None:
+        records = [self._signatures.sign(REJECTS, Record(*each)) for each in letters.items()]
+        await self._log.append(REJECTS, records)
 
     async def _read_on(self, start: int) -> None:
         """Read the letters that came since the last time, about records from `start` on."""
@@ -127,6 +134,8 @@ class DeadLetters:
                 self._note(record)
 
     def _note(self, letter: StoredRecord) -> None:
+        if self._signatures and (self._signatures.verdict(REJECTS, letter) is not Verdict.SIGNED):
+            return
         found = _ADDRESS.fullmatch(letter.key or b"")
         if found and (offset := int(found[1])) >= self._start:
             self._rejected.add(offset)

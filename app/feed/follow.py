@@ -29,6 +29,7 @@ from app.errors import (
     RecordMissingError,
 )
 from app.events.sequenced import sort
+from app.events.trust import Trust
 from app.feed.dead_letters import DeadLetters
 from app.feed.erasure import erase_deleted
 from app.feed.same_log import OtherLogError, require_same_log
@@ -49,7 +50,8 @@ _RETRY_SECONDS = 1.0
 class Follower:
     """Keeps `catalog` in step with the events in `log`, from `start` to `stop`.
 
-    It reports its progress to `feed`, and asks `expiry` to compare once everything is applied.
+    It reports its progress to `feed`, and asks `expiry` to compare once everything is applied. It
+    judges records by `trust`, and tells it where signing began.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Follower:
         catalog: Catalog,
         feed: Feed,
         expiry: Expiry,
+        trust: Trust | None = None,
         *,
         retry_seconds: float = _RETRY_SECONDS,
     ) -> None:
@@ -68,7 +71,8 @@ class Follower:
         self._feed = feed
         self._expiry = expiry
         self._retry_seconds = retry_seconds
-        self._dead_letters = DeadLetters(log)
+        self._trust = trust or Trust()
+        self._dead_letters = DeadLetters(log, self._trust.signatures)
         # Whether applying a batch has failed, for which one of its records may be the reason.
         self._has_failed = False
         # The end of the topic when following it began.
@@ -78,6 +82,7 @@ class Follower:
     async def start(self) -> None:
         """Open the catalog, and begin to follow the events in the background."""
         self._feed.progress = await self._catalog.open()
+        self._trust.start = await self._catalog.signing_start()
         self._task = asyncio.create_task(self._run(), name="feed")
 
     async def stop(self) -> None:
@@ -157,6 +162,7 @@ class Follower:
             return False
         logger.info("catalog_rebuilding", reason=reason)
         self._feed.start_epoch(await self._catalog.reset(self._log.identity))
+        self._trust.start = None
         self._feed.report("the catalog is being built")
         return True
 
@@ -169,7 +175,7 @@ class Follower:
             if self._has_failed:
                 batch = await self._without_skipped(batch)
             # Parsing a full batch takes tens of milliseconds: not on the event loop.
-            found = await asyncio.to_thread(sort, batch.records)
+            found = await asyncio.to_thread(sort, batch.records, self._trust)
             if newer := found.newer:
                 batch = _before(batch, found.newer_at)
             await self._dead_letters.write(found.rejected)

@@ -17,6 +17,7 @@ from app.events.event import ImageStored, encode
 from app.log import EVENTS, IMAGES
 from app.records.address import Address, new_cookie
 from app.records.image import chunk_bytes, chunk_records, head_record
+from app.records.signature import NO_SIGNATURES, Signatures
 from app.telemetry import metrics
 
 if TYPE_CHECKING:
@@ -39,8 +40,15 @@ class Published:
 class Publisher:
     """Appends images to `log`, each in a task of its own: a client that leaves does not end it."""
 
-    def __init__(self, log: Log, *, drain_seconds: float = _DRAIN_SECONDS) -> None:
+    def __init__(
+        self,
+        log: Log,
+        signatures: Signatures = NO_SIGNATURES,
+        *,
+        drain_seconds: float = _DRAIN_SECONDS,
+    ) -> None:
         self._log = log
+        self._signatures = signatures
         self._drain_seconds = drain_seconds
         self._publishing: set[asyncio.Task[Published]] = set()
 
@@ -105,9 +113,10 @@ class Publisher:
             lost = NotWrittenError("The log did not acknowledge a part of the image.")
             lost.settled = error.settled
             raise lost from error
-        head = head_record(cookie, view, info, size, places)
+        head = self._signatures.sign(IMAGES, head_record(cookie, view, info, size, places))
         [head_place] = await self._log.append(IMAGES, [head], deadline)
         image_id = str(Address(head_place, cookie))
         event = encode(ImageStored(image_id, info, size, tuple(places)))
+        event = self._signatures.sign(EVENTS, event)
         [event_place] = await self._log.append(EVENTS, [event], deadline)
         return Published(image_id, event_place.offset)

@@ -69,7 +69,7 @@ class Record:
         return _RECORD_OVERHEAD_BYTES + len(self.key) + len(self.value or b"") + headers
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class StoredRecord:
     """A record in the log.
 

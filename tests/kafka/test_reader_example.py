@@ -32,8 +32,8 @@ def stored(new_gateway, topics):
 
 @pytest.fixture
 def reader(tmp_path, kafka, prefix):
-    """Run the page's only Python block with an id."""
-    [program] = re.findall(r"(?ms)^```python\n(.*?)^```", PAGE)
+    """Run the page's reader with an id."""
+    [program] = re.findall(r"(?ms)^```python\n(import asyncio.*?)^```", PAGE)
     path = tmp_path / "read_image.py"
     path.write_text(program)
 
