@@ -114,6 +114,21 @@ class ByteBudget:
         self._wanted_bytes = 0
         self._ending_bytes = 0
 
+    @property
+    def total_bytes(self) -> int:
+        """What all reservations may hold together."""
+        return self._total_bytes
+
+    @property
+    def free_bytes(self) -> int:
+        """What nobody holds."""
+        return self._free_bytes
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether any reservation waits."""
+        return self._wanted_bytes > 0
+
     async def reserve(self, client: str, needed_bytes: int, most_bytes: int = 0) -> Reservation:
         """Reserve a part of the budget; a request for more than one may hold gets that.
 

@@ -8,12 +8,22 @@ proxy says, before it gets here.
 from __future__ import annotations
 
 import ipaddress
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # What a proxy says may be any text.
 _MAX_CHARACTERS = 64
 _IPV6_PREFIX = 64
 # Of a socket without addresses, and of work that is nobody's in particular.
 NOBODY = "-"
+
+
+def client_in(scope: Mapping[str, Any]) -> str:
+    """Return the client that sent a request, whose ASGI scope this is."""
+    address = scope.get("client")
+    return client_of(address[0] if address else "")
 
 
 def client_of(address: str) -> str:

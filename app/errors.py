@@ -35,6 +35,7 @@
     ├── InternalError                    500 internal-error
     │
     │   never an HTTP answer:
+    ├── HeavyImageError                  a codec worker asks to be given it again, as heavy work
     ├── RecordMissingError               no record was ever stored at this position
     ├── RecordGoneError                  the record was erased, trimmed or has expired
     └── ConfigurationError               the process cannot start with these settings
@@ -303,6 +304,12 @@ class OutcomeUnknownError(GatewayError):
         super().__init__(detail)
         self.outcomes = outcomes
         self.settled = settled
+
+
+class HeavyImageError(GatewayError):
+    """The image is heavy for its bytes: its turn is another."""
+
+    code, title = "heavy-image", "Heavy image"
 
 
 class RecordMissingError(GatewayError):

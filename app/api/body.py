@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from app.api.form import UploadForm
 from app.api.options import Options
 from app.api.parameters import parse_parameters
-from app.client import client_of
+from app.client import client_in
 from app.errors import (
     BadRequestError,
     BodyTooLargeError,
@@ -55,7 +55,7 @@ class RequestBody:
         imaging: ImagingSettings,
     ) -> None:
         self._request = request
-        self.client = client_of(request.client.host if request.client else "")
+        self.client = client_in(request.scope)
         self._pace = pace
         self._limit = upload.max_bytes
         declared = request.headers.get("content-type", "application/octet-stream")

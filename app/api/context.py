@@ -19,7 +19,7 @@ from starlette.requests import Request
 
 from app.api import problems
 from app.api.headers import GIVEN_REQUEST_ID, NO_SNIFFING, REQUEST_ID, RESOURCE_POLICY
-from app.client import client_of
+from app.client import client_in
 from app.errors import GatewayError
 
 if TYPE_CHECKING:
@@ -68,8 +68,7 @@ class _Exchange:
         self._receive = receive
         self._send = send
         self._started = time.monotonic()
-        address = scope.get("client")
-        self._client = client_of(address[0] if address else "")
+        self._client = client_in(scope)
         headers = Headers(scope=scope)
         given = headers.get(GIVEN_REQUEST_ID.name, "")
         self._id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex

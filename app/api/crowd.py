@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from app.api import problems
-from app.client import client_of
+from app.client import client_in
 from app.errors import GatewayError, OverloadedError, ShareExceededError
 from app.telemetry import metrics
 
@@ -74,7 +74,7 @@ class CrowdGuard:
             await _refuse(error, scope, receive, send_closing)
 
     async def _serve_counted(self, scope: Scope, receive: Receive, send: Send) -> None:
-        client = client_of(scope["client"][0])
+        client = client_in(scope)
         if self._counts[client] >= self._client_limit and not scope["path"].startswith(_PROBES):
             await _refuse(_too_many(), scope, receive, send)
             return
@@ -92,12 +92,12 @@ def _too_many() -> GatewayError:
 
 
 async def _refuse(error: GatewayError, scope: Scope, receive: Receive, send: Send) -> None:
-    client, request_id = scope.get("client"), scope["state"]["request_id"]
+    request_id = scope["state"]["request_id"]
     logger.warning(
         "request_refused",
         reason="connections",
         detail=error.detail,
-        client=client_of(client[0] if client else ""),
+        client=client_in(scope),
         request_id=request_id,
     )
     metrics.REQUESTS_REFUSED.labels("connections").inc()

@@ -14,6 +14,7 @@ from app.api.images import ImageId  # noqa: TC001 - FastAPI reads the annotation
 from app.api.openapi.answers import BINARY, FINDING, answers, success, without_content
 from app.api.openapi.components import read
 from app.api.state import Gateway  # noqa: TC001 - FastAPI reads the annotations
+from app.client import client_in
 from app.delivery.chunks import PIECE_BYTES
 from app.imaging.formats import STORED
 
@@ -86,7 +87,7 @@ async def download_image(image_id: ImageId, request: Request, gateway: Gateway) 
     )
     if part.partial:
         headers[CONTENT_RANGE.name] = f"bytes {part.start}-{part.end - 1}/{length}"
-    body = await gateway.delivery.open(image, part.start, part.end)
+    body = await gateway.delivery.open(image, part.start, part.end, client_in(request.scope))
     status = 206 if part.partial else 200
     if part.end <= min(PIECE_BYTES, image.chunk_bytes):
         # All bytes are there: a stream would only add tasks that wait for the client to leave.

@@ -19,7 +19,7 @@ from starlette.routing import Match
 
 from app.api import examples
 from app.api.headers import ALLOW, NO_STORE
-from app.client import client_of
+from app.client import client_in
 from app.errors import (
     GatewayError,
     InternalError,
@@ -129,7 +129,7 @@ async def _on_gateway_error(request: Request, error: Exception) -> Response:
             "request_refused",
             reason="share",
             detail=error.detail,
-            client=client_of(request.client.host if request.client else ""),
+            client=client_in(request.scope),
             request_id=_request_id(request),
         )
         metrics.REQUESTS_REFUSED.labels("share").inc()

@@ -18,6 +18,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from app.errors import (
+    HeavyImageError,
     ImageLimitError,
     InternalError,
     InvalidImageError,
@@ -35,6 +36,7 @@ MAX_HEAD_BYTES = 65_536
 ERRORS = {
     error.code: error
     for error in (
+        HeavyImageError,
         ImageLimitError,
         InternalError,
         InvalidImageError,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def _develop(
-    data: bytes, *, image_format: str, limits: dict[str, int], recipe: dict[str, Any]
+    data: bytes, *, image_format: str, limits: dict[str, Any], recipe: dict[str, Any]
 ) -> tuple[bytes, Mapping[str, Any]]:
     wanted = Recipe(
         **recipe
@@ -34,7 +34,7 @@ def _develop(
     return developed.data, developed.info.as_dict()
 
 
-def _still(data: bytes, *, limits: dict[str, int], max_side: int) -> tuple[bytes, None]:
+def _still(data: bytes, *, limits: dict[str, Any], max_side: int) -> tuple[bytes, None]:
     return variants.still(data, ImageLimits(**limits), max_side), None
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from dataclasses import asdict, dataclass, replace
+from enum import Enum
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -41,6 +42,15 @@ _OVERHEAD_BYTES = 1_000_000
 _INFO = TypeAdapter(ImageInfo)
 
 
+class Kind(Enum):
+    """The kinds of work; a client's own is done in this order."""
+
+    UPLOAD = 0
+    DOWNLOAD = 1
+    # Takes long for its bytes, whatever it is for.
+    HEAVY = 2
+
+
 class Task(Protocol[Result_co]):
     """A task for a worker: a job by its name, with arguments for JSON."""
 
@@ -51,6 +61,13 @@ class Task(Protocol[Result_co]):
     @property
     def arguments(self) -> Mapping[str, Any]:
         """The arguments of the job."""
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of work, for the shares of clients."""
+
+    def when_heavy(self) -> Self:
+        """Return the task for an image that is heavy for its bytes; others refuse such an image."""
 
     def max_output_bytes(self, data: bytes) -> int:
         """Return how many bytes may come back."""
@@ -75,16 +92,22 @@ class Develop:
     image_format: ImageFormat
     limits: ImageLimits
     recipe: Recipe
+    heavy: bool = False
     name: ClassVar[str] = "develop"
+    kind: ClassVar[Kind] = Kind.UPLOAD
 
     @property
     def arguments(self) -> Mapping[str, Any]:
         """The arguments of the job."""
         return {
             "image_format": self.image_format.value,
-            "limits": asdict(self.limits),
+            "limits": asdict(replace(self.limits, heavy=self.heavy)),
             "recipe": asdict(self.recipe),
         }
+
+    def when_heavy(self) -> Self:
+        """Return the task that may be heavy."""
+        return replace(self, heavy=True)
 
     def max_output_bytes(self, data: bytes) -> int:
         """Return the size of a picture that nothing packs, or of the upload, with metadata."""
@@ -131,12 +154,19 @@ class Still:
 
     limits: ImageLimits
     max_side: int
+    heavy: bool = False
     name: ClassVar[str] = "still"
+    kind: ClassVar[Kind] = Kind.DOWNLOAD
 
     @property
     def arguments(self) -> Mapping[str, Any]:
         """The arguments of the job."""
-        return {"limits": asdict(self.limits), "max_side": self.max_side}
+        limits = replace(self.limits, heavy=self.heavy)
+        return {"limits": asdict(limits), "max_side": self.max_side}
+
+    def when_heavy(self) -> Self:
+        """Return the task that may be heavy."""
+        return replace(self, heavy=True)
 
     def max_output_bytes(self, data: bytes) -> int:  # noqa: ARG002
         """Return the size of a square with a profile that nothing packs."""
@@ -157,11 +187,16 @@ class Unpack:
     content_length: int
     digest: str
     name: ClassVar[str] = "unpack"
+    kind: ClassVar[Kind] = Kind.DOWNLOAD
 
     @property
     def arguments(self) -> Mapping[str, Any]:
         """The arguments of the job."""
         return asdict(self)
+
+    def when_heavy(self) -> Self:
+        """Return the task as it is: it takes time for its bytes only."""
+        return self
 
     def max_output_bytes(self, data: bytes) -> int:  # noqa: ARG002
         """Return the size that the record says."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
+from app.client import NOBODY
 from app.errors import RecordGoneError, RecordMissingError
 from app.records.image import UnfitRecordError
 
@@ -28,18 +29,29 @@ class Delivery:
         self._chunks = chunks
         self._unpacker = unpacker
 
-    async def open(self, image: StoredImage, start: int, end: int) -> AsyncGenerator[bytes, None]:
+    async def open(
+        self, image: StoredImage, start: int, end: int, client: str = NOBODY
+    ) -> AsyncGenerator[bytes, None]:
         """Read the first bytes, and return the stream of the bytes from `start` up to `end`.
+
+        Args:
+            image: The image.
+            start: The first byte.
+            end: The byte behind the last.
+            client: Whose share of memory and workers it takes if the image is packed.
 
         Raises:
             ImageGoneError: The bytes have left the log; the response has not begun yet.
             ImageNotFoundError: The first record is no part of an image.
             LogUnavailableError: The log does not answer now.
-            OverloadedError, UnpackError: It is packed, and cannot be unpacked now.
+            OverloadedError, ShareExceededError, UnpackError: It is packed, and cannot be unpacked
+                now.
         """
-        source = self._unpacker if image.info.content_encoding else self._chunks
         try:
-            pieces = await source.open(image, start, end)
+            if image.info.content_encoding:
+                pieces = await self._unpacker.open(image, start, end, client)
+            else:
+                pieces = await self._chunks.open(image, start, end)
         except (RecordMissingError, RecordGoneError) as error:
             raise self._finder.gone() from error
         except UnfitRecordError as error:

@@ -86,11 +86,12 @@ def decode(stripped: Stripped, image_format: ImageFormat, limits: ImageLimits) -
     """Decode every frame, and return the image with the first one loaded.
 
     Raises:
+        HeavyImageError: Heavy for its bytes, which the limits do not allow.
         ImageLimitError: Beyond the limits, or out of memory.
         InvalidImageError: The decoder refused it, or saw another image than its container says.
     """
     if stripped.size is not None:
-        limits.check(stripped.size, stripped.frame_count or 1)
+        limits.check(stripped.size, stripped.frame_count or 1, len(stripped.data))
     # Decoders of GIF and WebP check it where a frame grows the canvas, after the check above.
     Image.MAX_IMAGE_PIXELS = limits.max_pixels
     # Applies to an unpacked colour profile too.
@@ -100,7 +101,7 @@ def decode(stripped: Stripped, image_format: ImageFormat, limits: ImageLimits) -
         announced = _announced(image, limits) if stripped.size is None else []
     if stripped.size is None:
         # The decoder knows sizes that the container does not tell, and has spent no memory yet.
-        limits.check_pictures(announced)
+        limits.check_pictures(announced, len(stripped.data))
         if image_format is ImageFormat.TIFF and len(announced) > 1:
             raise InvalidImageError(f"The TIFF has {len(announced)} pages: send one at a time.")
     with decoder_errors():

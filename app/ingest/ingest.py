@@ -99,7 +99,9 @@ class Ingest:
         """Develop in a worker, unless the client leaves: then nobody wants the result."""
         left = asyncio.create_task(source.left())
         work = asyncio.create_task(
-            self._pool.run(Develop(image_format, self._limits, upload.recipe), upload.data)
+            self._pool.run(
+                Develop(image_format, self._limits, upload.recipe), upload.data, source.client
+            )
         )
         try:
             await asyncio.wait({left, work}, return_when=asyncio.FIRST_COMPLETED)

@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from app.codec.process import CodecProcess
-from app.codec.tasks import Develop
+from app.codec.tasks import Develop, Kind
 from app.errors import (
     ConfigurationError,
     DecoderCrashedError,
@@ -23,6 +23,8 @@ from app.errors import (
     InternalError,
     InvalidImageError,
     NotReadyError,
+    OverloadedError,
+    ShareExceededError,
     UnsupportedFormatError,
 )
 from app.imaging.develop import Developed
@@ -31,7 +33,7 @@ from app.imaging.limits import ImageLimits
 from app.imaging.profiles import Recipe
 from tests.support import bombs, codec_jobs, images
 from tests.support.codec_jobs import do
-from tests.support.codec_pools import ENOUGH_MEMORY, make_pool, spinning, until
+from tests.support.codec_pools import ENOUGH_MEMORY, make_pool, spinning, spinning_in, until
 
 
 @pytest_asyncio.fixture
@@ -192,12 +194,80 @@ async def test_a_signal_to_the_whole_group_does_not_end_an_image_in_work(number)
         assert await pool.run(do(codec_jobs.process_id), b"") == pid
 
 
-async def test_a_caller_that_leaves_takes_the_worker_with_it_and_the_pool_heals():
+async def test_a_caller_that_leaves_long_work_takes_the_worker_with_it_and_the_pool_heals(
+    monkeypatch,
+):
+    monkeypatch.setattr("app.codec.pool._UNWANTED_SECONDS", 0.1)
     async with make_pool(workers=1) as pool:
         async with spinning(pool) as (task, pid):
             task.cancel()
             await until(lambda: not alive(pid))
         assert await pool.run(do(codec_jobs.length), b"four") == 4
+
+
+async def test_short_work_that_nobody_waits_for_runs_to_its_end_and_costs_no_worker():
+    async with make_pool(workers=1) as pool:
+        pid = await pool.run(do(codec_jobs.process_id), b"")
+        for _ in range(5):
+            task = asyncio.create_task(pool.run(do(codec_jobs.work, seconds=0.2), b""))
+            await until(lambda: any(each.busy for each in pool._alive))
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert not any(each.busy for each in pool._alive)
+        assert await pool.run(do(codec_jobs.process_id), b"") == pid
+
+
+async def test_an_image_that_is_refused_as_heavy_runs_again_as_heavy_work():
+    async with make_pool(workers=1) as pool:
+        assert await pool.run(do(codec_jobs.reluctant), b"") == "done"
+
+
+async def test_heavy_images_never_have_all_workers():
+    async with make_pool(workers=2) as pool:
+        heavy = [
+            asyncio.create_task(pool.run(do(codec_jobs.reluctant_spin), b"", "attacker"))
+            for _ in range(2)
+        ]
+        await until(lambda: spinning_in(pool))
+        # The second one was refused as heavy, and waits.
+        await until(lambda: [turn.kind for turn in pool._waiting] == [Kind.HEAVY])
+        for client in ["other", "attacker"]:
+            assert await pool.run(do(codec_jobs.length), b"four", client) == 4
+        for task in heavy:
+            task.cancel()
+        await asyncio.gather(*heavy, return_exceptions=True)
+
+
+async def test_a_client_that_waits_in_vain_beyond_its_share_is_told_so():
+    async with make_pool(workers=2, queue_seconds=0.1) as pool:
+        pool._shares.charge("greedy", 60)
+        async with spinning(pool):
+            assert await pool.run(do(codec_jobs.length), b"four", "modest") == 4
+            with pytest.raises(ShareExceededError) as refusal:
+                await pool.run(do(codec_jobs.length), b"four", "greedy")
+            assert refusal.value.status == 429
+            busy = asyncio.create_task(pool.run(do(codec_jobs.work, seconds=1), b"", "modest"))
+            await until(lambda: all(each.busy for each in pool._alive))
+            with pytest.raises(OverloadedError):
+                await pool.run(do(codec_jobs.length), b"four", "modest")
+            await busy
+
+
+async def test_a_worker_that_is_lost_is_charged_to_the_client_of_its_image(monkeypatch):
+    monkeypatch.setattr("app.codec.pool._UNWANTED_SECONDS", 0.0)
+    charged = []
+    async with make_pool(workers=1) as pool:
+        charge = pool._shares.charge
+        monkeypatch.setattr(
+            pool._shares, "charge", lambda *given: (charged.append(given), charge(*given))
+        )
+        with pytest.raises(DecoderCrashedError):
+            await pool.run(do(codec_jobs.crash), b"", "attacker")
+        assert await pool.run(do(codec_jobs.length), b"four", "other") == 4
+    # The time of the image itself, and that of the new worker.
+    assert [name for name, _ in charged] == ["attacker", "attacker", "other"]
+    assert all(seconds > 0 for _, seconds in charged)
 
 
 async def test_a_caller_that_leaves_the_queue_costs_nothing():

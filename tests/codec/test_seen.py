@@ -44,11 +44,13 @@ class TestReplaced:
         assert line["request_id"] == "r1"
         assert count(reason) == before + 1
 
-    async def test_a_caller_that_left_and_a_worker_that_ended_while_idle(self):
+    async def test_a_caller_that_left_and_a_worker_that_ended_while_idle(self, monkeypatch):
+        monkeypatch.setattr("app.codec.pool._UNWANTED_SECONDS", 0.1)
         before = {reason: count(reason) for reason in (Reason.LEFT, Reason.ENDED)}
         async with make_pool(workers=1) as pool:
             async with spinning(pool) as (task, _):
                 task.cancel()
+                await until(task.done)
             os.kill(await pool.run(do(codec_jobs.process_id), b""), signal.SIGKILL)
             await until(lambda: not any(each.idle for each in pool._alive))
             assert await pool.run(do(codec_jobs.length), b"four") == 4

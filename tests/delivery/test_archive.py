@@ -1,8 +1,10 @@
 """The profile `archive`: packed in the log, and served bit for bit as it came."""
 
+import asyncio
 import hashlib
 
 import pytest
+import pytest_asyncio
 
 from app.budget import ByteBudget
 from app.client import NOBODY
@@ -10,7 +12,13 @@ from app.codec.pool import CodecPool
 from app.delivery.cache import RecordCache
 from app.delivery.chunks import PIECE_BYTES, Chunks
 from app.delivery.unpack import Unpacker
-from app.errors import DecoderCrashedError, ImageGoneError, RecordGoneError, UnpackError
+from app.errors import (
+    DecoderCrashedError,
+    ImageGoneError,
+    RecordGoneError,
+    ShareExceededError,
+    UnpackError,
+)
 from app.imaging.codecs import lepton
 from app.log import IMAGES
 from app.records import chunk_list
@@ -117,8 +125,109 @@ async def test_it_is_shown_live(client, photo):
 class InProcess:
     """A pool without workers."""
 
-    async def run(self, task, data):
+    async def run(self, task, data, client):
         return lepton.unpack(data, task.content_length, task.digest)
+
+
+class Counting(InProcess):
+    """A pool that counts, and works when it may; the first clients can be refused."""
+
+    def __init__(self, *refused):
+        self.clients = []
+        self.may = asyncio.Event()
+        self.refused = list(refused)
+        self.cancelled = 0
+
+    async def run(self, task, data, client):
+        self.clients.append(client)
+        try:
+            await self.may.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if client in self.refused:
+            raise ShareExceededError("Too much.")
+        return await super().run(task, data, client)
+
+
+class TestRanges:
+    @pytest_asyncio.fixture
+    async def reading(self, client):
+        """Return a function that gives an unpacker, and one that reads a byte of an image."""
+
+        def make(pool, unpack_bytes=10_000_000):
+            budget = ByteBudget(unpack_bytes, patience_seconds=0)
+            chunks = Chunks(RecordCache(client.gateway.log, IMAGES, 0))
+            unpacker = Unpacker(chunks, pool, budget)
+
+            async def read(image, at, by=NOBODY):
+                stored = await client.gateway.finder.find(image["id"])
+                pieces = await unpacker.open(stored, at, at + 1, by)
+                return b"".join([piece async for piece in pieces])
+
+            return unpacker, read
+
+        return make
+
+    async def test_those_who_ask_at_once_and_afterwards_cost_one_unpacking(
+        self, client, photo, reading
+    ):
+        image, pool = await archived(client, photo, "keep"), Counting()
+        _, read = reading(pool)
+        readers = [asyncio.create_task(read(image, at, f"client {at}")) for at in range(5)]
+        await until(lambda: pool.clients)
+        pool.may.set()
+        assert b"".join(await asyncio.gather(*readers)) == photo[:5]
+        assert await read(image, 5) == photo[5:6]
+        assert len(pool.clients) == 1
+
+    async def test_only_so_many_are_kept_and_only_while_there_is_memory(
+        self, client, photo, reading
+    ):
+        pool = Counting()
+        pool.may.set()
+        stored = [
+            await archived(client, images.jpeg(images.photo((64, 48), seed=seed)))
+            for seed in range(10)
+        ]
+        unpacker, read = reading(pool)
+        for image in stored:
+            await read(image, 0)
+        assert list(unpacker._images) == [image["id"] for image in stored[-8:]]
+        # Half of the memory has room for the last one.
+        most = max(image["content_length"] for image in stored)
+        unpacker, read = reading(pool, 3 * most)
+        for image in stored:
+            await read(image, 0)
+        assert list(unpacker._images) == [stored[-1]["id"]]
+
+    async def test_the_share_of_the_first_does_not_count_for_the_others(
+        self, client, photo, reading
+    ):
+        image, pool = await archived(client, photo, "keep"), Counting("greedy")
+        unpacker, read = reading(pool)
+        greedy = asyncio.create_task(read(image, 0, "greedy"))
+        await until(lambda: pool.clients)
+        others = [asyncio.create_task(read(image, at, "modest")) for at in range(3)]
+        await until(lambda: next(iter(unpacker._images.values())).readers == 4)
+        pool.may.set()
+        with pytest.raises(ShareExceededError):
+            await greedy
+        assert b"".join(await asyncio.gather(*others)) == photo[:3]
+        assert pool.clients == ["greedy", "modest"]
+
+    async def test_work_ends_with_the_last_who_asked(self, client, photo, reading):
+        image, pool = await archived(client, photo, "keep"), Counting()
+        unpacker, read = reading(pool)
+        readers = [asyncio.create_task(read(image, at)) for at in range(2)]
+        await until(lambda: pool.clients)
+        readers[0].cancel()
+        await asyncio.gather(readers[0], return_exceptions=True)
+        assert not pool.cancelled
+        readers[1].cancel()
+        await until(lambda: pool.cancelled)
+        assert not unpacker._images
+        assert unpacker._budget.free_bytes == unpacker._budget.total_bytes
 
 
 class TestFaults:
@@ -147,8 +256,8 @@ class TestFaults:
         run = CodecPool.run
 
         def with_packed(change):
-            async def changed(pool, task, data):
-                return await run(pool, task, change(data))
+            async def changed(pool, task, data, client):
+                return await run(pool, task, change(data), client)
 
             monkeypatch.setattr(CodecPool, "run", changed)
 
@@ -186,7 +295,12 @@ class TestFaults:
         stored = await client.gateway.finder.find(image["id"])
         pieces = await client.gateway.delivery.open(stored, 0, 10)
         del pieces  # a client that left before the first byte
-        await until(lambda: budget._free_bytes == 1_000_000)
+        # It is kept for the next, until another needs its memory.
+        await until(lambda: budget.free_bytes == 1_000_000 - image["content_length"])
+        other = await archived(client, images.jpeg(images.photo(SIZE, seed=3)))
+        assert (await client.get(other["url"])).status_code == 200
+        client.gateway.delivery._unpacker._make_room(1_000_000)
+        assert budget.free_bytes == 1_000_000
 
     async def test_a_client_that_stalls_holds_its_memory_for_a_while_only(self, client):
         image = await archived(client, images.jpeg(images.photo((1600, 1200), noise=8)))
@@ -195,8 +309,8 @@ class TestFaults:
         budget = ByteBudget(10_000_000, patience_seconds=0)
         chunks = Chunks(RecordCache(client.gateway.log, IMAGES, 0))
         unpacker = Unpacker(chunks, InProcess(), budget, lease_seconds=0.01, min_rate=10**9)
-        pieces = await unpacker.open(stored, 0, image["content_length"])
+        pieces = await unpacker.open(stored, 0, image["content_length"], NOBODY)
         await anext(pieces)
-        await until(lambda: budget._free_bytes == budget._total_bytes)
+        await until(lambda: not any(each.readers for each in unpacker._images.values()))
         with pytest.raises(UnpackError, match="took too long"):
             await anext(pieces)

@@ -62,7 +62,7 @@ def test_the_limits_here_are_in_force_and_not_those_of_the_decoder(monkeypatch):
 @pytest.mark.parametrize("size", [(0, 1), (1, 0)])
 def test_an_image_without_pixels_is_invalid(size):
     with pytest.raises(InvalidImageError):
-        ImageLimits().check(size, 1)
+        ImageLimits().check(size, 1, 100)
 
 
 class TestLimit:

@@ -12,11 +12,12 @@ import sys
 import threading
 import time
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from app import errors
 from app.codec import jobs
+from app.codec.tasks import Kind
 from app.imaging import variants
 from app.imaging.develop import develop as develop_as
 from app.imaging.formats import sniff
@@ -33,6 +34,10 @@ class Do:
     name: str
     arguments: dict[str, Any] = field(default_factory=dict)
     most: int = 30_000_000
+    kind: Kind = Kind.UPLOAD
+
+    def when_heavy(self):
+        return replace(self, arguments=self.arguments | {"heavy": True})
 
     def max_output_bytes(self, data):
         return self.most
@@ -72,6 +77,16 @@ def process_id(data):
 def spin(data):
     """Never leave C code again."""
     hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
+
+
+def reluctant(data, *, heavy=False):
+    if not heavy:
+        raise errors.HeavyImageError("Heavy.")
+    return value("done")
+
+
+def reluctant_spin(data, *, heavy=False):
+    return spin(data) if heavy else reluctant(data)
 
 
 def work(data, seconds):
@@ -170,7 +185,7 @@ JOBS = {
                 blunder,
             ),
             *(refuse, say, say_later, warn, environment, raw, twice, lie),
-            *(modules, attempt),
+            *(modules, attempt, reluctant, reluctant_spin),
         )
     },
 }

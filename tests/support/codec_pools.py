@@ -1,6 +1,8 @@
 """Pools whose workers do the jobs of the tests, and a worker that is busy."""
 
 import asyncio
+import os
+import signal
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,9 +16,14 @@ ENOUGH_MEMORY = 1_500_000_000
 START_TICKS = 20
 
 
-def make_pool(*, workers=2, deadline_seconds=20.0, memory_bytes=ENOUGH_MEMORY):
+def make_pool(*, workers=2, deadline_seconds=20.0, memory_bytes=ENOUGH_MEMORY, queue_seconds=10.0):
     start = Start(memory_bytes=memory_bytes, jobs=codec_jobs.__name__)
-    return CodecPool(workers=workers, deadline_seconds=deadline_seconds, start=start)
+    return CodecPool(
+        workers=workers,
+        deadline_seconds=deadline_seconds,
+        start=start,
+        queue_seconds=queue_seconds,
+    )
 
 
 async def until(condition, seconds=10):
@@ -34,7 +41,7 @@ def ticks(pid: int) -> int:
 
 def spinning_in(pool):
     """Return the process id of the worker that spins, once it uses its CPU."""
-    pids = [each._process.pid for each in pool._alive if each.busy and each._task == "spin"]
+    pids = [each._process.pid for each in pool._alive if each.busy and "spin" in each._task]
     return next((pid for pid in pids if ticks(pid) >= START_TICKS), None)
 
 
@@ -42,6 +49,9 @@ def spinning_in(pool):
 async def spinning(pool):
     """Keep one worker busy; yields the task and the worker's process id."""
     task = asyncio.create_task(pool.run(do(codec_jobs.spin), b""))
-    yield task, await until(lambda: spinning_in(pool))
-    task.cancel()
+    pid = await until(lambda: spinning_in(pool))
+    yield task, pid
+    if not task.done():
+        # Cancelled, it would go on for a while.
+        os.kill(pid, signal.SIGKILL)
     await asyncio.gather(task, return_exceptions=True)

@@ -5,11 +5,17 @@ The clients of `in_process.py` and `gateway_process.py` apply it to each answer 
 
 import re
 
-from app.errors import ConfigurationError, GatewayError, RecordGoneError, RecordMissingError
+from app.errors import (
+    ConfigurationError,
+    GatewayError,
+    HeavyImageError,
+    RecordGoneError,
+    RecordMissingError,
+)
 from app.main import create_app
 from app.settings import Settings
 
-INTERNAL = {ConfigurationError, RecordGoneError, RecordMissingError}
+INTERNAL = {ConfigurationError, HeavyImageError, RecordGoneError, RecordMissingError}
 DOCUMENT = create_app(Settings.model_construct()).openapi()
 METHODS = {"get", "put", "post", "delete", "head", "patch", "options", "trace"}
 # Headers that the server adds to every answer, and those that frame a body.

@@ -30,7 +30,7 @@ class Pool:
         self.may.set()
         self.error = None
 
-    async def run(self, _task, data):
+    async def run(self, _task, data, _client):
         await self.may.wait()
         if self.error:
             raise self.error
