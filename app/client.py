@@ -22,6 +22,9 @@ NOBODY = "-"
 
 def client_in(scope: Mapping[str, Any]) -> str:
     """Return the client that sent a request, whose ASGI scope this is."""
+    if named := scope.get("state", {}).get("client"):
+        # Who showed a credential is one client, whatever address it comes from.
+        return str(named)
     address = scope.get("client")
     return client_of(address[0] if address else "")
 

@@ -3,6 +3,9 @@
     GatewayError
     ├── RequestError                     the request has to change
     │   ├── BadRequestError              400 bad-request
+    │   ├── CredentialRequiredError      401 credential-required
+    │   ├── InvalidCredentialError       401 invalid-credential
+    │   ├── InsufficientScopeError       403 insufficient-scope
     │   ├── CrossSiteError               403 cross-site
     │   ├── ImageNotFoundError           404 image-not-found
     │   ├── RequestTimeoutError          408 request-timeout
@@ -103,6 +106,41 @@ class BadRequestError(RequestError):
     """The body or a header cannot be parsed."""
 
     code, status, title = "bad-request", 400, "Bad request"
+
+
+# How to authenticate (RFC 6750, section 3).
+_CHALLENGE = 'Bearer realm="imagegate"'
+
+
+class CredentialRequiredError(RequestError):
+    """The request shows no credential, and needs one."""
+
+    code, status, title = "credential-required", 401, "Credential required"
+    headers: ClassVar = {"WWW-Authenticate": _CHALLENGE}
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, _CHALLENGE)
+
+
+class InvalidCredentialError(RequestError):
+    """The API key or the token is malformed, unknown, expired or revoked."""
+
+    code, status, title = "invalid-credential", 401, "Invalid credential"
+    headers: ClassVar = {"WWW-Authenticate": _CHALLENGE}
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, f'{_CHALLENGE}, error="invalid_token"')
+
+
+class InsufficientScopeError(RequestError):
+    """The credential is valid, and lacks the scope that the request needs."""
+
+    code, status, title = "insufficient-scope", 403, "Insufficient scope"
+    headers: ClassVar = {"WWW-Authenticate": _CHALLENGE}
+
+    def __init__(self, scope: str) -> None:
+        challenge = f'{_CHALLENGE}, error="insufficient_scope", scope="{scope}"'
+        super().__init__(f"This needs the scope {scope}.", challenge)
 
 
 class CrossSiteError(RequestError):

@@ -11,12 +11,17 @@ from typing import TYPE_CHECKING
 
 import structlog
 from fastapi import FastAPI
+from starlette.routing import Route
 
 from app import __version__
+from app.access.access import Access
+from app.access.keys import Keys
+from app.access.settings import KEYS_NAME
 from app.api import (
     context,
     crowd,
     downloads,
+    guard,
     health,
     images,
     pages,
@@ -65,6 +70,7 @@ from app.section import variable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
+    from pathlib import Path
 
     from app.codec.settings import CodecSettings
     from app.imaging.settings import ImagingSettings
@@ -82,8 +88,17 @@ streams them back out: one image by its id, or every image as it arrives. Every 
 """
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """Build the application; its parts start with its lifespan."""
+def create_app(settings: Settings, *, insecure: bool = False) -> FastAPI:
+    """Build the application; its parts start with its lifespan.
+
+    Args:
+        settings: All of them.
+        insecure: Whether clients need no credential on an address that other machines can reach.
+
+    Raises:
+        ConfigurationError: The keys cannot be read.
+    """
+    access = build_access(settings, insecure=insecure)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -111,12 +126,18 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(part.router)
     http = settings.http
     hosts = http.hosts or (sites.LOOPBACK_NAMES if is_loopback(http.host) else ())
+    # FastAPI's own route.
+    for each in app.routes:
+        if isinstance(each, Route) and each.path == app.openapi_url:
+            guard.open_to_all(each.endpoint)
     # The last one is the outermost.
+    app.add_middleware(guard.AccessGuard, access=access, api=app)
     app.add_middleware(crowd.CrowdGuard, client_limit=http.client_connections)
     app.add_middleware(sites.SiteGuard, hosts=hosts, origins=http.cors_origins)
     app.add_middleware(context.RequestContext, linger_seconds=http.linger_seconds)
     app.add_middleware(sites.CrossOriginHeaders, origins=http.cors_origins)
     problems.install(app)
+    app.state.access = access
     app.openapi = lambda: document(app)  # type: ignore[method-assign]  # FastAPI's own way
     return app
 
@@ -180,6 +201,21 @@ async def running(settings: Settings) -> AsyncGenerator[State, None]:
             listing=Listing(catalog, encoded),
             pages=Pages(feed, catalog),
         )
+
+
+def build_access(settings: Settings, *, insecure: bool) -> Access:
+    """Return what turns credentials into principals.
+
+    Raises:
+        ConfigurationError: The keys cannot be read.
+    """
+    keys = Keys(keys_file(settings))
+    return Access(keys, required=not insecure and not is_loopback(settings.http.host))
+
+
+def keys_file(settings: Settings) -> Path:
+    """Return the path of the file of API keys."""
+    return settings.access.keys_file or settings.data_dir / KEYS_NAME
 
 
 def build_log(settings: Settings) -> ExaminableLog:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.access.settings import AccessSettings
 from app.api.settings import ConnectionSettings, SiteSettings
 from app.codec.settings import CodecSettings
 from app.delivery.settings import DeliverySettings
@@ -69,6 +70,7 @@ class Settings(BaseSettings):
         "info", description="lowest level that is logged: debug, info, warning or error"
     )
     http: _Http = _Http()
+    access: AccessSettings = AccessSettings()
     upload: UploadSettings = UploadSettings()
     imaging: _Imaging = _Imaging()
     delivery: DeliverySettings = DeliverySettings()

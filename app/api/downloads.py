@@ -8,7 +8,9 @@ from fastapi import APIRouter, Request, Response
 from starlette.responses import StreamingResponse
 
 from app import errors
+from app.access.scopes import Scope
 from app.api import conditions, image_headers
+from app.api.guard import requires
 from app.api.headers import ResponseHeader
 from app.api.images import ImageId  # noqa: TC001 - FastAPI reads the annotations
 from app.api.openapi.answers import BINARY, FINDING, answers, success, without_content
@@ -74,6 +76,7 @@ _NOT_MODIFIED = success(
         errors.RangeNotSatisfiableError,
     ),
 )
+@requires(Scope.READ)
 async def download_image(image_id: ImageId, request: Request, gateway: Gateway) -> Response:
     """Stream the bytes of an image, or a range of them."""
     image = await gateway.finder.find(image_id)
@@ -113,6 +116,7 @@ async def download_image(image_id: ImageId, request: Request, gateway: Gateway) 
         )
     ),
 )
+@requires(Scope.READ)
 async def head_image(image_id: ImageId, request: Request, gateway: Gateway) -> Response:
     """Answer as a download would, without the bytes."""
     info = (await gateway.finder.find(image_id)).info

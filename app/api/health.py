@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
+from app.access.scopes import Scope
+from app.api.guard import open_to_all, principal_in, requires
 from app.api.openapi.answers import answers, json_content, success
 from app.api.openapi.components import example
 from app.api.state import Gateway  # noqa: TC001 - FastAPI reads the annotations
@@ -30,6 +32,7 @@ class Health(BaseModel):
     summary="Is the process alive?",
     responses=answers({200: success("The process is alive.", content=_OK)}, any_host=True),
 )
+@open_to_all
 async def check_liveness() -> Health:
     """Answer without a look at other parts: a broker that is down is no reason for a restart."""
     return Health()
@@ -45,19 +48,28 @@ async def check_liveness() -> Health:
         any_host=True,
     ),
 )
-async def check_readiness(gateway: Gateway) -> Health:
-    """Answer 200 when the log is reachable and every event is applied, and else say why not."""
+@open_to_all
+async def check_readiness(request: Request, gateway: Gateway) -> Health:
+    """Answer 200 when the log is reachable and every event is applied.
+
+    Those who may know are told why not.
+    """
     troubles = [
         "the gateway is stopping" if gateway.feed.closing else None,
         gateway.feed.trouble,
         gateway.log.trouble,
     ]
     if reasons := "; ".join(filter(None, troubles)):
+        if not principal_in(request.scope).may(Scope.OPS):
+            raise NotReadyError(
+                f"The gateway is not ready; {Scope.OPS} may read why.", retry_after_seconds=1
+            )
         raise NotReadyError(f"{reasons[0].upper()}{reasons[1:]}.", retry_after_seconds=1)
     return Health()
 
 
 @router.get("/metrics", include_in_schema=False)
+@requires(Scope.OPS)
 async def show_metrics() -> Response:
     """Answer with counters for Prometheus."""
     return Response(metrics.exposition(), media_type=metrics.CONTENT_TYPE)

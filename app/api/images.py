@@ -9,7 +9,9 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.responses import StreamingResponse
 
 from app import errors
+from app.access.scopes import Scope
 from app.api import examples, listing, schemas
+from app.api.guard import requires
 from app.api.headers import PRIVATE, ResponseHeader
 from app.api.openapi.answers import FINDING, WRITING, answers, json_content, success
 from app.api.openapi.components import example
@@ -51,6 +53,7 @@ LINK = ResponseHeader(
         errors.CatalogDamagedError,
     ),
 )
+@requires(Scope.LIST)
 async def list_images(
     request: Request,
     gateway: Gateway,
@@ -92,6 +95,7 @@ async def list_images(
         errors.ImageGoneError,
     ),
 )
+@requires(Scope.READ)
 async def describe_image(image_id: ImageId, response: Response, gateway: Gateway) -> schemas.Image:
     """Return the JSON that the upload returned."""
     response.headers[PRIVATE.name] = PRIVATE.value
@@ -106,6 +110,7 @@ async def describe_image(image_id: ImageId, response: Response, gateway: Gateway
     summary="Delete an image for ever",
     responses=answers({204: success("The image is deleted.")}, *FINDING, *WRITING),
 )
+@requires(Scope.DELETE)
 async def delete_image(image_id: ImageId, gateway: Gateway) -> None:
     """Hide the image at once and for ever; deleting it again changes nothing.
 

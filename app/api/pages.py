@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Request, Response
 from starlette.staticfiles import StaticFiles
 
+from app.api.guard import open_to_all
+
 if TYPE_CHECKING:
     import os
 
@@ -55,18 +57,21 @@ _FILES = _Files(
 
 
 @router.api_route("/", methods=_GET)
+@open_to_all
 async def start_page(request: Request) -> Response:
     """Return the start page: a form for uploads, and the last pictures."""
     return await _FILES.get_response("index.html", request.scope)
 
 
 @router.api_route("/docs", methods=_GET)
+@open_to_all
 async def docs_page(request: Request) -> Response:
     """Return the description of the API, where requests can be tried out."""
     return await _FILES.get_response("docs.html", request.scope)
 
 
 @router.api_route("/web/{path:path}", methods=_GET)
+@open_to_all
 async def page_file(path: str, request: Request) -> Response:
     """Return a script, a style sheet or an icon."""
     return await _FILES.get_response(path, request.scope)

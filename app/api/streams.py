@@ -11,7 +11,9 @@ from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from pydantic import BeforeValidator
 from starlette.responses import StreamingResponse
 
+from app.access.scopes import Scope
 from app.api import examples, schemas
+from app.api.guard import requires
 from app.api.headers import NO_STORE, RESOURCE_POLICY, FixedHeader, RequestHeader
 from app.api.openapi.answers import BINARY, answers, success
 from app.api.openapi.components import example, read
@@ -90,6 +92,7 @@ _EXAMPLE_PART = (
         NotReadyError,
     ),
 )
+@requires(Scope.STREAMS)
 async def stream_images(
     gateway: Gateway,
     last_event_id: Annotated[
@@ -139,6 +142,7 @@ async def stream_images(
         NotReadyError,
     ),
 )
+@requires(Scope.STREAMS)
 async def watch_images(
     gateway: Gateway,
     width: Annotated[

@@ -7,8 +7,10 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from app import errors
+from app.access.scopes import Scope
 from app.api import examples, image_headers, schemas
 from app.api.body import RequestBody
+from app.api.guard import requires
 from app.api.headers import ResponseHeader
 from app.api.openapi.answers import BINARY, WRITING, answers, json_content, success
 from app.api.openapi.components import Reference, example
@@ -96,6 +98,7 @@ _REQUEST: dict[str, Any] = {
         *WRITING,
     ),
 )
+@requires(Scope.WRITE)
 async def upload_image(request: Request, response: Response, gateway: Gateway) -> schemas.Image:
     """Validate, compress and store an image; it is durable when the answer arrives.
 

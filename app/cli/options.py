@@ -16,9 +16,16 @@ if TYPE_CHECKING:
 
 def add_log(command: argparse.ArgumentParser) -> None:
     """Add the options that name the log."""
-    command.add_argument("--data-dir", type=Path, help="folder of the log and the catalog (./data)")
+    add_data_dir(command)
     command.add_argument(
         "--kafka", metavar="HOST:PORT", help="one or more brokers; without them the log is embedded"
+    )
+
+
+def add_data_dir(command: argparse.ArgumentParser) -> None:
+    """Add the option that names the data folder."""
+    command.add_argument(
+        "--data-dir", type=Path, help="folder of the log, the catalog and the keys (./data)"
     )
 
 

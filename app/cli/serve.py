@@ -32,9 +32,9 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
 def _serve(options: argparse.Namespace) -> int:
     settings = load(options, http=given(host=options.host, port=options.port))
     logs.configure(settings.log_level)
-    return serve(
-        create_app(settings), settings.http, _destination(settings), insecure=options.insecure
-    )
+    app = create_app(settings, insecure=options.insecure)
+    allowed = options.insecure or app.state.access.is_configured
+    return serve(app, settings.http, _destination(settings), exposable=allowed)
 
 
 def _destination(settings: Settings) -> str:

@@ -38,22 +38,23 @@ _KEEP_ALIVE_SECONDS = 65
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def serve(app: FastAPI, http: ServerSettings, destination: str, *, insecure: bool = False) -> int:
+def serve(app: FastAPI, http: ServerSettings, destination: str, *, exposable: bool = False) -> int:
     """Serve until SIGTERM or SIGINT; return the exit status.
 
     Args:
         app: The application; its lifespan starts and stops here.
         http: Where to listen.
         destination: Where images are stored, for the banner.
-        insecure: Whether an address that other machines can reach is allowed.
+        exposable: Whether an address that other machines can reach is allowed.
 
     Raises:
         ConfigurationError: The address is not allowed, or cannot be listened on.
     """
-    if not insecure and not is_loopback(http.host):
+    if not exposable and not is_loopback(http.host):
         raise ConfigurationError(
-            f"{http.host} can be reached from other machines, and there is no authentication:"
-            " anyone could upload, read and delete. Listen on 127.0.0.1, or add --insecure."
+            f"{http.host} can be reached from other machines, and there is no API key yet. Make one"
+            " with `imagegate keys new`, or listen on 127.0.0.1. With --insecure anyone can upload,"
+            " read and delete."
         )
     # From other processes of its user, a codec worker that was taken over among them.
     hide()

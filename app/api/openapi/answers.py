@@ -35,6 +35,12 @@ FINDING = (
     errors.CatalogDamagedError,
     errors.NewerVersionError,
 )
+# Of every operation but the probes.
+DENIALS = (
+    errors.CredentialRequiredError,
+    errors.InvalidCredentialError,
+    errors.InsufficientScopeError,
+)
 WRITING = (errors.CrossSiteError, errors.NotWrittenError, errors.OutcomeUnknownError)
 
 _EVERYWHERE = (headers.REQUEST_ID, headers.NO_SNIFFING, *headers.OF_SITES)
@@ -49,6 +55,7 @@ _OF_ERRORS = {
     "Retry-After": ("Seconds to wait before the next try.", ""),
     "Accept": ("Content types that are accepted instead.", ""),
     "Content-Range": ("Size of the image.", "Size"),
+    "WWW-Authenticate": ("How to authenticate (RFC 6750).", ""),
 }
 # Answers to a path or a method that no operation has.
 _FRAMEWORK = {
@@ -63,12 +70,12 @@ def answers(successes: Responses, *kinds: type[GatewayError], any_host: bool = F
     Args:
         successes: Responses that are no problems.
         kinds: Errors of this operation.
-        any_host: Whether it is answered under any host name.
+        any_host: Whether it is answered under any host name, and to everyone.
     """
     by_status: dict[int, list[type[GatewayError]]] = defaultdict(list)
     every: list[type[GatewayError]] = [errors.BadRequestError, *kinds, errors.InternalError]
     if not any_host:
-        every.append(errors.MisdirectedRequestError)
+        every += [*DENIALS, errors.MisdirectedRequestError]
     for leaf in (leaf for kind in every for leaf in _leaves(kind)):
         by_status[leaf.status].append(leaf)
     failures: Responses = {

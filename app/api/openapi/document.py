@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 
 from app import __version__
 from app.api import headers
+from app.api.guard import API_KEY, scope_of
 from app.api.openapi.components import gather, read
 
 if TYPE_CHECKING:
@@ -20,7 +21,23 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
+    from app.access.scopes import Scope
+
 _REFERENCE = "#/components/"
+_SCHEMES = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key. A gateway on a loopback address without any key needs none."
+        " Each operation names the scope that it needs; `admin` has all of them.",
+    },
+    "apiKey": {
+        "type": "apiKey",
+        "in": "header",
+        "name": API_KEY.name,
+        "description": "The same API key, for clients that set `Authorization` for something else.",
+    },
+}
 
 
 def document(app: FastAPI) -> dict[str, Any]:
@@ -36,14 +53,26 @@ def document(app: FastAPI) -> dict[str, Any]:
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         servers=[{"url": "/", "description": "The gateway that serves this document."}],
     )
-    # There is no authentication: this says so, rather than leave it open.
+    built["components"]["securitySchemes"] = _SCHEMES
     built["security"] = []
+    for path, method, scope in _scopes(app):
+        built["paths"][path][method]["security"] = [{name: [scope]} for name in _SCHEMES]
     everywhere = read(headers.GIVEN_REQUEST_ID)
     for path in built["paths"].values():
         for operation in path.values():
             operation.setdefault("parameters", []).extend(everywhere)
     _add_components(built, [*_described(app), everywhere])
     return built
+
+
+def _scopes(app: FastAPI) -> Iterator[tuple[str, str, Scope]]:
+    """Yield path, method and scope of each operation that needs one."""
+    for each in iter_route_contexts(app.routes):
+        route = each.original_route
+        if isinstance(route, APIRoute) and route.include_in_schema:
+            scope = scope_of(route.endpoint)
+            if scope is not None:
+                yield from ((route.path, method.lower(), scope) for method in route.methods or ())
 
 
 def _described(app: FastAPI) -> Iterator[object]:
@@ -61,6 +90,8 @@ def _add_components(built: dict[str, Any], described: list[object]) -> None:
     # FastAPI lists schemas that no operation uses.
     used = set(_targets(built))
     for kind, named in components.items():
+        if kind == "securitySchemes":
+            continue
         components[kind] = {name: named[name] for name in sorted(named) if f"{kind}/{name}" in used}
 
 

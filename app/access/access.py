@@ -1,0 +1,64 @@
+"""Who sent a request: its credential is turned into a principal.
+
+Hides the kinds of credentials, and when one is needed: always where other machines reach the
+gateway, unless its operator accepts the risk, and on loopback as soon as there is a key.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.access.principal import ANONYMOUS, ANYONE, Principal
+from app.errors import InvalidCredentialError
+
+if TYPE_CHECKING:
+    from app.access.keys import Keys
+
+_MAX_CHARACTERS = 8_192
+
+
+class Access:
+    """Authenticates clients by `keys`.
+
+    Args:
+        keys: The API keys.
+        required: Whether a credential is needed though there are no keys.
+    """
+
+    def __init__(self, keys: Keys, *, required: bool = False) -> None:
+        self._keys = keys
+        self._required = required
+
+    @property
+    def is_on(self) -> bool:
+        """Whether a client needs a credential."""
+        return self._required or self.is_configured
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether any credential could be valid."""
+        return self._keys.exist
+
+    def principal(self, authorization: str | None, api_key: str | None) -> Principal:
+        """Return who shows these credentials: the values of `Authorization` and `X-API-Key`.
+
+        Raises:
+            InvalidCredentialError: One is not valid, or there are two.
+        """
+        if not self.is_on:
+            return ANYONE
+        if authorization is not None and api_key is not None:
+            raise InvalidCredentialError("Send Authorization or X-API-Key, not both.")
+        credential = _bearer(authorization) if authorization is not None else api_key
+        if credential is None:
+            return ANONYMOUS
+        if len(credential) > _MAX_CHARACTERS:
+            raise InvalidCredentialError(f"A credential has up to {_MAX_CHARACTERS:,} characters.")
+        return self._keys.principal(credential)
+
+
+def _bearer(authorization: str) -> str:
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise InvalidCredentialError("Authorization should be: Bearer, a space, and the key.")
+    return token.strip()

@@ -1,0 +1,117 @@
+"""The file of the API keys: whom they are for, what they may do, and a digest of each secret.
+
+Hides its form, JSON, and that it is replaced as a whole: a reader sees the old file or the new one,
+and two commands at once both count.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import tempfile
+from contextlib import contextmanager
+from datetime import datetime  # noqa: TC003 - pydantic reads the annotations
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from app.access import api_key
+from app.access.scopes import Scope
+from app.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+# Some ten thousand keys.
+_MAX_BYTES = 4_000_000
+_MODE = 0o600
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
+
+
+class StoredKey(BaseModel):
+    """A key, without its secret."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: Annotated[str, StringConstraints(pattern=rf"^{api_key.ID.pattern}$")]
+    name: Annotated[str, StringConstraints(pattern=rf"^{NAME.pattern}$")]
+    scopes: Annotated[frozenset[Scope], Field(min_length=1)]
+    created_at: AwareDatetime
+    expires_at: AwareDatetime | None = None
+    revoked_at: AwareDatetime | None = None
+    sha256: Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
+
+    def state(self, now: datetime) -> Literal["valid", "expired", "revoked"]:
+        """Return whether it works at a time."""
+        if self.revoked_at is not None:
+            return "revoked"
+        return "expired" if self.expires_at is not None and self.expires_at <= now else "valid"
+
+
+class _Keys(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: Literal[1] = 1
+    keys: tuple[StoredKey, ...] = ()
+
+
+def read(path: Path) -> tuple[StoredKey, ...]:
+    """Return the keys of a file; none if there is no file.
+
+    Raises:
+        ConfigurationError: It cannot be read, or is no file of keys.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise ConfigurationError(f"The keys cannot be read: {path}: {error.strerror}.") from error
+    if len(content) > _MAX_BYTES:
+        raise ConfigurationError(f"The file of keys has over {_MAX_BYTES:,} bytes: {path}.")
+    try:
+        return _Keys.model_validate_json(content).keys
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ConfigurationError(
+            f"This is no file of keys: {path}: {place}: {first['msg']}."
+        ) from error
+
+
+@contextmanager
+def changing(path: Path) -> Generator[list[StoredKey], None, None]:
+    """Yield the keys of a file to change, and write them at the end unless it fails.
+
+    Raises:
+        ConfigurationError: It cannot be read or written, or is no file of keys.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with path.with_name(f".{path.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            keys = list(read(path))
+            yield keys
+            _replace(path, _Keys(keys=tuple(keys)).model_dump_json(indent=2))
+    except OSError as error:
+        raise ConfigurationError(
+            f"The keys cannot be written: {path}: {error.strerror}."
+        ) from error
+
+
+def _replace(path: Path, text: str) -> None:
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            os.fchmod(file.fileno(), _MODE)
+            file.write(f"{text}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,29 @@
+"""A principal: who sent a request, as far as the gateway knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.access.scopes import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who sent a request, and what it may do.
+
+    Args:
+        name: `key:` and the id of a key; empty for a client that showed no credential.
+        scopes: Its rights.
+    """
+
+    name: str
+    scopes: frozenset[Scope]
+
+    def may(self, scope: Scope) -> bool:
+        """Tell whether it has a right."""
+        return scope in self.scopes or Scope.ADMIN in self.scopes
+
+
+ANONYMOUS = Principal("", frozenset())
+# Any client of a gateway without authentication.
+ANYONE = Principal("", frozenset({Scope.ADMIN}))

@@ -1,0 +1,139 @@
+"""`imagegate keys`: make, list and revoke API keys."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from app.access import api_key, key_file
+from app.access.key_file import StoredKey
+from app.access.scopes import MEANINGS, Scope
+from app.cli.options import add_data_dir, load
+from app.errors import ConfigurationError
+from app.main import keys_file
+from app.telemetry import logs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+logger = structlog.get_logger(__name__)
+
+_PERIOD = re.compile(r"([1-9][0-9]{0,5})([hdwy])")
+_PERIODS = {
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+    "w": timedelta(weeks=1),
+    "y": timedelta(days=365),
+}
+_ROW = "{:<11}  {:<7}  {:<20}  {:<20}  {:<24}  {}"
+
+
+def add(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add the command."""
+    keys = commands.add_parser("keys", help="make, list and revoke API keys")
+    actions = keys.add_subparsers(required=True, metavar="action")
+    new = actions.add_parser(
+        "new",
+        help="make a key, and print it once",
+        epilog="Scopes: " + " ".join(f"{scope}: {text}" for scope, text in MEANINGS.items()),
+    )
+    new.add_argument("--name", required=True, type=_name, help="whom it is for, such as camera-7")
+    new.add_argument(
+        "--scope",
+        required=True,
+        action="append",
+        choices=[scope.value for scope in Scope],
+        help="a right; may be repeated",
+    )
+    new.add_argument(
+        "--expires",
+        type=_period,
+        metavar="90d",
+        help="when it ends: hours h, days d, weeks w, years y",
+    )
+    new.set_defaults(run=_new)
+    listing = actions.add_parser("list", help="list the keys, without their secrets")
+    listing.set_defaults(run=_list)
+    revoke = actions.add_parser("revoke", help="end a key at once, for ever")
+    revoke.add_argument("id", help="the id, as `list` shows it")
+    revoke.set_defaults(run=_revoke)
+    for each in (new, listing, revoke):
+        add_data_dir(each)
+        each.set_defaults(kafka=None)
+
+
+def _new(options: argparse.Namespace) -> int:
+    path, now = _path(options), _now()
+    key_id, secret = api_key.new()
+    key = StoredKey(
+        id=key_id,
+        name=options.name,
+        scopes=frozenset(map(Scope, options.scope)),
+        created_at=now,
+        expires_at=now + options.expires if options.expires else None,
+        sha256=api_key.digest(secret),
+    )
+    with key_file.changing(path) as keys:
+        keys.append(key)
+    logger.info("key_made", key=key.id, name=key.name, scopes=sorted(key.scopes))
+    print(api_key.text_of(key_id, secret))  # noqa: T201
+    return 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    now = _now()
+    keys = key_file.read(_path(options))
+    print(_ROW.format("ID", "STATE", "CREATED", "EXPIRES", "NAME", "SCOPES"))  # noqa: T201
+    for key in keys:
+        expires = key.expires_at.strftime("%Y-%m-%dT%H:%M:%SZ") if key.expires_at else "never"
+        created = key.created_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        scopes = " ".join(sorted(key.scopes))
+        print(_ROW.format(key.id, key.state(now), created, expires, key.name, scopes))  # noqa: T201
+    return 0
+
+
+def _revoke(options: argparse.Namespace) -> int:
+    now = _now()
+    with key_file.changing(_path(options)) as keys:
+        found = next((number for number, key in enumerate(keys) if key.id == options.id), None)
+        if found is None:
+            raise ConfigurationError(
+                f"There is no key {options.id[:50]!r}: see imagegate keys list."
+            )
+        if keys[found].revoked_at is None:
+            keys[found] = keys[found].model_copy(update={"revoked_at": now})
+    logger.info("key_revoked", key=options.id)
+    print(f"{options.id} is revoked.", file=sys.stderr)  # noqa: T201
+    return 0
+
+
+def _path(options: argparse.Namespace) -> Path:
+    logs.configure("info")
+    return keys_file(load(options))
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def _name(given: str) -> str:
+    if not key_file.NAME.fullmatch(given):
+        raise argparse.ArgumentTypeError("up to 64 letters, digits, and . _ @ -")
+    return given
+
+
+def _period(given: str) -> timedelta:
+    found = _PERIOD.fullmatch(given)
+    if not found:
+        raise argparse.ArgumentTypeError("a number and a unit, such as 12h, 90d, 8w or 1y")
+    period = int(found[1]) * _PERIODS[found[2]]
+    try:
+        _now() + period
+    except OverflowError as error:
+        raise argparse.ArgumentTypeError("too long") from error
+    return period
