@@ -37,8 +37,9 @@ MAX_HEADERS = 100
 # As Apache's RequestReadTimeout and nginx's client_header_timeout, about.
 _HEADERS_SECONDS = 30.0
 # A connection that is closed before all of it is read is reset, which may destroy the answer on its
-# way: as nginx's lingering_timeout, about.
+# way: as nginx's lingering_timeout, about. More bytes than this are in no client's buffers.
 _LINGER_SECONDS = 5.0
+_LINGER_BYTES = 1_000_000
 # 500,000 chunks of one byte, 3 MB on the wire, kept the event loop busy for 4.5 s. The lines
 # of a trailer count as framing too.
 _FRAMING_BYTES, _FRAMING_RATIO = 32_768, 2
@@ -61,8 +62,8 @@ class HttpProtocol(H11Protocol):
         self._http = http
         self._deadline: TimerHandle | None = None
         self._reading: TimerHandle | None = None
-        # The rest of what the client sends is only read.
-        self._refused = False
+        # So many bytes of what the client sends are only read; None: all are parsed.
+        self._lingering_bytes: int | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Expect the first request's headers soon."""
@@ -86,7 +87,10 @@ class HttpProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Note who has to go on now: the client or we."""
-        if self._refused:
+        if self._lingering_bytes is not None:
+            self._lingering_bytes -= len(data)
+            if self._lingering_bytes < 0:
+                self.transport.close()
             return
         super().data_received(data)
         cycle = self.cycle
@@ -172,7 +176,7 @@ class HttpProtocol(H11Protocol):
         if not self.transport.can_write_eof():
             self.transport.close()
             return
-        self._refused = True
+        self._lingering_bytes = _LINGER_BYTES
         self.transport.write_eof()
         self._deadline = self.loop.call_later(_LINGER_SECONDS, self.transport.close)
 

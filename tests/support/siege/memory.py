@@ -9,7 +9,7 @@ from app.settings import Settings
 # docs/operations.md, Sizing: the gateway and a worker when idle, and a worker that decodes as many
 # pixels as are allowed by default.
 _IDLE_BYTES = 76_000_000
-_WORKER_BYTES = 550_000_000
+_WORKER_BYTES = 1_000_000_000
 # What the allocator keeps, and SQLite's caches: tests/process/test_slow_readers.py has measured
 # up to 4 MB for each of 20 readers.
 _KEPT_BYTES = 100_000_000
