@@ -37,7 +37,7 @@ RUN groupadd --gid 10001 imagegate \
 COPY --from=build /opt/imagegate /opt/imagegate
 
 # A container's 127.0.0.1 is its own: to be reached at all, the gateway has to listen on every address
-# that the container has. See --insecure below.
+# that the container has, and need a key.
 ENV PATH=/opt/imagegate/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
@@ -60,10 +60,8 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
 
 # imagegate itself is process 1: no shell is in between, so SIGTERM reaches it.
 ENTRYPOINT ["imagegate"]
-# There is no authentication yet, and without --insecure the gateway refuses to listen beyond
-# loopback: everyone who reaches the published port can upload, read and delete. Publish it on
-# 127.0.0.1 only, or put a proxy that authenticates before it.
-CMD ["serve", "--insecure"]
+# Beyond loopback it starts only if there is an API key in /data: run the image with `keys new`.
+CMD ["serve"]
 
 # Last, because they change with every release.
 ARG VERSION=0.1.0

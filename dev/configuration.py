@@ -21,8 +21,8 @@ that is not allowed.
 """
 
 AFTER = """
-An address that other machines can reach is refused without `imagegate serve --insecure`: there is
-no authentication yet.
+An address that other machines can reach is refused without an [API key](access.md), unless with
+`imagegate serve --insecure`.
 """
 
 

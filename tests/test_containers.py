@@ -20,6 +20,7 @@ import yaml
 
 from app import __version__, settings
 from dev.kafka.jars import kafka_version
+from tests.support.credentials import make_key
 from tests.support.gateway_process import GatewayProcess
 
 ROOT = Path(__file__).parents[1]
@@ -106,12 +107,17 @@ class TestDockerfile:
     def test_the_image_starts_the_gateway_itself_without_a_shell(self, tmp_path):
         program, command, *options = json.loads(last("ENTRYPOINT")) + json.loads(last("CMD"))
         assert (program, command) == ("imagegate", "serve")
-        # An address of no interface (RFC 5737): without --insecure it would not even be tried.
-        elsewhere = environment() | {"IMAGEGATE_HTTP__HOST": "192.0.2.1"}
-        with GatewayProcess(tmp_path, **elsewhere | {"IMAGEGATE_DATA_DIR": tmp_path}) as gateway:
-            _, output = gateway.refuses(*options)
-        assert "192.0.2.1:8080" in output
-        assert "--insecure" not in output
+        # An address of no interface (RFC 5737): without a key it would not even be tried.
+        elsewhere = environment() | {
+            "IMAGEGATE_HTTP__HOST": "192.0.2.1",
+            "IMAGEGATE_DATA_DIR": tmp_path,
+        }
+        for is_first, word in ((True, "imagegate keys new"), (False, "192.0.2.1:8080")):
+            with GatewayProcess(tmp_path, **elsewhere) as gateway:
+                _, output = gateway.refuses(*options)
+            assert word in output
+            if is_first:
+                make_key(tmp_path, "admin")
         assert last("STOPSIGNAL") == "SIGTERM"
 
     def test_its_settings_are_accepted_and_listen_beyond_the_container(self, monkeypatch):

@@ -124,8 +124,13 @@ class _Exchange:
             "path": self._scope["path"],
             "status": self.status,
             "client": self._client,
+            **self._principal(),
             "request_id": self._id,
         }
+
+    def _principal(self) -> dict[str, str]:
+        principal = self._scope["state"].get("principal")
+        return {"principal": principal.name} if principal and principal.name else {}
 
     def log_breaking_off(self, error: Exception) -> None:
         """Log that a response could not be finished."""

@@ -105,7 +105,7 @@ EXPOSE_HEADERS = FixedHeader(
     "Access-Control-Expose-Headers",
     f"Headers that such a page may read. {_SITES}",
     "Accept, Accept-Ranges, Allow, Content-Disposition, Content-Range, ETag, Link, Location,"
-    " Repr-Digest, Retry-After, X-Request-ID",
+    " Repr-Digest, Retry-After, WWW-Authenticate, X-Request-ID",
     required=False,
 )
 VARY = FixedHeader("Vary", f"The answer depends on this header. {_SITES}", "Origin", required=False)

@@ -5,18 +5,22 @@ from __future__ import annotations
 import base64
 from typing import Annotated
 
+import structlog
 from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.responses import StreamingResponse
 
 from app import errors
 from app.access.scopes import Scope
 from app.api import examples, listing, schemas
-from app.api.guard import requires
+from app.api.guard import principal_in, requires
 from app.api.headers import PRIVATE, ResponseHeader
 from app.api.openapi.answers import FINDING, WRITING, answers, json_content, success
 from app.api.openapi.components import example
 from app.api.state import Gateway  # noqa: TC001 - FastAPI reads the annotations
+from app.client import client_in
 from app.errors import InvalidParameterError
+
+logger = structlog.get_logger(__name__)
 
 router = APIRouter(tags=["images"])
 
@@ -111,13 +115,19 @@ async def describe_image(image_id: ImageId, response: Response, gateway: Gateway
     responses=answers({204: success("The image is deleted.")}, *FINDING, *WRITING),
 )
 @requires(Scope.DELETE)
-async def delete_image(image_id: ImageId, gateway: Gateway) -> None:
+async def delete_image(image_id: ImageId, request: Request, gateway: Gateway) -> None:
     """Hide the image at once and for ever; deleting it again changes nothing.
 
     The embedded log erases the bytes at once. In Kafka they stay in the topic, out of reach of this
     API, until the topic's retention removes them.
     """
     await gateway.deleter.delete(image_id)
+    logger.info(
+        "image_deleted",
+        image_id=image_id,
+        principal=principal_in(request.scope).name,
+        client=client_in(request.scope),
+    )
 
 
 def _cursor(sequence: int) -> str:

@@ -19,7 +19,7 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 
-from app.api import authority, conditions, problems, streams
+from app.api import authority, conditions, guard, problems, streams
 from app.api.headers import ALLOW_ORIGIN, EXPOSE_HEADERS, GIVEN_REQUEST_ID, VARY
 from app.errors import CrossSiteError, GatewayError, MisdirectedRequestError
 from app.telemetry import metrics
@@ -54,6 +54,8 @@ _PREFLIGHT = {
                     conditions.IF_NONE_MATCH,
                     streams.LAST_EVENT_ID,
                     GIVEN_REQUEST_ID,
+                    guard.AUTHORIZATION,
+                    guard.API_KEY,
                 )
             ),
         )

@@ -56,6 +56,7 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
         metavar="90d",
         help="when it ends: hours h, days d, weeks w, years y",
     )
+    new.add_argument("--first", action="store_true", help="make it only if there is no key yet")
     new.set_defaults(run=_new)
     listing = actions.add_parser("list", help="list the keys, without their secrets")
     listing.set_defaults(run=_list)
@@ -79,6 +80,9 @@ def _new(options: argparse.Namespace) -> int:
         sha256=api_key.digest(secret),
     )
     with key_file.changing(path) as keys:
+        if options.first and keys:
+            print("There are keys already: see imagegate keys list.", file=sys.stderr)  # noqa: T201
+            return 0
         keys.append(key)
     logger.info("key_made", key=key.id, name=key.name, scopes=sorted(key.scopes))
     print(api_key.text_of(key_id, secret))  # noqa: T201

@@ -14,6 +14,33 @@ const outcomes = document.getElementById("outcomes");
 const pictures = document.getElementById("pictures");
 const empty = document.getElementById("empty");
 const live = document.getElementById("live");
+const keyForm = document.getElementById("credential");
+const keyInput = document.getElementById("key");
+
+// ---- the key ------------------------------------------------------------------------------------
+
+// In memory alone: it is gone with the page.
+let key = "";
+
+async function ask(path, options = {}) {
+  const headers = key ? { Authorization: `Bearer ${key}` } : {};
+  const response = await fetch(path, { ...options, headers });
+  if (response.status === 401) {
+    keyForm.hidden = false;
+  }
+  return response;
+}
+
+keyForm.addEventListener("submit", (event) => {
+  event.preventDefault();
+  key = keyInput.value.trim();
+  keyForm.reset();
+  keyForm.hidden = true;
+  stream?.close();
+  stream = null;
+  follow();
+  refresh();
+});
 
 // ---- uploads ------------------------------------------------------------------------------------
 
@@ -33,7 +60,7 @@ async function upload(file, line) {
   const body = new FormData();
   body.append("file", file);
   try {
-    const { receipt } = await readJson(await fetch("images", { method: "POST", body }));
+    const { receipt } = await readJson(await ask("images", { method: "POST", body }));
     const [received, stored] = [bytes(receipt.received_bytes), bytes(receipt.stored_bytes)];
     line.textContent = `${file.name}: stored, ${stored} of ${received}`;
     line.className = "stored";
@@ -80,7 +107,7 @@ async function refresh() {
   do {
     again = false;
     try {
-      show((await readJson(await fetch(`images?limit=${SHOWN}`))).images);
+      show((await readJson(await ask(`images?limit=${SHOWN}`))).images);
     } catch (error) {
       live.textContent = error.message;
     }
@@ -91,6 +118,12 @@ async function refresh() {
 
 function show(images) {
   const shown = new Map([...pictures.children].map((item) => [item.dataset.id, item]));
+  const wanted = new Set(images.map((image) => image.id));
+  for (const [id, item] of shown) {
+    if (!wanted.has(id)) {
+      item.firstChild.dispatchEvent(new Event("removed"));
+    }
+  }
   pictures.replaceChildren(...images.map((image) => shown.get(image.id) ?? picture(image)));
   empty.hidden = images.length > 0;
 }
@@ -100,7 +133,7 @@ function picture(image) {
   const link = document.createElement("a");
   const shown = document.createElement("img");
   item.dataset.id = image.id;
-  link.href = shown.src = `images/${image.id}`;
+  point(link, shown, `images/${image.id}`);
   shown.alt = image.filename ?? "";
   shown.loading = "lazy";
   shown.decoding = "async";
@@ -111,6 +144,20 @@ function picture(image) {
   );
   item.append(link);
   return item;
+}
+
+// An <img> cannot send a key, so its bytes are read here.
+async function point(link, shown, path) {
+  if (!key) {
+    link.href = shown.src = path;
+    return;
+  }
+  const response = await ask(path);
+  if (response.ok) {
+    const address = URL.createObjectURL(await response.blob());
+    link.href = shown.src = address;
+    link.addEventListener("removed", () => URL.revokeObjectURL(address));
+  }
 }
 
 function text(name, content) {
@@ -127,6 +174,8 @@ function follow() {
   if (document.hidden) {
     stream?.close();
     stream = null;
+  } else if (key) {
+    stream ??= followWithKey();
   } else if (stream === null || stream.readyState === EventSource.CLOSED) {
     stream = new EventSource("streams/images");
     stream.addEventListener("image.stored", refresh);
@@ -137,8 +186,42 @@ function follow() {
     };
     stream.onerror = () => {
       live.textContent = "reconnecting …";
+      // Another answer than a stream ended it, and only the list says which.
+      if (stream?.readyState === EventSource.CLOSED) {
+        refresh();
+      }
     };
   }
+}
+
+// An EventSource cannot send a key. An event is only a signal here, so its text is not parsed.
+function followWithKey() {
+  const controller = new AbortController();
+  const own = { close: () => controller.abort() };
+  const read = async () => {
+    const response = await ask("streams/images", { signal: controller.signal });
+    if (!response.ok) {
+      await readJson(response);
+    }
+    live.textContent = "live";
+    refresh();
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    for (let part = await reader.read(); !part.done; part = await reader.read()) {
+      if (part.value.includes("event:")) {
+        refresh();
+      }
+    }
+  };
+  read()
+    .catch((error) => {
+      live.textContent = error.message;
+    })
+    .finally(() => {
+      if (stream === own) {
+        stream = null;
+      }
+    });
+  return own;
 }
 
 document.addEventListener("visibilitychange", follow);

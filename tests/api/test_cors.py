@@ -104,7 +104,7 @@ class TestAllowedOrigins:
             if each["in"] == "header"
         }
         allowed = set(headers["access-control-allow-headers"].split(", "))
-        assert allowed == declared | {"Accept", "Content-Type"}
+        assert allowed == declared | {"Accept", "Content-Type", "Authorization", "X-API-Key"}
 
     @pytest.mark.parametrize("origin", [EVIL, "null"])
     async def test_the_preflight_of_any_other_page_is_a_problem(self, allowing, origin):

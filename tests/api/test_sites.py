@@ -74,7 +74,7 @@ class TestHost:
                 assert response.status_code == 200
 
     async def test_beyond_loopback_any_name_is_served_and_what_is_no_name_is_not(self, gateways):
-        client = await gateways(http={"host": "0.0.0.0"})  # noqa: S104 - nothing listens
+        client = await gateways(insecure=True, http={"host": "0.0.0.0"})  # noqa: S104 - nothing listens
         for host in ("images.example", "evil.test:8080", "10.0.0.1"):
             assert (await client.get("/images", headers={"host": host})).status_code == 200
         response = await client.get("/images", headers={"host": "a@b"})
@@ -83,7 +83,7 @@ class TestHost:
     @pytest.mark.parametrize("listening", ["127.0.0.1", "0.0.0.0"])  # noqa: S104 - as above
     async def test_names_that_are_set_take_the_place_of_the_default(self, gateways, listening):
         hosts = "Images.Example, *.pictures.example"
-        client = await gateways(http={"host": listening, "hosts": hosts})
+        client = await gateways(insecure=True, http={"host": listening, "hosts": hosts})
         statuses = {
             "images.example": 200,
             "IMAGES.example.:443": 200,

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image, ImageColor
 
 from tests.support import images
+from tests.support.credentials import bearer, make_key
 from tests.support.gateway_process import until
 
 # True once the picture has pixels, which a broken one never gets.
@@ -113,6 +114,35 @@ class TestStartPage:
         page.get_by_text("reconnecting …").wait_for()
         gateway.spawn("--port", str(port))
         await_pictures(page, [store(gateway, 1)])
+
+    def test_a_key_is_asked_for_and_used_for_everything(self, new_gateway, visit):
+        gateway = new_gateway()
+        key = make_key(gateway.data_dir, "admin")
+        until(lambda: httpx.get(f"{gateway.url}/images").status_code == httpx.codes.UNAUTHORIZED)
+        with gateway.client(headers=bearer(key)) as client:
+            first = client.post("/images", content=images.jpeg(images.photo(seed=1))).json()["id"]
+        start = visit(gateway, "/")
+        page = start.page
+        page.get_by_label("needs an API key").fill(f" {key} ")
+        page.get_by_role("button", name="Use it").click()
+        await_pictures(page, [first])
+        page.wait_for_function(SHOWS, arg=page.locator("#pictures img").element_handle())
+        page.get_by_text("live", exact=True).wait_for()
+        page.set_input_files("#file", [image_file("two.jpg", images.jpeg())])
+        page.get_by_role("button", name="Upload").click()
+        page.get_by_text("two.jpg: stored").wait_for()
+        page.locator("#pictures li").nth(1).wait_for()
+        # What others store is seen live, too.
+        with gateway.client(headers=bearer(key)) as client:
+            client.delete(f"/images/{first}")
+        page.wait_for_function("() => document.querySelectorAll('#pictures li').length === 1")
+        assert page.get_by_label("needs an API key").is_hidden()
+        assert page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [
+            0,
+            0,
+            "",
+        ]
+        assert [line for line in start.complaints if "401" not in line] == []
 
     def test_a_hidden_page_holds_no_connection(self, gateway, visit):
         page = visit(gateway, "/").page

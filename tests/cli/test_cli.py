@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -23,7 +24,7 @@ class Served(NamedTuple):
 
     settings: Settings
     destination: str
-    insecure: bool
+    exposable: bool
 
 
 @pytest.fixture(autouse=True)
@@ -47,17 +48,23 @@ def run(capsys, monkeypatch, tmp_path):
     return main
 
 
+def _app(settings, *, insecure):
+    """Return what `imagegate serve` reads of an application."""
+    access = SimpleNamespace(is_configured=False)
+    return SimpleNamespace(settings=settings, state=SimpleNamespace(access=access))
+
+
 @pytest.fixture
 def served(monkeypatch):
     """Have `imagegate serve` note its settings instead of serving."""
     calls = []
 
-    def serve(settings, http, destination, *, insecure):
-        assert http is settings.http
-        calls.append(Served(settings, destination, insecure))
+    def serve(app, http, destination, *, exposable):
+        assert http is app.settings.http
+        calls.append(Served(app.settings, destination, exposable))
         return 0
 
-    monkeypatch.setattr(command, "create_app", lambda settings: settings)
+    monkeypatch.setattr(command, "create_app", _app)
     monkeypatch.setattr(command, "serve", serve)
     return calls
 
@@ -91,19 +98,19 @@ class TestServe:
         monkeypatch.setenv("IMAGEGATE_HTTP__PORT", "9000")
         monkeypatch.setenv("IMAGEGATE_HTTP__GRACE_SECONDS", "7")
         run("serve", "--port", "0", "--host", "::1", "--data-dir", "/srv/d", "--kafka", "k:9092")
-        [(settings, _, insecure)] = served
+        [(settings, _, exposable)] = served
         assert (settings.http.port, settings.http.host) == (0, "::1")
         assert settings.http.grace_seconds == 7
         assert str(settings.data_dir) == "/srv/d"
         assert settings.kafka.bootstrap_servers == "k:9092"
-        assert insecure is False
+        assert exposable is False
 
     def test_without_options_the_environment_decides(self, run, served, monkeypatch):
         monkeypatch.setenv("IMAGEGATE_HTTP__PORT", "9000")
         run("serve", "--insecure")
-        [(settings, _, insecure)] = served
+        [(settings, _, exposable)] = served
         assert settings.http.port == 9000
-        assert insecure is True
+        assert exposable is True
 
     @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.1", "example.org"])  # noqa: S104
     def test_an_address_that_others_reach_is_refused_without_insecure(self, run, host, tmp_path):

@@ -11,13 +11,16 @@ import pytest
 
 from dev.maven import JarsUnavailableError
 from tests.support import generated, images
+from tests.support.credentials import make_key
 from tests.support.gateway_process import GatewayProcess
 
 
 @pytest.fixture(scope="session")
 def gateway(tmp_path_factory):
     folder = tmp_path_factory.mktemp("gateway")
+    key = make_key(folder, "images:write", "images:read", "images:list")
     with GatewayProcess(folder, IMAGEGATE_IMAGING__WORKERS=1) as gateway:
+        gateway.key = key
         yield gateway.start()
 
 
@@ -46,7 +49,7 @@ def result(client, gateway):
     """The report of a client's script on its calls; `out.jpg` beside it is its download."""
     (client.folder / "img.jpg").write_bytes(images.jpeg())
     (client.folder / "broken.jpg").write_bytes(images.jpeg()[:1000])
-    return json.loads(client.run(gateway.url))
+    return json.loads(client.run(gateway.url, gateway.key))
 
 
 def give_up(reason):

@@ -7,6 +7,7 @@ from importlib import metadata
 import pytest
 
 from tests.support import generated
+from tests.support.credentials import bearer
 
 
 def operation_ids():
@@ -19,7 +20,7 @@ class TestCalls:
 
     def test_an_upload_returns_the_image_as_the_gateway_describes_it(self, result, gateway):
         uploaded = result["uploaded"]
-        with gateway.client() as http:
+        with gateway.client(headers=bearer(gateway.key)) as http:
             described = http.get(f"{uploaded['url']}/metadata").json()
         for each in (uploaded, described):
             # Each client writes fractions of a second in its own way.
@@ -28,7 +29,7 @@ class TestCalls:
         assert uploaded["filename"] == "img.jpg"
 
     def test_a_download_is_the_bytes_that_the_gateway_serves(self, client, result, gateway):
-        with gateway.client() as http:
+        with gateway.client(headers=bearer(gateway.key)) as http:
             served = http.get(result["uploaded"]["url"])
         assert (client.folder / "out.jpg").read_bytes() == served.content
         assert len(served.content) == result["uploaded"]["content_length"]

@@ -1,9 +1,10 @@
-// The generated TypeScript client at work; docs/clients.md shows it. Arguments: the gateway's URL.
+// The generated TypeScript client at work; docs/clients.md shows it. Arguments: URL and API key.
 
 import { readFile, writeFile } from "node:fs/promises";
 import { Configuration, ImagesApi, ProblemFromJSON, ResponseError } from "./imagegate-client/index.js";
 
-const images = new ImagesApi(new Configuration({ basePath: process.argv[2] }));
+const [basePath, accessToken] = process.argv.slice(2);
+const images = new ImagesApi(new Configuration({ basePath, accessToken }));
 
 const file = new File([await readFile("img.jpg")], "img.jpg");
 const uploaded = await images.uploadImage({ file });

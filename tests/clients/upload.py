@@ -1,15 +1,15 @@
-"""The generated Python client at work; docs/clients.md shows it. Arguments: the gateway's URL."""
+"""The generated Python client at work; docs/clients.md shows it. Arguments: URL and API key."""
 
 import json
 import sys
 from pathlib import Path
 
-from imagegate_client import Client
+from imagegate_client import AuthenticatedClient
 from imagegate_client.api.images import download_image, list_images, upload_image
 from imagegate_client.models import Image, ImagePage, Problem, UploadForm
 from imagegate_client.types import File
 
-client = Client(base_url=sys.argv[1])
+client = AuthenticatedClient(base_url=sys.argv[1], token=sys.argv[2])
 
 with Path("img.jpg").open("rb") as picture:
     form = UploadForm(file=File(payload=picture, file_name="img.jpg"))

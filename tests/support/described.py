@@ -37,12 +37,14 @@ def operation_of(method, path):
     """Return the operation that a request is for; None where the path is in no operation."""
     for template, item in DOCUMENT["paths"].items():
         if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template)), path):
-            return item.get(method.lower(), {"responses": {"405": _default(item)}})
+            return item.get(method.lower(), {"responses": _without_operation(item)})
     return None
 
 
-def _default(item):
-    return next(iter(item.values()))["responses"]["default"]
+def _without_operation(item):
+    responses = next(iter(item.values()))["responses"]
+    denials = {status: responses[status] for status in ("401", "403") if status in responses}
+    return denials | {"405": responses["default"]}
 
 
 def check(response):

@@ -50,9 +50,9 @@ class Client:
     program: list[str]
     said: dict[str, str] = field(default_factory=dict)
 
-    def run(self, url):
+    def run(self, url, key):
         """Run the script against a gateway; return its output."""
-        return run([*self.program, url], self.folder)
+        return run([*self.program, url, key], self.folder)
 
 
 def run(command, folder, **environment):

@@ -117,7 +117,10 @@ def _failure(status: int, kinds: list[type[GatewayError]]) -> dict[str, Any]:
         "headers": sent(
             headers.NO_STORE,
             *(_WHERE_INVALID if invalid else _EVERYWHERE),
-            *(_header_of_error(name, value) for name, value in own.items()),
+            *(
+                _header_of_error(name, value, always=all(name in each.headers for each in kinds))
+                for name, value in own.items()
+            ),
         ),
         "content": _problems(bodies.values()),
     }
@@ -136,9 +139,11 @@ def _default() -> dict[str, Any]:
     }
 
 
-def _header_of_error(name: str, value: str) -> ResponseHeader:
+def _header_of_error(name: str, value: str, *, always: bool) -> ResponseHeader:
     description, variant = _OF_ERRORS[name]
-    return ResponseHeader(name, description, value, variant)
+    if always:
+        return ResponseHeader(name, description, value, variant)
+    return ResponseHeader(name, description, value, f"{variant}If-Due", required=False)
 
 
 def _problems(bodies: Iterable[dict[str, Any]]) -> dict[str, Any]:
