@@ -23,6 +23,7 @@ from app.errors import ConfigurationError
 from app.server.connections import Connections
 from app.server.descriptors import free_for_connections, raise_limit
 from app.server.protocol import HttpProtocol
+from app.server.slices import Slices
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -61,6 +62,7 @@ def serve(app: FastAPI, http: ServerSettings, destination: str, *, insecure: boo
         logger.info("uvloop_missing", advice="pip install 'imagegate[speed]' for a faster loop")
     raise_limit()
     connections = Connections(http.max_connections, http.client_connections)
+    protocol = functools.partial(HttpProtocol, connections, Slices(), http)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -70,7 +72,7 @@ def serve(app: FastAPI, http: ServerSettings, destination: str, *, insecure: boo
         proxy_headers=bool(http.proxies),
         forwarded_allow_ips=list(http.proxies),
         # uvicorn calls it as it would call a class.
-        http=cast("type[HttpProtocol]", functools.partial(HttpProtocol, connections, http)),
+        http=cast("type[HttpProtocol]", protocol),
         ws="none",
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=http.grace_seconds,
