@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import signal
 import socket
 from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
@@ -98,6 +99,9 @@ async def _run(
         with _cancelled_by_signals():
             await stack.enter_async_context(app.router.lifespan_context(app))
         _limit(connections)
+        # A full collection looked through all that was imported, 80 ms in which nothing else ran.
+        gc.collect()
+        gc.freeze()
         print(text, flush=True)  # noqa: T201
         await server.serve([listener])
 
