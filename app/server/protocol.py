@@ -1,9 +1,8 @@
 """HTTP/1.1 on a connection, with bounds on time and size.
 
 Hides gaps of uvicorn's protocol: invalid HTTP is answered in plain text, a client that is silent or
-does not read stays connected for ever, connections have no limit, and a body may be almost all
-framing. The parser is h11, because the
-others that uvicorn offers accept headers without end: httptools kept 200 MB of them.
+does not read stays connected for ever, connections have no limit, and all that one has sent is
+parsed in one go.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import h11
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from app.api import problems
@@ -22,27 +22,21 @@ from app.api.crowd import BEYOND, BY_PROXY, Beyond
 from app.client import NOBODY, client_of
 from app.errors import BadRequestError
 from app.server.connections import Place
-from app.server.target import with_path
+from app.server.parser import MAX_HEADERS, MAX_HEADERS_BYTES, Parser
 
 if TYPE_CHECKING:
     from asyncio import TimerHandle, Transport
 
     from app.server.connections import Connections
     from app.server.settings import ServerSettings
+    from app.server.slices import Slices
 
-# Larger than common servers allow (nginx: 4 times 8 KiB, Apache: 8 KiB a line).
-MAX_HEADERS_BYTES = 32_768
-# As Apache's LimitRequestFields; 6,000 lines kept the event loop busy for 43 ms.
-MAX_HEADERS = 100
 # As Apache's RequestReadTimeout and nginx's client_header_timeout, about.
 _HEADERS_SECONDS = 30.0
 # A connection that is closed before all of it is read is reset, which may destroy the answer on its
 # way: as nginx's lingering_timeout, about. More bytes than this are in no client's buffers.
 _LINGER_SECONDS = 5.0
 _LINGER_BYTES = 1_000_000
-# 500,000 chunks of one byte, 3 MB on the wire, kept the event loop busy for 4.5 s. The lines
-# of a trailer count as framing too.
-_FRAMING_BYTES, _FRAMING_RATIO = 32_768, 2
 
 
 class HttpProtocol(H11Protocol):
@@ -50,24 +44,33 @@ class HttpProtocol(H11Protocol):
 
     Args:
         table: All connections of the process.
+        slices: Those of them that have sent more than is parsed in one go.
         http: The bounds.
         options: What uvicorn gives.
     """
 
-    def __init__(self, table: Connections, http: ServerSettings, **options: Any) -> None:
+    flow: _Flow
+
+    def __init__(
+        self, table: Connections, slices: Slices, http: ServerSettings, **options: Any
+    ) -> None:
         super().__init__(**options)
-        self.conn = _Connection(h11.SERVER, MAX_HEADERS_BYTES)
+        self.conn = self._parser = Parser()
         self.peer = NOBODY
         self._table = table
+        self._slices = slices
         self._http = http
         self._deadline: TimerHandle | None = None
         self._reading: TimerHandle | None = None
         # So many bytes of what the client sends are only read; None: all are parsed.
         self._lingering_bytes: int | None = None
+        # What has come waits for its slice.
+        self._waits = False
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Expect the first request's headers soon."""
         super().connection_made(transport)
+        self.flow = _Flow(transport)
         address = self.client[0] if self.client else ""
         if _is_proxy(address, self._http.proxies):
             self.app_state = self.app_state | {BY_PROXY: True}
@@ -93,10 +96,32 @@ class HttpProtocol(H11Protocol):
                 self.transport.close()
             return
         super().data_received(data)
+        self._note_who_owes()
+
+    def handle_events(self) -> None:
+        """Parse what has come, a slice at a time."""
+        if self._waits:
+            return
+        self._parser.go_on()
+        super().handle_events()
+        if self._parser.has_more:
+            self._waits = True
+            self.flow.hold()
+            self._slices.add(self.peer, self._go_on)
+        elif self.flow.is_held:
+            self.flow.release()
+
+    def _go_on(self) -> None:
+        self._waits = False
+        if self._lingering_bytes is None and not self.transport.is_closing():
+            self.handle_events()
+            self._note_who_owes()
+
+    def _note_who_owes(self) -> None:
         cycle = self.cycle
         if cycle is None or cycle.response_complete:
             return
-        if cycle.more_body and not self.flow.read_paused:
+        if cycle.more_body and not self.flow.read_paused and not self.flow.is_held:
             self._table.is_owing(self)
         elif not self.flow.write_paused:
             self._table.is_served(self)
@@ -177,6 +202,7 @@ class HttpProtocol(H11Protocol):
             self.transport.close()
             return
         self._lingering_bytes = _LINGER_BYTES
+        self.flow.resume_reading()
         self.transport.write_eof()
         self._deadline = self.loop.call_later(_LINGER_SECONDS, self.transport.close)
 
@@ -193,37 +219,25 @@ class HttpProtocol(H11Protocol):
             self._deadline.cancel()
 
 
-class _Connection(h11.Connection):
-    """A connection that refuses bodies of mostly framing: tiny chunks cost a hundredfold."""
+class _Flow(FlowControl):
+    """uvicorn's flow control, where bytes that wait to be parsed pause reading as well."""
 
-    def __init__(self, role: type[h11.SERVER], max_headers_bytes: int) -> None:
-        super().__init__(role, max_headers_bytes)
-        self._wire_bytes = 0
-        self._payload_bytes = 0
+    is_held = False
 
-    def receive_data(self, data: bytes) -> None:
-        self._wire_bytes += len(data)
-        super().receive_data(data)
+    def hold(self) -> None:
+        self.is_held = True
+        self._transport.pause_reading()
 
-    def next_event(self) -> type[h11.NEED_DATA | h11.PAUSED] | h11.Event:
-        if self.their_state is h11.IDLE:
-            # Before they are parsed, which is what costs.
-            head = self.trailing_data[0].partition(b"\r\n\r\n")[0]
-            if head.count(b"\n") > MAX_HEADERS:
-                raise h11.RemoteProtocolError("there are too many headers")
-        event = super().next_event()
-        if isinstance(event, h11.Request):
-            self._wire_bytes = self._payload_bytes = 0
-            # h11's own limit counts only headers that come in pieces.
-            fields = sum(len(name) + len(value) for name, value in event.headers)
-            if len(event.target) + fields > MAX_HEADERS_BYTES:
-                raise h11.RemoteProtocolError("the headers are too large")
-            return with_path(event)
-        if isinstance(event, h11.Data):
-            self._payload_bytes += len(event.data)
-            if self._wire_bytes > _FRAMING_RATIO * self._payload_bytes + _FRAMING_BYTES:
-                raise h11.RemoteProtocolError("the body is mostly framing")
-        return event
+    def release(self) -> None:
+        self.is_held = False
+        if not self.read_paused:
+            self._transport.resume_reading()
+
+    def resume_reading(self) -> None:
+        if self.is_held:
+            self.read_paused = False
+        else:
+            super().resume_reading()
 
 
 @lru_cache(maxsize=4096)

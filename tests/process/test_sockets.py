@@ -190,6 +190,18 @@ class TestHostileFraming:
                 assert other.get("/health/live").status_code == 200
             assert time.monotonic() - started < 3
 
+    def test_chunks_that_come_all_at_once_are_a_body(self, gateway):
+        """Those of 1 KB in one piece after the head, as curl sends a file through a pipe."""
+        data = images.png(images.photo((140, 140), noise=255), compress_level=1, private=False)
+        pieces = [data[at : at + 1024] for at in range(0, len(data), 1024)]
+        with RawClient(gateway) as client:
+            client.send_head(
+                "POST", "/images", Content_Type="image/png", Transfer_Encoding="chunked"
+            )
+            framed = b"".join(b"%x\r\n%s\r\n" % (len(each), each) for each in pieces)
+            client.send(framed + b"0\r\n\r\n")
+            assert client.read_head()[0] == 201
+
     def test_headers_without_end_are_cut_off(self, gateway):
         with RawClient(gateway) as client:
             client.send(b"GET / HTTP/1.1\r\nHost: x\r\n")

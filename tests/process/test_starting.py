@@ -105,3 +105,22 @@ def test_a_folder_that_cannot_be_made_is_named(refused, tmp_path):
 def test_a_host_of_no_interface_is_named(refused):
     # 192.0.2.0/24 is reserved for documentation (RFC 5737).
     assert "192.0.2.1" in refused("--port", "0", "--host", "192.0.2.1", "--insecure")
+
+
+_COUNTING = """
+import atexit, gc, sys
+from app.cli.main import main
+atexit.register(lambda: print("kept out of collections:", gc.get_freeze_count(), file=sys.stderr))
+sys.argv[0] = "imagegate"
+sys.exit(main())
+"""
+
+
+def test_garbage_is_not_looked_for_in_what_was_loaded_at_the_start(tmp_path):
+    """A collection that goes through all of it holds up every request for 80 ms."""
+    program = [sys.executable, "-c", _COUNTING]
+    with GatewayProcess(tmp_path / "data", program=program) as gateway:
+        gateway.start()
+        assert gateway.terminate() == 0
+        [line] = [line for line in gateway.output if line.startswith("kept out")]
+    assert int(line.rpartition(" ")[2]) > 50_000
