@@ -23,9 +23,11 @@ const keyInput = document.getElementById("key");
 let key = "";
 
 async function ask(path, options = {}) {
-  const headers = key ? { Authorization: `Bearer ${key}` } : {};
+  const used = key;
+  const headers = used ? { Authorization: `Bearer ${used}` } : {};
   const response = await fetch(path, { ...options, headers });
-  if (response.status === 401) {
+  // An answer to a request from before the key came says nothing of the key.
+  if (response.status === 401 && used === key) {
     keyForm.hidden = false;
   }
   return response;

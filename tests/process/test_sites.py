@@ -3,6 +3,7 @@
 import pytest
 
 from tests.support import images
+from tests.support.credentials import make_key
 from tests.support.gateway_process import GatewayProcess
 from tests.support.raw_http import RawClient
 
@@ -106,6 +107,15 @@ class TestHost:
     )
     def test_a_request_names_one_host_that_is_ours(self, gateway, lines, status):
         assert answer(gateway, *lines)[0] == status
+
+    def test_an_upload_without_a_key_is_not_asked_for_its_body(self, new_gateway, tmp_path):
+        make_key(tmp_path, "images:read")
+        gateway = new_gateway(data_dir=tmp_path)
+        with RawClient(gateway) as client:
+            client.send_head("POST", "/images", Content_Length=100, Expect="100-continue")
+            status, headers, problem = client.read_problem()
+        assert (status, problem["code"]) == (401, "credential-required")
+        assert headers["www-authenticate"].startswith("Bearer ")
 
     def test_an_upload_that_is_refused_is_not_asked_for_its_body(self, gateway):
         before = stored(gateway)
