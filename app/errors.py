@@ -33,6 +33,7 @@
     │   ├── RecordDamagedError           503 record-damaged
     │   ├── CatalogDamagedError          503 catalog-damaged
     │   ├── UnpackError                  503 not-unpacked
+    │   ├── IssuerUnavailableError       503 issuer-unavailable
     │   └── NewerVersionError            503 newer-version
     ├── OutcomeUnknownError              504 outcome-unknown
     ├── InternalError                    500 internal-error
@@ -318,6 +319,12 @@ class UnpackError(UnavailableError):
     """The image is stored packed and cannot be unpacked here; another replica may."""
 
     code, title = "not-unpacked", "Not unpacked"
+
+
+class IssuerUnavailableError(UnavailableError):
+    """The keys of the issuer of a token cannot be fetched."""
+
+    code, title = "issuer-unavailable", "Issuer unavailable"
 
 
 class NewerVersionError(UnavailableError):

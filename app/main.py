@@ -17,6 +17,7 @@ from app import __version__
 from app.access.access import Access
 from app.access.keys import Keys
 from app.access.settings import KEYS_NAME
+from app.access.tokens import Tokens
 from app.api import (
     context,
     crowd,
@@ -210,7 +211,8 @@ def build_access(settings: Settings, *, insecure: bool) -> Access:
         ConfigurationError: The keys cannot be read.
     """
     keys = Keys(keys_file(settings))
-    return Access(keys, required=not insecure and not is_loopback(settings.http.host))
+    tokens = Tokens(settings.access.issuers)
+    return Access(keys, tokens, required=not insecure and not is_loopback(settings.http.host))
 
 
 def keys_file(settings: Settings) -> Path:

@@ -8,25 +8,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from app.access.api_key import PREFIX
 from app.access.principal import ANONYMOUS, ANYONE, Principal
 from app.errors import InvalidCredentialError
 
 if TYPE_CHECKING:
     from app.access.keys import Keys
+    from app.access.tokens import Tokens
 
 _MAX_CHARACTERS = 8_192
 
 
 class Access:
-    """Authenticates clients by `keys`.
+    """Authenticates clients by `keys` and `tokens`.
 
     Args:
         keys: The API keys.
-        required: Whether a credential is needed though there are no keys.
+        tokens: Verifies tokens of issuers.
+        required: Whether a credential is needed though there are neither keys nor issuers.
     """
 
-    def __init__(self, keys: Keys, *, required: bool = False) -> None:
+    def __init__(self, keys: Keys, tokens: Tokens, *, required: bool = False) -> None:
         self._keys = keys
+        self._tokens = tokens
         self._required = required
 
     @property
@@ -37,13 +41,14 @@ class Access:
     @property
     def is_configured(self) -> bool:
         """Whether any credential could be valid."""
-        return self._keys.exist
+        return self._tokens.exist or self._keys.exist
 
-    def principal(self, authorization: str | None, api_key: str | None) -> Principal:
+    async def principal(self, authorization: str | None, api_key: str | None) -> Principal:
         """Return who shows these credentials: the values of `Authorization` and `X-API-Key`.
 
         Raises:
             InvalidCredentialError: One is not valid, or there are two.
+            IssuerUnavailableError: The keys of a token's issuer are not known yet.
         """
         if not self.is_on:
             return ANYONE
@@ -54,11 +59,13 @@ class Access:
             return ANONYMOUS
         if len(credential) > _MAX_CHARACTERS:
             raise InvalidCredentialError(f"A credential has up to {_MAX_CHARACTERS:,} characters.")
+        if self._tokens.exist and not credential.startswith(PREFIX):
+            return await self._tokens.principal(credential)
         return self._keys.principal(credential)
 
 
 def _bearer(authorization: str) -> str:
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
-        raise InvalidCredentialError("Authorization should be: Bearer, a space, and the key.")
+        raise InvalidCredentialError("Authorization should be Bearer, and the key or token.")
     return token.strip()

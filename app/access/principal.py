@@ -12,7 +12,8 @@ class Principal:
     """Who sent a request, and what it may do.
 
     Args:
-        name: `key:` and the id of a key; empty for a client that showed no credential.
+        name: `key:` and the id of a key, or the issuer and the subject of a token, joined by `#`;
+            empty for a client that showed no credential.
         scopes: Its rights.
     """
 

@@ -1,14 +1,36 @@
-"""Settings of access: where the keys are."""
+"""Settings of access: where the keys are, and who may issue tokens."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from app.section import Section
 
 KEYS_NAME = "keys.json"
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+
+
+class Issuer(BaseModel):
+    """Who may issue tokens, and for whom."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    issuer: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]{1,500}$")]
+    audience: Text
+    # A URL or a file; empty: what OpenID Connect discovery names.
+    jwks: Annotated[str, StringConstraints(max_length=1000)] = ""
+    algorithms: Annotated[tuple[Literal["RS256", "ES256", "Ed25519"], ...], Field(min_length=1)] = (
+        "RS256",
+        "ES256",
+        "Ed25519",
+    )
+    # Empty: `scope`, or else `scp`.
+    scope_claim: Annotated[str, StringConstraints(max_length=200)] = ""
 
 
 class AccessSettings(Section):
@@ -19,3 +41,25 @@ class AccessSettings(Section):
         description=f"file of API keys, as `imagegate keys` writes it; by default `{KEYS_NAME}` in"
         " the data folder",
     )
+    issuers: tuple[Issuer, ...] = Field(
+        (),
+        max_length=20,
+        description="issuers of tokens, as a list in JSON: see [Access](access.md#tokens)",
+    )
+
+    @field_validator("issuers", mode="before")
+    @classmethod
+    def _parse(cls, given: Any) -> Any:
+        if not isinstance(given, str):
+            return given
+        try:
+            return tuple(json.loads(given)) if given else ()
+        except (ValueError, TypeError) as error:
+            raise ValueError("should be a list of issuers in JSON") from error
+
+    @field_validator("issuers")
+    @classmethod
+    def _check_once(cls, issuers: tuple[Issuer, ...]) -> tuple[Issuer, ...]:
+        if len({each.issuer for each in issuers}) < len(issuers):
+            raise ValueError("should name each issuer once")
+        return issuers

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 logger = structlog.get_logger(__name__)
 
 API_KEY = RequestHeader("X-API-Key", "An API key.")
-AUTHORIZATION = RequestHeader("Authorization", "`Bearer`, and an API key.")
+AUTHORIZATION = RequestHeader("Authorization", "`Bearer`, and an API key or a token.")
 
 _DECLARED = "__imagegate_scope__"
 # A path may have 32 KB.
@@ -104,7 +104,7 @@ class AccessGuard:
             await self._app(scope, receive, send)
             return
         try:
-            principal = self._admitted(scope)
+            principal = await self._admitted(scope)
         except GatewayError as error:
             await _refuse(error, scope, receive, send)
             return
@@ -114,11 +114,11 @@ class AccessGuard:
             scope["state"]["client"] = principal.name
         await self._app(scope, receive, send)
 
-    def _admitted(self, asgi: AsgiScope) -> Principal:
+    async def _admitted(self, asgi: AsgiScope) -> Principal:
         headers = Headers(scope=asgi)
         needed = self._needed(asgi)
         try:
-            principal = self._access.principal(
+            principal = await self._access.principal(
                 headers.get(AUTHORIZATION.name), headers.get(API_KEY.name)
             )
         except GatewayError:
@@ -148,8 +148,8 @@ def principal_in(asgi: AsgiScope) -> Principal:
 
 
 def _require(principal: Principal, needed: Scope | bool) -> None:
-    if not principal.scopes:
-        raise CredentialRequiredError("Send an API key: Authorization: Bearer …, or X-API-Key.")
+    if principal is ANONYMOUS:
+        raise CredentialRequiredError("Send a key: Authorization: Bearer …, or X-API-Key: ….")
     if isinstance(needed, Scope) and not principal.may(needed):
         raise InsufficientScopeError(needed)
 
