@@ -15,7 +15,8 @@ from aiokafka.protocol.offset import OffsetRequest
 from app.errors import ConfigurationError
 from app.log.findings import MISSING, Finding, Level
 from app.log.kafka import permissions, rules, topics, transport
-from app.log.kafka.connections import administration, connection, until_connected
+from app.log.kafka.connections import Connections
+from app.log.kafka.refusals import RefusedError
 
 if TYPE_CHECKING:
     from aiokafka.admin import AIOKafkaAdminClient
@@ -29,17 +30,20 @@ _BROKER_SECONDS = 5.0
 _PATIENCE_SECONDS = 15.0
 
 
-async def examine(settings: KafkaSettings) -> list[Finding]:
+async def examine(settings: KafkaSettings, connections: Connections) -> list[Finding]:
     """Examine brokers, permissions and topics."""
     transport.install()
     names = topics.names(settings.topic_prefix)
-    client = AIOKafkaClient(**connection(settings, "doctor", int(_BROKER_SECONDS * 1000)))
+    client = AIOKafkaClient(**connections.options("doctor", int(_BROKER_SECONDS * 1000)))
     try:
         async with asyncio.timeout(min(settings.connect_timeout_seconds, _PATIENCE_SECONDS)):
-            await until_connected(client.bootstrap)
+            await connections.until_connected(client.bootstrap)
     except TimeoutError:
         await client.close()
         return [_no_broker(settings)]
+    except RefusedError as error:
+        await client.close()
+        return [Finding(Level.WRONG, "kafka", error.found, error.remedy)]
     try:
         brokers = await _brokers(client)
         answering = [node for node, finding in brokers.items() if finding.level is Level.OK]
@@ -74,7 +78,7 @@ async def examine_topics(
     names = topics.names(settings.topic_prefix)
     try:
         async with asyncio.timeout(settings.connect_timeout_seconds):
-            async with administration(settings) as admin:
+            async with Connections(settings).administration() as admin:
                 if not create:
                     return await _topics(admin, names, missing)
                 await topics.create_missing(admin, names, settings.partitions)
