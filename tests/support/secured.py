@@ -15,7 +15,7 @@ from tests.support.kafka_fixtures import TEST_JVM_OPTIONS
 
 PASSWORD = "p4ssword of the gateway"  # noqa: S105 - an example
 # Of Kafka's StandardAuthorizer: by SCRAM, by PLAIN, by a certificate or by a token.
-SUPERS = ("gateway", "plain-gateway", "mtls-gateway", "oauth")
+SUPERS = ("gateway", "rotating", "plain-gateway", "mtls-gateway", "oauth")
 # Allowed nothing, until a test says otherwise.
 LIMITED = "limited"
 SESSION_MS = 1_500
@@ -59,7 +59,7 @@ class Secured:
         allowed = "-Dorg.apache.kafka.sasl.oauthbearer.allowed"
         scram = [
             f"--add-scram={mechanism}=[name={user},password={PASSWORD}]"
-            for user in ("gateway", LIMITED)
+            for user in ("gateway", "rotating", LIMITED)
             for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")
         ]
         self.broker = Broker(

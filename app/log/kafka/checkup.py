@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from app.log.kafka.settings import KafkaSettings
 
-_NEEDED = ("Read", "Write", "Describe", "DescribeConfigs")
 # A broker on the same continent answers within a tenth of this.
 _BROKER_SECONDS = 5.0
 # Bound for finding a broker, and then for each request.
@@ -132,32 +131,15 @@ async def _permissions(client: AIOKafkaClient, node: int, names: dict[str, str])
 
 
 def _permission(name: str, found: permissions.Permissions) -> Finding | None:
-    if name in found.hidden:
-        return _denied(name, _NEEDED)
+    if lacking := found.lacking(name):
+        said = f"{', '.join(lacking)} not allowed"
+        return Finding(Level.WRONG, name, said, permissions.grant(name, lacking))
     if name in found.topics:
-        allowed = found.topics[name]
-        lacking = [each for each in _NEEDED if allowed is not None and each not in allowed]
-        return _denied(name, lacking) if lacking else _allowed(name)
+        return Finding(Level.OK, name, f"{', '.join(permissions.NEEDED)} are allowed")
     if found.cluster is not None and "Create" not in found.cluster:
         said = "is missing, and Create is perhaps not allowed"
-        return Finding(Level.WARNING, name, said, _grant(name, ["Create"]))
+        return Finding(Level.WARNING, name, said, permissions.grant(name, ["Create"]))
     return None
-
-
-def _allowed(name: str) -> Finding:
-    return Finding(Level.OK, name, f"{', '.join(_NEEDED)} are allowed")
-
-
-def _denied(name: str, lacking: list[str] | tuple[str, ...]) -> Finding:
-    return Finding(Level.WRONG, name, f"{', '.join(lacking)} not allowed", _grant(name, lacking))
-
-
-def _grant(name: str, operations: list[str] | tuple[str, ...]) -> str:
-    options = " ".join(f"--operation {each}" for each in operations)
-    return (
-        f"kafka-acls.sh --bootstrap-server … --add --allow-principal User:… {options}"
-        f" --topic {name}; look for a Deny rule too"
-    )
 
 
 async def _topics(

@@ -174,7 +174,7 @@ class KafkaLog:
         self._client = AIOKafkaClient(**self._connections.options("reads", read_ms))
         await self._connections.until_connected(self._client.bootstrap)
         await self._client.set_topics(self._topics.names.values())
-        leaders = Leaders(self._client, self._settings.read_timeout_seconds)
+        leaders = Leaders(self._client, self._settings.read_timeout_seconds, self._topics.look_soon)
         fetcher = Fetcher(
             self._client,
             leaders,
