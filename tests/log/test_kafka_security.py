@@ -1,13 +1,18 @@
 """Settings of security that do not fit together, files that cannot be used, and tokens."""
 
+import base64
+import os
+import time
+
 import pytest
 
 from app.errors import ConfigurationError
 from app.log.kafka.files import ReadAgain, client_context, read_secret
-from app.log.kafka.oauth import Token, TokenError, Tokens
+from app.log.kafka.oauth import Token, TokenError, Tokens, from_server
 from app.log.kafka.security import Security
 from app.log.kafka.settings import KafkaSettings
-from tests.support.authority import Authority
+from tests.support.authority import Authority, Issuer
+from tests.support.token_server import SECRET, serving
 
 NAMED = {"sasl_username": "me", "sasl_password": "hidden"}
 SCRAM = {"security_protocol": "SASL_SSL", "sasl_mechanism": "SCRAM-SHA-512", **NAMED}
@@ -133,3 +138,87 @@ class TestTokens:
 
     def test_the_text_of_a_token_is_not_shown(self):
         assert "secret" not in repr(Token("secret", 1, 2))
+
+
+class TestTokenServer:
+    @pytest.fixture
+    def server(self, tmp_path):
+        with serving(Issuer(tmp_path / "jwks.json")) as server:
+            yield server
+
+    async def fetch(self, server):
+        settings = KafkaSettings(security_protocol="SASL_SSL", **server.settings())
+        return await from_server(settings, SECRET)
+
+    async def test_a_token_lives_as_long_as_its_server_says(self, server):
+        token = await self.fetch(server)
+        now = time.monotonic()
+        assert now + 200 < token.renew_at < now + 240 < token.expires_at <= now + 300
+
+    @pytest.mark.parametrize("seconds", [b"", b', "expires_in": "soon"', b', "expires_in": null'])
+    async def test_a_token_without_a_time_is_used_for_a_minute(self, server, seconds):
+        server.answer = 200, b'{"access_token": "t"%s}' % seconds
+        token = await self.fetch(server)
+        assert token.text == "t"
+        assert token.expires_at <= time.monotonic() + 60
+
+    @pytest.mark.parametrize(
+        ("status", "body"),
+        [
+            (400, b'{"error": "invalid_scope"}'),
+            (401, b"{}"),
+            (404, b"<html>"),
+            (200, b"[]"),
+            (200, b'{"access_token": "a\\u0001b"}'),
+            (302, b""),
+        ],
+    )
+    async def test_an_answer_without_a_token_is_a_refusal(self, server, status, body):
+        server.answer = status, body
+        with pytest.raises(TokenError) as caught:
+            await self.fetch(server)
+        assert f"({status}" in caught.value.refusal.found
+
+    async def test_a_text_of_the_server_is_not_repeated(self, server):
+        server.answer = (
+            400,
+            b'{"error": "%s", "error_description": "%s"}' % ((SECRET.encode(),) * 2),
+        )
+        with pytest.raises(TokenError) as caught:
+            await self.fetch(server)
+        assert SECRET not in caught.value.refusal.detail
+
+    @pytest.mark.parametrize("status", [408, 429, 500, 503])
+    async def test_a_server_in_trouble_is_no_refusal(self, server, status):
+        server.answer = status, b""
+        with pytest.raises(TokenError) as caught:
+            await self.fetch(server)
+        assert caught.value.refusal is None
+
+
+class TestMsk:
+    @pytest.fixture(autouse=True)
+    def no_identity(self, monkeypatch, tmp_path):
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+
+    async def test_a_token_is_signed_with_the_identity_of_the_process(self, monkeypatch):
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "example")
+        text = await secure(**MSK).token()
+        url = base64.urlsafe_b64decode(text + "==").decode()
+        assert url.startswith(
+            "https://kafka.eu-west-1.amazonaws.com/?Action=kafka-cluster%3AConnect"
+        )
+        assert "AKIDEXAMPLE" in url
+
+    async def test_a_process_without_an_identity_is_told_so(self):
+        with pytest.raises(TokenError) as caught:
+            await secure(**MSK).token()
+        assert "there are no credentials of AWS" in caught.value.refusal.found
+
+    def test_aiokafka_signs_in_by_oauthbearer(self):
+        assert secure(**MSK).options()["sasl_mechanism"] == "OAUTHBEARER"

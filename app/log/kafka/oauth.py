@@ -119,8 +119,8 @@ async def from_aws(settings: KafkaSettings) -> Token:
         text, expires_ms = await asyncio.to_thread(
             MSKAuthTokenProvider.generate_auth_token, settings.aws_region
         )
-    # The signer raises ValueError where the SDK found no credentials.
-    except (BotoCoreError, ValueError) as error:
+    # Where the SDK found no credentials, the signer asks None for its key, or finds it empty.
+    except (BotoCoreError, AttributeError, ValueError) as error:
         refusal = refusals.no_aws_token(type(error).__name__)
         raise TokenError("no credentials of AWS", refusal) from error
     return _token(text, started, expires_ms / 1000 - time.time())
