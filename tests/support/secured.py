@@ -25,6 +25,8 @@ MAP = {
     "MTLS": "SSL",
     "CLEAR": "SASL_PLAINTEXT",
     "SHORT": "SASL_SSL",
+    # It advertises a name that its certificate does not have.
+    "ODD": "SASL_SSL",
 }
 MODULES = {
     "plain": f'plain.PlainLoginModule required user_plain-gateway="{PASSWORD}"',
@@ -111,7 +113,9 @@ class Secured:
         listeners = ",".join(f"{name}://{self.address(name)}" for name in MAP)
         given = {
             "listeners": f"{listeners},CONTROLLER://{self.address('CONTROLLER')}",
-            "advertised.listeners": listeners,
+            "advertised.listeners": listeners.replace(
+                self.address("ODD"), f"localhost:{self.ports['ODD']}"
+            ),
             "listener.security.protocol.map": ",".join(
                 f"{name}:{protocol}"
                 for name, protocol in [*MAP.items(), ("CONTROLLER", "PLAINTEXT")]
@@ -130,7 +134,7 @@ class Secured:
             "super.users": ";".join(f"User:{name}" for name in ("ANONYMOUS", *SUPERS)),
         }
         security = "org.apache.kafka.common.security"
-        for name in ("sasl", "clear", "short"):
+        for name in ("sasl", "clear", "short", "odd"):
             for mechanism, module in MODULES.items():
                 begin = f"listener.name.{name}.{mechanism}"
                 given[f"{begin}.sasl.jaas.config"] = f"{security}.{module};"

@@ -44,7 +44,7 @@ async def examine(settings: KafkaSettings, connections: Connections) -> list[Fin
         await client.close()
         return [Finding(Level.WRONG, "kafka", error.found, error.remedy)]
     try:
-        brokers = await _brokers(client)
+        brokers = await _brokers(client, connections)
         answering = [node for node, finding in brokers.items() if finding.level is Level.OK]
         found = list(brokers.values())
         if answering:
@@ -100,18 +100,20 @@ def _no_broker(settings: KafkaSettings) -> Finding:
     )
 
 
-async def _brokers(client: AIOKafkaClient) -> dict[int, Finding]:
+async def _brokers(client: AIOKafkaClient, connections: Connections) -> dict[int, Finding]:
     """Examine whether each broker answers at the address that it advertises."""
     brokers = sorted(client.cluster.brokers(), key=lambda broker: broker.nodeId)
-    found = await asyncio.gather(*(_broker(client, broker) for broker in brokers))
+    found = await asyncio.gather(*(_broker(client, connections, broker) for broker in brokers))
     return {broker.nodeId: finding for broker, finding in zip(brokers, found, strict=True)}
 
 
-async def _broker(client: AIOKafkaClient, broker: Any) -> Finding:
+async def _broker(client: AIOKafkaClient, connections: Connections, broker: Any) -> Finding:
     where, address = f"broker {broker.nodeId}", f"{broker.host}:{broker.port}"
     try:
         await client.send(broker.nodeId, OffsetRequest(-1, 0, []))
     except (KafkaError, OSError, TimeoutError):
+        if (refusal := await connections.refusal_at(broker.host, broker.port)) is not None:
+            return Finding(Level.WRONG, where, refusal.found, refusal.remedy)
         return Finding(
             Level.WRONG,
             where,

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from app.log.kafka.handshake import find_refusal
+from app.log.kafka.handshake import find_refusal, refusal_at
 from app.log.kafka.security import Security
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
+    from app.log.kafka.refusals import RefusedError
     from app.log.kafka.settings import KafkaSettings
 
 # Between two attempts to connect: short beside the five seconds that a broker needs to come back,
@@ -85,9 +86,21 @@ class Connections:
             try:
                 await start()
             except (KafkaError, OSError) as error:
-                self.last_error = error
-                if (refusal := await find_refusal(self._settings, self._security)) is not None:
-                    raise refusal from error
-                await asyncio.sleep(RECONNECT_SECONDS)
+                await self.wait_after(error)
             else:
                 return
+
+    async def wait_after(self, error: Exception) -> None:
+        """Wait before the next attempt after one that failed.
+
+        Raises:
+            RefusedError: There need not be another: the brokers refuse the gateway.
+        """
+        self.last_error = error
+        if (refusal := await find_refusal(self._settings, self._security)) is not None:
+            raise refusal from error
+        await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def refusal_at(self, host: str, port: int) -> RefusedError | None:
+        """Return why one broker refuses the gateway, if it does."""
+        return await refusal_at(host, port, self._settings, self._security)

@@ -41,18 +41,32 @@ _FAILURES = (KafkaError, OSError, TimeoutError, ValueError, AssertionError)
 
 
 async def find_refusal(settings: KafkaSettings, security: Security) -> RefusedError | None:
-    """Return why the brokers refuse this client; None if one does not, or none can be reached."""
-    hosts = collect_hosts(settings.bootstrap_servers)
-    attempts = [_Attempt(host, port, settings, security) for host, port, _ in hosts]
+    """Return why brokers refuse this client; None if they do not, or none can be reached.
+
+    If one accepts it, those are tried that it names as the cluster's: their names may be others
+    than those in their certificates.
+    """
+    hosts = [(host, port) for host, port, _ in collect_hosts(settings.bootstrap_servers)]
+    attempts = [_Attempt(host, port, settings, security) for host, port in hosts]
     found = await asyncio.gather(*(attempt.find_refusal() for attempt in attempts))
-    if any(attempt.succeeded for attempt in attempts):
-        return None
-    return next(filter(None, found), None)
+    if not any(attempt.succeeded for attempt in attempts):
+        return next(filter(None, found), None)
+    advertised = {each for attempt in attempts for each in attempt.advertised} - set(hosts)
+    refusals = (refusal_at(host, port, settings, security) for host, port in sorted(advertised))
+    return next(filter(None, await asyncio.gather(*refusals)), None)
+
+
+async def refusal_at(
+    host: str, port: int, settings: KafkaSettings, security: Security
+) -> RefusedError | None:
+    """Return why one broker refuses this client; None if it does not, or cannot be reached."""
+    return await _Attempt(host, port, settings, security).find_refusal()
 
 
 class _Attempt:
     def __init__(self, host: str, port: int, settings: KafkaSettings, security: Security) -> None:
         self.succeeded = False
+        self.advertised: set[tuple[str, int]] = set()
         self._host = host
         self._port = port
         self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -62,10 +76,11 @@ class _Attempt:
     async def find_refusal(self) -> RefusedError | None:
         try:
             async with asyncio.timeout(_SECONDS):
-                await self._ask(MetadataRequest([]), **self._security.options())
+                answer = await self._ask(MetadataRequest([]), **self._security.options())
         except _FAILURES as error:
             return await self._explain(error)
         self.succeeded = True
+        self.advertised = {(host, port) for _, host, port, *_ in answer.brokers}
         return None
 
     async def _ask(self, request: Any, **options: Any) -> Any:

@@ -6,7 +6,6 @@ look, while partitions stay those of the start, as producers are bound to them.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,6 @@ from aiokafka.errors import KafkaError
 
 from app.log import EVENTS
 from app.log.kafka import topics
-from app.log.kafka.connections import RECONNECT_SECONDS
 from app.log.kafka.watch import Watch
 
 if TYPE_CHECKING:
@@ -87,8 +85,7 @@ class WatchedTopics:
                     self.identity = await self._identify(admin)
             # The client may have chosen the one broker that is down; the next may choose another.
             except (KafkaError, OSError) as error:
-                self._connections.last_error = error
-                await asyncio.sleep(RECONNECT_SECONDS)
+                await self._connections.wait_after(error)
             else:
                 return
 

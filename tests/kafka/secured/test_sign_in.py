@@ -107,6 +107,12 @@ class TestRefusals:
         found = await refusal(secured.settings(bootstrap_servers=servers))
         assert found == f"the certificate of {servers} is for another name"
 
+    async def test_a_broker_that_advertises_a_name_that_its_certificate_does_not_have(
+        self, secured
+    ):
+        found = await refusal(secured.settings("ODD"))
+        assert found == f"the certificate of localhost:{secured.ports['ODD']} is for another name"
+
     async def test_a_missing_certificate_of_the_gateway(self, secured):
         found = await refusal(secured.settings("MTLS"))
         assert "requires a certificate of the gateway, which has none" in found
@@ -194,6 +200,15 @@ class TestCommands:
         assert wrong["remedy"] == (
             "set IMAGEGATE_KAFKA__TLS_CERT_FILE and IMAGEGATE_KAFKA__TLS_KEY_FILE"
         )
+
+    def test_doctor_says_why_a_broker_of_the_cluster_cannot_be_used(
+        self, secured, tmp_path, monkeypatch, capsys
+    ):
+        status, found = doctor(secured.settings("ODD"), tmp_path, monkeypatch, capsys)
+        assert status == 1
+        [wrong] = [each for each in found if each["level"] == "wrong"]
+        assert wrong["subject"] == "broker 1"
+        assert wrong["found"].endswith("is for another name")
 
     def test_doctor_finds_a_secured_cluster_in_order(self, secured, tmp_path, monkeypatch, capsys):
         settings = secured.settings(topic_prefix=new_prefix())
