@@ -93,11 +93,11 @@ docs: $(VENV)/.runtime ## write docs/configuration.md
 	$(BIN)/python -m dev.configuration > docs/.configuration.md
 	mv docs/.configuration.md docs/configuration.md
 
-kafka: ## start Apache Kafka in the background on 127.0.0.1:9092 (KAFKA_PORT)
-	@$(find_python); KAFKA_PORT='$(KAFKA_PORT)' "$$python" -m dev.kafka start
+kafka: ## start Apache Kafka in the background on 127.0.0.1:9092 (KAFKA_PORT); KAFKA_SECURE=1 secures it
+	@$(find_python); KAFKA_PORT='$(KAFKA_PORT)' KAFKA_SECURE='$(KAFKA_SECURE)' "$$python" -m dev.kafka start
 
 kafka-stop: ## stop it; its data stays in data/kafka
-	@$(find_python); "$$python" -m dev.kafka stop
+	@$(find_python); KAFKA_SECURE='$(KAFKA_SECURE)' "$$python" -m dev.kafka stop
 
 lock: $(VENV)/.made ## resolve requirements/ again; make lock ARGS=--upgrade allows newer versions
 	$(PIP) install uv==$(UV_VERSION)

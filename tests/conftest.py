@@ -9,7 +9,11 @@ from PIL import Image
 from app.records import chunk_list
 from tests.support.in_process import in_process
 
-pytest_plugins = ["tests.support.kafka_fixtures", "tests.support.groups"]
+pytest_plugins = [
+    "tests.support.kafka_fixtures",
+    "tests.support.secured",
+    "tests.support.groups",
+]
 
 # As the gateway's own configuration, which would remove pytest's handlers. Unless configured,
 # structlog draws every variable of a traceback: ten seconds for a 500.

@@ -61,11 +61,16 @@ class TestEnvironment:
         assert loaded.data_dir == Path("/b")
 
     def test_every_setting_can_be_set_by_its_name(self, environment):
-        keys = "k1:" + "A" * 43 + "="
+        examples = {
+            "IMAGEGATE_KAFKA__SIGNING_KEYS": "k1:" + "A" * 43 + "=",
+            "IMAGEGATE_KAFKA__SASL_MECHANISM": "SCRAM-SHA-512",
+            "IMAGEGATE_KAFKA__OAUTH_TOKEN_URL": "https://issuer.example/token",
+            "IMAGEGATE_KAFKA__AWS_REGION": "eu-central-1",
+        }
         for name, field in settings.names():
             default = field.get_default(call_default_factory=True)
             given = ",".join(default) if isinstance(default, tuple) else default
-            some = keys if name.endswith("KEYS") else "broker:9092"
+            some = examples.get(name, "broker:9092")
             environment(**{name: some if given is None else given})
             loaded = settings.load()
             path = name.removeprefix(PREFIX).lower().split("__")
@@ -73,7 +78,9 @@ class TestEnvironment:
             for part in path:
                 value = getattr(value, part)
             shown = value.get_secret_value() if isinstance(value, SecretStr) else value
-            assert shown == (some if default is None else default)
+            assert (str(shown) if default is None else shown) == (
+                some if default is None else default
+            )
 
     def test_hosts_and_origins_are_kept_as_browsers_spell_them(self, environment):
         environment(
@@ -127,6 +134,13 @@ class TestRefusals:
             ("IMAGEGATE_KAFKA__SIGNING_KEYS", "k1:" + "?" * 43 + "="),
             ("IMAGEGATE_KAFKA__SIGNING_KEYS", f"k1:{'A' * 43}=,k1:{'B' * 43}="),
             ("IMAGEGATE_KAFKA__SIGNING_KEYS", f"{'k' * 33}:{'A' * 43}="),
+            ("IMAGEGATE_KAFKA__SECURITY_PROTOCOL", "TLS"),
+            ("IMAGEGATE_KAFKA__SASL_MECHANISM", "GSSAPI"),
+            ("IMAGEGATE_KAFKA__SASL_PASSWORD", ""),
+            ("IMAGEGATE_KAFKA__OAUTH_TOKEN_URL", "http://issuer.example/token"),
+            ("IMAGEGATE_KAFKA__OAUTH_TOKEN_URL", "http://localhost.example/token"),
+            ("IMAGEGATE_KAFKA__OAUTH_TOKEN_URL", "http://127.0.0.1@issuer.example/token"),
+            ("IMAGEGATE_KAFKA__AWS_REGION", "eu central"),
             ("IMAGEGATE_HTTP__PORT", "65536"),
             ("IMAGEGATE_HTTP__PORT", "-1"),
             ("IMAGEGATE_HTTP__PORT", ""),

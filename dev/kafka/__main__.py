@@ -2,21 +2,26 @@
 
     python -m dev.kafka start | stop
 
-KAFKA_PORT (9092) is its port, KAFKA_DATA (./data/kafka) its data directory.
+KAFKA_PORT (9092) is its port, KAFKA_DATA (./data/kafka) its data directory. With KAFKA_SECURE=1 it
+requires TLS and a password, in ./data/kafka-secure.
 """
 
 import fcntl
 import os
+import shlex
 import sys
 from pathlib import Path
 
+from dev.kafka import secure
 from dev.kafka.broker import STOP_TIMEOUT_SECONDS, Broker, BrokerError
 from dev.kafka.jars import JARS, kafka_version
 from dev.kafka.pidfile import find_running, running_port, stop_running
+from dev.kafka.ports import free_port
 from dev.maven import JarsUnavailableError
 
 DEFAULT_PORT = "9092"
 DEFAULT_DATA = "data/kafka"
+DEFAULT_SECURE_DATA = "data/kafka-secure"
 USAGE = "usage: python -m dev.kafka start | stop"
 
 
@@ -25,7 +30,8 @@ def main() -> int:
     commands = {"start": start, "stop": stop}
     if len(sys.argv) != 2 or sys.argv[1] not in commands:  # noqa: PLR2004 - the program and a word
         return _fail(USAGE)
-    data_dir = Path(os.environ.get("KAFKA_DATA") or DEFAULT_DATA).resolve()
+    default = DEFAULT_SECURE_DATA if is_secure() else DEFAULT_DATA
+    data_dir = Path(os.environ.get("KAFKA_DATA") or default).resolve()
     data_dir.mkdir(parents=True, exist_ok=True)
     # Of two calls at once, the second waits, and then finds the broker of the first.
     with (data_dir / "lock").open("w") as lock:
@@ -44,14 +50,19 @@ def start(data_dir: Path) -> int:
         return _fail(f"Apache Kafka needs Java 17 and Maven: {', '.join(missing)}.")
     fetching = "" if JARS.directory().is_dir() else ", after fetching its jars (54 MB)"
     print(f"Starting Apache Kafka {kafka_version()}{fetching} …", flush=True)
-    broker = Broker(data_dir, port=int(port), detached=True)
     try:
+        broker = _broker(data_dir, int(port))
         broker.start()
     except (BrokerError, JarsUnavailableError) as error:
         hint = " Choose another: make kafka KAFKA_PORT=9192" if "is in use" in str(error) else ""
         return _fail(f"Kafka did not start: {error}.{hint}")
     _describe(data_dir, f"Kafka is ready on {broker.bootstrap_servers}", broker.port)
     return 0
+
+
+def is_secure() -> bool:
+    """Tell whether KAFKA_SECURE asks for TLS and a password."""
+    return os.environ.get("KAFKA_SECURE", "") not in ("", "0")
 
 
 def stop(data_dir: Path) -> int:
@@ -64,6 +75,21 @@ def stop(data_dir: Path) -> int:
     return 0
 
 
+def _broker(data_dir: Path, port: int) -> Broker:
+    if not is_secure():
+        return Broker(data_dir, port=port, detached=True)
+    secure.prepare(data_dir)
+    controller_port = free_port()
+    return Broker(
+        data_dir,
+        port=port,
+        controller_port=controller_port,
+        properties=secure.properties(data_dir, port, controller_port),
+        format_options=secure.format_options(data_dir),
+        detached=True,
+    )
+
+
 def _already_running(data_dir: Path, pid: int, wanted: int) -> int:
     port = running_port(data_dir)
     _describe(data_dir, f"Kafka already runs on 127.0.0.1:{port} (pid {pid})", port)
@@ -73,12 +99,20 @@ def _already_running(data_dir: Path, pid: int, wanted: int) -> int:
 
 
 def _describe(data_dir: Path, state: str, port: int) -> None:
+    given = {"IMAGEGATE_KAFKA__BOOTSTRAP_SERVERS": f"127.0.0.1:{port}"}
+    before = ""
+    if is_secure():
+        given |= secure.settings(data_dir)
+        before = "KAFKA_SECURE=1 "
+    variables = " \\\n          ".join(
+        f"{name}={shlex.quote(each)}" for name, each in given.items()
+    )
     print(
         f"{state}.\n"
-        f"  use it  IMAGEGATE_KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:{port} make run\n"
+        f"  use it  {variables} make run\n"
         f"  log     {_shown(data_dir / 'broker.log')}\n"
         f"  data    {_shown(data_dir)}\n"
-        f"  stop    make kafka-stop"
+        f"  stop    {before}make kafka-stop"
     )
 
 

@@ -156,7 +156,7 @@ async def test_a_denied_operation_is_named(new_broker, run):
 
     await rule(broker, "image-events", DENY, DESCRIBE)
     [hidden] = await asyncio.to_thread(until, lambda: wrong_with(run, kafka, "image-events"))
-    assert hidden["found"] == "Read, Write, Describe, DescribeConfigs not allowed"
+    assert hidden["found"] == "Read, Write, DescribeConfigs not allowed"
 
 
 async def test_a_gateway_needs_no_more_rights_than_the_documents_say(new_broker, new_gateway):
@@ -164,7 +164,7 @@ async def test_a_gateway_needs_no_more_rights_than_the_documents_say(new_broker,
     settings = on_kafka(broker)
     new_gateway(**settings).terminate()
     for role in ROLES:
-        for operation in (READ, WRITE, DESCRIBE, DESCRIBE_CONFIGS):
+        for operation in (READ, WRITE, DESCRIBE_CONFIGS):
             topic = settings["IMAGEGATE_KAFKA__TOPIC_PREFIX"] + role
             await rule(broker, topic, ALLOW, operation)
     gateway = new_gateway(**settings)

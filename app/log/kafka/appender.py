@@ -88,7 +88,7 @@ class Appender:
         for partition, indices in by_partition.items():
             if any(index in sent and is_stuck(sent[index]) for index in indices):
                 self._lane(topic, partition).failed(started)
-        if any(not is_acknowledged(each) for each in sent.values()):
+        if len(sent) < len(records) or any(not is_acknowledged(each) for each in sent.values()):
             self._on_failure()
         return positions([sent.get(index) for index in range(len(records))])
 

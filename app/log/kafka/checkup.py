@@ -15,33 +15,36 @@ from aiokafka.protocol.offset import OffsetRequest
 from app.errors import ConfigurationError
 from app.log.findings import MISSING, Finding, Level
 from app.log.kafka import permissions, rules, topics, transport
-from app.log.kafka.connections import administration, connection, until_connected
+from app.log.kafka.connections import Connections
+from app.log.kafka.refusals import RefusedError
 
 if TYPE_CHECKING:
     from aiokafka.admin import AIOKafkaAdminClient
 
     from app.log.kafka.settings import KafkaSettings
 
-_NEEDED = ("Read", "Write", "Describe", "DescribeConfigs")
 # A broker on the same continent answers within a tenth of this.
 _BROKER_SECONDS = 5.0
 # Bound for finding a broker, and then for each request.
 _PATIENCE_SECONDS = 15.0
 
 
-async def examine(settings: KafkaSettings) -> list[Finding]:
+async def examine(settings: KafkaSettings, connections: Connections) -> list[Finding]:
     """Examine brokers, permissions and topics."""
     transport.install()
     names = topics.names(settings.topic_prefix)
-    client = AIOKafkaClient(**connection(settings, "doctor", int(_BROKER_SECONDS * 1000)))
+    client = AIOKafkaClient(**connections.options("doctor", int(_BROKER_SECONDS * 1000)))
     try:
         async with asyncio.timeout(min(settings.connect_timeout_seconds, _PATIENCE_SECONDS)):
-            await until_connected(client.bootstrap)
+            await connections.until_connected(client.bootstrap)
     except TimeoutError:
         await client.close()
         return [_no_broker(settings)]
+    except RefusedError as error:
+        await client.close()
+        return [Finding(Level.WRONG, "kafka", error.found, error.remedy)]
     try:
-        brokers = await _brokers(client)
+        brokers = await _brokers(client, connections)
         answering = [node for node, finding in brokers.items() if finding.level is Level.OK]
         found = list(brokers.values())
         if answering:
@@ -74,7 +77,7 @@ async def examine_topics(
     names = topics.names(settings.topic_prefix)
     try:
         async with asyncio.timeout(settings.connect_timeout_seconds):
-            async with administration(settings) as admin:
+            async with Connections(settings).administration() as admin:
                 if not create:
                     return await _topics(admin, names, missing)
                 await topics.create_missing(admin, names, settings.partitions)
@@ -97,18 +100,20 @@ def _no_broker(settings: KafkaSettings) -> Finding:
     )
 
 
-async def _brokers(client: AIOKafkaClient) -> dict[int, Finding]:
+async def _brokers(client: AIOKafkaClient, connections: Connections) -> dict[int, Finding]:
     """Examine whether each broker answers at the address that it advertises."""
     brokers = sorted(client.cluster.brokers(), key=lambda broker: broker.nodeId)
-    found = await asyncio.gather(*(_broker(client, broker) for broker in brokers))
+    found = await asyncio.gather(*(_broker(client, connections, broker) for broker in brokers))
     return {broker.nodeId: finding for broker, finding in zip(brokers, found, strict=True)}
 
 
-async def _broker(client: AIOKafkaClient, broker: Any) -> Finding:
+async def _broker(client: AIOKafkaClient, connections: Connections, broker: Any) -> Finding:
     where, address = f"broker {broker.nodeId}", f"{broker.host}:{broker.port}"
     try:
         await client.send(broker.nodeId, OffsetRequest(-1, 0, []))
     except (KafkaError, OSError, TimeoutError):
+        if (refusal := await connections.refusal_at(broker.host, broker.port)) is not None:
+            return Finding(Level.WRONG, where, refusal.found, refusal.remedy)
         return Finding(
             Level.WRONG,
             where,
@@ -128,32 +133,15 @@ async def _permissions(client: AIOKafkaClient, node: int, names: dict[str, str])
 
 
 def _permission(name: str, found: permissions.Permissions) -> Finding | None:
-    if name in found.hidden:
-        return _denied(name, _NEEDED)
+    if lacking := found.lacking(name):
+        said = f"{', '.join(lacking)} not allowed"
+        return Finding(Level.WRONG, name, said, permissions.grant(name, lacking))
     if name in found.topics:
-        allowed = found.topics[name]
-        lacking = [each for each in _NEEDED if allowed is not None and each not in allowed]
-        return _denied(name, lacking) if lacking else _allowed(name)
+        return Finding(Level.OK, name, f"{', '.join(permissions.NEEDED)} are allowed")
     if found.cluster is not None and "Create" not in found.cluster:
         said = "is missing, and Create is perhaps not allowed"
-        return Finding(Level.WARNING, name, said, _grant(name, ["Create"]))
+        return Finding(Level.WARNING, name, said, permissions.grant(name, ["Create"]))
     return None
-
-
-def _allowed(name: str) -> Finding:
-    return Finding(Level.OK, name, f"{', '.join(_NEEDED)} are allowed")
-
-
-def _denied(name: str, lacking: list[str] | tuple[str, ...]) -> Finding:
-    return Finding(Level.WRONG, name, f"{', '.join(lacking)} not allowed", _grant(name, lacking))
-
-
-def _grant(name: str, operations: list[str] | tuple[str, ...]) -> str:
-    options = " ".join(f"--operation {each}" for each in operations)
-    return (
-        f"kafka-acls.sh --bootstrap-server … --add --allow-principal User:… {options}"
-        f" --topic {name}; look for a Deny rule too"
-    )
 
 
 async def _topics(

@@ -43,11 +43,18 @@ class Leaders:
     Args:
         client: A bootstrapped client.
         timeout_seconds: Bound for `insist`.
+        on_failure: Called when there was no certain answer in that time.
     """
 
-    def __init__(self, client: AIOKafkaClient, timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        client: AIOKafkaClient,
+        timeout_seconds: float,
+        on_failure: Callable[[], None] = lambda: None,
+    ) -> None:
         self._client = client
         self._timeout_seconds = timeout_seconds
+        self._on_failure = on_failure
         self._looked_at = -_METADATA_SECONDS
         self._look: asyncio.Task[bool] | None = None
 
@@ -68,6 +75,7 @@ class Leaders:
                     await self._client.force_metadata_update()
                     await asyncio.sleep(BACKOFF_SECONDS)
         except TimeoutError:
+            self._on_failure()
             raise LogUnavailableError("Kafka gave no certain answer in time.") from cause
 
     async def leader(self, topic: str, partition: int) -> int:

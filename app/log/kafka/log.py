@@ -6,7 +6,8 @@ sent records (`outcomes`), what an answer to a read proves (`fetch`), which brok
 (`leaders`), the bytes of a batch (`batches`), consumer groups' offsets (`cursors`), the deletion of
 old records (`trim`); which topics are needed (`topics`), how they must be configured (`rules`), and
 what changes about them at run time (`watched_topics`, `watch`); an examination (`checkup`,
-`permissions`), and connections (`connections`, `transport`).
+`permissions`), and connections (`connections`, `transport`): how they are secured (`security`,
+`files`, `oauth`, `sessions`), and why none comes about (`handshake`, `refusals`).
 
 The producers are not idempotent (KIP-98) on purpose: an idempotent one of aiokafka never expires
 what it holds and cannot be stopped while a broker is down (#1101), and nothing here needs it: a
@@ -24,7 +25,7 @@ from app.errors import ConfigurationError, LogUnavailableError, NotReadyError, N
 from app.log import EVENTS, IMAGES, Batch, Bounds, Fetched, Position, Record
 from app.log.kafka import checkup, cursors, transport, trim
 from app.log.kafka.appender import Appender
-from app.log.kafka.connections import connection, producing, until_connected
+from app.log.kafka.connections import Connections
 from app.log.kafka.fetch import Fetcher
 from app.log.kafka.lane import Lane
 from app.log.kafka.leaders import Leaders
@@ -47,7 +48,8 @@ class KafkaLog:
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
-        self._topics = WatchedTopics(settings, self._renew_producers)
+        self._connections = Connections(settings)
+        self._topics = WatchedTopics(settings, self._connections, self._renew_producers)
         self._client: Any = None
         self._leaders: Leaders | None = None
         self._fetcher: Fetcher | None = None
@@ -67,7 +69,7 @@ class KafkaLog:
 
     async def examine(self) -> list[Finding]:
         """Examine brokers, permissions and topics; see `checkup`."""
-        return await checkup.examine(self._settings)
+        return await checkup.examine(self._settings, self._connections)
 
     async def start(self) -> None:
         """Connect, create and check the topics, and wait until every partition has a leader."""
@@ -78,7 +80,7 @@ class KafkaLog:
                 await self._connect()
         except TimeoutError as error:
             await self.stop()
-            last = self._topics.last_error
+            last = self._connections.last_error
             raise ConfigurationError(
                 f"No Kafka broker at {self._settings.bootstrap_servers} answered every request"
                 f" within {self._settings.connect_timeout_seconds:g} seconds."
@@ -169,10 +171,10 @@ class KafkaLog:
 
     async def _connect(self) -> None:
         read_ms = int(self._settings.read_timeout_seconds * 1000 / _READ_ATTEMPTS)
-        self._client = AIOKafkaClient(**connection(self._settings, "reads", read_ms))
-        await until_connected(self._client.bootstrap)
+        self._client = AIOKafkaClient(**self._connections.options("reads", read_ms))
+        await self._connections.until_connected(self._client.bootstrap)
         await self._client.set_topics(self._topics.names.values())
-        leaders = Leaders(self._client, self._settings.read_timeout_seconds)
+        leaders = Leaders(self._client, self._settings.read_timeout_seconds, self._topics.look_soon)
         fetcher = Fetcher(
             self._client,
             leaders,
@@ -194,7 +196,8 @@ class KafkaLog:
             self._lane("events", EVENTS, read_ms / 1000),
             self._topics.look_soon,
         )
-        await asyncio.gather(*(until_connected(lane.start) for lane in self._appender.lanes))
+        connect = self._connections.until_connected
+        await asyncio.gather(*(connect(lane.start) for lane in self._appender.lanes))
         self._leaders, self._fetcher = leaders, fetcher
         self._topics.start()
 
@@ -206,7 +209,7 @@ class KafkaLog:
             lane.renew(self._producing(lane.role))
 
     def _producing(self, role: str) -> dict[str, Any]:
-        return producing(self._settings, role, self.max_record_bytes(role))
+        return self._connections.producing(role, self.max_record_bytes(role))
 
     def _reading(self) -> Fetcher:
         if self._fetcher is None:

@@ -13,11 +13,15 @@ from typing import TYPE_CHECKING
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
+from app.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from aiokafka.client import AIOKafkaClient
 
+# What the gateway does with each topic. Read and Write include Describe.
+NEEDED = ("Read", "Write", "DescribeConfigs")
 # The codes of AclOperation, which are the numbers of the bits.
 _OPERATIONS = {3: "Read", 4: "Write", 5: "Create", 8: "Describe", 10: "DescribeConfigs"}
 # The answer of a broker without access control: it does not say, and everything is allowed.
@@ -99,6 +103,13 @@ class Permissions:
     topics: dict[str, frozenset[str] | None]
     hidden: frozenset[str]
 
+    def lacking(self, topic: str) -> tuple[str, ...]:
+        """Return the needed operations that are not allowed on a topic, as far as is known."""
+        if topic in self.hidden:
+            return NEEDED
+        allowed = self.topics.get(topic)
+        return tuple(each for each in NEEDED if allowed is not None and each not in allowed)
+
 
 async def ask(client: AIOKafkaClient, node: int, topics: Iterable[str]) -> Permissions:
     """Request from a broker what this client is allowed.
@@ -113,6 +124,32 @@ async def ask(client: AIOKafkaClient, node: int, topics: Iterable[str]) -> Permi
         hidden=frozenset(
             name for code, name, *_ in response.topics if code == _AUTHORIZATION_FAILED
         ),
+    )
+
+
+async def require(client: AIOKafkaClient, topics: Iterable[str]) -> None:
+    """Check that everything needed is allowed on topics; older brokers do not tell.
+
+    Raises:
+        ConfigurationError: Something is not.
+        KafkaError: The broker does not answer.
+    """
+    try:
+        found = await ask(client, client.get_random_node(), topics)
+    except NotImplementedError:
+        return
+    if lacking := {name: each for name in topics if (each := found.lacking(name))}:
+        said = "; ".join(f"{', '.join(each)} on {name}" for name, each in lacking.items())
+        commands = "; ".join(grant(name, each) for name, each in lacking.items())
+        raise ConfigurationError(f"Kafka does not allow {said}. Remedy: {commands}.")
+
+
+def grant(topic: str, operations: Iterable[str]) -> str:
+    """Return the command that allows operations on a topic."""
+    options = " ".join(f"--operation {each}" for each in operations)
+    return (
+        f"kafka-acls.sh --bootstrap-server … --add --allow-principal User:… {options}"
+        f" --topic {topic}; look for a Deny rule too"
     )
 
 

@@ -7,7 +7,8 @@ import re
 
 from pydantic import Field, SecretStr, field_validator
 
-from app.section import Seconds, Section
+from app.log.kafka.security_settings import SecuritySettings
+from app.section import Seconds
 
 _SERVER = re.compile(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 _MAX_PORT = 65_535
@@ -16,7 +17,7 @@ _KEY_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _MIN_KEY_BYTES = 32
 
 
-class KafkaSettings(Section):
+class KafkaSettings(SecuritySettings):
     """The log on Apache Kafka. Without `bootstrap_servers` the log is embedded."""
 
     bootstrap_servers: str | None = Field(

@@ -18,6 +18,7 @@ from aiokafka.errors import (
     KafkaError,
     NoError,
     TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
     for_code,
 )
@@ -25,7 +26,7 @@ from aiokafka.errors import (
 from app.errors import ConfigurationError
 from app.log import EVENTS, IMAGES, REJECTS
 from app.log.findings import Level
-from app.log.kafka import rules
+from app.log.kafka import permissions, rules
 from app.log.kafka.rules import Topic
 
 if TYPE_CHECKING:
@@ -35,6 +36,10 @@ logger = structlog.get_logger(__name__)
 
 # The metadata of every broker lists a new topic within this time, or something is wrong.
 _CREATION_STEPS, _CREATION_STEP_SECONDS = 100, 0.1
+# A broker does not list a topic on which it allows nothing.
+_HIDDEN = (
+    " Allow Create on it; or, if it exists, Read and Write, as long as there are none it is hidden."
+)
 
 
 def names(prefix: str) -> dict[str, str]:
@@ -78,6 +83,7 @@ async def inspect(admin: AIOKafkaAdminClient, names: Mapping[str, str]) -> dict[
 
 
 async def _fitting(admin: AIOKafkaAdminClient, names: Mapping[str, str]) -> dict[str, Topic]:
+    await permissions.require(admin._client, names.values())
     topics = await describe(admin, names)
     wrong = [
         f"{finding.subject} has {finding.found}. Remedy: {finding.remedy}"
@@ -122,6 +128,7 @@ async def create_missing(
             raise ConfigurationError(
                 f"The topic {name} is missing and Kafka refuses to create it"
                 f" ({error.__name__}: {message[0] if message else ''})."
+                + (_HIDDEN if error is TopicAuthorizationFailedError else "")
             )
         if error is NoError:
             logger.info("kafka_topic_created", topic=name)

@@ -7,6 +7,8 @@ And uvloop raises a `RuntimeError` where something is written to a transport tha
 already; asyncio's own transports drop it. aiokafka expects an `OSError` there: its tasks for
 metadata and for sending died of the `RuntimeError`, and its client with them (seen when connections
 are reset under load). So the error is translated where it is raised.
+
+What it lacks for signing in is in `sessions`.
 """
 
 from __future__ import annotations
@@ -18,7 +20,10 @@ from aiokafka import client
 from aiokafka.admin import client as admin_client
 from aiokafka.conn import AIOKafkaConnection, CloseReason
 from aiokafka.errors import KafkaConnectionError
+from aiokafka.protocol.admin import SaslAuthenticateRequest
 from aiokafka.protocol.metadata import MetadataRequest
+
+from app.log.kafka import sessions
 
 _send = AIOKafkaConnection.send
 _asking = partial(MetadataRequest, allow_auto_topic_creation=False)
@@ -28,11 +33,15 @@ def install() -> None:
     """Change aiokafka, once: call this before a client is made; further calls do nothing."""
     AIOKafkaConnection.send = _send_or_close
     client.MetadataRequest = admin_client.MetadataRequest = _asking
+    sessions.install()
 
 
-def _send_or_close(connection: Any, *arguments: Any, **options: Any) -> Any:
+def _send_or_close(connection: Any, request: Any, *arguments: Any, **options: Any) -> Any:
     try:
-        return _send(connection, *arguments, **options)
+        answer = _send(connection, request, *arguments, **options)
+        if isinstance(request, SaslAuthenticateRequest):
+            return sessions.noting_the_end(connection, answer)
+        return answer  # noqa: TRY300 - the statement above may raise too
     except RuntimeError as error:
         connection.close(reason=CloseReason.CONNECTION_BROKEN)
         raise KafkaConnectionError(f"The connection is closed: {error}") from error

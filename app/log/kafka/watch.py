@@ -1,8 +1,8 @@
 """Regular looks at the topics while the gateway runs.
 
-Hides when: every minute, and soon after an append that failed. Someone may change the limits,
-policies or partitions of a topic under a running gateway, or delete it. A misfit is the watch's
-`trouble`, and is logged when it begins and when it ends.
+Hides when: every minute, and soon after an append or a read that failed. Someone may change the
+limits, policies or partitions of a topic under a running gateway, delete it, or let the brokers
+refuse the gateway. That is the watch's `trouble`, and is logged when it begins and when it ends.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 
 from app.background import BackgroundJob
 from app.errors import ConfigurationError
+from app.log.kafka.refusals import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,11 +33,11 @@ class Watch:
     """Calls `look` regularly between `start` and `stop`.
 
     Args:
-        look: Raises a `ConfigurationError` for a misfit; its other errors are about the connection,
-            and reported elsewhere.
+        look: Raises a `ConfigurationError` for a misfit or a refusal; its other errors are about
+            the connection, and reported elsewhere.
 
     Attributes:
-        trouble: The misfit, as a clause, or None.
+        trouble: The misfit or the refusal, as a clause, or None.
     """
 
     def __init__(self, look: Callable[[], Awaitable[None]]) -> None:
@@ -60,6 +61,8 @@ class Watch:
         try:
             async with asyncio.timeout(_TIMEOUT_SECONDS):
                 await self._look()
+        except RefusedError as error:
+            self._say(error.detail.removesuffix("."), refused=True)
         except ConfigurationError as error:
             self._say(error.detail.removesuffix("."))
         except (KafkaError, OSError, TimeoutError):
@@ -70,9 +73,11 @@ class Watch:
         else:
             self._say(None)
 
-    def _say(self, trouble: str | None) -> None:
+    def _say(self, trouble: str | None, *, refused: bool = False) -> None:
         if trouble != self.trouble:
-            if trouble:
+            if refused:
+                logger.error("kafka_gateway_refused", reason=trouble)
+            elif trouble:
                 logger.error("kafka_topics_misfit", reason=trouble)
             else:
                 logger.info("kafka_topics_fit")

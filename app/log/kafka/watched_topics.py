@@ -6,7 +6,6 @@ look, while partitions stay those of the start, as producers are bound to them.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,6 @@ from aiokafka.errors import KafkaError
 
 from app.log import EVENTS
 from app.log.kafka import topics
-from app.log.kafka.connections import RECONNECT_SECONDS, administration
 from app.log.kafka.watch import Watch
 
 if TYPE_CHECKING:
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
 
     from aiokafka.admin import AIOKafkaAdminClient
 
+    from app.log.kafka.connections import Connections
     from app.log.kafka.rules import Topic
     from app.log.kafka.settings import KafkaSettings
 
@@ -34,22 +33,27 @@ class WatchedTopics:
     """Topics that are created and checked by `prepare`, and watched from `start` to `stop`.
 
     Args:
-        settings: Where the topics are, and their prefix.
+        settings: The topics' prefix.
+        connections: Where the topics are.
         on_new_limits: Called when a look has found other limits.
 
     Attributes:
         names: The name on the broker for each role (`images`, `image-events`, …).
         by_role: The topics.
         identity: The cluster's id and the topic of the events.
-        last_error: Why the last attempt of `prepare` failed, if one has.
     """
 
-    def __init__(self, settings: KafkaSettings, on_new_limits: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        connections: Connections,
+        on_new_limits: Callable[[], None],
+    ) -> None:
         self.names = topics.names(settings.topic_prefix)
         self.by_role: dict[str, Topic] = {}
         self.identity = ""
-        self.last_error: Exception | None = None
         self._settings = settings
+        self._connections = connections
         self._on_new_limits = on_new_limits
         self._watch = Watch(self._look)
 
@@ -74,15 +78,14 @@ class WatchedTopics:
         """
         while True:
             try:
-                async with administration(self._settings) as admin:
+                async with self._connections.administration() as admin:
                     self.by_role = await topics.prepare(
                         admin, self.names, self._settings.partitions
                     )
                     self.identity = await self._identify(admin)
             # The client may have chosen the one broker that is down; the next may choose another.
             except (KafkaError, OSError) as error:
-                self.last_error = error
-                await asyncio.sleep(RECONNECT_SECONDS)
+                await self._connections.wait_after(error)
             else:
                 return
 
@@ -105,7 +108,7 @@ class WatchedTopics:
             ConfigurationError: Something no longer fits.
             KafkaError, OSError: Kafka does not answer.
         """
-        async with administration(self._settings) as admin:
+        async with self._connections.administration() as admin:
             found = await topics.inspect(admin, self.names)
             self.identity = await self._identify(admin)
         before = self._limits()
