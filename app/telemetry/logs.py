@@ -13,8 +13,14 @@ from typing import Any
 import structlog
 
 # aiokafka formats whole payloads for its debug messages, and reports an absent broker 45 times a
-# second; the log on Kafka logs what matters of that.
-_QUIET = {"aiokafka": logging.CRITICAL, "uvicorn.error": logging.WARNING}
+# second; the log on Kafka logs what matters of that. The others would log each request for a token.
+_QUIET = {
+    "aiokafka": logging.CRITICAL,
+    "botocore": logging.WARNING,
+    "httpcore": logging.WARNING,
+    "httpx": logging.WARNING,
+    "uvicorn.error": logging.WARNING,
+}
 # `app.api.problems` and `app.api.context` log exceptions of the application; uvicorn repeats them.
 _REPEATED = "Exception in ASGI application"
 # C0, DEL and C1, which a terminal obeys; marks that turn the direction of text or end a line; and

@@ -1,5 +1,6 @@
 """Settings of security that do not fit together, files that cannot be used, and tokens."""
 
+import asyncio
 import base64
 import os
 import time
@@ -8,10 +9,13 @@ import pytest
 
 from app.errors import ConfigurationError
 from app.log.kafka.files import ReadAgain, client_context, read_secret
+from app.log.kafka.handshake import find_refusal
 from app.log.kafka.oauth import Token, TokenError, Tokens, from_server
 from app.log.kafka.security import Security
 from app.log.kafka.settings import KafkaSettings
-from tests.support.authority import Authority, Issuer
+from dev.kafka.ports import free_port
+from tests.support.authority import DAY, NOW, Authority, Issuer
+from tests.support.secured import server_context
 from tests.support.token_server import SECRET, serving
 
 NAMED = {"sasl_username": "me", "sasl_password": "hidden"}
@@ -138,6 +142,28 @@ class TestTokens:
 
     def test_the_text_of_a_token_is_not_shown(self):
         assert "secret" not in repr(Token("secret", 1, 2))
+
+
+class TestHandshake:
+    async def test_a_certificate_of_a_broker_that_has_expired_is_named(self, tmp_path):
+        authority = Authority(tmp_path / "ca.pem")
+        expired = authority.issue(tmp_path / "broker.pem", "broker", until=NOW - DAY)
+        tls = server_context(expired)
+        async with await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=tls) as server:
+            port = server.sockets[0].getsockname()[1]
+            settings = KafkaSettings(
+                bootstrap_servers=f"127.0.0.1:{port}",
+                security_protocol="SSL",
+                tls_ca_file=authority.file,
+            )
+            refusal = await find_refusal(settings, Security(settings))
+        assert (
+            refusal.found == f"the certificate of 127.0.0.1:{port} has expired, or is not valid yet"
+        )
+
+    async def test_a_broker_that_is_away_is_no_refusal(self):
+        settings = KafkaSettings(bootstrap_servers=f"127.0.0.1:{free_port()},broker.invalid:9092")
+        assert await find_refusal(settings, Security(settings)) is None
 
 
 class TestTokenServer:

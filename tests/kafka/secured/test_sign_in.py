@@ -91,6 +91,15 @@ class TestEachWay:
             {"grant_type": ["client_credentials"], "scope": ["kafka images"]}
         ]
 
+    def test_no_secret_is_logged_at_any_level(self, secured, token_server, new_gateway):
+        settings = secured.settings(**token_server.settings(), topic_prefix=new_prefix())
+        gateway = new_gateway(**environment(settings), IMAGEGATE_LOG_LEVEL="debug")
+        assert gateway.terminate() == 0
+        output = "".join(gateway.output)
+        token = token_server.issuer.token("oauth").partition(".")[0]
+        for secret in (SECRET, token, "HTTP Request"):
+            assert secret not in output
+
 
 class TestRefusals:
     @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
