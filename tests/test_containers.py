@@ -215,8 +215,24 @@ class TestCompose:
         assert GATEWAY["depends_on"]["kafka"] == {"condition": "service_healthy"}
         assert KAFKA["healthcheck"]["test"][0] == "CMD"
 
+    def test_the_first_key_is_made_before_the_gateway_starts_and_only_once(self, tmp_path):
+        assert GATEWAY["depends_on"]["first-key"] == {"condition": "service_completed_successfully"}
+        command = COMPOSE["services"]["first-key"]["command"]
+        program = [sys.executable, "-m", "app", *command]
+        variables = os.environ | {"IMAGEGATE_DATA_DIR": str(tmp_path)}
+        printed = [
+            subprocess.run(
+                program, env=variables, capture_output=True, text=True, check=True
+            ).stdout
+            for _ in range(2)
+        ]
+        assert printed[0].startswith("ig_")
+        assert printed[1] == ""
+
     def test_nothing_is_published_beyond_this_machine(self):
-        published = [port for each in COMPOSE["services"].values() for port in each["ports"]]
+        published = [
+            port for each in COMPOSE["services"].values() for port in each.get("ports", ())
+        ]
         assert sorted(published) == ["127.0.0.1:8080:8080", "127.0.0.1:9092:9092"]
 
     def test_every_listener_of_kafka_is_bound_advertised_and_named_right(self):
@@ -288,4 +304,4 @@ class TestCompose:
 
     def test_every_value_for_the_environment_is_text(self):
         for service in COMPOSE["services"].values():
-            assert all(isinstance(value, str) for value in service["environment"].values())
+            assert all(isinstance(value, str) for value in service.get("environment", {}).values())

@@ -78,6 +78,7 @@ class TestEnvironment:
             for part in path:
                 value = getattr(value, part)
             shown = value.get_secret_value() if isinstance(value, SecretStr) else value
+            shown = str(shown) if isinstance(shown, Path) and default is None else shown
             assert (str(shown) if default is None else shown) == (
                 some if default is None else default
             )
