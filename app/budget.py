@@ -116,12 +116,12 @@ class ByteBudget:
 
     @property
     def total_bytes(self) -> int:
-        """What all reservations may hold together."""
+        """The bytes that all reservations may hold together."""
         return self._total_bytes
 
     @property
     def free_bytes(self) -> int:
-        """What nobody holds."""
+        """The bytes that nobody holds."""
         return self._free_bytes
 
     @property

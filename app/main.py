@@ -227,6 +227,17 @@ def build_log(settings: Settings) -> ExaminableLog:
     return SqliteLog(settings.data_dir)
 
 
+@asynccontextmanager
+async def opened_log(settings: Settings) -> AsyncGenerator[ExaminableLog, None]:
+    """Provide the log that the settings name, for a command, and stop it at the end."""
+    log = build_log(settings)
+    await log.start()
+    try:
+        yield log
+    finally:
+        await log.stop()
+
+
 async def examine_topics(kafka: KafkaSettings, *, create: bool) -> list[Finding]:
     """Examine the topics, after creating missing ones if `create` says so.
 

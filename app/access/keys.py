@@ -16,6 +16,7 @@ import structlog
 from app.access import api_key, key_file
 from app.access.principal import Principal
 from app.errors import ConfigurationError, InvalidCredentialError
+from app.file_stamp import stamp_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,8 +30,6 @@ logger = structlog.get_logger(__name__)
 _LOOK_SECONDS = 1.0
 # Compared with where there is no key, so that an unknown id takes as long as a wrong secret.
 _NO_DIGEST = "0" * 64
-
-_Stamp = tuple[int, int, int] | None
 
 
 class Keys:
@@ -47,7 +46,7 @@ class Keys:
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._path = path
         self._clock = clock
-        self._stamp = _stamp(path)
+        self._stamp = stamp_of(path)
         self._keys = _by_id(path)
         # Whether there ever was a file: without it, a gateway that had keys stays closed.
         self._existed = self._stamp is not None
@@ -85,7 +84,7 @@ class Keys:
         if now - self._looked < _LOOK_SECONDS:
             return
         self._looked = now
-        stamp = _stamp(self._path)
+        stamp = stamp_of(self._path)
         if stamp == self._stamp:
             return
         self._stamp = stamp
@@ -100,12 +99,3 @@ class Keys:
 
 def _by_id(path: Path) -> dict[str, StoredKey]:
     return {key.id: key for key in key_file.read(path)}
-
-
-def _stamp(path: Path) -> _Stamp:
-    """Return what changes with the file; None if there is none."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino

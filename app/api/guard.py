@@ -73,7 +73,7 @@ def scope_of(handler: Callable[..., object]) -> Scope | None:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """What a route needs."""
+    """The scope that a route needs, by its path and methods."""
 
     path: re.Pattern[str]
     methods: Collection[str]

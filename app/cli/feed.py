@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.cli.options import add_log, load
 from app.feed.dead_letters import DeadLetters
-from app.main import build_log
+from app.main import opened_log
 from app.records.signature import Signatures
 from app.telemetry import logs
 
@@ -42,9 +42,5 @@ def _skip(options: argparse.Namespace) -> int:
 
 
 async def _skip_damage(settings: Settings, offset: int) -> int:
-    log = build_log(settings)
-    await log.start()
-    try:
+    async with opened_log(settings) as log:
         return await DeadLetters(log, Signatures(settings.kafka.keys)).skip(offset)
-    finally:
-        await log.stop()

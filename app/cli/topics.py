@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.changes.sign_from import begin_signing
 from app.cli.options import add_json, add_log, load, report
-from app.main import build_log, examine_topics
+from app.main import examine_topics, opened_log
 from app.records.signature import Signatures
 from app.telemetry import logs
 
@@ -52,9 +52,5 @@ def _sign_from(options: argparse.Namespace) -> int:
 
 
 async def _begin_signing(settings: Settings) -> int:
-    log = build_log(settings)
-    await log.start()
-    try:
+    async with opened_log(settings) as log:
         return await begin_signing(log, Signatures(settings.kafka.keys))
-    finally:
-        await log.stop()

@@ -104,7 +104,6 @@ class CodecPool:
         self._queue_seconds = queue_seconds
         # The last one is the next: its memory is in the caches of the CPU.
         self._idle: list[CodecProcess] = []
-        self._waiting: set[Turn] = set()
         self._alive: set[CodecProcess] = set()
         # The parts of the sandbox that confine the newest worker: all run on the same kernel.
         self.in_force: tuple[Part, ...] = ()
@@ -132,9 +131,9 @@ class CodecPool:
         self._stopping = True
         for task in self._replacing:
             task.cancel()
-        for turn in self._waiting:
-            if not turn.worker.done():
-                turn.worker.set_exception(NotReadyError("The gateway is stopping."))
+        for turn in self._shares.waiting():
+            self._shares.leave(turn)
+            turn.worker.set_exception(NotReadyError("The gateway is stopping."))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STOP_SECONDS):
                 await asyncio.gather(*self._replacing, return_exceptions=True)
@@ -209,7 +208,6 @@ class CodecPool:
         if self._stopping:
             raise NotReadyError("The gateway is stopping.")
         turn = self._shares.wait(client, kind)
-        self._waiting.add(turn)
         self._grant()
         try:
             async with asyncio.timeout_at(until):
@@ -221,8 +219,6 @@ class CodecPool:
         except asyncio.CancelledError:
             self._give_up(turn)
             raise
-        finally:
-            self._waiting.discard(turn)
         return turn
 
     def _give_up(self, turn: Turn) -> None:

@@ -48,7 +48,7 @@ class Turn:
 
 @dataclass(eq=False, slots=True)
 class _Client:
-    """What a client used, as of `at`, and what of it waits and runs."""
+    """The use of the workers by one client, as of `at`, and its images that wait or run."""
 
     name: str
     at: float
@@ -115,6 +115,11 @@ class WorkerShares:
         client.queues[turn.kind].remove(turn)
         if not client.waits:
             del self._waiting[client]
+
+    def waiting(self) -> list[Turn]:
+        """Return all images that wait."""
+        queues = [queue for client in self._waiting for queue in client.queues.values()]
+        return [turn for queue in queues for turn in queue]
 
     def next(self, free: int) -> Turn | None:
         """Return the image that gets one of so many free workers, if any may; its time begins."""

@@ -29,7 +29,7 @@ _ABSENT = (2**32 - 1).to_bytes(4, "big")
 
 
 class Verdict(Enum):
-    """What a record's signature is worth."""
+    """The worth of a record's signature."""
 
     SIGNED = auto()
     UNSIGNED = auto()

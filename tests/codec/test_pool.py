@@ -231,7 +231,7 @@ async def test_heavy_images_never_have_all_workers():
         ]
         await until(lambda: spinning_in(pool))
         # The second one was refused as heavy, and waits.
-        await until(lambda: [turn.kind for turn in pool._waiting] == [Kind.HEAVY])
+        await until(lambda: [turn.kind for turn in pool._shares.waiting()] == [Kind.HEAVY])
         for client in ["other", "attacker"]:
             assert await pool.run(do(codec_jobs.length), b"four", client) == 4
         for task in heavy:
@@ -291,6 +291,8 @@ async def test_stopping_ends_every_process_and_turns_every_caller_away():
         await pool.stop()
         assert time.monotonic() - started < 2
         assert not alive(pid)
+        # A worker that ends its work just now must find nobody to go on with.
+        assert pool._shares.waiting() == []
         outcomes = await asyncio.gather(running, *queued, return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [NotReadyError] * 4
     with pytest.raises(NotReadyError):

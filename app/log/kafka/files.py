@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import structlog
 
 from app.errors import ConfigurationError
+from app.file_stamp import stamp_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    from app.file_stamp import Stamp
 
 logger = structlog.get_logger(__name__)
 
@@ -53,16 +56,8 @@ class ReadAgain(Generic[T]):
                 self._state, self._complained = state, False
         return self._value
 
-    def _look(self) -> list[tuple[int, int, int] | None]:
-        return [_identity(file) for file in self._files]
-
-
-def _identity(file: Path) -> tuple[int, int, int] | None:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    def _look(self) -> list[Stamp]:
+        return [stamp_of(file) for file in self._files]
 
 
 def read_secret(file: Path) -> str:

@@ -40,7 +40,7 @@ _TLS_SETTINGS = ("tls_ca_file", "tls_cert_file", "tls_key_file")
 
 
 class Security(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka is not typed
-    """What the settings say about security, for every connection of a log.
+    """The security of every connection of a log, as the settings say.
 
     Raises:
         ConfigurationError: The settings do not fit together, or a file cannot be used.
