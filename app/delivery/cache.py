@@ -1,12 +1,16 @@
 """The cache of records that were read lately, up to a number of bytes.
 
 Hides which records are cached: the least recently used one leaves first. Neighbours that came with
-a record are cached too, as images that were stored together are often viewed together.
+a record are cached too, as images that were stored together are often viewed together. A record
+that many ask for at once is read once: each of them would hold a copy of its own.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
+from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,44 +20,82 @@ if TYPE_CHECKING:
 
 # A record with its position, tuples and dictionary entry (sys.getsizeof), rounded up.
 _OVERHEAD_BYTES = 500
+# When a cached record is not the one asked for, the topic may have been replaced: after this long,
+# it is read again. At once would be a read for each id that somebody makes up.
+_CHECK_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class _Cached:
+    """A record, and when it was read."""
+
+    record: StoredRecord
+    read_at: float
+
+
+@dataclass(slots=True)
+class _Read:
+    """A record that is being read, and how many wait for it."""
+
+    task: asyncio.Task[StoredRecord]
+    waiting: int = 0
 
 
 class RecordCache:
     """Reads a topic of a log through at most `max_bytes` of memory."""
 
-    def __init__(self, log: Log, topic: str, max_bytes: int) -> None:
+    def __init__(
+        self, log: Log, topic: str, max_bytes: int, clock: Callable[[], float] = monotonic
+    ) -> None:
         self._log = log
         self._topic = topic
         self._max_bytes = max_bytes
+        self._clock = clock
         self._bytes = 0
-        self._records: OrderedDict[Position, StoredRecord] = OrderedDict()
+        self._cached: OrderedDict[Position, _Cached] = OrderedDict()
+        self._reads: dict[Position, _Read] = {}
 
     async def read(
         self, position: Position, belongs: Callable[[StoredRecord], bool]
     ) -> StoredRecord:
-        """Return a record from memory, provided that it `belongs`, or else from the log.
+        """Return a record from memory, if it `belongs` or was read just now, or else from the log.
 
         After a topic was replaced, the record cached for a position may be one of the old topic.
 
         Raises:
             GatewayError: As `Log.read`.
         """
-        if (record := self._records.get(position)) is not None and belongs(record):
-            self._records.move_to_end(position)
-            return record
+        if (cached := self._cached.get(position)) is not None and (
+            belongs(cached.record) or self._clock() - cached.read_at < _CHECK_SECONDS
+        ):
+            self._cached.move_to_end(position)
+            return cached.record
+        if (read := self._reads.get(position)) is None:
+            read = self._reads[position] = _Read(asyncio.create_task(self._read(position)))
+        read.waiting += 1
+        try:
+            return await asyncio.shield(read.task)
+        finally:
+            read.waiting -= 1
+            if not read.waiting:
+                read.task.cancel()
+                del self._reads[position]
+
+    async def _read(self, position: Position) -> StoredRecord:
         fetched = await self._log.read(self._topic, position)
         self._add(fetched)
         return fetched.record
 
     def _add(self, fetched: Fetched) -> None:
+        now = self._clock()
         for record in (*fetched.neighbours, fetched.record):
-            if (old := self._records.get(record.position)) is not None:
-                self._bytes -= _size(old)
-            self._records[record.position] = record
+            if (old := self._cached.get(record.position)) is not None:
+                self._bytes -= _size(old.record)
+            self._cached[record.position] = _Cached(record, now)
             self._bytes += _size(record)
         while self._bytes > self._max_bytes:
-            _, oldest = self._records.popitem(last=False)
-            self._bytes -= _size(oldest)
+            _, oldest = self._cached.popitem(last=False)
+            self._bytes -= _size(oldest.record)
 
 
 def _size(record: StoredRecord) -> int:

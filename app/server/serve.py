@@ -11,6 +11,7 @@ import functools
 import gc
 import signal
 import socket
+import sys
 from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
@@ -37,6 +38,9 @@ logger = structlog.get_logger(__name__)
 
 # Idle connections are kept a little longer than common proxies keep theirs (60 s).
 _KEEP_ALIVE_SECONDS = 65
+# The kernel accepts this much beyond what is on its way to a client. By default it accepts 4 MB,
+# which were copied for every client that reads nothing.
+_UNSENT_BYTES = 131_072
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -170,6 +174,9 @@ def bind(http: ServerSettings) -> socket.socket:
             listener = stack.enter_context(socket.socket(family, kind))
             # As servers do: an earlier process's connections in TIME_WAIT would block the address.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if sys.platform == "linux":
+                # Accepted connections inherit it.
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
             listener.bind(address)
             stack.pop_all()
             return listener

@@ -1,5 +1,7 @@
 """The cache of records: bounded by bytes, least recently used first out."""
 
+import asyncio
+
 import pytest
 
 from app.delivery.cache import _OVERHEAD_BYTES, RecordCache
@@ -56,7 +58,7 @@ async def test_the_least_recently_used_record_leaves_first(log):
 async def test_never_more_than_its_bytes_are_cached(log):
     cache = RecordCache(log, IMAGES, 5 * SIZE + 5)
     await read(cache, *range(100))
-    assert len(cache._records) == 5
+    assert len(cache._cached) == 5
     assert cache._bytes == 5 * SIZE
 
 
@@ -73,7 +75,7 @@ async def test_neighbours_that_come_twice_count_once(log):
     log.neighbours = {1: (record(1), record(2)), 3: (record(2), record(4))}
     cache = RecordCache(log, IMAGES, 100 * SIZE)
     await read(cache, 1, 3)
-    assert (len(cache._records), cache._bytes) == (4, 4 * SIZE)
+    assert (len(cache._cached), cache._bytes) == (4, 4 * SIZE)
 
 
 async def test_without_memory_every_read_goes_to_the_log(log):
@@ -83,14 +85,17 @@ async def test_without_memory_every_read_goes_to_the_log(log):
     assert cache._bytes == 0
 
 
-async def test_what_no_longer_belongs_is_read_again_and_takes_its_place(log):
-    cache = RecordCache(log, IMAGES, 100 * SIZE)
+async def test_what_no_longer_belongs_is_read_again_soon_and_takes_its_place(log):
+    # When 1 and 2 are read, and when another record is asked for in the place of 1.
+    times = iter((0.0, 0.0, 0.9, 1.0, 1.0, 1.9, 2.0, 2.0))
+    cache = RecordCache(log, IMAGES, 100 * SIZE, lambda: next(times))
     await read(cache, 1, 2)
-    await cache.read(Position(0, 1), lambda _: False)
-    assert log.reads == [1, 2, 1]
-    assert (len(cache._records), cache._bytes) == (2, 2 * SIZE)
+    for _ in range(4):
+        await cache.read(Position(0, 1), lambda _: False)
+    assert log.reads == [1, 2, 1, 1]
+    assert (len(cache._cached), cache._bytes) == (2, 2 * SIZE)
     await read(cache, 1)
-    assert log.reads == [1, 2, 1]
+    assert log.reads == [1, 2, 1, 1]
 
 
 async def test_what_cannot_be_read_is_not_remembered(log):
@@ -110,3 +115,67 @@ async def test_headers_and_key_count_as_memory(log):
     heavy = StoredRecord(Position(0, 1), b"k" * 7, None, headers, 0)
     cache._add(Fetched(heavy))
     assert cache._bytes == _OVERHEAD_BYTES + 7 + 9 + 4
+
+
+class SlowLog(CountingLog):
+    """Answers once it may."""
+
+    def __init__(self):
+        super().__init__()
+        self.may_answer = asyncio.Event()
+        self.cancelled = 0
+
+    async def read(self, topic, position):
+        try:
+            await self.may_answer.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        return await super().read(topic, position)
+
+
+async def begun(cache):
+    task = asyncio.create_task(cache.read(Position(0, 1), bool))
+    await asyncio.sleep(0)
+    return task
+
+
+async def test_what_many_read_at_once_is_read_once_also_without_a_cache():
+    log = SlowLog()
+    cache = RecordCache(log, IMAGES, 0)
+    tasks = [await begun(cache) for _ in range(3)]
+    log.may_answer.set()
+    first, *others = await asyncio.gather(*tasks)
+    assert log.reads == [1]
+    assert all(each is first for each in others)
+    await read(cache, 1)
+    assert log.reads == [1, 1]
+
+
+async def test_an_error_reaches_all_who_wait_and_nobody_later():
+    log = SlowLog()
+    cache = RecordCache(log, IMAGES, 0)
+    log.gone.add(1)
+    tasks = [await begun(cache) for _ in range(2)]
+    log.may_answer.set()
+    errors = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(each) for each in errors] == [RecordGoneError] * 2
+    log.gone.clear()
+    await read(cache, 1)
+    assert log.reads == [1, 1]
+
+
+async def test_who_leaves_ends_nobodys_reading_and_the_last_one_ends_it():
+    log = SlowLog()
+    cache = RecordCache(log, IMAGES, 0)
+    first, second, third = [await begun(cache) for _ in range(3)]
+    for each in (first, second):
+        each.cancel()
+    await asyncio.wait({first, second})
+    assert not log.cancelled
+    third.cancel()
+    await asyncio.wait({third})
+    await asyncio.sleep(0)
+    assert log.cancelled == 1
+    log.may_answer.set()
+    await read(cache, 1)
