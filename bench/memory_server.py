@@ -6,16 +6,20 @@ image. Any time that the gateway takes beyond it is the gateway's own.
 
 import multiprocessing
 import os
-import socket
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 
 import uvicorn
 from starlette.requests import Request
 from starlette.responses import JSONResponse, StreamingResponse
 
 from app.delivery.chunks import PIECE_BYTES
+from app.server.connections import Connections
 from app.server.protocol import HttpProtocol
+from app.server.serve import bind
+from app.server.settings import ServerSettings
+from app.server.slices import Slices
 from tests.support import facts
 
 # Not zeros, which the kernel keeps in a single page: they would never leave the CPU's cache.
@@ -25,7 +29,8 @@ _IMAGE = os.urandom(20_000_000)
 @contextmanager
 def memory_server():
     """Run it in a process of its own; yield its host and port."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with bind(ServerSettings(port=0)) as listener:
+        listener.listen()
         process = multiprocessing.get_context("spawn").Process(
             target=_serve, args=(listener,), daemon=True
         )
@@ -38,12 +43,14 @@ def memory_server():
 
 
 def _serve(listener):
+    http = ServerSettings()
+    connections = Connections(http.max_connections, http.client_connections)
     config = uvicorn.Config(
         _application,
         log_config=None,
         access_log=False,
         server_header=False,
-        http=HttpProtocol,
+        http=partial(HttpProtocol, connections, Slices(), http),
         ws="none",
         lifespan="off",
         # Connections idle while the other sides have their turn.
