@@ -70,6 +70,7 @@ class HttpProtocol(H11Protocol):
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Expect the first request's headers soon."""
         super().connection_made(transport)
+        self._slices.give_way()
         self.flow = _Flow(transport)
         address = self.client[0] if self.client else ""
         if _is_proxy(address, self._http.proxies):
@@ -99,22 +100,31 @@ class HttpProtocol(H11Protocol):
         self._note_who_owes()
 
     def handle_events(self) -> None:
-        """Parse what has come, a slice at a time."""
+        """Parse what has come, a slice at a time; a request begins with a slice of its own."""
         if self._waits:
             return
+        if (self.cycle is None or self.cycle.response_complete) and not self._slices.take():
+            self._wait()
+        else:
+            self._parse()
+
+    def _parse(self) -> None:
         self._parser.go_on()
         super().handle_events()
         if self._parser.has_more:
-            self._waits = True
-            self.flow.hold()
-            self._slices.add(self.peer, self._go_on)
+            self._wait()
         elif self.flow.is_held:
             self.flow.release()
+
+    def _wait(self) -> None:
+        self._waits = True
+        self.flow.hold()
+        self._slices.add(self.peer, self._go_on)
 
     def _go_on(self) -> None:
         self._waits = False
         if self._lingering_bytes is None and not self.transport.is_closing():
-            self.handle_events()
+            self._parse()
             self._note_who_owes()
 
     def _note_who_owes(self) -> None:

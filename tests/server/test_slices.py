@@ -44,3 +44,36 @@ async def test_work_that_fails_does_not_stop_the_others():
     slices.add("a", ended.set)
     await ended.wait()
     assert len(failures) == 1
+
+
+async def test_a_slice_is_free_once_each_time_round_the_loop():
+    slices = Slices()
+    assert [slices.take(), slices.take()] == [True, False]
+    await asyncio.sleep(0)
+    assert [slices.take(), slices.take()] == [True, False]
+
+
+async def test_slices_give_way_to_connections_that_are_accepted_but_not_for_ever():
+    slices, rounds = Slices(), []
+
+    async def until_done(rounds_with_connections):
+        done = asyncio.Event()
+        slices.add("a", done.set)
+        rounds.append(0)
+        while not done.is_set():
+            if rounds[-1] < rounds_with_connections:
+                slices.give_way()
+            rounds[-1] += 1
+            await asyncio.sleep(0)
+
+    for connections in (0, 1, 3, 1_000):
+        await until_done(connections)
+    assert rounds == [1, 2, 4, 9]
+
+
+async def test_nothing_waits_for_connections_of_before():
+    slices = Slices()
+    slices.give_way()
+    assert not slices.take()
+    await asyncio.sleep(0)
+    assert slices.take()
