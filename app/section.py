@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 PREFIX = "IMAGEGATE_"
 DELIMITER = "__"
+# An address that secrets and keys may be fetched from: nobody on the way can read or change them.
+SAFE_URL = r"^(https://\S+|http://(127\.0\.0\.1|localhost|\[::1\])([:/]\S*)?)$"
 
 Seconds = Annotated[float, Field(gt=0, le=600)]
 

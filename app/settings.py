@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -92,10 +93,17 @@ def load(**overrides: Any) -> Settings:
     except ValidationError as error:
         # Without the value, which may be a password.
         problems = [
-            f"{variable(*map(str, problem['loc']))}: {_BEGINNING.sub('', problem['msg'])}"
+            f"{_place(problem['loc'])}: {_BEGINNING.sub('', problem['msg'])}"
             for problem in error.errors(include_url=False, include_input=False)
         ]
         raise ConfigurationError("; ".join(problems)) from error
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """Return the variable that a problem is in, and, if that holds a list, where in the list."""
+    names = [str(each) for each in takewhile(lambda each: isinstance(each, str), location)]
+    within = [f"entry {each + 1}" if isinstance(each, int) else each for each in location]
+    return ", ".join([variable(*names), *within[len(names) :]])
 
 
 def names() -> Iterator[tuple[str, Any]]:

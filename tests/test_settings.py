@@ -1,5 +1,6 @@
 """Settings: from the environment, checked together, documented."""
 
+import json
 import os
 import re
 from pathlib import Path
@@ -17,6 +18,12 @@ from app.section import PREFIX
 DOCUMENT = Path(__file__).parents[1] / "docs/configuration.md"
 
 NO_HOSTS = ["*", "a,", "http://a", "a:80", "a/b", "*.*.a", "a*", "127.0.0.1", "[::1]"]
+NO_ISSUERS = [
+    {"issuer": "http://login.example", "audience": "imagegate"},
+    {"issuer": "https://login.example", "audience": "imagegate", "jwks": "http://login.example/k"},
+    {"issuer": "http://127.0.0.1@login.example", "audience": "imagegate"},
+    {"issuer": "https://login.example"},
+]
 NO_ORIGINS = ["*", "null", "app.example", "https://*.a", "https://a/", "https://a b"]
 
 
@@ -142,6 +149,7 @@ class TestRefusals:
             ("IMAGEGATE_KAFKA__OAUTH_TOKEN_URL", "http://localhost.example/token"),
             ("IMAGEGATE_KAFKA__OAUTH_TOKEN_URL", "http://127.0.0.1@issuer.example/token"),
             ("IMAGEGATE_KAFKA__AWS_REGION", "eu central"),
+            *(("IMAGEGATE_ACCESS__ISSUERS", json.dumps([issuer])) for issuer in NO_ISSUERS),
             ("IMAGEGATE_HTTP__PORT", "65536"),
             ("IMAGEGATE_HTTP__PORT", "-1"),
             ("IMAGEGATE_HTTP__PORT", ""),
@@ -164,7 +172,7 @@ class TestRefusals:
         environment(**{name: value})
         with pytest.raises(ConfigurationError) as caught:
             settings.load()
-        assert caught.value.detail.startswith(f"{name}: ")
+        assert re.match(f"{name}(, entry 1.*)?: ", caught.value.detail)
 
     def test_every_value_that_is_not_allowed_is_named(self, environment):
         environment(IMAGEGATE_HTTP__PORT="x", IMAGEGATE_LOG_LEVEL="y")

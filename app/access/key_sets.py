@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import import_key
 
 from app.errors import IssuerUnavailableError
+from app.section import SAFE_URL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,9 +118,10 @@ class KeySet:
         if not isinstance(said, dict) or said.get("issuer") != issuer:
             raise ValueError("the issuer's configuration is of another issuer")
         place = said.get("jwks_uri")
-        scheme = issuer.partition(":")[0]
-        if not isinstance(place, str) or not place.startswith(("https://", f"{scheme}://")):
-            raise ValueError("the issuer's configuration names no address of its keys")
+        if not isinstance(place, str) or not re.fullmatch(SAFE_URL, place):
+            raise ValueError(
+                "the issuer's configuration names no address of its keys, or not https"
+            )
         return place
 
     async def _fetch(self, url: str) -> Any:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
-from app.section import Section
+from app.section import SAFE_URL, Section
 
 KEYS_NAME = "keys.json"
 
@@ -31,6 +39,15 @@ class Issuer(BaseModel):
     )
     # Empty: `scope`, or else `scp`.
     scope_claim: Annotated[str, StringConstraints(max_length=200)] = ""
+
+    @model_validator(mode="after")
+    def _check_fetching(self) -> Issuer:
+        place = self.jwks or self.issuer
+        if place.startswith(("http:", "https:")) and not re.fullmatch(SAFE_URL, place):
+            raise ValueError(
+                f"should fetch keys by https, as {place} is not on loopback; jwks may be a file"
+            )
+        return self
 
 
 class AccessSettings(Section):

@@ -212,8 +212,15 @@ class TestKeys:
         with pytest.raises(IssuerUnavailableError):
             await Tokens([issuer], client).principal(token())
 
-    async def test_a_configuration_of_another_issuer_is_refused(self):
-        said = {"issuer": "https://evil.example", "jwks_uri": "https://evil.example/keys"}
+    @pytest.mark.parametrize(
+        "said",
+        [
+            {"issuer": "https://evil.example", "jwks_uri": "https://evil.example/keys"},
+            {"issuer": ISSUER, "jwks_uri": "http://issuer.example/keys"},
+            {"issuer": ISSUER},
+        ],
+    )
+    async def test_a_configuration_that_leads_elsewhere_is_refused(self, said):
         client = httpx.AsyncClient(
             transport=httpx.MockTransport(lambda _: httpx.Response(200, json=said))
         )

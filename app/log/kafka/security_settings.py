@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr
 
-from app.section import Section
+from app.section import SAFE_URL, Section
 
 
 class Protocol(StrEnum):
@@ -76,7 +76,7 @@ class SecuritySettings(Section):
     )
     oauth_token_url: str | None = Field(
         None,
-        pattern=r"^https://\S+$|^http://(127\.0\.0\.1|localhost|\[::1\])[:/]\S*$",
+        pattern=SAFE_URL,
         description="address for tokens of OAUTHBEARER (OIDC client credentials); https, unless it"
         " is on loopback",
     )
