@@ -88,10 +88,10 @@ def test_each_event_has_an_id_of_its_own():
         (envelope(imagegateversion=True), "imagegateversion"),
         (envelope(imagegateversion=2**31), "imagegateversion"),
         ({"imagegateversion": 2}, "Field required"),
-        (envelope(imagegateversion=2, source="urn:stranger"), "source"),
-        (envelope(imagegateversion=2, subject="x"), "subject"),
-        (envelope(imagegateversion=2, type="other.stored"), "type"),
-        (envelope(imagegateversion=2, padding="x" * 65_536), "65,536 bytes"),
+        (envelope(imagegateversion=3, source="urn:stranger"), "source"),
+        (envelope(imagegateversion=3, subject="x"), "subject"),
+        (envelope(imagegateversion=3, type="other.stored"), "type"),
+        (envelope(imagegateversion=3, padding="x" * 65_536), "65,536 bytes"),
         (json.dumps(envelope())[:-1].encode() + b', "type": "image.deleted"}', "twice"),
         (json.dumps(envelope(later={})).replace("{}", '{"a": 1, "a": 1}').encode(), "twice"),
         (json.dumps(envelope(later=float("nan"))).encode(), "NaN"),
@@ -151,8 +151,8 @@ def test_poison_is_named_without_quoting_what_it_holds():
 @pytest.mark.parametrize(
     "value",
     [
-        envelope(imagegateversion=2),
-        envelope(imagegateversion=2, type="image.painted", data=None),
+        envelope(imagegateversion=3),
+        envelope(imagegateversion=3, type="image.painted", data=None),
         envelope(imagegateversion=2**31 - 1, data=7, imagegatechunks=[]),
     ],
 )

@@ -193,7 +193,7 @@ def test_a_chunk_has_the_length_that_its_head_says():
 
 def test_a_head_of_a_newer_version_is_refused_by_name():
     with pytest.raises(NewerVersionError):
-        records.parse_head(broken(imagegate_version=b"2", imagegate_meta=b"?"))
+        records.parse_head(broken(imagegate_version=b"3", imagegate_meta=b"?"))
 
 
 def test_a_head_with_fields_of_a_later_release_is_read():
