@@ -91,6 +91,8 @@ async def test_a_token_is_turned_into_a_principal(server, algorithm, kind):
         {"sub": ""},
         {"sub": 7},
         {"sub": "s" * 256},
+        {"sub": "user\n1"},
+        {"sub": "\u202eresu"},
         {"iss": "https://login.example/"},
         {"iss": None},
         {"header": {"typ": "logout+jwt"}},
