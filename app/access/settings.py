@@ -21,7 +21,8 @@ class Issuer(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    issuer: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]{1,500}$")]
+    # Without `#`, which ends it in the name of a principal.
+    issuer: Annotated[str, StringConstraints(pattern=r"^https?://[^\s#]{1,500}$")]
     audience: Text
     # A URL or a file; empty: what OpenID Connect discovery names.
     jwks: Annotated[str, StringConstraints(max_length=1000)] = ""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 SCHEMA = """
 CREATE TABLE facts (
-    sequence INTEGER PRIMARY KEY, type TEXT NOT NULL, image_id TEXT NOT NULL, owner TEXT NOT NULL,
+    sequence INTEGER PRIMARY KEY, type TEXT NOT NULL, image_id TEXT NOT NULL, owner TEXT,
     UNIQUE (image_id, type)
 );
 CREATE INDEX facts_of_owner ON facts (owner, sequence);
@@ -54,7 +54,7 @@ def add_stored(connection: sqlite3.Connection, sequence: int, image_id: str, own
         "INSERT OR IGNORE INTO facts (sequence, type, image_id, owner)"
         " SELECT ?1, 'image.stored', ?2, ?3 WHERE NOT EXISTS"
         " (SELECT 1 FROM facts WHERE image_id = ?2 AND type = 'image.deleted')",
-        (sequence, image_id, owner),
+        (sequence, image_id, owner or None),
     )
     return added.rowcount > 0
 

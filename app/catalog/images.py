@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SCHEMA = """
 CREATE TABLE images (
     sequence INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, created_at_ms INTEGER NOT NULL,
-    owner TEXT NOT NULL, visibility TEXT, info BLOB NOT NULL
+    owner TEXT, visibility TEXT, info BLOB NOT NULL
 );
 CREATE INDEX images_of_owner ON images (owner, sequence);
 CREATE TABLE places (
@@ -28,7 +28,7 @@ CREATE TABLE places (
 ) WITHOUT ROWID;
 CREATE INDEX places_of_image ON places (image_id);
 CREATE TABLE deleted (
-    id TEXT PRIMARY KEY, owner TEXT NOT NULL, visibility TEXT
+    id TEXT PRIMARY KEY, owner TEXT, visibility TEXT
 ) WITHOUT ROWID;
 """
 # The columns that `image_of` reads, in this order.
@@ -68,7 +68,7 @@ class Ownership:
 def ownership_of(row: tuple[Any, ...]) -> Ownership:
     """Return what is in a row of `OWNERSHIP`."""
     owner, visibility, is_deleted = row
-    return Ownership(owner, Visibility(visibility) if visibility else None, bool(is_deleted))
+    return Ownership(owner or "", Visibility(visibility) if visibility else None, bool(is_deleted))
 
 
 def image_of(row: tuple[Any, ...]) -> CatalogImage:
@@ -99,7 +99,7 @@ def add(
             sequence,
             event.image_id,
             timestamp_ms,
-            event.info.owner,
+            event.info.owner or None,
             event.info.visibility,
             INFO.dump_json(event.info),
         ),
@@ -115,7 +115,7 @@ def delete(connection: sqlite3.Connection, event: ImageDeleted) -> None:
     """
     image = (event.image_id,)
     listed = connection.execute("SELECT owner, visibility FROM images WHERE id = ?", image)
-    owner, visibility = listed.fetchone() or (event.owner, event.visibility)
+    owner, visibility = listed.fetchone() or (event.owner or None, event.visibility)
     connection.execute(
         "INSERT OR IGNORE INTO deleted (id, owner, visibility) VALUES (?, ?, ?)",
         (event.image_id, owner, visibility),

@@ -136,6 +136,11 @@ class TestOwners:
         assert rest == [(9, "image.deleted")]
         assert await catalog.newest(9, None, "key:9") == []
 
+    async def test_a_client_without_a_name_owns_nothing(self, catalog):
+        await apply(catalog, stored(1), deleted(1), stored(2))
+        assert await catalog.newest(9, None, "") == []
+        assert await catalog.facts(-1, 9, "") == []
+
     async def test_ownership_is_known_of_listed_and_deleted_images(self, catalog):
         closed = stored(2, owner="key:2", visibility=Visibility.OWNER)
         await apply(catalog, stored(1, owner="key:1"), closed, stored(3))
