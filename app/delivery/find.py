@@ -143,12 +143,15 @@ class Finder:
         if not self._feed.is_stopped:
             self._feed.require_caught_up()
         where, may_unknown = address.parse(image_id), may("", None)
-        known = await self._known(image_id)
-        if not (may_unknown or reader.may(Scope.READ)):
-            known = await self._known_to_stranger(image_id, known, may)
-        is_own = known is not None and may(known.owner, known.visibility)
-        if known is not None and known.is_deleted and is_own:
-            raise ImageGoneError("The image was deleted.")
+        known, is_own = await self._known(image_id, may)
+        if not (is_own or may_unknown or reader.may(Scope.READ)):
+            # Strangers do not make the gateway read records. The catalog has every public image,
+            # once it has what another replica may have acknowledged just now.
+            if known is None:
+                await self._feed.caught_up()
+                known, is_own = await self._known(image_id, may)
+            if not is_own:
+                raise ImageNotFoundError(is_foreign=known is not None)
         record = await self._read(where, tells_gone=may_unknown or is_own)
         try:
             head = parse_head(record)
@@ -161,20 +164,20 @@ class Finder:
             raise self.unfit(where, error) from error
         return StoredImage(where, record, head, self._rule.is_public(head.info.visibility))
 
-    async def _known_to_stranger(
-        self, image_id: str, known: Ownership | None, may: _May
-    ) -> Ownership:
-        """Return what the catalog knows of an image that a stranger may read.
+    async def _known(self, image_id: str, may: _May) -> tuple[Ownership | None, bool]:
+        """Return what the catalog knows of an image, and whether that is one that `may` accepts.
 
-        Strangers do not make the gateway read records. The catalog has every public image, once it
-        has what another replica may have acknowledged just now.
+        Raises:
+            ImageGoneError: It is such a one, and deleted.
+            NotReadyError: The catalog cannot tell now.
         """
-        if known is None:
-            await self._feed.caught_up()
-            known = await self._known(image_id)
-        if known is None or not may(known.owner, known.visibility):
-            raise ImageNotFoundError(is_foreign=known is not None)
-        return known
+        known = await self._catalog.ownership(image_id)
+        is_own = known is not None and may(known.owner, known.visibility)
+        if known is not None and known.is_deleted and is_own:
+            raise ImageGoneError("The image was deleted.")
+        # Again: the catalog that answered may be an empty one, which has just replaced another.
+        self._feed.require_listed(is_own)
+        return known, is_own
 
     async def _read(self, where: Address, *, tells_gone: bool) -> StoredRecord:
         """Read the head of an image; where it is gone, say so if `tells_gone` allows it."""
@@ -191,14 +194,6 @@ class Finder:
         if not where.opens(record.key):
             raise ImageNotFoundError
         return record
-
-    async def _known(self, image_id: str) -> Ownership | None:
-        """Return what the catalog knows of an image."""
-        known = await self._catalog.ownership(image_id)
-        if known is None or not known.is_deleted:
-            # Again: the catalog that answered may be an empty one, which has just replaced another.
-            self._feed.require_listed(known is not None)
-        return known
 
     def gone(self) -> ImageGoneError:
         """Return the error for an image that has left the log; it may still be listed."""

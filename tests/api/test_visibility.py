@@ -5,8 +5,10 @@ from structlog.testing import capture_logs
 
 from app.access.scopes import Scope
 from app.imaging.info import Visibility
+from app.log import EVENTS
 from tests.support import images
 from tests.support.credentials import bearer, make_key, owner_of
+from tests.support.facts import NEWER, until
 from tests.support.in_process import in_process, problem
 
 SCOPES = [scope.value for scope in Scope if scope is not Scope.ADMIN]
@@ -214,6 +216,20 @@ class TestAnswers:
                         assert len({(each.status_code, each.content) for each in told}) == 1
                         assert len({frozenset(each.headers.items()) for each in told}) == 1
                         assert told[0].status_code in (401, 403, 404)
+
+    async def test_it_looks_so_too_while_an_event_of_a_newer_version_stops_the_gateway(
+        self, clients
+    ):
+        async with clients.gateway() as client:
+            made = {each: await clients.store(client, each) for each in ("owner", "public")}
+            deleted = await clients.store(client)
+            await client.delete(deleted["url"], headers=clients.headers["owner"])
+            await client.gateway.log.append(EVENTS, [NEWER])
+            await until(lambda: client.gateway.feed.is_stopped)
+            assert await clients.statuses(client, made["public"]["url"]) == READ["public"]
+            assert await clients.statuses(client, made["owner"]["url"]) == (503,) * 3 + (200,) * 2
+            assert await clients.statuses(client, deleted["url"]) == (503,) * 3 + (410,) * 2
+            assert await clients.statuses(client, f"/images/{UNKNOWN}") == (503,) * 5
 
     async def test_a_foreign_public_image_is_read_and_not_described_or_deleted(self, clients):
         async with clients.gateway() as client:
