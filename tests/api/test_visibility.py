@@ -217,6 +217,24 @@ class TestAnswers:
                         assert len({frozenset(each.headers.items()) for each in told}) == 1
                         assert told[0].status_code in (401, 403, 404)
 
+    async def test_the_head_tells_whose_an_image_is_that_the_catalog_does_not_have_yet(
+        self, clients, monkeypatch
+    ):
+        async with clients.gateway() as client:
+            url = (await clients.store(client))["url"]
+
+            async def unknown(_image_id):
+                return None
+
+            monkeypatch.setattr(client.gateway.catalog, "ownership", unknown)
+            for method in ("GET", "DELETE"):
+                kinds = ("other", "owner")
+                told = [
+                    (await client.request(method, url, headers=clients.headers[each])).status_code
+                    for each in kinds
+                ]
+                assert told == [404, 200 if method == "GET" else 204]
+
     async def test_it_looks_so_too_while_an_event_of_a_newer_version_stops_the_gateway(
         self, clients
     ):
