@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from app.client import client_in
+from app.client import address_in
 from app.errors import (
     CredentialRequiredError,
     ImageNotFoundError,
@@ -42,7 +42,7 @@ def log(error: GatewayError, asgi: Scope) -> None:
         method=asgi["method"],
         path=asgi["path"][:_LOGGED_CHARACTERS],
         principal=principal.name if principal else "",
-        client=client_in(asgi),
+        client=address_in(asgi),
         request_id=asgi["state"]["request_id"],
     )
     metrics.REQUESTS_REFUSED.labels("access").inc()

@@ -134,6 +134,7 @@ class AccessGuard:
                 raise
             # A probe with a key that has expired finds the gateway as healthy as it is.
             principal = ANONYMOUS
+        # Also for the line in the log, if it is refused.
         asgi["state"]["principal"] = principal
         if needed is not None and not or_public:
             _require(principal, needed)
