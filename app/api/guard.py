@@ -9,18 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-import structlog
 from fastapi.routing import iter_route_contexts
 from starlette.datastructures import Headers
 from starlette.routing import Route
 
 from app.access.principal import ANONYMOUS, Principal
 from app.access.scopes import Scope
-from app.api import problems
+from app.api import denials, problems
 from app.api.headers import RequestHeader
-from app.client import client_in
 from app.errors import CredentialRequiredError, GatewayError, InsufficientScopeError
-from app.telemetry import metrics
 
 if TYPE_CHECKING:
     import re
@@ -32,23 +29,24 @@ if TYPE_CHECKING:
 
     from app.access.access import Access
 
-logger = structlog.get_logger(__name__)
-
 API_KEY = RequestHeader("X-API-Key", "An API key.")
 AUTHORIZATION = RequestHeader("Authorization", "`Bearer`, and an API key or a token.")
 
 _DECLARED = "__imagegate_scope__"
-# A path may have 32 KB.
-_LOGGED_CHARACTERS = 200
+_OR_PUBLIC = "__imagegate_or_public__"
 
 Handler = TypeVar("Handler", bound="Callable[..., object]")
 
 
-def requires(scope: Scope) -> Callable[[Handler], Handler]:
-    """Declare the scope that a route needs."""
+def requires(scope: Scope, *, or_public: bool = False) -> Callable[[Handler], Handler]:
+    """Declare the scope that a route needs.
+
+    With `or_public` the handler itself refuses those who lack it, unless the image is public.
+    """
 
     def declare(handler: Handler) -> Handler:
         setattr(handler, _DECLARED, scope)
+        setattr(handler, _OR_PUBLIC, or_public)
         return handler
 
     return declare
@@ -71,6 +69,11 @@ def scope_of(handler: Callable[..., object]) -> Scope | None:
     return scope
 
 
+def is_for_public_too(handler: Callable[..., object]) -> bool:
+    """Tell whether a route serves public images to those who lack its scope."""
+    return getattr(handler, _OR_PUBLIC, False)
+
+
 @dataclass(frozen=True, slots=True)
 class _Rule:
     """The scope that a route needs, by its path and methods."""
@@ -78,6 +81,7 @@ class _Rule:
     path: re.Pattern[str]
     methods: Collection[str]
     scope: Scope | None
+    or_public: bool
 
 
 class AccessGuard:
@@ -93,7 +97,12 @@ class AccessGuard:
         self._app = app
         self._access = access
         self._rules = [
-            _Rule(route.path_regex, route.methods or (), scope_of(route.endpoint))
+            _Rule(
+                route.path_regex,
+                route.methods or (),
+                scope_of(route.endpoint),
+                is_for_public_too(route.endpoint),
+            )
             for each in iter_route_contexts(api.routes)
             if isinstance(route := each.original_route, Route)
         ]
@@ -108,7 +117,6 @@ class AccessGuard:
         except GatewayError as error:
             await _refuse(error, scope, receive, send)
             return
-        scope["state"]["principal"] = principal
         if principal.name:
             # For shares and limits, whatever address it comes from.
             scope["state"]["client"] = principal.name
@@ -116,7 +124,7 @@ class AccessGuard:
 
     async def _admitted(self, asgi: AsgiScope) -> Principal:
         headers = Headers(scope=asgi)
-        needed = self._needed(asgi)
+        needed, or_public = self._needed(asgi)
         try:
             principal = await self._access.principal(
                 headers.get(AUTHORIZATION.name), headers.get(API_KEY.name)
@@ -125,20 +133,25 @@ class AccessGuard:
             if needed is not None:
                 raise
             # A probe with a key that has expired finds the gateway as healthy as it is.
-            return ANONYMOUS
-        if needed is not None:
+            principal = ANONYMOUS
+        # Also for the line in the log, if it is refused.
+        asgi["state"]["principal"] = principal
+        if needed is not None and not or_public:
             _require(principal, needed)
         return principal
 
-    def _needed(self, asgi: AsgiScope) -> Scope | bool | None:
-        """Return the scope that a request needs; True for any, None for no credential at all."""
+    def _needed(self, asgi: AsgiScope) -> tuple[Scope | bool | None, bool]:
+        """Return the scope that a request needs, and whether its handler looks for a public image.
+
+        True stands for any credential, None for none at all.
+        """
         method, path = asgi["method"], asgi["path"]
         if method == "OPTIONS":
-            return None
+            return None, False
         for rule in self._rules:
             if method in rule.methods and rule.path.match(path):
-                return rule.scope
-        return True
+                return rule.scope, rule.or_public
+        return True, False
 
 
 def principal_in(asgi: AsgiScope) -> Principal:
@@ -149,21 +162,11 @@ def principal_in(asgi: AsgiScope) -> Principal:
 
 def _require(principal: Principal, needed: Scope | bool) -> None:
     if principal is ANONYMOUS:
-        raise CredentialRequiredError("Send a key: Authorization: Bearer …, or X-API-Key: ….")
+        raise CredentialRequiredError
     if isinstance(needed, Scope) and not principal.may(needed):
         raise InsufficientScopeError(needed)
 
 
 async def _refuse(error: GatewayError, asgi: AsgiScope, receive: Receive, send: Send) -> None:
-    request_id = asgi["state"]["request_id"]
-    logger.warning(
-        "access_denied",
-        code=error.code,
-        detail=error.detail,
-        method=asgi["method"],
-        path=asgi["path"][:_LOGGED_CHARACTERS],
-        client=client_in(asgi),
-        request_id=request_id,
-    )
-    metrics.REQUESTS_REFUSED.labels("access").inc()
-    await problems.answer(error, request_id)(asgi, receive, send)
+    denials.log(error, asgi)
+    await problems.answer(error, asgi["state"]["request_id"])(asgi, receive, send)

@@ -1,4 +1,4 @@
-"""The options of an upload: its compression profile, and which metadata stays."""
+"""The options of an upload: its compression profile, which metadata stays, who may read it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from app.errors import InvalidParameterError
 from app.imaging import extras
+from app.imaging.info import Visibility
 from app.imaging.profiles import Profile, Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from enum import StrEnum
 
+    from app.access.read_rule import ReadRule
     from app.imaging.settings import ImagingSettings
 
 # Named in an Accept field, and not with a weight of zero (RFC 9110, 12.5.1).
@@ -23,11 +25,14 @@ _WEBP = re.compile(r"image/webp\s*(?:$|,|;(?!\s*q=0(?:\.0*)?\s*(?:,|$)))")
 class Options:
     """The options of one upload, from the query and from the form, whose fields win."""
 
-    def __init__(self, imaging: ImagingSettings, accept: str) -> None:
+    def __init__(self, imaging: ImagingSettings, rule: ReadRule, accept: str) -> None:
         self._allowed: Mapping[str, tuple[StrEnum, ...]] = {
             "profile": imaging.profiles,
             "metadata": imaging.metadata,
+            "visibility": rule.choices,
         }
+        self._rule = rule
+        self._visibility: Visibility | None = None
         self.recipe = Recipe(
             imaging.profile,
             imaging.metadata[0],
@@ -37,7 +42,7 @@ class Options:
         )
 
     def choose(self, name: str, value: str) -> None:
-        """Apply an option to the recipe; any other name is ignored.
+        """Apply an option; any other name is ignored.
 
         Raises:
             InvalidParameterError: The value is not allowed here.
@@ -53,5 +58,13 @@ class Options:
             raise InvalidParameterError(
                 "profile: 'archive' is not allowed here: the extra archive is not installed."
             )
+        if name == "visibility":
+            self._visibility = Visibility(value)
+            return
         chosen: Any = {name: allowed[allowed.index(value)]}
         self.recipe = replace(self.recipe, **chosen)
+
+    @property
+    def visibility(self) -> Visibility | None:
+        """The visibility to store with the image."""
+        return self._rule.for_upload(self._visibility)

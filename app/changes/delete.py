@@ -10,6 +10,7 @@ from app.log import EVENTS
 from app.records.signature import NO_SIGNATURES, Signatures
 
 if TYPE_CHECKING:
+    from app.access.principal import Principal
     from app.catalog.catalog import Catalog
     from app.delivery.find import Finder
     from app.feed.feed import Feed
@@ -39,27 +40,31 @@ class Deleter:
         self._signatures = signatures
         self._apply_seconds = apply_seconds
 
-    async def delete(self, image_id: str) -> None:
-        """Delete an image for ever; return when this replica no longer shows it.
+    async def delete(self, image_id: str, owner: Principal) -> None:
+        """Delete an image of `owner` for ever; return when this replica no longer shows it.
 
         Raises:
-            ImageNotFoundError: There is none with this id.
+            ImageNotFoundError: There is none of its with this id.
             UnavailableError: Nothing was deleted; the same request may succeed later.
             OutcomeUnknownError: It may or may not have been deleted, or is not yet hidden here.
         """
         # A feed that is stopped still serves images, but would not apply the deletion.
         self._feed.require_caught_up()
         try:
-            await self._finder.find(image_id)
+            info = (await self._finder.find_own(image_id, owner)).info
         except ImageGoneError:
             # Deleted before, unless its bytes have expired while it is still listed.
-            if await self._catalog.image(image_id) is None:
+            if (listed := await self._catalog.image(image_id)) is None:
                 return
+            info = listed.info
         except RecordDamagedError:
             # Its record cannot be read, but its id is known to be right.
-            if await self._catalog.image(image_id) is None:
+            listed = await self._catalog.image(image_id)
+            if listed is None or not owner.owns(listed.info.owner):
                 raise
-        event = self._signatures.sign(EVENTS, encode(ImageDeleted(image_id)))
+            info = listed.info
+        deletion = ImageDeleted(image_id, info.owner, info.visibility)
+        event = self._signatures.sign(EVENTS, encode(deletion))
         [position] = await self._log.append(EVENTS, [event])
         if not await self._feed.applied_within(position.offset, self._apply_seconds):
             raise OutcomeUnknownError("The deletion is stored; this replica has yet to apply it.")

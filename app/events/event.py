@@ -24,14 +24,14 @@ from annotated_types import Predicate
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from app.errors import ImageNotFoundError, NewerVersionError
-from app.imaging.info import ImageInfo
+from app.imaging.info import ImageInfo, Visibility, is_owner_or_empty
 from app.imaging.names import is_label
 from app.log import MAX_OFFSETS, MAX_PARTITIONS, Position, Record, StoredRecord
 from app.records import address, chunk_list
-from app.records.image import check_lengths
+from app.records.image import check_lengths, version_of
 from app.records.strict_json import first_problem, parse_object
 
-VERSION = 1
+VERSION = 2
 CONTENT_TYPE = b"application/cloudevents+json; charset=UTF-8"
 # Some 1,100 are usual; the list of chunks of the largest upload has 45,000 at the most.
 MAX_BYTES = 65_536
@@ -57,9 +57,14 @@ class ImageStored:
 
 @dataclass(frozen=True, slots=True)
 class ImageDeleted:
-    """An image was deleted for ever."""
+    """An image was deleted for ever.
+
+    Its owner and visibility say who is told of it, even where nothing else is left of the image.
+    """
 
     image_id: str
+    owner: str = ""
+    visibility: Visibility | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +126,15 @@ class _Stored(BaseModel):
     imagegatechunks: str = ""
 
 
+class _Deleted(BaseModel):
+    """The members of `image.deleted` beside its envelope."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    imagegateowner: Annotated[str, Predicate(is_owner_or_empty)] = ""
+    imagegatevisibility: Visibility | None = None
+
+
 class _Ends(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -142,8 +156,9 @@ def encode(event: Event) -> Record:
     match event:
         case ImageStored(subject):
             kind, more = "image.stored", _about(event)
-        case ImageDeleted(subject):
-            kind, more = "image.deleted", {}
+        case ImageDeleted(subject, owner, visibility):
+            kind = "image.deleted"
+            more = _given(imagegateowner=owner, imagegatevisibility=visibility)
         case SigningBegan(ends):
             kind, more, subject = "image.signing-began", _data({"images": ends}), _NO_IMAGE
     envelope = {
@@ -152,16 +167,32 @@ def encode(event: Event) -> Record:
         "source": "urn:imagegate",
         "type": kind,
         "subject": subject,
-        "imagegateversion": VERSION,
+        "imagegateversion": _version_of(event),
         **more,
     }
     headers = (("content-type", CONTENT_TYPE),)
     return Record(subject.encode(), json.dumps(envelope).encode(), headers)
 
 
+def _version_of(event: Event) -> int:
+    """Return the lowest version whose readers understand an event."""
+    match event:
+        case ImageStored():
+            return version_of(event.info)
+        case ImageDeleted() | SigningBegan():
+            return 1
+
+
 def _about(event: ImageStored) -> dict[str, object]:
     chunks = chunk_list.write(event.chunk_bytes, event.chunks) if event.chunks else ""
-    return ({"imagegatechunks": chunks} if chunks else {}) | _data(event.info.as_dict())
+    info = event.info.as_dict()
+    owned = _given(owner=info.pop("owner"), visibility=info.pop("visibility"))
+    return _given(imagegatechunks=chunks) | _data(info | owned)
+
+
+def _given(**members: object) -> dict[str, object]:
+    """Return the members that say something."""
+    return {name: value for name, value in members.items() if value}
 
 
 def _data(members: object) -> dict[str, object]:
@@ -185,7 +216,7 @@ def decode(record: StoredRecord) -> Event | UnknownEvent:
             case "image.stored":
                 return _stored(envelope.subject, _Stored.model_validate_json(value))
             case "image.deleted":
-                return ImageDeleted(envelope.subject)
+                return _deleted(envelope.subject, _Deleted.model_validate_json(value))
             case "image.signing-began":
                 return SigningBegan(tuple(_Began.model_validate_json(value).data.images))
         return UnknownEvent(envelope.subject, envelope.type)
@@ -202,6 +233,10 @@ def _stored(image_id: str, stored: _Stored) -> ImageStored:
     except ValueError as error:
         raise PoisonEventError(f"imagegatechunks: {error}") from error
     return ImageStored(image_id, stored.data, chunk_bytes, chunks)
+
+
+def _deleted(image_id: str, deleted: _Deleted) -> ImageDeleted:
+    return ImageDeleted(image_id, deleted.imagegateowner, deleted.imagegatevisibility)
 
 
 def _newer(record: StoredRecord) -> NewerVersionError:

@@ -10,8 +10,10 @@ Hides the record format, which is public: any Kafka client can read a picture wi
 - *Chunks* 1…n-1 have the key `cookie/n` and the header `imagegate-chunk: n`. The head's header
   `imagegate-chunks` lists `chunk size,partition:offset,…`. The head is written last: it commits.
 
-`imagegate-version` stops readers that are older than the format. A property that is added to
-`ImageInfo` is in the meta without a change here.
+- `imagegate-owner` and `imagegate-visibility` are there where the image has them.
+
+`imagegate-version` stops readers that are older than the format: `version_of` says what they would
+misread. A property that is added to `ImageInfo` is in the meta without a change here.
 
 A record is believed no more than a request: each of its parts has to be one that this file would
 have written, and they have to agree. Only members of the meta and headers that are not known here
@@ -30,7 +32,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from app.errors import NewerVersionError
 from app.imaging.formats import ImageFormat
-from app.imaging.info import ImageInfo
+from app.imaging.info import ImageInfo, Visibility
 from app.log import Position, Record, StoredRecord
 from app.records import chunk_list
 from app.records.strict_json import first_problem, parse_object
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 
     from app.records.address import Address
 
-VERSION = 1
+VERSION = 2
 # With key and headers it fits the 1 MiB that Kafka allows for a batch by default.
 CHUNK_BYTES = 1_000_000
 # A head record's bytes beside its chunk: 8 KiB of metadata, the list of chunks (some 12 bytes each)
@@ -83,7 +85,7 @@ def chunk_records(cookie: bytes, data: memoryview, size: int) -> list[Record]:
         Record(
             _chunk_key(cookie, number),
             data[start : start + size],
-            (("imagegate-version", b"%d" % VERSION), ("imagegate-chunk", b"%d" % number)),
+            (("imagegate-version", b"1"), ("imagegate-chunk", b"%d" % number)),
         )
         for number, start in enumerate(range(size, len(data), size), start=1)
     ]
@@ -97,15 +99,24 @@ def head_record(
         _CONTENT_TYPE.of(info),
         _CONTENT_LENGTH.of(info),
         _DIGEST.of(info),
-        ("imagegate-version", b"%d" % VERSION),
+        ("imagegate-version", b"%d" % version_of(info)),
         ("imagegate-meta", INFO.dump_json(info, exclude=_VIEWED)),
     ]
     if info.content_encoding:
         headers.append(_CONTENT_ENCODING.of(info))
         headers.append(("imagegate-stored-length", b"%d" % info.stored_bytes))
+    headers += [view.of(info) for view in (_OWNER, _VISIBILITY) if getattr(info, view.field)]
     if chunks:
         headers.append(("imagegate-chunks", chunk_list.write(size, chunks).encode()))
     return Record(cookie.hex().encode(), data[:size], tuple(headers))
+
+
+def version_of(info: ImageInfo) -> int:
+    """Return the lowest version whose readers treat an image rightly.
+
+    Those of version 1 serve it to everyone who has its id.
+    """
+    return 1 if info.visibility in (None, Visibility.PUBLIC) else 2
 
 
 def parse_head(record: StoredRecord) -> Head:
@@ -206,5 +217,9 @@ _DIGEST = _View(
     "digest", "content-digest", lambda digest: digest_field(digest).encode(), _digest_hex
 )
 _CONTENT_ENCODING = _View("content_encoding", "content-encoding", str.encode, bytes.decode)
-_VIEWS = (_CONTENT_TYPE, _CONTENT_LENGTH, _DIGEST, _CONTENT_ENCODING)
+_OWNER = _View("owner", "imagegate-owner", str.encode, bytes.decode)
+_VISIBILITY = _View(
+    "visibility", "imagegate-visibility", str.encode, lambda field: field.decode() or None
+)
+_VIEWS = (_CONTENT_TYPE, _CONTENT_LENGTH, _DIGEST, _CONTENT_ENCODING, _OWNER, _VISIBILITY)
 _VIEWED = {view.field for view in _VIEWS}

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from app.errors import NewerVersionError
 from app.events import event as events
+from app.imaging.info import Visibility
 from app.log import Position, StoredRecord
 from app.records import chunk_list
 from tests.support.bounds import within_bounds
@@ -26,7 +27,15 @@ def with_data(**changes):
 
 
 @pytest.mark.parametrize(
-    "event", [stored(), stored(2, filename=None, frame_count=9, kept=False), deleted(3)]
+    "event",
+    [
+        stored(),
+        stored(2, filename=None, frame_count=9, kept=False),
+        stored(4, owner="https://login.example#Zoë", visibility=Visibility.OWNER),
+        deleted(3),
+        events.ImageDeleted(image_id(5), "key:1", Visibility.AUTHENTICATED),
+    ],
+    ids=lambda event: event.image_id,
 )
 def test_an_event_survives_its_record(event):
     assert events.decode(as_stored(events.encode(event))) == event
@@ -44,6 +53,35 @@ def test_an_event_is_a_cloudevent_in_structured_mode():
     assert event["source"]
     # Extension attributes: lower-case letters and digits (CloudEvents 1.0.2, section 3.1).
     assert all(name.isalnum() and name == name.lower() for name in event)
+
+
+@pytest.mark.parametrize(
+    ("event", "version"),
+    [
+        (stored(), 1),
+        (stored(owner="key:1"), 1),
+        (stored(owner="key:1", visibility=Visibility.PUBLIC), 1),
+        (stored(owner="key:1", visibility=Visibility.AUTHENTICATED), 2),
+        (stored(visibility=Visibility.OWNER), 2),
+        # It hides an image, which an older reader does rightly.
+        (events.ImageDeleted(image_id(1), "key:1", Visibility.OWNER), 1),
+        (events.SigningBegan((1,)), 1),
+    ],
+)
+def test_only_what_an_older_reader_would_misread_is_of_version_2(event, version):
+    assert json.loads(events.encode(event).value)["imagegateversion"] == version
+
+
+def test_an_image_without_owner_and_visibility_has_no_word_of_them():
+    for event in (stored(), deleted()):
+        encoded = json.loads(events.encode(event).value)
+        said = {*encoded, *encoded.get("data", {})}
+        assert not [name for name in said if "owner" in name or "visibility" in name]
+
+
+def test_the_longest_owner_and_file_name_fit_with_the_longest_list_of_chunks():
+    longest = stored(filename="\U0001f4f7" * 200, owner="\U0001f4f7" * 1_000)
+    assert len(events.encode(longest).value) + 45_000 < events.MAX_BYTES
 
 
 def test_each_event_has_an_id_of_its_own():
@@ -88,10 +126,10 @@ def test_each_event_has_an_id_of_its_own():
         (envelope(imagegateversion=True), "imagegateversion"),
         (envelope(imagegateversion=2**31), "imagegateversion"),
         ({"imagegateversion": 2}, "Field required"),
-        (envelope(imagegateversion=2, source="urn:stranger"), "source"),
-        (envelope(imagegateversion=2, subject="x"), "subject"),
-        (envelope(imagegateversion=2, type="other.stored"), "type"),
-        (envelope(imagegateversion=2, padding="x" * 65_536), "65,536 bytes"),
+        (envelope(imagegateversion=3, source="urn:stranger"), "source"),
+        (envelope(imagegateversion=3, subject="x"), "subject"),
+        (envelope(imagegateversion=3, type="other.stored"), "type"),
+        (envelope(imagegateversion=3, padding="x" * 65_536), "65,536 bytes"),
         (json.dumps(envelope())[:-1].encode() + b', "type": "image.deleted"}', "twice"),
         (json.dumps(envelope(later={})).replace("{}", '{"a": 1, "a": 1}').encode(), "twice"),
         (json.dumps(envelope(later=float("nan"))).encode(), "NaN"),
@@ -129,6 +167,13 @@ def test_each_event_has_an_id_of_its_own():
         (with_data(metadata_removed=["exif"] * 65), "data.metadata_removed"),
         (with_data(metadata_removed=["\u2066"]), "data.metadata_removed"),
         (with_data(quality="100"), "data.quality"),
+        (with_data(owner="key:\n"), "data.owner"),
+        (with_data(owner="k" * 1_001), "data.owner"),
+        (with_data(owner=None), "data.owner"),
+        (with_data(visibility="everyone"), "data.visibility"),
+        (with_data(visibility=1), "data.visibility"),
+        (envelope(type="image.deleted", imagegateowner=7), "imagegateowner"),
+        (envelope(type="image.deleted", imagegatevisibility="all"), "imagegatevisibility"),
         (envelope(imagegatechunks="0"), "imagegatechunks"),
         (envelope(imagegatechunks="16384"), "imagegatechunks"),
         (envelope(imagegatechunks="4000,0:1"), "imagegatechunks: chunks of less"),
@@ -151,8 +196,8 @@ def test_poison_is_named_without_quoting_what_it_holds():
 @pytest.mark.parametrize(
     "value",
     [
-        envelope(imagegateversion=2),
-        envelope(imagegateversion=2, type="image.painted", data=None),
+        envelope(imagegateversion=3),
+        envelope(imagegateversion=3, type="image.painted", data=None),
         envelope(imagegateversion=2**31 - 1, data=7, imagegatechunks=[]),
     ],
 )

@@ -1,10 +1,19 @@
 """API keys of the tests, and the headers that show them."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 from app.access import api_key, key_file
+from app.access.access import Access
 from app.access.key_file import StoredKey
+from app.access.keys import Keys
+from app.access.read_rule import ReadRule
 from app.access.scopes import Scope
+from app.access.settings import AccessSettings
+from app.access.tokens import Tokens
+
+# That of a gateway without authentication.
+RULE = ReadRule(AccessSettings(), Access(Keys(Path("/nonexistent/keys.json")), Tokens(())))
 
 
 def make_key(folder, *scopes, **options):
@@ -26,3 +35,8 @@ def make_key(folder, *scopes, **options):
 
 def bearer(key):
     return {"authorization": f"Bearer {key}"}
+
+
+def owner_of(key):
+    """Return the principal of a key, as images name it."""
+    return f"key:{key.split('_')[1]}"

@@ -6,7 +6,7 @@ import json
 import signal
 from contextlib import contextmanager
 
-from app.events.event import ImageDeleted, ImageStored, encode
+from app.events.event import VERSION, ImageDeleted, ImageStored, encode
 from app.imaging.info import ImageInfo
 from app.log import Position, Record, StoredRecord
 from app.records.address import Address
@@ -56,7 +56,7 @@ def envelope(**changes):
 # The least that can stop a reader: a type that nobody knows, without data, of another version.
 NEWER = Record(
     image_id(1).encode(),
-    json.dumps(envelope(type="image.sealed", imagegateversion=2, data=None)).encode(),
+    json.dumps(envelope(type="image.sealed", imagegateversion=VERSION + 1, data=None)).encode(),
 )
 # A fact of a later release at a version that is known.
 UNKNOWN = Record(

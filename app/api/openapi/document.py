@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 
 from app import __version__
 from app.api import headers
-from app.api.guard import API_KEY, scope_of
+from app.api.guard import API_KEY, is_for_public_too, scope_of
 from app.api.openapi.components import gather, read
 
 if TYPE_CHECKING:
@@ -55,8 +55,10 @@ def document(app: FastAPI) -> dict[str, Any]:
     )
     built["components"]["securitySchemes"] = _SCHEMES
     built["security"] = []
-    for path, method, scope in _scopes(app):
-        built["paths"][path][method]["security"] = [{name: [scope]} for name in _SCHEMES]
+    for path, method, scope, or_public in _scopes(app):
+        needed: list[dict[str, list[Scope]]] = [{name: [scope]} for name in _SCHEMES]
+        # An empty requirement: a public image needs none.
+        built["paths"][path][method]["security"] = needed + [{}] * or_public
     everywhere = read(headers.GIVEN_REQUEST_ID)
     for path in built["paths"].values():
         for operation in path.values():
@@ -65,14 +67,16 @@ def document(app: FastAPI) -> dict[str, Any]:
     return built
 
 
-def _scopes(app: FastAPI) -> Iterator[tuple[str, str, Scope]]:
-    """Yield path, method and scope of each operation that needs one."""
+def _scopes(app: FastAPI) -> Iterator[tuple[str, str, Scope, bool]]:
+    """Yield path, method, scope and whether public images need none, of each operation with one."""
     for each in iter_route_contexts(app.routes):
         route = each.original_route
         if isinstance(route, APIRoute) and route.include_in_schema:
             scope = scope_of(route.endpoint)
             if scope is not None:
-                yield from ((route.path, method.lower(), scope) for method in route.methods or ())
+                or_public = is_for_public_too(route.endpoint)
+                for method in route.methods or ():
+                    yield route.path, method.lower(), scope, or_public
 
 
 def _described(app: FastAPI) -> Iterator[object]:
