@@ -18,6 +18,11 @@ REQUESTS_REFUSED = Counter(
     "Requests that were refused for who sent them, and by which rule.",
     ["reason"],
 )
+REQUESTS_LIMITED = Counter(
+    "imagegate_requests_limited",
+    "Requests that were refused because their client was at a limit, and which.",
+    ["limit"],
+)
 CONNECTIONS_CLOSED = Counter(
     "imagegate_connections_closed",
     "Connections that the gateway closed on clients, and why.",
