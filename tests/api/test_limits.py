@@ -148,6 +148,15 @@ async def test_the_time_of_workers_is_limited_for_uploads(gateways):
     assert (await client.get("/images")).status_code == 200
 
 
+async def test_the_time_of_workers_is_limited_for_images_to_unpack(gateways):
+    client = await gateways(limits=ONE | {"address_worker_seconds": 0.000001})
+    client.gateway.ingest._pool._shares._clock = Clock()
+    data = images.jpeg(images.photo((320, 240), noise=20))
+    stored = (await client.post("/images", content=data, params={"profile": "archive"})).json()
+    refused(await client.get(stored["url"]), "address-worker-seconds")
+    assert (await other(client).get(stored["url"])).status_code == 200
+
+
 class Clock:
     """Each look at it is ten seconds later."""
 
