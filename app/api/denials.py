@@ -53,11 +53,13 @@ def log(error: GatewayError, asgi: Scope) -> None:
 def log_limited(error: RateLimitedError, asgi: Scope) -> None:
     """Count that the client of a request is at a limit; log it once a second for each limit."""
     metrics.REQUESTS_LIMITED.labels(error.limit).inc()
+    principal = asgi["state"].get("principal")
     if count := _limited.add(error.limit):
         logger.warning(
             "request_limited",
             limit=error.limit,
-            client=client_in(asgi),
+            principal=principal.name if principal else "",
+            client=address_in(asgi),
             request_id=asgi["state"]["request_id"],
             count=count,
         )

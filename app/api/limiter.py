@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 from starlette.datastructures import MutableHeaders
 
 from app.api import denials, problems
-from app.api.guard import principal_in
 from app.api.headers import RATE_LIMIT, RATE_LIMIT_POLICY
-from app.client import client_of
+from app.client import NOBODY, address_in
 from app.errors import RateLimitedError
 from app.limits.meters import measured
 
@@ -116,11 +115,11 @@ def _announced_bytes(scope: Scope, most: int) -> int:
 
 
 def principal_of(scope: Scope) -> str:
-    """Return the principal of a request; empty for one without a credential."""
-    return principal_in(scope).name
+    """Return the principal that a request counts for; empty for one without a credential."""
+    return str(scope["state"].get("client", ""))
 
 
 def address_of(scope: Scope) -> str:
     """Return the address, or network, of a request; empty for a socket that has none."""
-    address = scope.get("client")
-    return client_of(address[0]) if address else ""
+    address = address_in(scope)
+    return "" if address == NOBODY else address
