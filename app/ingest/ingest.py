@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from app.imaging.formats import ImageFormat
     from app.imaging.limits import ImageLimits
     from app.ingest.publish import Published, Publisher
+    from app.ingest.quota import Quota
     from app.ingest.upload import Source, Upload
 
 # How long an answer waits for the catalog, so that a listing right after it shows the image.
@@ -45,6 +46,7 @@ class Ingest:
         pool: CodecPool,
         limits: ImageLimits,
         budget: ByteBudget,
+        quota: Quota,
         *,
         listing_seconds: float = _LISTING_SECONDS,
     ) -> None:
@@ -54,6 +56,7 @@ class Ingest:
         self._pool = pool
         self._limits = limits
         self._budget = budget
+        self._quota = quota
         self._listing_seconds = listing_seconds
 
     async def store(self, source: Source) -> StoredUpload:
@@ -65,6 +68,10 @@ class Ingest:
             OutcomeUnknownError: It may or may not have been stored.
         """
         self._require_ready()
+        async with self._quota.room(source.owner, source.max_bytes):
+            return await self._store(source)
+
+    async def _store(self, source: Source) -> StoredUpload:
         reservation = await self._admit(source)
         try:
             upload = await self._receive(source, reservation)

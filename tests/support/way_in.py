@@ -10,6 +10,7 @@ from app.imaging.profiles import Recipe
 from app.ingest.ingest import Ingest
 from app.ingest.intake import COPIES
 from app.ingest.publish import Publisher
+from app.ingest.quota import Quota
 from app.ingest.upload import Upload
 from app.log import EVENTS, IMAGES
 from app.log.sqlite.log import SqliteLog
@@ -104,6 +105,7 @@ class Way:
             self.pool,
             limits,
             self.budget,
+            Quota(catalog),
             listing_seconds=LISTING_SECONDS,
         )
 
