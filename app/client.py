@@ -25,6 +25,11 @@ def client_in(scope: Mapping[str, Any]) -> str:
     if named := scope.get("state", {}).get("client"):
         # Who showed a credential is one client, whatever address it comes from.
         return str(named)
+    return address_in(scope)
+
+
+def address_in(scope: Mapping[str, Any]) -> str:
+    """Return the address, or the network, that a request came from, whoever sent it."""
     address = scope.get("client")
     return client_of(address[0] if address else "")
 

@@ -6,6 +6,8 @@
     │   ├── CredentialRequiredError      401 credential-required
     │   ├── InvalidCredentialError       401 invalid-credential
     │   ├── InsufficientScopeError       403 insufficient-scope
+    │   ├── InvalidLinkError             403 invalid-link
+    │   ├── LinkExpiredError             403 link-expired
     │   ├── CrossSiteError               403 cross-site
     │   ├── ImageNotFoundError           404 image-not-found
     │   ├── RequestTimeoutError          408 request-timeout
@@ -142,6 +144,18 @@ class InsufficientScopeError(RequestError):
     def __init__(self, scope: str) -> None:
         challenge = f'{_CHALLENGE}, error="insufficient_scope", scope="{scope}"'
         super().__init__(f"This needs the scope {scope}.", challenge)
+
+
+class InvalidLinkError(RequestError):
+    """The signature of the link does not fit the request, or its key or its maker has gone."""
+
+    code, status, title = "invalid-link", 403, "Invalid link"
+
+
+class LinkExpiredError(RequestError):
+    """The link was valid, and its time is over."""
+
+    code, status, title = "link-expired", 403, "Link expired"
 
 
 class CrossSiteError(RequestError):

@@ -16,7 +16,9 @@ from starlette.routing import Route
 from app import __version__
 from app.access.access import Access
 from app.access.keys import Keys
-from app.access.settings import KEYS_NAME
+from app.access.link_keys import LinkKeys
+from app.access.links import Links
+from app.access.settings import KEYS_NAME, LINK_KEYS_NAME
 from app.access.tokens import Tokens
 from app.api import (
     context,
@@ -25,6 +27,7 @@ from app.api import (
     guard,
     health,
     images,
+    links,
     pages,
     problems,
     sites,
@@ -119,11 +122,12 @@ def create_app(settings: Settings, *, insecure: bool = False) -> FastAPI:
         redoc_url=None,
         openapi_tags=[
             {"name": "images", "description": "Upload, download, list, describe, delete."},
+            {"name": "links", "description": "Credentials in an address, for one operation."},
             {"name": "streams", "description": "Events of images, and their pictures, live."},
             {"name": "health", "description": "Probes."},
         ],
     )
-    for part in (uploads, downloads, images, streams, health, pages):
+    for part in (uploads, downloads, images, links, streams, health, pages):
         app.include_router(part.router)
     http = settings.http
     hosts = http.hosts or (sites.LOOPBACK_NAMES if is_loopback(http.host) else ())
@@ -210,9 +214,14 @@ def build_access(settings: Settings, *, insecure: bool) -> Access:
     Raises:
         ConfigurationError: The keys cannot be read.
     """
-    keys = Keys(keys_file(settings))
-    tokens = Tokens(settings.access.issuers)
-    return Access(keys, tokens, required=not insecure and not is_loopback(settings.http.host))
+    named = settings.access.link_keys_file
+    link_keys = LinkKeys(named or settings.data_dir / LINK_KEYS_NAME, required=named is not None)
+    return Access(
+        Keys(keys_file(settings)),
+        Tokens(settings.access.issuers),
+        Links(link_keys),
+        required=not insecure and not is_loopback(settings.http.host),
+    )
 
 
 def keys_file(settings: Settings) -> Path:

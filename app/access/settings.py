@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 from app.section import Section
 
 KEYS_NAME = "keys.json"
+LINK_KEYS_NAME = "link-keys"
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 
@@ -40,6 +41,12 @@ class AccessSettings(Section):
         None,
         description=f"file of API keys, as `imagegate keys` writes it; by default `{KEYS_NAME}` in"
         " the data folder",
+    )
+    link_keys_file: Path | None = Field(
+        None,
+        description="file of the keys that sign links, NAME:BASE64, one a line: the first signs,"
+        f" any verifies. Gateways on one Kafka need the same; by default `{LINK_KEYS_NAME}` in the"
+        " data folder, made at the first link",
     )
     issuers: tuple[Issuer, ...] = Field(
         (),

@@ -6,24 +6,31 @@ but `admin`, and so is every path that does not exist to those who show no crede
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import structlog
 from fastapi.routing import iter_route_contexts
 from starlette.datastructures import Headers
 from starlette.routing import Route
 
+from app.access import links
 from app.access.principal import ANONYMOUS, Principal
 from app.access.scopes import Scope
 from app.api import problems
 from app.api.headers import RequestHeader
 from app.client import client_in
-from app.errors import CredentialRequiredError, GatewayError, InsufficientScopeError
+from app.errors import (
+    CredentialRequiredError,
+    GatewayError,
+    InsufficientScopeError,
+    InvalidCredentialError,
+    InvalidLinkError,
+)
 from app.telemetry import metrics
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Callable, Collection
 
     from fastapi import FastAPI
@@ -38,20 +45,28 @@ API_KEY = RequestHeader("X-API-Key", "An API key.")
 AUTHORIZATION = RequestHeader("Authorization", "`Bearer`, and an API key or a token.")
 
 _DECLARED = "__imagegate_scope__"
+_BY_LINK = "__imagegate_by_link__"
 # A path may have 32 KB.
 _LOGGED_CHARACTERS = 200
 
 Handler = TypeVar("Handler", bound="Callable[..., object]")
 
 
-def requires(scope: Scope) -> Callable[[Handler], Handler]:
-    """Declare the scope that a route needs."""
+def requires(scope: Scope, *, or_link: bool = False) -> Callable[[Handler], Handler]:
+    """Declare the scope that a route needs, and whether a signed link will do."""
 
     def declare(handler: Handler) -> Handler:
         setattr(handler, _DECLARED, scope)
+        setattr(handler, _BY_LINK, or_link)
         return handler
 
     return declare
+
+
+def requires_any(handler: Handler) -> Handler:
+    """Declare that a route needs a credential, and asks for a scope itself (`require`)."""
+    setattr(handler, _DECLARED, True)
+    return handler
 
 
 def open_to_all(handler: Handler) -> Handler:
@@ -65,19 +80,35 @@ def is_declared(handler: Callable[..., object]) -> bool:
     return hasattr(handler, _DECLARED)
 
 
-def scope_of(handler: Callable[..., object]) -> Scope | None:
-    """Return the scope that a route needs; None if it is open to all."""
-    scope: Scope | None = getattr(handler, _DECLARED, Scope.ADMIN)
+def scope_of(handler: Callable[..., object]) -> Scope | bool | None:
+    """Return the scope that a route needs: True for any, None if it is open to all."""
+    scope: Scope | bool | None = getattr(handler, _DECLARED, Scope.ADMIN)
     return scope
+
+
+def takes_link(handler: Callable[..., object]) -> bool:
+    """Tell whether a route can be used by a signed link."""
+    return bool(getattr(handler, _BY_LINK, False))
 
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """The scope that a route needs, by its path and methods."""
+    """What a route needs, by its path and methods: a scope, or a link where it takes one."""
 
     path: re.Pattern[str]
     methods: Collection[str]
-    scope: Scope | None
+    scope: Scope | bool | None
+    or_link: bool
+
+    @classmethod
+    def of(cls, route: Route) -> Self:
+        handler = route.endpoint
+        return cls(route.path_regex, route.methods or (), scope_of(handler), takes_link(handler))
+
+
+# A path or a method that does not exist is hidden from strangers.
+_NO_ROUTE = _Rule(re.compile(""), (), scope=True, or_link=False)
+_PREFLIGHT = _Rule(re.compile(""), (), scope=None, or_link=False)
 
 
 class AccessGuard:
@@ -93,7 +124,7 @@ class AccessGuard:
         self._app = app
         self._access = access
         self._rules = [
-            _Rule(route.path_regex, route.methods or (), scope_of(route.endpoint))
+            _Rule.of(route)
             for each in iter_route_contexts(api.routes)
             if isinstance(route := each.original_route, Route)
         ]
@@ -109,36 +140,44 @@ class AccessGuard:
             await _refuse(error, scope, receive, send)
             return
         scope["state"]["principal"] = principal
-        if principal.name:
-            # For shares and limits, whatever address it comes from.
+        if principal.name and principal.grant is None:
+            # For shares and limits, whatever address it comes from. Who has a link may be anyone.
             scope["state"]["client"] = principal.name
         await self._app(scope, receive, send)
 
     async def _admitted(self, asgi: AsgiScope) -> Principal:
-        headers = Headers(scope=asgi)
-        needed = self._needed(asgi)
+        rule = self._rule(asgi)
         try:
-            principal = await self._access.principal(
-                headers.get(AUTHORIZATION.name), headers.get(API_KEY.name)
-            )
+            principal = await self._principal(asgi, rule)
         except GatewayError:
-            if needed is not None:
+            if rule.scope is not None:
                 raise
             # A probe with a key that has expired finds the gateway as healthy as it is.
             return ANONYMOUS
-        if needed is not None:
-            _require(principal, needed)
+        if rule.scope is not None:
+            _check(principal, rule.scope)
         return principal
 
-    def _needed(self, asgi: AsgiScope) -> Scope | bool | None:
-        """Return the scope that a request needs; True for any, None for no credential at all."""
+    async def _principal(self, asgi: AsgiScope, rule: _Rule) -> Principal:
+        headers = Headers(scope=asgi)
+        given = headers.get(AUTHORIZATION.name), headers.get(API_KEY.name)
+        if not links.is_shown(asgi["query_string"]):
+            return await self._access.principal(*given)
+        if self._access.is_on and given != (None, None):
+            raise InvalidCredentialError("Use a link, or send a credential, not both.")
+        if not (rule.or_link and isinstance(rule.scope, Scope)):
+            raise InvalidLinkError("Links are not for this.")
+        operation = links.Operation(rule.scope, asgi["path"])
+        return self._access.linked(operation, asgi["query_string"])
+
+    def _rule(self, asgi: AsgiScope) -> _Rule:
         method, path = asgi["method"], asgi["path"]
         if method == "OPTIONS":
-            return None
+            return _PREFLIGHT
         for rule in self._rules:
             if method in rule.methods and rule.path.match(path):
-                return rule.scope
-        return True
+                return rule
+        return _NO_ROUTE
 
 
 def principal_in(asgi: AsgiScope) -> Principal:
@@ -147,7 +186,20 @@ def principal_in(asgi: AsgiScope) -> Principal:
     return principal
 
 
-def _require(principal: Principal, needed: Scope | bool) -> None:
+def require(asgi: AsgiScope, needed: Scope) -> None:
+    """Check in a handler that who sent the request has a scope.
+
+    Raises:
+        InsufficientScopeError: Not this one.
+    """
+    try:
+        _check(principal_in(asgi), needed)
+    except GatewayError as error:
+        _log(error, asgi)
+        raise
+
+
+def _check(principal: Principal, needed: Scope | bool) -> None:
     if principal is ANONYMOUS:
         raise CredentialRequiredError("Send a key: Authorization: Bearer …, or X-API-Key: ….")
     if isinstance(needed, Scope) and not principal.may(needed):
@@ -155,7 +207,12 @@ def _require(principal: Principal, needed: Scope | bool) -> None:
 
 
 async def _refuse(error: GatewayError, asgi: AsgiScope, receive: Receive, send: Send) -> None:
-    request_id = asgi["state"]["request_id"]
+    _log(error, asgi)
+    await problems.answer(error, asgi["state"]["request_id"])(asgi, receive, send)
+
+
+def _log(error: GatewayError, asgi: AsgiScope) -> None:
+    # The path alone: a query may have the signature of a link.
     logger.warning(
         "access_denied",
         code=error.code,
@@ -163,7 +220,6 @@ async def _refuse(error: GatewayError, asgi: AsgiScope, receive: Receive, send: 
         method=asgi["method"],
         path=asgi["path"][:_LOGGED_CHARACTERS],
         client=client_in(asgi),
-        request_id=request_id,
+        request_id=asgi["state"]["request_id"],
     )
     metrics.REQUESTS_REFUSED.labels("access").inc()
-    await problems.answer(error, request_id)(asgi, receive, send)

@@ -85,6 +85,7 @@ _REQUEST: dict[str, Any] = {
             )
         },
         errors.RequestTimeoutError,
+        errors.LinkExpiredError,
         errors.BodyTooLargeError,
         errors.UnsupportedMediaTypeError,
         errors.UnsupportedFormatError,
@@ -98,7 +99,7 @@ _REQUEST: dict[str, Any] = {
         *WRITING,
     ),
 )
-@requires(Scope.WRITE)
+@requires(Scope.WRITE, or_link=True)
 async def upload_image(request: Request, response: Response, gateway: Gateway) -> schemas.Image:
     """Validate, compress and store an image; it is durable when the answer arrives.
 

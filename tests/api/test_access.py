@@ -9,7 +9,7 @@ from fastapi.routing import iter_route_contexts
 from starlette.routing import Route
 
 from app.access.scopes import Scope
-from app.api.guard import is_declared, scope_of
+from app.api.guard import is_declared, scope_of, takes_link
 from app.main import create_app
 from app.settings import Settings
 from tests.support import images
@@ -42,6 +42,18 @@ NEEDED = {
 }
 
 
+# What takes a signed link in place of a scope.
+BY_LINK = {
+    "POST /images",
+    "GET /images/{image_id}",
+    "HEAD /images/{image_id}",
+    "GET /streams/images",
+    "GET /streams/images.mjpeg",
+}
+# What needs a credential, and asks for a scope by the body.
+ANY = {"POST /links"}
+
+
 def routes():
     app = create_app(Settings.model_construct())
     for each in iter_route_contexts(app.routes):
@@ -65,7 +77,10 @@ class TestRoutes:
             assert is_declared(endpoint), f"{name} does not say who may use it"
             declared[name] = scope_of(endpoint)
         assert {name for name, scope in declared.items() if scope is None} == OPEN
-        assert {name: scope for name, scope in declared.items() if scope is not None} == NEEDED
+        assert {name for name, scope in declared.items() if scope is True} == ANY
+        needed = {name: scope for name, scope in declared.items() if isinstance(scope, Scope)}
+        assert needed == NEEDED
+        assert {name for name, endpoint in routes() if takes_link(endpoint)} == BY_LINK
 
     @pytest.mark.parametrize("route", sorted(NEEDED))
     async def test_every_kind_of_credential(self, tmp_path, route):
@@ -187,13 +202,14 @@ class TestFile:
 
 def test_the_document_names_the_scope_of_each_operation():
     document = create_app(Settings.model_construct()).openapi()
-    assert set(document["components"]["securitySchemes"]) == {"bearer", "apiKey"}
+    assert set(document["components"]["securitySchemes"]) == {"bearer", "apiKey", "link"}
     found = {
         f"{method.upper()} {path}": operation.get("security", [])
         for path, item in document["paths"].items()
         for method, operation in item.items()
     }
-    assert found == {
-        name: [{"bearer": [NEEDED[name]]}, {"apiKey": [NEEDED[name]]}] if name in NEEDED else []
-        for name in found
-    }
+    expected = {
+        name: [{"bearer": [scope]}, {"apiKey": [scope]}, *([{"link": []}] * (name in BY_LINK))]
+        for name, scope in NEEDED.items()
+    } | {name: [{"bearer": []}, {"apiKey": []}] for name in ANY}
+    assert found == {name: expected.get(name, []) for name in found}
