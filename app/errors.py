@@ -11,6 +11,7 @@
     │   ├── CrossSiteError               403 cross-site
     │   ├── ImageNotFoundError           404 image-not-found
     │   ├── RequestTimeoutError          408 request-timeout
+    │   ├── LinkUsedError                409 link-used
     │   ├── ImageGoneError               410 image-gone
     │   ├── PreconditionFailedError      412 precondition-failed
     │   ├── BodyTooLargeError            413 body-too-large
@@ -177,6 +178,12 @@ class RequestTimeoutError(RequestError):
     """The client sent the body too slowly."""
 
     code, status, title, retryable = "request-timeout", 408, "Request timeout", True
+
+
+class LinkUsedError(RequestError):
+    """As many images were stored by the upload link as it allows."""
+
+    code, status, title = "link-used", 409, "Link used"
 
 
 class ImageGoneError(RequestError):

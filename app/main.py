@@ -62,6 +62,7 @@ from app.feed.pages import Pages
 from app.imaging import extras
 from app.imaging.limits import ImageLimits
 from app.imaging.profiles import Profile
+from app.ingest.claims import Claims
 from app.ingest.ingest import Ingest
 from app.ingest.intake import COPIES
 from app.ingest.publish import Publisher
@@ -177,9 +178,10 @@ async def running(settings: Settings) -> AsyncGenerator[State, None]:
         limits = build_limits(settings.imaging)
         upload = settings.upload
         budget = ByteBudget(upload.budget_bytes, upload.patience_seconds, COPIES * upload.max_bytes)
-        publisher = Publisher(log, trust.signatures)
+        claims = Claims(catalog, feed)
+        publisher = Publisher(log, claims, trust.signatures)
         stack.push_async_callback(publisher.drain)
-        ingest = Ingest(publisher, catalog, feed, pool, limits, budget)
+        ingest = Ingest(publisher, catalog, feed, pool, limits, budget, claims)
         cache = RecordCache(log, IMAGES, settings.delivery.cache_bytes)
         finder, chunks = Finder(log, cache, catalog, feed, expiry, trust), Chunks(cache)
         unpacking = ByteBudget(settings.delivery.unpack_bytes, settings.upload.patience_seconds)

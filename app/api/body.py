@@ -19,15 +19,19 @@ from app.errors import (
     BodyTooLargeError,
     UnsupportedMediaTypeError,
 )
+from app.imaging.formats import ACCEPTED
 from app.ingest.intake import Intake
 from app.ingest.upload import Upload
+from app.records.claim import Claim
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Collection
 
     from starlette.requests import Request
 
+    from app.access.grant import Grant
     from app.budget import Reservation
+    from app.imaging.formats import ImageFormat
     from app.imaging.settings import ImagingSettings
     from app.ingest.settings import BodySettings, UploadSettings
 
@@ -53,11 +57,20 @@ class RequestBody:
         pace: BodySettings,
         upload: UploadSettings,
         imaging: ImagingSettings,
+        grant: Grant | None = None,
     ) -> None:
         self._request = request
         self.client = client_in(request.scope)
         self._pace = pace
+        terms = grant.terms if grant else None
         self._limit = upload.max_bytes
+        self.formats: Collection[ImageFormat] = ACCEPTED
+        self.claim: Claim | None = None
+        if grant and terms:
+            self._limit = min(self._limit, terms.max_bytes or self._limit)
+            if terms.formats:
+                self.formats = [each for each in ACCEPTED if each.value in terms.formats]
+            self.claim = Claim(grant.link, terms.uses, grant.expires_at)
         declared = request.headers.get("content-type", "application/octet-stream")
         content_type, self._parameters = parse_parameters(declared.encode("latin-1"))
         self._is_form = content_type == b"multipart/form-data"
@@ -71,6 +84,8 @@ class RequestBody:
         self._options = Options(imaging, request.headers.get("accept", ""))
         for name in request.query_params:
             self._options.choose(name, request.query_params[name])
+        if grant:
+            self._options.fix()
         self.max_bytes = self._announced()
 
     async def left(self) -> NoReturn:

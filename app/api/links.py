@@ -17,11 +17,15 @@ from app.api.guard import principal_in, require, requires_any
 from app.api.headers import NO_STORE
 from app.api.openapi.answers import FINDING, answers, json_content, success
 from app.api.openapi.components import example
+from app.api.options import Options
 from app.api.small_body import SmallBodyRoute
 from app.api.state import Gateway, State  # noqa: TC001 - FastAPI reads the annotations
 from app.client import address_in
 from app.delivery import live
 from app.errors import InvalidParameterError
+from app.imaging.formats import LACKING, ImageFormat
+from app.imaging.metadata.metadata import MetadataOption
+from app.imaging.profiles import Profile
 
 logger = structlog.get_logger(__name__)
 
@@ -51,6 +55,35 @@ class DownloadLink(_Wanted):
     )
 
 
+class UploadLink(_Wanted):
+    """A link to upload images, for a client that nobody trusts: it can choose nothing."""
+
+    kind: Literal["upload"] = Field(description="Always `upload`.")
+    expires_in_seconds: int = Field(
+        600, ge=1, le=3_600, description="How long an upload may begin: up to an hour."
+    )
+    uses: int = Field(1, ge=1, le=10_000, description="How many images it may store.")
+    max_bytes: int | None = Field(
+        None, ge=1_000, description="The largest upload; without it, that of the server."
+    )
+    formats: frozenset[ImageFormat] = Field(
+        frozenset(), description="The formats that are accepted; without it, those of the server."
+    )
+    profile: Profile | None = Field(
+        None, description="How to compress the images; without it, the server's default."
+    )
+    metadata: MetadataOption | None = Field(
+        None, description="The metadata that stays; without it, the server's default."
+    )
+    owner: str | None = Field(
+        None,
+        min_length=1,
+        max_length=1_000,
+        pattern=r"^[\x21-\x7e]+$",
+        description="Whose the images are; without it, yours. Another needs `admin`.",
+    )
+
+
 class StreamLink(_Wanted):
     """A link to a stream, for what cannot send headers: `<img>` and `EventSource`."""
 
@@ -73,7 +106,8 @@ class StreamLink(_Wanted):
 
 
 Wanted = Annotated[
-    DownloadLink | StreamLink, Body(discriminator="kind", description="The link to make.")
+    DownloadLink | UploadLink | StreamLink,
+    Body(discriminator="kind", description="The link to make."),
 ]
 
 
@@ -114,12 +148,14 @@ async def make_link(
 ) -> SignedLink:
     """Return an address that allows one operation to whoever has it, and needs no other credential.
 
-    A client can pass on only what it may do itself: a download needs `images:read`, a stream
-    `streams:read`.
+    A client can pass on only what it may do itself: a download needs `images:read`, an upload
+    `images:write`, a stream `streams:read`.
     """
     match wanted:
         case DownloadLink():
             link = await _download(wanted, request, gateway)
+        case UploadLink():
+            link = await _upload(wanted, request, gateway)
         case StreamLink():
             link = await _stream(wanted, request)
     logger.info(
@@ -132,7 +168,7 @@ async def make_link(
         client=address_in(request.scope),
     )
     response.headers[NO_STORE.name] = NO_STORE.value
-    method: Literal["GET", "POST"] = "GET"
+    method: Literal["GET", "POST"] = "POST" if wanted.kind == "upload" else "GET"
     return SignedLink(link=link.id, url=link.url, method=method, expires_at=_time(link))
 
 
@@ -141,6 +177,31 @@ async def _download(wanted: DownloadLink, request: Request, gateway: State) -> L
     await gateway.finder.find(wanted.image_id)
     operation = Operation(Scope.READ, schemas.path_of(wanted.image_id))
     return await _made(request, operation, wanted.expires_in_seconds, {})
+
+
+async def _upload(wanted: UploadLink, request: Request, gateway: State) -> Link:
+    require(request.scope, Scope.WRITE)
+    if wanted.owner not in (None, principal_in(request.scope).name):
+        require(request.scope, Scope.ADMIN)
+    if wanted.max_bytes and wanted.max_bytes > gateway.upload.max_bytes:
+        raise InvalidParameterError(f"max_bytes: up to {gateway.upload.max_bytes:,} are allowed.")
+    if lacking := wanted.formats & LACKING:
+        names = ", ".join(each.value for each in lacking)
+        raise InvalidParameterError(f"formats: {names} cannot be decoded here.")
+    recipe = {"profile": wanted.profile, "metadata": wanted.metadata}
+    chosen = Options(gateway.imaging, "")
+    for name, value in recipe.items():
+        if value is not None:
+            chosen.choose(name, value)
+    options: dict[str, object] = recipe | {
+        "uses": wanted.uses,
+        "max_bytes": wanted.max_bytes,
+        "formats": ",".join(sorted(each.value for each in wanted.formats)) or None,
+        "owner": wanted.owner,
+    }
+    return await _made(
+        request, Operation(Scope.WRITE, "/images"), wanted.expires_in_seconds, options
+    )
 
 
 async def _stream(wanted: StreamLink, request: Request) -> Link:

@@ -24,6 +24,7 @@ class Options:
     """The options of one upload, from the query and from the form, whose fields win."""
 
     def __init__(self, imaging: ImagingSettings, accept: str) -> None:
+        self._is_fixed = False
         self._allowed: Mapping[str, tuple[StrEnum, ...]] = {
             "profile": imaging.profiles,
             "metadata": imaging.metadata,
@@ -36,6 +37,10 @@ class Options:
             measure=imaging.measure_quality,
         )
 
+    def fix(self) -> None:
+        """Allow no other choice from here on: a link has signed these options, and the defaults."""
+        self._is_fixed = True
+
     def choose(self, name: str, value: str) -> None:
         """Apply an option to the recipe; any other name is ignored.
 
@@ -45,6 +50,10 @@ class Options:
         allowed = self._allowed.get(name)
         if allowed is None:
             return
+        if self._is_fixed and value != getattr(self.recipe, name):
+            raise InvalidParameterError(
+                f"{name}: the link is for {getattr(self.recipe, name).value!r} alone."
+            )
         if value not in allowed:
             raise InvalidParameterError(
                 f"{name}: {value[:50]!r} is not allowed here; allowed: {', '.join(allowed)}."

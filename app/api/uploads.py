@@ -10,7 +10,7 @@ from app import errors
 from app.access.scopes import Scope
 from app.api import examples, image_headers, schemas
 from app.api.body import RequestBody
-from app.api.guard import requires
+from app.api.guard import principal_in, requires
 from app.api.headers import ResponseHeader
 from app.api.openapi.answers import BINARY, WRITING, answers, json_content, success
 from app.api.openapi.components import Reference, example
@@ -86,6 +86,7 @@ _REQUEST: dict[str, Any] = {
         },
         errors.RequestTimeoutError,
         errors.LinkExpiredError,
+        errors.LinkUsedError,
         errors.BodyTooLargeError,
         errors.UnsupportedMediaTypeError,
         errors.UnsupportedFormatError,
@@ -108,7 +109,8 @@ async def upload_image(request: Request, response: Response, gateway: Gateway) -
     Metadata is removed and the colour profile kept. The orientation is applied; where encoding
     again would save nothing, pixels and orientation tag stay as they are.
     """
-    body = RequestBody(request, gateway.pace, gateway.upload, gateway.imaging)
+    grant = principal_in(request.scope).grant
+    body = RequestBody(request, gateway.pace, gateway.upload, gateway.imaging, grant)
     stored = await gateway.ingest.store(body)
     response.headers[LOCATION.name] = schemas.path_of(stored.image_id)
     response.headers.update(image_headers.of_upload(stored.info.digest))

@@ -49,8 +49,9 @@ class Deleter:
         """
         # A feed that is stopped still serves images, but would not apply the deletion.
         self._feed.require_caught_up()
+        claim = None
         try:
-            await self._finder.find(image_id)
+            claim = (await self._finder.find(image_id)).head.claim
         except ImageGoneError:
             # Deleted before, unless its bytes have expired while it is still listed.
             if await self._catalog.image(image_id) is None:
@@ -59,7 +60,7 @@ class Deleter:
             # Its record cannot be read, but its id is known to be right.
             if await self._catalog.image(image_id) is None:
                 raise
-        event = self._signatures.sign(EVENTS, encode(ImageDeleted(image_id)))
+        event = self._signatures.sign(EVENTS, encode(ImageDeleted(image_id, claim)))
         [position] = await self._log.append(EVENTS, [event])
         if not await self._feed.applied_within(position.offset, self._apply_seconds):
             raise OutcomeUnknownError("The deletion is stored; this replica has yet to apply it.")

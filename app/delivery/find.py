@@ -4,7 +4,8 @@ Hides that no index stands between an id and its record: the id is decoded, the 
 its key must show the cookie of the id.
 
 Where this gateway has keys, an image must also be announced by an event: a signature cannot hold
-the record's offset, and a copy of a signed head, at another offset, has another id.
+the record's offset, and a copy of a signed head, at another offset, has another id. So must one
+that was uploaded by a link, which may have been used up.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ class Finder:
             head = parse_head(record)
             self._trust.check_head(record, head)
             await self._require_whole(head)
-            await self._require_announced(image_id)
+            await self._require_announced(image_id, head)
         except UnfitRecordError as error:
             raise self.unfit(where, error) from error
         return StoredImage(where, record, head)
@@ -135,16 +136,23 @@ class Finder:
         self._unfit.report(where.position, str(reason))
         return ImageNotFoundError()
 
-    async def _require_announced(self, image_id: str) -> None:
-        """Check, where there are keys, that the catalog has the event that announces the image."""
-        if not self._trust.signatures or await self._catalog.is_listed(image_id):
+    async def _require_announced(self, image_id: str, head: Head) -> None:
+        """Check that the catalog has the event of an image, where the head alone says too little.
+
+        That is where there are keys, and where it has a claim, which may not count.
+        """
+        is_needed = bool(self._trust.signatures) or head.claim is not None
+        if not is_needed or await self._catalog.is_listed(image_id):
             return
         # Another replica may have acknowledged it just now, or deleted it.
         await self._feed.caught_up()
         if await self._catalog.is_deleted(image_id):
             raise ImageGoneError("The image was deleted.")
-        if not await self._catalog.is_listed(image_id):
-            raise UnfitRecordError("no event announces an image there")
+        if await self._catalog.is_listed(image_id):
+            return
+        if head.claim is not None:
+            raise ImageNotFoundError
+        raise UnfitRecordError("no event announces an image there")
 
     async def _require_whole(self, head: Head) -> None:
         """Check that no chunk left the log before its head did."""

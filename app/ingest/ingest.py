@@ -1,6 +1,6 @@
 """The steps of an upload, in order in one function, `Ingest.store`.
 
-    require_ready → admit → receive → sniff → develop → publish → list
+    require_ready → require_left → admit → receive → sniff → develop → publish → list
 
 Hides how long an upload holds memory: from before its first byte until its image is in the log.
 """
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from app.imaging.develop import Developed
     from app.imaging.formats import ImageFormat
     from app.imaging.limits import ImageLimits
+    from app.ingest.claims import Claims
     from app.ingest.publish import Published, Publisher
     from app.ingest.upload import Source, Upload
 
@@ -45,6 +46,7 @@ class Ingest:
         pool: CodecPool,
         limits: ImageLimits,
         budget: ByteBudget,
+        claims: Claims,
         *,
         listing_seconds: float = _LISTING_SECONDS,
     ) -> None:
@@ -54,6 +56,7 @@ class Ingest:
         self._pool = pool
         self._limits = limits
         self._budget = budget
+        self._claims = claims
         self._listing_seconds = listing_seconds
 
     async def store(self, source: Source) -> StoredUpload:
@@ -65,10 +68,11 @@ class Ingest:
             OutcomeUnknownError: It may or may not have been stored.
         """
         self._require_ready()
+        await self._claims.require_left(source.claim)
         reservation = await self._admit(source)
         try:
             upload = await self._receive(source, reservation)
-            image_format = sniff(upload.data)
+            image_format = sniff(upload.data, source.formats)
             developed = await self._develop(source, upload, image_format)
             info = replace(developed.info, filename=upload.filename)
         except BaseException:
@@ -76,7 +80,7 @@ class Ingest:
             raise
         # From here on the reservation follows the bytes into the log's producers: a client that
         # leaves does not free the memory that they hold.
-        published = await self._publisher.publish(developed.data, info, reservation)
+        published = await self._publisher.publish(developed.data, info, reservation, source.claim)
         return StoredUpload(published.image_id, info, await self._listed(published))
 
     def _require_ready(self) -> None:

@@ -9,6 +9,7 @@ Hides the record format, which is public: any Kafka client can read a picture wi
   bytes stored.
 - *Chunks* 1…n-1 have the key `cookie/n` and the header `imagegate-chunk: n`. The head's header
   `imagegate-chunks` lists `chunk size,partition:offset,…`. The head is written last: it commits.
+- A head with `imagegate-claim` is that of an image only if the claim counts (`app.records.claim`).
 
 `imagegate-version` stops readers that are older than the format. A property that is added to
 `ImageInfo` is in the meta without a change here.
@@ -32,15 +33,17 @@ from app.errors import NewerVersionError
 from app.imaging.formats import ImageFormat
 from app.imaging.info import ImageInfo
 from app.log import Position, Record, StoredRecord
-from app.records import chunk_list
+from app.records import chunk_list, claim
 from app.records.strict_json import first_problem, parse_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from app.records.address import Address
+    from app.records.claim import Claim
 
-VERSION = 1
+# The highest that is known; a head has the lowest that says what it says (`_version_of`).
+VERSION = 2
 # With key and headers it fits the 1 MiB that Kafka allows for a batch by default.
 CHUNK_BYTES = 1_000_000
 # A head record's bytes beside its chunk: 8 KiB of metadata, the list of chunks (some 12 bytes each)
@@ -58,11 +61,15 @@ _PROPERTIES = {each.name for each in fields(ImageInfo)}
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The contents of a head record: properties of the image, and positions of chunks 1…n-1."""
+    """The contents of a head record: properties of the image, and positions of chunks 1…n-1.
+
+    With a `claim` it is served only if its event was found to count.
+    """
 
     info: ImageInfo
     chunk_bytes: int
     chunks: tuple[Position, ...]
+    claim: Claim | None = None
 
 
 class UnfitRecordError(Exception):
@@ -83,21 +90,26 @@ def chunk_records(cookie: bytes, data: memoryview, size: int) -> list[Record]:
         Record(
             _chunk_key(cookie, number),
             data[start : start + size],
-            (("imagegate-version", b"%d" % VERSION), ("imagegate-chunk", b"%d" % number)),
+            (("imagegate-version", b"1"), ("imagegate-chunk", b"%d" % number)),
         )
         for number, start in enumerate(range(size, len(data), size), start=1)
     ]
 
 
 def head_record(
-    cookie: bytes, data: memoryview, info: ImageInfo, size: int, chunks: Sequence[Position]
+    cookie: bytes,
+    data: memoryview,
+    info: ImageInfo,
+    size: int,
+    chunks: Sequence[Position],
+    claimed: Claim | None = None,
 ) -> Record:
     """Return the record that commits the image, once its chunks are stored at these positions."""
     headers = [
         _CONTENT_TYPE.of(info),
         _CONTENT_LENGTH.of(info),
         _DIGEST.of(info),
-        ("imagegate-version", b"%d" % VERSION),
+        ("imagegate-version", b"%d" % _version_of(claimed)),
         ("imagegate-meta", INFO.dump_json(info, exclude=_VIEWED)),
     ]
     if info.content_encoding:
@@ -105,6 +117,8 @@ def head_record(
         headers.append(("imagegate-stored-length", b"%d" % info.stored_bytes))
     if chunks:
         headers.append(("imagegate-chunks", chunk_list.write(size, chunks).encode()))
+    if claimed:
+        headers.append(("imagegate-claim", claim.write(claimed).encode()))
     return Record(cookie.hex().encode(), data[:size], tuple(headers))
 
 
@@ -124,7 +138,8 @@ def parse_head(record: StoredRecord) -> Head:
 
 
 def _head(record: StoredRecord) -> Head:
-    if _number(record.header("imagegate-version") or b"") > VERSION:
+    version = _number(record.header("imagegate-version") or b"")
+    if version > VERSION:
         raise NewerVersionError("The image was written by a newer version of imagegate.")
     members = parse_object(record.header("imagegate-meta") or b"", _MAX_META_BYTES)
     members |= {view.field: view.parse(record.header(view.header) or b"") for view in _VIEWS}
@@ -138,7 +153,19 @@ def _head(record: StoredRecord) -> Head:
     size, chunks = chunk_list.parse(listed, info.stored_bytes)
     if len(record.value or b"") != (size or info.stored_bytes):
         raise ValueError("the value has not the length that the headers say")
-    return Head(info, size, chunks)
+    stated = record.header("imagegate-claim")
+    claimed = None if stated is None else claim.parse(stated.decode("ascii"))
+    if version < _version_of(claimed):
+        raise ValueError("of a version that could not say this")
+    return Head(info, size, chunks, claimed)
+
+
+def _version_of(claimed: Claim | None) -> int:
+    """Return the version that a reader has to know, so as not to misread a head.
+
+    Older ones would serve an image whose claim does not count.
+    """
+    return 1 if claimed is None else 2
 
 
 def check_lengths(info: ImageInfo, stored_length: int) -> None:

@@ -1,7 +1,7 @@
 """Signed links: a credential in an address, for one operation with the options that it names."""
 
 import stat
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import parse_qsl, quote
 
 import pytest
 import structlog
@@ -15,14 +15,7 @@ from app.settings import load
 from tests.support import images
 from tests.support.credentials import bearer, make_key
 from tests.support.in_process import in_process, problem
-
-
-async def make(client, key=None, status=201, **wanted):
-    """Make a link; returns its JSON."""
-    headers = bearer(key) if key else {}
-    response = await client.post("/links", json=wanted, headers=headers)
-    assert response.status_code == status, response.text
-    return response.json()
+from tests.support.links import changed, make
 
 
 async def uploaded(client, key=None, **options):
@@ -30,13 +23,6 @@ async def uploaded(client, key=None, **options):
     response = await client.post("/images", content=images.jpeg(), headers=headers, **options)
     assert response.status_code == 201, response.text
     return response.json()
-
-
-def changed(url, **parameters):
-    """Another address: with these parameters, without those that are None."""
-    path, _, query = url.partition("?")
-    merged = {name: value for name, value in (dict(parse_qsl(query)) | parameters).items() if value}
-    return f"{path}?{urlencode(merged)}"
 
 
 @pytest.fixture

@@ -9,10 +9,20 @@ from hypothesis import strategies as st
 
 from app.errors import NewerVersionError
 from app.events import event as events
+from app.events.event import ImageDeleted
 from app.log import Position, StoredRecord
 from app.records import chunk_list
 from tests.support.bounds import within_bounds
-from tests.support.facts import UNKNOWN, as_stored, deleted, envelope, image_id, info, stored
+from tests.support.facts import (
+    UNKNOWN,
+    as_stored,
+    claimed,
+    deleted,
+    envelope,
+    image_id,
+    info,
+    stored,
+)
 
 
 def record(value):
@@ -26,7 +36,14 @@ def with_data(**changes):
 
 
 @pytest.mark.parametrize(
-    "event", [stored(), stored(2, filename=None, frame_count=9, kept=False), deleted(3)]
+    "event",
+    [
+        stored(),
+        stored(2, filename=None, frame_count=9, kept=False),
+        claimed(4, uses=10_000),
+        deleted(3),
+        ImageDeleted(image_id(4), claimed().claim),
+    ],
 )
 def test_an_event_survives_its_record(event):
     assert events.decode(as_stored(events.encode(event))) == event
@@ -44,6 +61,17 @@ def test_an_event_is_a_cloudevent_in_structured_mode():
     assert event["source"]
     # Extension attributes: lower-case letters and digits (CloudEvents 1.0.2, section 3.1).
     assert all(name.isalnum() and name == name.lower() for name in event)
+
+
+def test_only_what_older_readers_would_misread_is_of_a_higher_version():
+    def version(event):
+        return json.loads(events.encode(event).value)["imagegateversion"]
+
+    assert version(stored()) == version(deleted()) == 1
+    assert version(events.SigningBegan((1,))) == 1
+    assert version(claimed()) == 2
+    # A deletion is right without it.
+    assert version(ImageDeleted(image_id(1), claimed().claim)) == 1
 
 
 def test_each_event_has_an_id_of_its_own():
@@ -87,11 +115,11 @@ def test_each_event_has_an_id_of_its_own():
         (envelope(imagegateversion=1.0), "imagegateversion"),
         (envelope(imagegateversion=True), "imagegateversion"),
         (envelope(imagegateversion=2**31), "imagegateversion"),
-        ({"imagegateversion": 2}, "Field required"),
-        (envelope(imagegateversion=2, source="urn:stranger"), "source"),
-        (envelope(imagegateversion=2, subject="x"), "subject"),
-        (envelope(imagegateversion=2, type="other.stored"), "type"),
-        (envelope(imagegateversion=2, padding="x" * 65_536), "65,536 bytes"),
+        ({"imagegateversion": events.VERSION + 1}, "Field required"),
+        (envelope(imagegateversion=events.VERSION + 1, source="urn:stranger"), "source"),
+        (envelope(imagegateversion=events.VERSION + 1, subject="x"), "subject"),
+        (envelope(imagegateversion=events.VERSION + 1, type="other.stored"), "type"),
+        (envelope(imagegateversion=events.VERSION + 1, padding="x" * 65_536), "65,536 bytes"),
         (json.dumps(envelope())[:-1].encode() + b', "type": "image.deleted"}', "twice"),
         (json.dumps(envelope(later={})).replace("{}", '{"a": 1, "a": 1}').encode(), "twice"),
         (json.dumps(envelope(later=float("nan"))).encode(), "NaN"),
@@ -134,6 +162,13 @@ def test_each_event_has_an_id_of_its_own():
         (envelope(imagegatechunks="4000,0:1"), "imagegatechunks: chunks of less"),
         (envelope(imagegatechunks="16384,0:1"), "imagegatechunks: not as many"),
         (envelope(imagegatechunks=7), "imagegatechunks"),
+        (envelope(imagegateclaim=f"{'A' * 16},1,9"), "lower than what"),
+        (envelope(imagegateversion=2, imagegateclaim=7), "imagegateclaim"),
+        (envelope(imagegateversion=2, imagegateclaim="A,1,9"), "imagegateclaim: not LINK"),
+        (envelope(imagegateversion=2, imagegateclaim=f"{'A' * 16},0,9"), "imagegateclaim"),
+        (envelope(imagegateversion=2, imagegateclaim=f"{'A' * 16},1,09"), "imagegateclaim"),
+        (envelope(imagegateversion=2, imagegateclaim=f"{'A' * 16},1,9,"), "imagegateclaim"),
+        (envelope(type="image.deleted", data=None, imagegateclaim="A"), "imagegateclaim"),
     ],
 )
 def test_what_is_no_event_is_poison_and_says_where(value, reason):
@@ -151,8 +186,8 @@ def test_poison_is_named_without_quoting_what_it_holds():
 @pytest.mark.parametrize(
     "value",
     [
-        envelope(imagegateversion=2),
-        envelope(imagegateversion=2, type="image.painted", data=None),
+        envelope(imagegateversion=events.VERSION + 1),
+        envelope(imagegateversion=events.VERSION + 1, type="image.painted", data=None),
         envelope(imagegateversion=2**31 - 1, data=7, imagegatechunks=[]),
     ],
 )

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from app.events.event import VERSION
 from tests.support import images, plain
 from tests.support.gateway_process import until
 
@@ -18,7 +19,7 @@ NEWER = {
     "source": "urn:imagegate",
     "type": "image.renamed",
     "subject": "a" * 32,
-    "imagegateversion": 2,
+    "imagegateversion": VERSION + 1,
 }
 
 

@@ -6,10 +6,11 @@ import json
 import signal
 from contextlib import contextmanager
 
-from app.events.event import ImageDeleted, ImageStored, encode
+from app.events.event import VERSION, ImageDeleted, ImageStored, encode
 from app.imaging.info import ImageInfo
 from app.log import Position, Record, StoredRecord
 from app.records.address import Address
+from app.records.claim import Claim
 
 INFO = ImageInfo(
     content_type="image/png",
@@ -43,6 +44,11 @@ def stored(number=1, **changes):
     return ImageStored(image_id(number), info(**changes))
 
 
+def claimed(number=1, link="A" * 16, uses=1, expires_at=2_000_000_000):
+    """The event of an image that was uploaded by a link."""
+    return dataclasses.replace(stored(number), claim=Claim(link, uses, expires_at))
+
+
 def deleted(number=1):
     return ImageDeleted(image_id(number))
 
@@ -56,7 +62,7 @@ def envelope(**changes):
 # The least that can stop a reader: a type that nobody knows, without data, of another version.
 NEWER = Record(
     image_id(1).encode(),
-    json.dumps(envelope(type="image.sealed", imagegateversion=2, data=None)).encode(),
+    json.dumps(envelope(type="image.sealed", imagegateversion=VERSION + 1, data=None)).encode(),
 )
 # A fact of a later release at a version that is known.
 UNKNOWN = Record(
