@@ -17,6 +17,7 @@ from app import keyring
 from app.access import secret_file
 from app.errors import ConfigurationError
 from app.file_stamp import stamp_of
+from app.section import variable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
+_ADVICE = f"gateways on one Kafka need the same file: {variable('access', 'link_keys_file')}"
 # So soon a key that was removed stops working.
 _LOOK_SECONDS = 1.0
 # Some hundred keys.
@@ -67,7 +69,7 @@ class LinkKeys:
             if not self.all:
                 text = keyring.text_of("k1", secrets.token_bytes(keyring.MIN_KEY_BYTES))
                 await asyncio.to_thread(secret_file.write, self._path, text)
-                logger.info("link_keys_made", file=str(self._path))
+                logger.info("link_keys_made", file=str(self._path), advice=_ADVICE)
                 self._look()
         return next(iter(self._keys.values()))
 

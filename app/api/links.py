@@ -163,6 +163,9 @@ async def make_link(
         kind=wanted.kind,
         link=link.id,
         path=link.url.partition("?")[0],
+        options=wanted.model_dump(
+            mode="json", exclude_unset=True, exclude={"kind", "image_id", "stream"}
+        ),
         expires_at=_time(link).isoformat(),
         principal=principal_in(request.scope).name,
         client=address_in(request.scope),

@@ -96,6 +96,7 @@ _REQUEST: dict[str, Any] = {
         errors.ImageRefusedError,
         errors.ShareExceededError,
         errors.NotReadyError,
+        errors.CatalogDamagedError,
         errors.OverloadedError,
         *WRITING,
     ),

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+import structlog
 
 from app.api.body import RequestBody
 from app.events.event import decode
@@ -229,7 +230,12 @@ class TestMaker:
             (writer, {"owner": "key:AAAAAAAAAAA"}, 403),
             (client.key, {"owner": "key:AAAAAAAAAAA"}, 201),
         ):
-            await make(client, key, status, kind="upload", **body)
+            with structlog.testing.capture_logs() as lines:
+                await make(client, key, status, kind="upload", **body)
+            made = [each for each in lines if each["event"] == "link_made"]
+            denied = [each for each in lines if each["event"] == "access_denied"]
+            assert [each["options"] for each in made] == [body] * (status == 201)
+            assert [each["code"] for each in denied] == ["insufficient-scope"] * (status == 403)
 
     async def test_shares_count_the_address_and_the_log_names_the_owner(self, client, monkeypatch):
         seen = []
