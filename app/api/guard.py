@@ -20,7 +20,7 @@ from app.access.principal import ANONYMOUS, Principal
 from app.access.scopes import Scope
 from app.api import problems
 from app.api.headers import RequestHeader
-from app.client import client_in
+from app.client import address_in
 from app.errors import (
     CredentialRequiredError,
     GatewayError,
@@ -219,7 +219,7 @@ def _log(error: GatewayError, asgi: AsgiScope) -> None:
         detail=error.detail,
         method=asgi["method"],
         path=asgi["path"][:_LOGGED_CHARACTERS],
-        client=client_in(asgi),
+        client=address_in(asgi),
         request_id=asgi["state"]["request_id"],
     )
     metrics.REQUESTS_REFUSED.labels("access").inc()
