@@ -18,7 +18,7 @@ The map of the code: the three paths, and the file of each step. `docs/architect
     api/schemas.py          answer   delivery/unpack.py      unpack   api/streams.py            send
 
     on each request           server/protocol.py, api/context.py, api/sites.py, api/guard.py
-    who may do what           access/access.py, access/keys.py, access/links.py
+    who may do what           access/access.py, access/keys.py, access/links.py, access/read_rule.py
     an error on any of them   errors.py, api/problems.py
     a change to an image      changes/delete.py
     the start                 cli/serve.py, settings.py, main.py (the only wiring), server/serve.py

@@ -122,7 +122,9 @@ class CredentialRequiredError(RequestError):
     code, status, title = "credential-required", 401, "Credential required"
     headers: ClassVar = {"WWW-Authenticate": _CHALLENGE}
 
-    def __init__(self, detail: str) -> None:
+    def __init__(
+        self, detail: str = "Send a key: Authorization: Bearer …, or X-API-Key: …."
+    ) -> None:
         super().__init__(detail, _CHALLENGE)
 
 
@@ -166,12 +168,15 @@ class CrossSiteError(RequestError):
 
 
 class ImageNotFoundError(RequestError):
-    """No image has this id; malformed ids, wrong cookies and unknown addresses look alike."""
+    """No image has this id; malformed and unknown ids look like those of others' images."""
 
     code, status, title = "image-not-found", 404, "Image not found"
 
-    def __init__(self, detail: str = "There is no image with this id.") -> None:
+    def __init__(
+        self, detail: str = "There is no image with this id.", *, is_foreign: bool = False
+    ) -> None:
         super().__init__(detail)
+        self.is_foreign = is_foreign  # for the log: there is one, of another owner
 
 
 class RequestTimeoutError(RequestError):

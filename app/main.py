@@ -18,6 +18,7 @@ from app.access.access import Access
 from app.access.keys import Keys
 from app.access.link_keys import LinkKeys
 from app.access.links import Links
+from app.access.read_rule import ReadRule
 from app.access.settings import KEYS_NAME, LINK_KEYS_NAME
 from app.access.tokens import Tokens
 from app.api import (
@@ -107,7 +108,7 @@ def create_app(settings: Settings, *, insecure: bool = False) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with running(settings) as app.state.gateway:
+        async with running(settings, ReadRule(settings.access, access)) as app.state.gateway:
             yield
 
     app = FastAPI(
@@ -149,8 +150,12 @@ def create_app(settings: Settings, *, insecure: bool = False) -> FastAPI:
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncGenerator[State, None]:
+async def running(settings: Settings, rule: ReadRule) -> AsyncGenerator[State, None]:
     """Start the parts of a gateway and stop them in reverse order.
+
+    Args:
+        settings: All of them.
+        rule: Who may read which image.
 
     Raises:
         ConfigurationError: A part cannot start with these settings.
@@ -183,7 +188,8 @@ async def running(settings: Settings) -> AsyncGenerator[State, None]:
         stack.push_async_callback(publisher.drain)
         ingest = Ingest(publisher, catalog, feed, pool, limits, budget, claims)
         cache = RecordCache(log, IMAGES, settings.delivery.cache_bytes)
-        finder, chunks = Finder(log, cache, catalog, feed, expiry, trust), Chunks(cache)
+        finder = Finder(log, cache, catalog, feed, expiry, rule, trust)
+        chunks = Chunks(cache)
         unpacking = ByteBudget(settings.delivery.unpack_bytes, settings.upload.patience_seconds)
         delivery = Delivery(finder, chunks, Unpacker(chunks, pool, unpacking))
         deleter = Deleter(log, finder, catalog, feed, trust.signatures)
@@ -196,6 +202,7 @@ async def running(settings: Settings) -> AsyncGenerator[State, None]:
             pace=settings.http,
             upload=settings.upload,
             imaging=settings.imaging,
+            rule=rule,
             log=log,
             catalog=catalog,
             feed=feed,

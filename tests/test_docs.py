@@ -117,7 +117,7 @@ class TestKafka:
     def test_every_header_of_a_record_is_documented_and_no_other(self):
         cookie, data = bytes(12), memoryview(bytes(30))
         chunks = records.chunk_records(cookie, data, 10)
-        info = facts.info(content_encoding="lepton")
+        info = facts.info(content_encoding="lepton", owner="key:1", visibility="owner")
         places = [Position(0, 1)] * len(chunks)
         head = records.head_record(cookie, data, info, 10, places, facts.claimed().claim)
         head = Signatures({"k1": bytes(32)}).sign(IMAGES, head)

@@ -62,6 +62,7 @@ class TestEnvironment:
 
     def test_every_setting_can_be_set_by_its_name(self, environment):
         examples = {
+            "IMAGEGATE_ACCESS__READ": "owner",
             "IMAGEGATE_KAFKA__SIGNING_KEYS": "k1:" + "A" * 43 + "=",
             "IMAGEGATE_KAFKA__SASL_MECHANISM": "SCRAM-SHA-512",
             "IMAGEGATE_KAFKA__OAUTH_TOKEN_URL": "https://issuer.example/token",

@@ -30,6 +30,15 @@ class Principal:
         """Tell whether it has a right."""
         return scope in self.scopes or Scope.ADMIN in self.scopes
 
+    def owns(self, owner: str) -> bool:
+        """Tell whether an image of this owner is its own; every one is an administrator's."""
+        return Scope.ADMIN in self.scopes or (bool(owner) and owner == self.name)
+
+    @property
+    def confined_to(self) -> str | None:
+        """The owner whose images alone it lists and follows; None if it is everyone's."""
+        return None if Scope.ADMIN in self.scopes else self.name
+
 
 ANONYMOUS = Principal("", frozenset())
 # Any client of a gateway without authentication.

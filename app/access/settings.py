@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
-from app.section import Section
+from app.imaging.info import Visibility
+from app.section import Section, split_list
 
 KEYS_NAME = "keys.json"
 LINK_KEYS_NAME = "link-keys"
@@ -21,7 +22,8 @@ class Issuer(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    issuer: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]{1,500}$")]
+    # Without `#`, which ends it in the name of a principal.
+    issuer: Annotated[str, StringConstraints(pattern=r"^https?://[^\s#]{1,500}$")]
     audience: Text
     # A URL or a file; empty: what OpenID Connect discovery names.
     jwks: Annotated[str, StringConstraints(max_length=1000)] = ""
@@ -53,6 +55,27 @@ class AccessSettings(Section):
         max_length=20,
         description="issuers of tokens, as a list in JSON: see [Access](access.md#tokens)",
     )
+
+    read: Visibility | None = Field(
+        None,
+        description="who may read an image whose upload does not say: `public`, `authenticated` or"
+        " `owner`; by default `owner` where clients need a credential, else `public`",
+    )
+    visibilities: tuple[Visibility, ...] = Field(
+        tuple(Visibility),
+        description="visibilities that an upload may choose, separated by commas; that of"
+        " `IMAGEGATE_ACCESS__READ` always",
+    )
+
+    @field_validator("visibilities", mode="before")
+    @classmethod
+    def _split(cls, given: Any) -> Any:
+        if not isinstance(given, str):
+            return given
+        for name in (names := split_list(given)):
+            if name not in set(Visibility):
+                raise ValueError(f"{name[:50]!r} is not allowed; allowed: {', '.join(Visibility)}")
+        return tuple(map(Visibility, names))
 
     @field_validator("issuers", mode="before")
     @classmethod

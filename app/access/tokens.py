@@ -23,6 +23,7 @@ from app.access.key_sets import KeySet
 from app.access.principal import Principal
 from app.access.scopes import Scope
 from app.errors import InvalidCredentialError
+from app.imaging.names import is_owner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -119,6 +120,8 @@ class Tokens:
         if not (isinstance(subject, str) and 0 < len(subject) <= _MAX_SUBJECT):
             raise InvalidCredentialError("The token names no subject.")
         name = f"{issuer.issuer}#{subject}"
+        if not is_owner(name):
+            raise InvalidCredentialError("The token's subject has control characters.")
         return Principal(name, _scopes(claims, issuer)), expires + _LEEWAY_SECONDS
 
 

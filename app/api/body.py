@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 from starlette.requests import ClientDisconnect
 
 from app.api.form import UploadForm
+from app.api.guard import principal_in
 from app.api.options import Options
 from app.api.parameters import parse_parameters
 from app.client import client_in
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from app.access.grant import Grant
+    from app.access.read_rule import ReadRule
     from app.budget import Reservation
     from app.imaging.formats import ImageFormat
     from app.imaging.settings import ImagingSettings
@@ -57,11 +58,14 @@ class RequestBody:
         pace: BodySettings,
         upload: UploadSettings,
         imaging: ImagingSettings,
-        grant: Grant | None = None,
+        rule: ReadRule,
     ) -> None:
         self._request = request
         self.client = client_in(request.scope)
+        principal = principal_in(request.scope)
+        self.owner = principal.name
         self._pace = pace
+        grant = principal.grant
         terms = grant.terms if grant else None
         self._limit = upload.max_bytes
         self.formats: Collection[ImageFormat] = ACCEPTED
@@ -81,7 +85,7 @@ class RequestBody:
                 " application/octet-stream.",
                 ", ".join(CONTENT_TYPES),
             )
-        self._options = Options(imaging, request.headers.get("accept", ""))
+        self._options = Options(imaging, rule, request.headers.get("accept", ""))
         for name in request.query_params:
             self._options.choose(name, request.query_params[name])
         if grant:
@@ -100,7 +104,7 @@ class RequestBody:
         async with intake.open():
             if not self._is_form:
                 data = b"".join([piece async for piece in self._pieces(self._limit, intake)])
-                return Upload(data, None, self._options.recipe)
+                return Upload(data, None, self._options.recipe, self._options.visibility)
             form = UploadForm(self._parameters.get(b"boundary", b""), self._limit, self._options)
             async for piece in self._pieces(self._limit + _FRAMING_BYTES, intake):
                 form.write(piece)

@@ -10,7 +10,7 @@ from starlette.responses import StreamingResponse
 from app import errors
 from app.access.scopes import Scope
 from app.api import conditions, image_headers
-from app.api.guard import requires
+from app.api.guard import principal_in, requires
 from app.api.headers import ResponseHeader
 from app.api.images import ImageId  # noqa: TC001 - FastAPI reads the annotations
 from app.api.openapi.answers import BINARY, FINDING, answers, success, without_content
@@ -22,7 +22,7 @@ from app.imaging.formats import STORED
 
 if TYPE_CHECKING:
     from app.api.settings import Embedding
-    from app.imaging.info import ImageInfo
+    from app.delivery.find import StoredImage
 
 router = APIRouter(tags=["images"])
 
@@ -37,7 +37,7 @@ _CONTENT = {
 _NOT_MODIFIED = success(
     "The client has the image: `If-None-Match` names its entity tag.",
     image_headers.ETAG,
-    image_headers.IMMUTABLE,
+    image_headers.CACHING,
     image_headers.SANDBOX,
 )
 
@@ -77,17 +77,17 @@ _NOT_MODIFIED = success(
         errors.RangeNotSatisfiableError,
     ),
 )
-@requires(Scope.READ, or_link=True)
+@requires(Scope.READ, or_public=True, or_link=True)
 async def download_image(image_id: ImageId, request: Request, gateway: Gateway) -> Response:
     """Stream the bytes of an image, or a range of them."""
-    image = await gateway.finder.find(image_id)
+    image = await gateway.finder.find(image_id, principal_in(request.scope))
     etag = image_headers.etag(image.info.digest)
     if conditions.is_unmodified(request.headers, etag):
-        return _not_modified(image.info, gateway.sites.embedding)
+        return _not_modified(image, gateway.sites.embedding)
     length = image.info.content_length
     part = conditions.slice_of(request.headers, etag, length)
     headers = image_headers.of_download(
-        image_id, image.info, part.end - part.start, gateway.sites.embedding
+        image_id, image, part.end - part.start, gateway.sites.embedding
     )
     if part.partial:
         headers[CONTENT_RANGE.name] = f"bytes {part.start}-{part.end - 1}/{length}"
@@ -118,17 +118,17 @@ async def download_image(image_id: ImageId, request: Request, gateway: Gateway) 
         )
     ),
 )
-@requires(Scope.READ, or_link=True)
+@requires(Scope.READ, or_public=True, or_link=True)
 async def head_image(image_id: ImageId, request: Request, gateway: Gateway) -> Response:
     """Answer as a download would, without the bytes."""
-    info = (await gateway.finder.find(image_id)).info
-    if conditions.is_unmodified(request.headers, image_headers.etag(info.digest)):
-        return _not_modified(info, gateway.sites.embedding)
+    image = await gateway.finder.find(image_id, principal_in(request.scope))
+    if conditions.is_unmodified(request.headers, image_headers.etag(image.info.digest)):
+        return _not_modified(image, gateway.sites.embedding)
     headers = image_headers.of_download(
-        image_id, info, info.content_length, gateway.sites.embedding
+        image_id, image, image.info.content_length, gateway.sites.embedding
     )
     return Response(headers=headers)
 
 
-def _not_modified(info: ImageInfo, embedding: Embedding) -> Response:
-    return Response(status_code=304, headers=image_headers.of_unmodified(info, embedding))
+def _not_modified(image: StoredImage, embedding: Embedding) -> Response:
+    return Response(status_code=304, headers=image_headers.of_unmodified(image, embedding))

@@ -23,6 +23,8 @@ CODEC = "jpegli q85"
 METADATA_REMOVED = ["exif", "gps", "thumbnail"]
 QUALITY = None
 PROFILE = "balanced"
+OWNER = "key:MungAOfCgxD"
+VISIBILITY = "owner"
 RECEIVED_BYTES = 128_797
 RECEIVED_DIGEST = "sha256:e792c7954bd9452601015f30ddac45b9dc5482cd0228bc4ce76b74f0694f4347"
 # base64url of a sequence number.

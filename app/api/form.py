@@ -67,7 +67,8 @@ class UploadForm:
         self._body.finish()
         if self._file is None:
             raise MissingFileError("The form has no part named file.")
-        return Upload(b"".join(self._file), self._filename, self._options.recipe)
+        options = self._options
+        return Upload(b"".join(self._file), self._filename, options.recipe, options.visibility)
 
     def _begin(self, part: Part) -> None:
         if part.name == "file" and self._file is not None:

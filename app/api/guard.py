@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import structlog
 from fastapi.routing import iter_route_contexts
 from starlette.datastructures import Headers
 from starlette.routing import Route
@@ -18,9 +17,8 @@ from starlette.routing import Route
 from app.access import links
 from app.access.principal import ANONYMOUS, Principal
 from app.access.scopes import Scope
-from app.api import problems
+from app.api import denials, problems
 from app.api.headers import RequestHeader
-from app.client import address_in
 from app.errors import (
     CredentialRequiredError,
     GatewayError,
@@ -28,7 +26,6 @@ from app.errors import (
     InvalidCredentialError,
     InvalidLinkError,
 )
-from app.telemetry import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -39,25 +36,29 @@ if TYPE_CHECKING:
 
     from app.access.access import Access
 
-logger = structlog.get_logger(__name__)
-
 API_KEY = RequestHeader("X-API-Key", "An API key.")
 AUTHORIZATION = RequestHeader("Authorization", "`Bearer`, and an API key or a token.")
 
 _DECLARED = "__imagegate_scope__"
-_BY_LINK = "__imagegate_by_link__"
-# A path may have 32 KB.
-_LOGGED_CHARACTERS = 200
+_OR_PUBLIC = "__imagegate_or_public__"
+_OR_LINK = "__imagegate_or_link__"
 
 Handler = TypeVar("Handler", bound="Callable[..., object]")
 
 
-def requires(scope: Scope, *, or_link: bool = False) -> Callable[[Handler], Handler]:
-    """Declare the scope that a route needs, and whether a signed link will do."""
+def requires(
+    scope: Scope, *, or_public: bool = False, or_link: bool = False
+) -> Callable[[Handler], Handler]:
+    """Declare the scope that a route needs.
+
+    With `or_public` the handler itself refuses those who lack it, unless the image is public; with
+    `or_link` a signed link will do.
+    """
 
     def declare(handler: Handler) -> Handler:
         setattr(handler, _DECLARED, scope)
-        setattr(handler, _BY_LINK, or_link)
+        setattr(handler, _OR_PUBLIC, or_public)
+        setattr(handler, _OR_LINK, or_link)
         return handler
 
     return declare
@@ -86,9 +87,14 @@ def scope_of(handler: Callable[..., object]) -> Scope | bool | None:
     return scope
 
 
+def is_for_public_too(handler: Callable[..., object]) -> bool:
+    """Tell whether a route serves public images to those who lack its scope."""
+    return getattr(handler, _OR_PUBLIC, False)
+
+
 def takes_link(handler: Callable[..., object]) -> bool:
     """Tell whether a route can be used by a signed link."""
-    return bool(getattr(handler, _BY_LINK, False))
+    return getattr(handler, _OR_LINK, False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +104,13 @@ class _Rule:
     path: re.Pattern[str]
     methods: Collection[str]
     scope: Scope | bool | None
-    or_link: bool
-
-    @classmethod
-    def of(cls, route: Route) -> Self:
-        handler = route.endpoint
-        return cls(route.path_regex, route.methods or (), scope_of(handler), takes_link(handler))
+    or_public: bool = False
+    or_link: bool = False
 
 
 # A path or a method that does not exist is hidden from strangers.
-_NO_ROUTE = _Rule(re.compile(""), (), scope=True, or_link=False)
-_PREFLIGHT = _Rule(re.compile(""), (), scope=None, or_link=False)
+_NO_ROUTE = _Rule(re.compile(""), (), scope=True)
+_PREFLIGHT = _Rule(re.compile(""), (), scope=None)
 
 
 class AccessGuard:
@@ -124,7 +126,13 @@ class AccessGuard:
         self._app = app
         self._access = access
         self._rules = [
-            _Rule.of(route)
+            _Rule(
+                route.path_regex,
+                route.methods or (),
+                scope_of(route.endpoint),
+                is_for_public_too(route.endpoint),
+                takes_link(route.endpoint),
+            )
             for each in iter_route_contexts(api.routes)
             if isinstance(route := each.original_route, Route)
         ]
@@ -139,7 +147,6 @@ class AccessGuard:
         except GatewayError as error:
             await _refuse(error, scope, receive, send)
             return
-        scope["state"]["principal"] = principal
         if principal.name and principal.grant is None:
             # For shares and limits, whatever address it comes from. Who has a link may be anyone.
             scope["state"]["client"] = principal.name
@@ -153,9 +160,10 @@ class AccessGuard:
             if rule.scope is not None:
                 raise
             # A probe with a key that has expired finds the gateway as healthy as it is.
-            return ANONYMOUS
-        if rule.scope is not None:
-            _check(principal, rule.scope)
+            principal = ANONYMOUS
+        asgi["state"]["principal"] = principal
+        if rule.scope is not None and not rule.or_public:
+            _require(principal, rule.scope)
         return principal
 
     async def _principal(self, asgi: AsgiScope, rule: _Rule) -> Principal:
@@ -192,34 +200,16 @@ def require(asgi: AsgiScope, needed: Scope) -> None:
     Raises:
         InsufficientScopeError: Not this one.
     """
-    try:
-        _check(principal_in(asgi), needed)
-    except GatewayError as error:
-        _log(error, asgi)
-        raise
+    _require(principal_in(asgi), needed)
 
 
-def _check(principal: Principal, needed: Scope | bool) -> None:
+def _require(principal: Principal, needed: Scope | bool) -> None:
     if principal is ANONYMOUS:
-        raise CredentialRequiredError("Send a key: Authorization: Bearer …, or X-API-Key: ….")
+        raise CredentialRequiredError
     if isinstance(needed, Scope) and not principal.may(needed):
         raise InsufficientScopeError(needed)
 
 
 async def _refuse(error: GatewayError, asgi: AsgiScope, receive: Receive, send: Send) -> None:
-    _log(error, asgi)
+    denials.log(error, asgi)
     await problems.answer(error, asgi["state"]["request_id"])(asgi, receive, send)
-
-
-def _log(error: GatewayError, asgi: AsgiScope) -> None:
-    # The path alone: a query may have the signature of a link.
-    logger.warning(
-        "access_denied",
-        code=error.code,
-        detail=error.detail,
-        method=asgi["method"],
-        path=asgi["path"][:_LOGGED_CHARACTERS],
-        client=address_in(asgi),
-        request_id=asgi["state"]["request_id"],
-    )
-    metrics.REQUESTS_REFUSED.labels("access").inc()

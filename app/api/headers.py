@@ -108,7 +108,13 @@ EXPOSE_HEADERS = FixedHeader(
     " Repr-Digest, Retry-After, WWW-Authenticate, X-Request-ID",
     required=False,
 )
-VARY = FixedHeader("Vary", f"The answer depends on this header. {_SITES}", "Origin", required=False)
+VARY = ResponseHeader(
+    "Vary",
+    "Headers that the answer depends on: `Authorization` and `X-API-Key` for an image that is not"
+    " public, `Origin` where the server allows other origins (`IMAGEGATE_HTTP__CORS_ORIGINS`).",
+    "Authorization, X-API-Key, Origin",
+    required=False,
+)
 OF_SITES = (RESOURCE_POLICY, ALLOW_ORIGIN, EXPOSE_HEADERS, VARY)
 # Lists and descriptions of images change: a browser asks again, and no shared cache keeps them.
 PRIVATE = FixedHeader(

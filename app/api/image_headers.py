@@ -11,24 +11,27 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from app.api import examples
-from app.api.headers import RESOURCE_POLICY, FixedHeader, ResponseHeader
+from app.api.guard import API_KEY, AUTHORIZATION
+from app.api.headers import PRIVATE, RESOURCE_POLICY, VARY, FixedHeader, ResponseHeader
+from app.api.settings import Embedding
 from app.imaging.formats import ImageFormat
 from app.records.image import digest_field
 
 if TYPE_CHECKING:
-    from app.api.settings import Embedding
-    from app.imaging.info import ImageInfo
+    from app.delivery.find import StoredImage
 
 ETAG = ResponseHeader("ETag", "Strong entity tag: the digest of the image.", examples.ETAG)
 REPR_DIGEST = ResponseHeader(
     "Repr-Digest", "SHA-256 of the whole image (RFC 9530).", examples.REPR_DIGEST
 )
-# An image never changes, and while there is no authentication anyone may keep a copy.
-IMMUTABLE = FixedHeader(
+# An image never changes; anyone may keep a copy of a public one.
+IMMUTABLE = "public, max-age=31536000, immutable"
+CACHING = ResponseHeader(
     "Cache-Control",
-    "An image never changes: caches may keep it.",
-    "public, max-age=31536000, immutable",
-    variant="Immutable",
+    "An image never changes: caches may keep a public one. Of another, only the client may keep it,"
+    f" and asks again before each use: `{PRIVATE.value}`.",
+    IMMUTABLE,
+    variant="Image",
 )
 ACCEPT_RANGES = FixedHeader("Accept-Ranges", "Ranges of bytes are served.", "bytes")
 CONTENT_LENGTH = ResponseHeader(
@@ -50,12 +53,15 @@ SANDBOX = FixedHeader(
 OF_DOWNLOADS = (
     ETAG,
     REPR_DIGEST,
-    IMMUTABLE,
+    CACHING,
     ACCEPT_RANGES,
     CONTENT_LENGTH,
     CONTENT_DISPOSITION,
     SANDBOX,
 )
+
+# A cache must not give one client's answer to another.
+VARY_BY_CREDENTIAL = f"{AUTHORIZATION.name}, {API_KEY.name}"
 
 _EXTENSIONS = {each.content_type: each.extension for each in ImageFormat}
 
@@ -70,24 +76,30 @@ def of_upload(digest: str) -> dict[str, str]:
     return {ETAG.name: etag(digest), REPR_DIGEST.name: digest_field(digest)}
 
 
-def of_unmodified(info: ImageInfo, embedding: Embedding) -> dict[str, str]:
-    """Return the headers of an answer to a client that has the image, for pages that embed it."""
-    return {
-        ETAG.name: etag(info.digest),
-        IMMUTABLE.name: IMMUTABLE.value,
-        SANDBOX.name: SANDBOX.value,
-        RESOURCE_POLICY.name: embedding.value,
+def of_unmodified(image: StoredImage, embedding: Embedding) -> dict[str, str]:
+    """Return the headers of an answer to a client that has the image.
+
+    Pages of other sites may embed a public one, where the server allows it.
+    """
+    headers = {ETAG.name: etag(image.info.digest), SANDBOX.name: SANDBOX.value}
+    if image.is_public:
+        return headers | {CACHING.name: IMMUTABLE, RESOURCE_POLICY.name: embedding.value}
+    return headers | {
+        CACHING.name: PRIVATE.value,
+        VARY.name: VARY_BY_CREDENTIAL,
+        RESOURCE_POLICY.name: Embedding.SAME_ORIGIN,
     }
 
 
 def of_download(
-    image_id: str, info: ImageInfo, content_length: int, embedding: Embedding
+    image_id: str, image: StoredImage, content_length: int, embedding: Embedding
 ) -> dict[str, str]:
     """Return the headers of an answer with so many bytes of an image."""
+    info = image.info
     extension = _EXTENSIONS.get(info.content_type, ".bin")
     return {
         "Content-Type": info.content_type,
-        **of_unmodified(info, embedding),
+        **of_unmodified(image, embedding),
         **of_upload(info.digest),
         ACCEPT_RANGES.name: ACCEPT_RANGES.value,
         CONTENT_DISPOSITION.name: content_disposition(info.filename, image_id, extension),

@@ -73,9 +73,13 @@ async def list_images(
         ),
     ] = None,
 ) -> StreamingResponse:
-    """Return a page of images; the `Link` header leads to the next one."""
+    """Return a page of one's own images; the `Link` header leads to the next one.
+
+    With `admin`, or where the server asks for no credential, it lists everyone's.
+    """
     gateway.feed.require_caught_up()
-    page = await gateway.listing.page(limit, _sequence(cursor) if cursor else None)
+    owner = principal_in(request.scope).confined_to
+    page = await gateway.listing.page(limit, _sequence(cursor) if cursor else None, owner)
     next_cursor = _cursor(page.last) if page.last is not None else None
     headers = {
         PRIVATE.name: PRIVATE.value,
@@ -100,10 +104,13 @@ async def list_images(
     ),
 )
 @requires(Scope.READ)
-async def describe_image(image_id: ImageId, response: Response, gateway: Gateway) -> schemas.Image:
-    """Return the JSON that the upload returned."""
+async def describe_image(
+    image_id: ImageId, request: Request, response: Response, gateway: Gateway
+) -> schemas.Image:
+    """Return the JSON that the upload returned, to its owner."""
     response.headers[PRIVATE.name] = PRIVATE.value
-    return schemas.listed(await gateway.finder.describe(image_id))
+    owner = principal_in(request.scope)
+    return schemas.listed(await gateway.finder.describe(image_id, owner))
 
 
 @router.delete(
@@ -116,12 +123,12 @@ async def describe_image(image_id: ImageId, response: Response, gateway: Gateway
 )
 @requires(Scope.DELETE)
 async def delete_image(image_id: ImageId, request: Request, gateway: Gateway) -> None:
-    """Hide the image at once and for ever; deleting it again changes nothing.
+    """Hide an image of one's own at once and for ever; deleting it again changes nothing.
 
     The embedded log erases the bytes at once. In Kafka they stay in the topic, out of reach of this
     API, until the topic's retention removes them.
     """
-    await gateway.deleter.delete(image_id)
+    await gateway.deleter.delete(image_id, principal_in(request.scope))
     logger.info(
         "image_deleted",
         image_id=image_id,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import structlog
 from fastapi import APIRouter, Body, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app import errors
 from app.access.links import Link, Operation
@@ -24,7 +24,9 @@ from app.client import address_in
 from app.delivery import live
 from app.errors import InvalidParameterError
 from app.imaging.formats import LACKING, ImageFormat
+from app.imaging.info import Visibility
 from app.imaging.metadata.metadata import MetadataOption
+from app.imaging.names import is_owner
 from app.imaging.profiles import Profile
 
 logger = structlog.get_logger(__name__)
@@ -43,6 +45,12 @@ class _Wanted(BaseModel):
     """A link to make."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _owner(name: str) -> str:
+    if not is_owner(name):
+        raise ValueError("should be the name of a principal")
+    return name
 
 
 class DownloadLink(_Wanted):
@@ -75,11 +83,11 @@ class UploadLink(_Wanted):
     metadata: MetadataOption | None = Field(
         None, description="The metadata that stays; without it, the server's default."
     )
-    owner: str | None = Field(
+    visibility: Visibility | None = Field(
+        None, description="Who may read the images; without it, as the server's rule says."
+    )
+    owner: Annotated[str, AfterValidator(_owner)] | None = Field(
         None,
-        min_length=1,
-        max_length=1_000,
-        pattern=r"^[\x21-\x7e]+$",
         description="Whose the images are; without it, yours. Another needs `admin`.",
     )
 
@@ -177,7 +185,7 @@ async def make_link(
 
 async def _download(wanted: DownloadLink, request: Request, gateway: State) -> Link:
     require(request.scope, Scope.READ)
-    await gateway.finder.find(wanted.image_id)
+    await gateway.finder.find(wanted.image_id, principal_in(request.scope))
     operation = Operation(Scope.READ, schemas.path_of(wanted.image_id))
     return await _made(request, operation, wanted.expires_in_seconds, {})
 
@@ -191,12 +199,12 @@ async def _upload(wanted: UploadLink, request: Request, gateway: State) -> Link:
     if lacking := wanted.formats & LACKING:
         names = ", ".join(each.value for each in lacking)
         raise InvalidParameterError(f"formats: {names} cannot be decoded here.")
-    recipe = {"profile": wanted.profile, "metadata": wanted.metadata}
-    chosen = Options(gateway.imaging, "")
-    for name, value in recipe.items():
+    chosen = {name: getattr(wanted, name) for name in ("profile", "metadata", "visibility")}
+    allowed = Options(gateway.imaging, gateway.rule, "")
+    for name, value in chosen.items():
         if value is not None:
-            chosen.choose(name, value)
-    options: dict[str, object] = recipe | {
+            allowed.choose(name, value)
+    options: dict[str, object] = chosen | {
         "uses": wanted.uses,
         "max_bytes": wanted.max_bytes,
         "formats": ",".join(sorted(each.value for each in wanted.formats)) or None,

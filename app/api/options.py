@@ -1,4 +1,4 @@
-"""The options of an upload: its compression profile, and which metadata stays."""
+"""The options of an upload: its compression profile, which metadata stays, who may read it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from app.errors import InvalidParameterError
 from app.imaging import extras
+from app.imaging.info import Visibility
 from app.imaging.profiles import Profile, Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from enum import StrEnum
 
+    from app.access.read_rule import ReadRule
     from app.imaging.settings import ImagingSettings
 
 # Named in an Accept field, and not with a weight of zero (RFC 9110, 12.5.1).
@@ -23,12 +25,15 @@ _WEBP = re.compile(r"image/webp\s*(?:$|,|;(?!\s*q=0(?:\.0*)?\s*(?:,|$)))")
 class Options:
     """The options of one upload, from the query and from the form, whose fields win."""
 
-    def __init__(self, imaging: ImagingSettings, accept: str) -> None:
+    def __init__(self, imaging: ImagingSettings, rule: ReadRule, accept: str) -> None:
         self._is_fixed = False
         self._allowed: Mapping[str, tuple[StrEnum, ...]] = {
             "profile": imaging.profiles,
             "metadata": imaging.metadata,
+            "visibility": rule.choices,
         }
+        self._rule = rule
+        self._visibility: Visibility | None = None
         self.recipe = Recipe(
             imaging.profile,
             imaging.metadata[0],
@@ -42,7 +47,7 @@ class Options:
         self._is_fixed = True
 
     def choose(self, name: str, value: str) -> None:
-        """Apply an option to the recipe; any other name is ignored.
+        """Apply an option; any other name is ignored.
 
         Raises:
             InvalidParameterError: The value is not allowed here.
@@ -50,10 +55,8 @@ class Options:
         allowed = self._allowed.get(name)
         if allowed is None:
             return
-        if self._is_fixed and value != getattr(self.recipe, name):
-            raise InvalidParameterError(
-                f"{name}: the link is for {getattr(self.recipe, name).value!r} alone."
-            )
+        if self._is_fixed and value != (current := self._current(name)):
+            raise InvalidParameterError(f"{name}: the link is for {current.value!r} alone.")
         if value not in allowed:
             raise InvalidParameterError(
                 f"{name}: {value[:50]!r} is not allowed here; allowed: {', '.join(allowed)}."
@@ -62,5 +65,19 @@ class Options:
             raise InvalidParameterError(
                 "profile: 'archive' is not allowed here: the extra archive is not installed."
             )
+        if name == "visibility":
+            self._visibility = Visibility(value)
+            return
         chosen: Any = {name: allowed[allowed.index(value)]}
         self.recipe = replace(self.recipe, **chosen)
+
+    def _current(self, name: str) -> StrEnum:
+        if name == "visibility":
+            return self._visibility or self._rule.default
+        current: StrEnum = getattr(self.recipe, name)
+        return current
+
+    @property
+    def visibility(self) -> Visibility | None:
+        """The visibility to store with the image."""
+        return self._rule.for_upload(self._visibility)

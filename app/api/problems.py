@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
-from app.api import examples
+from app.api import denials, examples
 from app.api.headers import ALLOW, NO_STORE
 from app.client import client_in
 from app.errors import (
@@ -124,6 +124,8 @@ async def _on_gateway_error(request: Request, error: Exception) -> Response:
             exc_info=error.__cause__ if error.status == HTTPStatus.INTERNAL_SERVER_ERROR else None,
             cause=repr(error.__cause__) if error.__cause__ else None,
         )
+    if denials.is_denial(error):
+        denials.log(error, request.scope)
     if isinstance(error, ShareExceededError):
         logger.warning(
             "request_refused",

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from app.imaging.info import ImageInfo
 
 
+def _is_unset(given: str | None) -> bool:
+    return not given
+
+
 EXAMPLE = example("image", "A JPEG", examples.IMAGE)
 
 
@@ -80,6 +84,21 @@ class Image(BaseModel):
     )
     profile: str = Field(description="Profile of the upload.", examples=[examples.PROFILE])
     receipt: Receipt
+    owner: str = Field(
+        "",
+        description="The uploader: `key:` and the id of the API key, or issuer, `#` and subject of"
+        " the token. Missing where no credential was needed.",
+        examples=[examples.OWNER],
+        exclude_if=_is_unset,
+    )
+    # No enumeration: a client generated before a value existed would fail on it.
+    visibility: str | None = Field(
+        None,
+        description="Who may read it: `public`, `authenticated` or `owner`. Missing where the"
+        " server's rule says.",
+        examples=[examples.VISIBILITY],
+        exclude_if=_is_unset,
+    )
 
 
 class ImagePage(BaseModel):

@@ -20,7 +20,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 
 from app.api import authority, conditions, guard, problems, streams
-from app.api.headers import ALLOW_ORIGIN, EXPOSE_HEADERS, GIVEN_REQUEST_ID, VARY
+from app.api.headers import ALLOW_ORIGIN, EXPOSE_HEADERS, GIVEN_REQUEST_ID
 from app.errors import CrossSiteError, GatewayError, MisdirectedRequestError
 from app.telemetry import metrics
 
@@ -164,7 +164,7 @@ class CrossOriginHeaders:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 # Caches would give one origin's answer to another.
-                headers.add_vary_header(VARY.value)
+                headers.add_vary_header("Origin")
                 if _is_among(request, self._origins):
                     headers[ALLOW_ORIGIN.name] = request["origin"]
                     headers[EXPOSE_HEADERS.name] = EXPOSE_HEADERS.value

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 from fastapi import Depends, Request
 
 if TYPE_CHECKING:
+    from app.access.read_rule import ReadRule
     from app.api.encoded import EncodedImages
     from app.api.listing import Listing
     from app.api.settings import ConnectionSettings, SiteSettings
@@ -33,6 +34,7 @@ class State:
     pace: BodySettings
     upload: UploadSettings
     imaging: ImagingSettings
+    rule: ReadRule
     log: Log
     catalog: Catalog
     feed: Feed

@@ -6,14 +6,14 @@ import json
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from pydantic import BeforeValidator
 from starlette.responses import StreamingResponse
 
 from app.access.scopes import Scope
 from app.api import examples, schemas
-from app.api.guard import requires
+from app.api.guard import principal_in, requires
 from app.api.headers import NO_STORE, RESOURCE_POLICY, FixedHeader, RequestHeader
 from app.api.openapi.answers import BINARY, answers, success
 from app.api.openapi.components import example, read
@@ -95,6 +95,7 @@ _EXAMPLE_PART = (
 )
 @requires(Scope.STREAMS, or_link=True)
 async def stream_images(
+    request: Request,
     gateway: Gateway,
     last_event_id: Annotated[
         int | None,
@@ -104,6 +105,8 @@ async def stream_images(
     ] = None,
 ) -> EventSourceResponse:
     """Server-sent events from now on, or after `Last-Event-ID`, each exactly once and in order.
+
+    They are of one's own images; with `admin`, or where no credential is needed, of everyone's.
 
     The event's name is `image.stored` or `image.deleted`, its data the image's JSON, or only its
     `id` once it is deleted, its id the sequence number. A comment comes every 15 seconds at least.
@@ -115,7 +118,11 @@ async def stream_images(
     elif not await gateway.feed.applied_within(last_event_id, _AHEAD_SECONDS):
         raise InvalidParameterError(f"Last-Event-ID: the newest event is {gateway.feed.sequence}.")
     pages = facts_after(
-        gateway.feed, gateway.pages, last_event_id, gateway.connections.ping_seconds
+        gateway.feed,
+        gateway.pages,
+        last_event_id,
+        gateway.connections.ping_seconds,
+        principal_in(request.scope).confined_to,
     )
     return EventSourceResponse(_events(pages, gateway.encoded), headers=_headers(gateway))
 
@@ -146,6 +153,7 @@ async def stream_images(
 )
 @requires(Scope.STREAMS, or_link=True)
 async def watch_images(
+    request: Request,
     gateway: Gateway,
     width: Annotated[
         int | None,
@@ -161,14 +169,15 @@ async def watch_images(
         Query(ge=0.1, le=60, description="The most pictures a second.", examples=[2]),
     ] = None,
 ) -> StreamingResponse:
-    """Pictures, each replacing the one before: put the address into an `<img>` tag.
+    """One's own pictures, each replacing the one before: put the address into an `<img>` tag.
 
     The newest picture comes at once, and then each one that is newest when the watcher is ready for
     it. A slow watcher misses pictures and delays nobody. Every picture comes as a JPEG.
     """
     _require_open(gateway)
+    owner = principal_in(request.scope).confined_to
     return StreamingResponse(
-        _parts(gateway.pictures.watch(width, fps)),
+        _parts(gateway.pictures.watch(width, fps, owner)),
         headers=_headers(gateway)
         | {"Content-Type": f"multipart/x-mixed-replace; boundary={_BOUNDARY}"},
     )

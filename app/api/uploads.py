@@ -10,12 +10,13 @@ from app import errors
 from app.access.scopes import Scope
 from app.api import examples, image_headers, schemas
 from app.api.body import RequestBody
-from app.api.guard import principal_in, requires
+from app.api.guard import requires
 from app.api.headers import ResponseHeader
 from app.api.openapi.answers import BINARY, WRITING, answers, json_content, success
 from app.api.openapi.components import Reference, example
 from app.api.state import Gateway  # noqa: TC001 - FastAPI reads the annotations
 from app.imaging.formats import ImageFormat
+from app.imaging.info import Visibility
 from app.imaging.metadata.metadata import MetadataOption
 from app.imaging.profiles import Profile
 
@@ -46,6 +47,15 @@ _FORM = {
             " is removed but a copyright notice. `strip-gps`: data that may name a place goes."
             " `keep`: all stays, GPS included. Data after the picture is always removed.",
             "examples": ["strip"],
+        },
+        "visibility": {
+            "type": "string",
+            "enum": [each.value for each in Visibility],
+            "description": "Who may read the image. `public`: everyone who has its id."
+            " `authenticated`: every client with the scope `images:read`. `owner`: the client that"
+            " uploaded it, which alone lists, describes and deletes it in any case. A server has a"
+            " default, and may allow some of these only.",
+            "examples": ["owner"],
         },
     },
 }
@@ -110,8 +120,7 @@ async def upload_image(request: Request, response: Response, gateway: Gateway) -
     Metadata is removed and the colour profile kept. The orientation is applied; where encoding
     again would save nothing, pixels and orientation tag stay as they are.
     """
-    grant = principal_in(request.scope).grant
-    body = RequestBody(request, gateway.pace, gateway.upload, gateway.imaging, grant)
+    body = RequestBody(request, gateway.pace, gateway.upload, gateway.imaging, gateway.rule)
     stored = await gateway.ingest.store(body)
     response.headers[LOCATION.name] = schemas.path_of(stored.image_id)
     response.headers.update(image_headers.of_upload(stored.info.digest))

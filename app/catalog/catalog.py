@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from app.catalog.facts import Fact
-    from app.catalog.images import CatalogImage
+    from app.catalog.images import CatalogImage, Ownership
     from app.events.sequenced import SequencedEvent
 
 # A file with another version, older or newer, is not migrated but rebuilt.
 _SCHEMA_VERSION = 4
+# Sequences are offsets of a log, which have 63 bits.
+_ABOVE_ALL = 2**63 - 1
 _SCHEMA = progress.SCHEMA + facts.SCHEMA + images.SCHEMA + claims.SCHEMA
 
 
@@ -140,17 +142,26 @@ class Catalog:
             await self._database.query(tuple, "SELECT 1 FROM deleted WHERE id = ?", image_id)
         )
 
-    async def newest(self, limit: int, before: int | None = None) -> list[CatalogImage]:
-        """Return images in descending order of sequence, below `before`."""
-        if before is None:
-            return await self._images("ORDER BY sequence DESC LIMIT ?", limit)
-        return await self._images(
-            "WHERE sequence < ? ORDER BY sequence DESC LIMIT ?", before, limit
-        )
+    async def ownership(self, image_id: str) -> Ownership | None:
+        """Return whose an image is that is listed or deleted; None if it is neither."""
+        found = await self._database.query(images.ownership_of, images.OWNERSHIP, image_id)
+        return found[0] if found else None
 
-    async def facts(self, after: int, limit: int) -> list[Fact]:
-        """Return facts in ascending order of sequence, above `after`."""
-        return await self._database.query(facts.fact_of, facts.PAGE, after, limit)
+    async def newest(
+        self, limit: int, before: int | None = None, owner: str | None = None
+    ) -> list[CatalogImage]:
+        """Return images in descending order of sequence, below `before`; all, or one's own."""
+        below = "sequence < ? ORDER BY sequence DESC LIMIT ?"
+        before = _ABOVE_ALL if before is None else before
+        if owner is None:
+            return await self._images(f"WHERE {below}", before, limit)
+        return await self._images(f"WHERE owner = ? AND {below}", owner, before, limit)
+
+    async def facts(self, after: int, limit: int, owner: str | None = None) -> list[Fact]:
+        """Return facts in ascending order of sequence, above `after`; all, or one's own."""
+        if owner is None:
+            return await self._database.query(facts.fact_of, facts.PAGE, after, limit)
+        return await self._database.query(facts.fact_of, facts.PAGE_OF_OWNER, owner, after, limit)
 
     async def _images(self, condition: str, *parameters: object) -> list[CatalogImage]:
         return await self._database.query(
@@ -164,17 +175,18 @@ def _apply(connection: sqlite3.Connection, sequenced: SequencedEvent) -> None:
     """Apply one event: the first copy of it counts, and a deletion is final."""
     match sequenced.event:
         case ImageStored(image_id) as event:
-            if _counts(connection, sequenced, event) and facts.add_stored(
-                connection, sequenced.sequence, image_id
+            counts = _counts(connection, sequenced, event)
+            if counts and facts.add_stored(
+                connection, sequenced.sequence, image_id, event.info.owner
             ):
                 images.add(connection, sequenced.sequence, sequenced.timestamp_ms, event)
                 if sequenced.signed:
                     signing.add_signed(connection, image_id)
-        case ImageDeleted(image_id) as event:
+        case ImageDeleted(image_id) as deletion:
             # Where the log has erased the event that announced the image, this one has its claim.
-            _counts(connection, sequenced, event)
+            _counts(connection, sequenced, deletion)
+            images.delete(connection, deletion)
             facts.add_deleted(connection, sequenced.sequence, image_id)
-            images.delete(connection, image_id)
         case SigningBegan(ends):
             # Without keys nothing is known to be signed, and the fact is ignored.
             if sequenced.signed:

@@ -12,16 +12,20 @@ if TYPE_CHECKING:
 
 SCHEMA = """
 CREATE TABLE facts (
-    sequence INTEGER PRIMARY KEY, type TEXT NOT NULL, image_id TEXT NOT NULL,
+    sequence INTEGER PRIMARY KEY, type TEXT NOT NULL, image_id TEXT NOT NULL, owner TEXT,
     UNIQUE (image_id, type)
 );
+CREATE INDEX facts_of_owner ON facts (owner, sequence);
 """
-# A page of facts above a sequence number, in the columns that `fact_of` reads.
-PAGE = (
+_FACTS = (
     f"SELECT facts.sequence, type, image_id, {COLUMNS} FROM facts"  # noqa: S608 - constants
-    " LEFT JOIN images ON images.id = image_id"
-    " WHERE facts.sequence > ? ORDER BY facts.sequence LIMIT ?"
+    " LEFT JOIN images ON images.id = image_id WHERE"
 )
+_ABOVE = "facts.sequence > ? ORDER BY facts.sequence LIMIT ?"
+# A page of facts above a sequence number, all or those of one owner's images, in the columns that
+# `fact_of` reads.
+PAGE = f"{_FACTS} {_ABOVE}"
+PAGE_OF_OWNER = f"{_FACTS} facts.owner = ? AND {_ABOVE}"
 
 # Whether an image was stored.
 STORED = "SELECT 1 FROM facts WHERE image_id = ? AND type = 'image.stored'"
@@ -44,16 +48,16 @@ def fact_of(row: tuple[Any, ...]) -> Fact:
     return Fact(sequence, kind, image_id, image_of(tuple(image)) if is_listed else None)
 
 
-def add_stored(connection: sqlite3.Connection, sequence: int, image_id: str) -> bool:
+def add_stored(connection: sqlite3.Connection, sequence: int, image_id: str, owner: str) -> bool:
     """Add that an image was stored, and tell whether the fact is new.
 
     The first copy of an event counts, and nothing counts after a deletion.
     """
     added = connection.execute(
-        "INSERT OR IGNORE INTO facts (sequence, type, image_id)"
-        " SELECT ?1, 'image.stored', ?2 WHERE NOT EXISTS"
+        "INSERT OR IGNORE INTO facts (sequence, type, image_id, owner)"
+        " SELECT ?1, 'image.stored', ?2, ?3 WHERE NOT EXISTS"
         " (SELECT 1 FROM facts WHERE image_id = ?2 AND type = 'image.deleted')",
-        (sequence, image_id),
+        (sequence, image_id, owner or None),
     )
     return added.rowcount > 0
 
@@ -65,9 +69,10 @@ def is_known(connection: sqlite3.Connection, image_id: str) -> bool:
 
 
 def add_deleted(connection: sqlite3.Connection, sequence: int, image_id: str) -> None:
-    """Add that an image was deleted; the first copy of the event counts."""
+    """Add that an image was deleted, once it is among them; the first copy of the event counts."""
     connection.execute(
-        "INSERT OR IGNORE INTO facts (sequence, type, image_id) VALUES (?, 'image.deleted', ?)",
+        "INSERT OR IGNORE INTO facts (sequence, type, image_id, owner)"
+        " SELECT ?1, 'image.deleted', id, owner FROM deleted WHERE id = ?2",
         (sequence, image_id),
     )
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from app.imaging.info import ImageInfo
+from app.imaging.info import ImageInfo, Visibility
 from app.records import address
 from app.records.image import INFO
 
@@ -14,22 +14,30 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Mapping
 
-    from app.events.event import ImageStored
+    from app.events.event import ImageDeleted, ImageStored
 
 SCHEMA = """
 CREATE TABLE images (
     sequence INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, created_at_ms INTEGER NOT NULL,
-    info BLOB NOT NULL
+    owner TEXT, visibility TEXT, info BLOB NOT NULL
 );
+CREATE INDEX images_of_owner ON images (owner, sequence);
 CREATE TABLE places (
     partition INTEGER NOT NULL, offset INTEGER NOT NULL, image_id TEXT NOT NULL,
     PRIMARY KEY (partition, offset, image_id)
 ) WITHOUT ROWID;
 CREATE INDEX places_of_image ON places (image_id);
-CREATE TABLE deleted (id TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE deleted (
+    id TEXT PRIMARY KEY, owner TEXT, visibility TEXT
+) WITHOUT ROWID;
 """
 # The columns that `image_of` reads, in this order.
 COLUMNS = "images.id, images.sequence, created_at_ms, info"
+# The columns that `ownership_of` reads, of an image that is listed or deleted.
+OWNERSHIP = (
+    "SELECT owner, visibility, 0 FROM images WHERE id = ?1"
+    " UNION ALL SELECT owner, visibility, 1 FROM deleted WHERE id = ?1"
+)
 _PROPERTIES = {each.name for each in fields(ImageInfo)}
 
 
@@ -48,6 +56,21 @@ class CatalogImage:
         return _info(self.row)
 
 
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """The owner and the visibility of an image that is listed, or was deleted."""
+
+    owner: str
+    visibility: Visibility | None
+    is_deleted: bool
+
+
+def ownership_of(row: tuple[Any, ...]) -> Ownership:
+    """Return what is in a row of `OWNERSHIP`."""
+    owner, visibility, is_deleted = row
+    return Ownership(owner or "", Visibility(visibility) if visibility else None, bool(is_deleted))
+
+
 def image_of(row: tuple[Any, ...]) -> CatalogImage:
     """Return the image in a row of `COLUMNS`."""
     return CatalogImage(*row)
@@ -60,6 +83,8 @@ def _info(stored: bytes) -> ImageInfo:
     """
     members = {name: value for name, value in json.loads(stored).items() if name in _PROPERTIES}
     members["metadata_removed"] = tuple(members["metadata_removed"])
+    if members["visibility"] is not None:
+        members["visibility"] = Visibility(members["visibility"])
     return ImageInfo(**members)
 
 
@@ -68,18 +93,35 @@ def add(
 ) -> None:
     """List an image, unless it is deleted."""
     connection.execute(
-        "INSERT INTO images (sequence, id, created_at_ms, info) SELECT ?1, ?2, ?3, ?4"
-        " WHERE NOT EXISTS (SELECT 1 FROM deleted WHERE id = ?2)",
-        (sequence, event.image_id, timestamp_ms, INFO.dump_json(event.info)),
+        "INSERT INTO images (sequence, id, created_at_ms, owner, visibility, info)"
+        " SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE NOT EXISTS (SELECT 1 FROM deleted WHERE id = ?2)",
+        (
+            sequence,
+            event.image_id,
+            timestamp_ms,
+            event.info.owner or None,
+            event.info.visibility,
+            INFO.dump_json(event.info),
+        ),
     )
     connection.executemany("INSERT OR IGNORE INTO places VALUES (?, ?, ?)", _places(event))
 
 
-def delete(connection: sqlite3.Connection, image_id: str) -> None:
-    """Remove an image from the list, and remember for ever that it is deleted."""
-    connection.execute("INSERT OR IGNORE INTO deleted (id) VALUES (?)", (image_id,))
-    connection.execute("DELETE FROM images WHERE id = ?", (image_id,))
-    connection.execute("DELETE FROM places WHERE image_id = ?", (image_id,))
+def delete(connection: sqlite3.Connection, event: ImageDeleted) -> None:
+    """Remove an image from the list, and remember for ever that it is deleted.
+
+    What is listed of its owner and visibility counts before what the event says, which a gateway
+    that knew no owners left out.
+    """
+    image = (event.image_id,)
+    listed = connection.execute("SELECT owner, visibility FROM images WHERE id = ?", image)
+    owner, visibility = listed.fetchone() or (event.owner or None, event.visibility)
+    connection.execute(
+        "INSERT OR IGNORE INTO deleted (id, owner, visibility) VALUES (?, ?, ?)",
+        (event.image_id, owner, visibility),
+    )
+    connection.execute("DELETE FROM images WHERE id = ?", image)
+    connection.execute("DELETE FROM places WHERE image_id = ?", image)
 
 
 def forget_before(connection: sqlite3.Connection, starts: Mapping[int, int]) -> None:

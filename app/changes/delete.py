@@ -10,6 +10,7 @@ from app.log import EVENTS
 from app.records.signature import NO_SIGNATURES, Signatures
 
 if TYPE_CHECKING:
+    from app.access.principal import Principal
     from app.catalog.catalog import Catalog
     from app.delivery.find import Finder
     from app.feed.feed import Feed
@@ -39,11 +40,11 @@ class Deleter:
         self._signatures = signatures
         self._apply_seconds = apply_seconds
 
-    async def delete(self, image_id: str) -> None:
-        """Delete an image for ever; return when this replica no longer shows it.
+    async def delete(self, image_id: str, owner: Principal) -> None:
+        """Delete an image of `owner` for ever; return when this replica no longer shows it.
 
         Raises:
-            ImageNotFoundError: There is none with this id.
+            ImageNotFoundError: There is none of its with this id.
             UnavailableError: Nothing was deleted; the same request may succeed later.
             OutcomeUnknownError: It may or may not have been deleted, or is not yet hidden here.
         """
@@ -51,16 +52,21 @@ class Deleter:
         self._feed.require_caught_up()
         claim = None
         try:
-            claim = (await self._finder.find(image_id)).head.claim
+            found = await self._finder.find_own(image_id, owner)
+            info, claim = found.info, found.head.claim
         except ImageGoneError:
             # Deleted before, unless its bytes have expired while it is still listed.
-            if await self._catalog.image(image_id) is None:
+            if (listed := await self._catalog.image(image_id)) is None:
                 return
+            info = listed.info
         except RecordDamagedError:
             # Its record cannot be read, but its id is known to be right.
-            if await self._catalog.image(image_id) is None:
+            listed = await self._catalog.image(image_id)
+            if listed is None or not owner.owns(listed.info.owner):
                 raise
-        event = self._signatures.sign(EVENTS, encode(ImageDeleted(image_id, claim)))
+            info = listed.info
+        deletion = ImageDeleted(image_id, info.owner, info.visibility, claim)
+        event = self._signatures.sign(EVENTS, encode(deletion))
         [position] = await self._log.append(EVENTS, [event])
         if not await self._feed.applied_within(position.offset, self._apply_seconds):
             raise OutcomeUnknownError("The deletion is stored; this replica has yet to apply it.")

@@ -121,6 +121,8 @@ class Develop:
         known = {
             "profile": self.recipe.profile.value,
             "filename": None,
+            "owner": "",
+            "visibility": None,
             "received_bytes": len(data),
             "received_digest": await _sha256(data),
             "stored_bytes": len(output),

@@ -1,7 +1,8 @@
 """Images found by their address.
 
 Hides that no index stands between an id and its record: the id is decoded, the record is read, and
-its key must show the cookie of the id.
+its key must show the cookie of the id. And it hides what is told to those who may not read an
+image: neither whether there is one, nor that it is deleted.
 
 Where this gateway has keys, an image must also be announced by an event: a signature cannot hold
 the record's offset, and a copy of a signed head, at another offset, has another id. So must one
@@ -11,13 +12,19 @@ that was uploaded by a link, which may have been used up.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
+from app.access.principal import ANONYMOUS
+from app.access.scopes import Scope
 from app.delivery.unfit import UnfitRecords
 from app.errors import (
+    CredentialRequiredError,
     ImageGoneError,
     ImageNotFoundError,
+    InsufficientScopeError,
     RecordGoneError,
     RecordMissingError,
 )
@@ -27,14 +34,19 @@ from app.records import address
 from app.records.image import Head, UnfitRecordError, parse_head
 
 if TYPE_CHECKING:
+    from app.access.principal import Principal
+    from app.access.read_rule import ReadRule
     from app.catalog.catalog import Catalog
-    from app.catalog.images import CatalogImage
+    from app.catalog.images import CatalogImage, Ownership
     from app.delivery.cache import RecordCache
     from app.feed.expiry import Expiry
     from app.feed.feed import Feed
-    from app.imaging.info import ImageInfo
+    from app.imaging.info import ImageInfo, Visibility
     from app.log import Log, StoredRecord
     from app.records.address import Address
+
+# Whether an image of this owner and visibility is told of.
+_May = Callable[[str, "Visibility | None"], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +56,7 @@ class StoredImage:
     address: Address
     first: StoredRecord
     head: Head
+    is_public: bool = True
 
     @property
     def chunk_bytes(self) -> int:
@@ -57,7 +70,10 @@ class StoredImage:
 
 
 class Finder:
-    """Finds images in `log` that `trust` accepts, and describes them from `catalog`."""
+    """Finds images in `log` that `trust` accepts, and describes them from `catalog`.
+
+    `rule` says who may read them.
+    """
 
     def __init__(
         self,
@@ -66,6 +82,7 @@ class Finder:
         catalog: Catalog,
         feed: Feed,
         expiry: Expiry,
+        rule: ReadRule,
         trust: Trust | None = None,
     ) -> None:
         self._log = log
@@ -73,51 +90,44 @@ class Finder:
         self._catalog = catalog
         self._feed = feed
         self._expiry = expiry
+        self._rule = rule
         self._trust = trust or Trust()
         self._unfit = UnfitRecords()
 
-    async def find(self, image_id: str) -> StoredImage:
-        """Find an image.
+    async def find(self, image_id: str, reader: Principal) -> StoredImage:
+        """Find an image that `reader` may read.
 
         Raises:
-            ImageNotFoundError: There is none with this id.
+            ImageNotFoundError: There is none with this id that it may know of.
+            CredentialRequiredError, InsufficientScopeError: As well, for a reader who may read
+                public images alone.
             ImageGoneError: It was deleted, or a part of it has left the log.
             LogUnavailableError, NotReadyError: The gateway cannot tell now.
         """
-        if not (is_stopped := self._feed.is_stopped):
-            self._feed.require_caught_up()
-        where = address.parse(image_id)
-        if await self._catalog.is_deleted(image_id):
-            raise ImageGoneError("The image was deleted.")
-        is_listed = is_stopped and await self._catalog.image(image_id) is not None
-        # Again: the catalog that answered may be an empty one, which has just replaced another.
-        self._feed.require_listed(is_listed)
         try:
-            record = await self._cache.read(
-                where.position, lambda remembered: where.opens(remembered.key)
-            )
-        except RecordMissingError as error:
-            raise ImageNotFoundError from error
-        except RecordGoneError as error:
-            raise self.gone() from error
-        if not where.opens(record.key):
-            raise ImageNotFoundError
-        try:
-            head = parse_head(record)
-            self._trust.check_head(record, head)
-            await self._require_whole(head)
-            await self._require_announced(image_id, head)
-        except UnfitRecordError as error:
-            raise self.unfit(where, error) from error
-        return StoredImage(where, record, head)
+            return await self._find(image_id, reader, self._may_read(image_id, reader))
+        except ImageNotFoundError as error:
+            if reader is ANONYMOUS:
+                raise CredentialRequiredError from error
+            if not reader.may(Scope.READ):
+                raise InsufficientScopeError(Scope.READ) from error
+            raise
 
-    async def describe(self, image_id: str) -> CatalogImage:
-        """Return the catalog's entry of an image.
+    async def find_own(self, image_id: str, owner: Principal) -> StoredImage:
+        """Find an image of `owner`; see `find`.
 
         Raises:
             GatewayError: As `find`.
         """
-        await self.find(image_id)
+        return await self._find(image_id, owner, lambda whose, _: owner.owns(whose))
+
+    async def describe(self, image_id: str, owner: Principal) -> CatalogImage:
+        """Return the catalog's entry of an image of `owner`.
+
+        Raises:
+            GatewayError: As `find`.
+        """
+        await self.find_own(image_id, owner)
         if (image := await self._catalog.image(image_id)) is None:
             # Another replica may have acknowledged it just now.
             await self._feed.caught_up()
@@ -125,6 +135,72 @@ class Finder:
         if image is None:
             raise ImageNotFoundError
         return image
+
+    async def _find(self, image_id: str, reader: Principal, may: _May) -> StoredImage:
+        """Find an image whose owner and visibility `may` accepts, for `reader`.
+
+        One that it does not accept is looked for as an unknown one is: nothing tells them apart.
+        """
+        if not self._feed.is_stopped:
+            self._feed.require_caught_up()
+        where, may_unknown = address.parse(image_id), may("", None)
+        known, is_own = await self._known(image_id, may)
+        if not (is_own or may_unknown or reader.may(Scope.READ)):
+            # Strangers do not make the gateway read records. The catalog has every public image,
+            # once it has what another replica may have acknowledged just now.
+            if known is None:
+                await self._feed.caught_up()
+                known, is_own = await self._known(image_id, may)
+            if not is_own:
+                raise ImageNotFoundError(is_foreign=known is not None)
+        record = await self._read(where, tells_gone=may_unknown or is_own)
+        try:
+            head = parse_head(record)
+            self._trust.check_head(record, head)
+            if not (is_own or known is None) or not may(head.info.owner, head.info.visibility):
+                raise ImageNotFoundError(is_foreign=True)
+            await self._require_whole(head)
+            await self._require_announced(image_id, head)
+        except UnfitRecordError as error:
+            raise self.unfit(where, error) from error
+        return StoredImage(where, record, head, self._rule.is_public(head.info.visibility))
+
+    def _may_read(self, image_id: str, reader: Principal) -> _May:
+        if reader.grant is not None and reader.grant.image_id == image_id:
+            # Who made the link could read it.
+            return lambda _owner, _visibility: True
+        return partial(self._rule.allows, reader)
+
+    async def _known(self, image_id: str, may: _May) -> tuple[Ownership | None, bool]:
+        """Return what the catalog knows of an image, and whether that is one that `may` accepts.
+
+        Raises:
+            ImageGoneError: It is such a one, and deleted.
+            NotReadyError: The catalog cannot tell now.
+        """
+        known = await self._catalog.ownership(image_id)
+        is_own = known is not None and may(known.owner, known.visibility)
+        if known is not None and known.is_deleted and is_own:
+            raise ImageGoneError("The image was deleted.")
+        # Again: the catalog that answered may be an empty one, which has just replaced another.
+        self._feed.require_listed(is_own)
+        return known, is_own
+
+    async def _read(self, where: Address, *, tells_gone: bool) -> StoredRecord:
+        """Read the head of an image; where it is gone, say so if `tells_gone` allows it."""
+        try:
+            record = await self._cache.read(
+                where.position, lambda remembered: where.opens(remembered.key)
+            )
+        except RecordMissingError as error:
+            raise ImageNotFoundError from error
+        except RecordGoneError as error:
+            if tells_gone:
+                raise self.gone() from error
+            raise ImageNotFoundError from error
+        if not where.opens(record.key):
+            raise ImageNotFoundError
+        return record
 
     def gone(self) -> ImageGoneError:
         """Return the error for an image that has left the log; it may still be listed."""

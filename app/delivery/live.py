@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from app.access.principal import ANYONE
 from app.codec.tasks import Still
 from app.delivery.held import Picture
 from app.errors import GatewayError
@@ -82,7 +83,10 @@ class LivePictures:
         self._made: OrderedDict[str, _Made] = OrderedDict()
 
     async def watch(
-        self, max_side: int | None = None, max_fps: float | None = None
+        self,
+        max_side: int | None = None,
+        max_fps: float | None = None,
+        owner: str | None = None,
     ) -> AsyncGenerator[Frame, None]:
         """Yield the newest picture, then each newest one that follows, until the feed closes.
 
@@ -91,16 +95,17 @@ class LivePictures:
         Args:
             max_side: The longest side of a picture, in pixels; rounded up to a multiple of 160.
             max_fps: How many pictures a second at the most.
+            owner: The owner of the pictures; None for everyone's.
         """
         side = min(-(-max_side // _SIDE_STEP) * _SIDE_STEP, MAX_SIDE) if max_side else None
         pause_seconds = 1 / max_fps if max_fps else 0.0
         clock = asyncio.get_running_loop().time
         due = repeat_at = 0.0
         seen, shown = (self._feed.epoch, -1), None
-        rounds = Rounds(self._feed)
+        rounds = Rounds(self._feed, owner)
         async for _ in rounds:
             now = clock()
-            if now >= due and (newest := await self._newer_than(seen)):
+            if now >= due and (newest := await self._newer_than(seen, owner)):
                 seen = (self._feed.epoch, newest.sequence)
                 if shown := await self._frame(newest, side):
                     yield shown
@@ -115,9 +120,9 @@ class LivePictures:
                 repeat_at if shown is not None else math.inf, due if due > now else math.inf
             )
 
-    async def _newer_than(self, seen: tuple[int, int]) -> CatalogImage | None:
+    async def _newer_than(self, seen: tuple[int, int], owner: str | None) -> CatalogImage | None:
         """Return the newest image, unless it was seen in this epoch of the feed already."""
-        newest = next(iter(await self._catalog.newest(1)), None)
+        newest = next(iter(await self._catalog.newest(1, owner=owner)), None)
         return newest if newest and (self._feed.epoch, newest.sequence) > seen else None
 
     async def _frame(self, image: CatalogImage, side: int | None) -> Frame | None:
@@ -143,7 +148,8 @@ class LivePictures:
 
     async def _make(self, made: _Made, image_id: str, side: int | None) -> Picture:
         if side is None:
-            image = await self._finder.find(image_id)
+            # The catalog has said that the watcher may see it.
+            image = await self._finder.find(image_id, ANYONE)
             pieces = await self._delivery.open(image, 0, image.info.content_length)
             return self._held.hold(b"".join([piece async for piece in pieces]))
         stored = await self._once(made, image_id, None)

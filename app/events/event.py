@@ -25,11 +25,11 @@ from annotated_types import Predicate
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from app.errors import ImageNotFoundError, NewerVersionError
-from app.imaging.info import ImageInfo
+from app.imaging.info import ImageInfo, Visibility, is_owner_or_empty
 from app.imaging.names import is_label
 from app.log import MAX_OFFSETS, MAX_PARTITIONS, Position, Record, StoredRecord
 from app.records import address, chunk_list, claim
-from app.records.image import check_lengths
+from app.records.image import check_lengths, version_of
 from app.records.strict_json import first_problem, parse_object
 
 if TYPE_CHECKING:
@@ -66,10 +66,13 @@ class ImageStored:
 class ImageDeleted:
     """An image was deleted for ever.
 
-    With its `claim`, which still counts where a log has erased the event that made it.
+    Its owner and visibility say who is told of it, even where nothing else is left of the image,
+    and its claim counts even where a log has erased the event that made it.
     """
 
     image_id: str
+    owner: str = ""
+    visibility: Visibility | None = None
     claim: Claim | None = None
 
 
@@ -123,19 +126,26 @@ class _Envelope(BaseModel):
     imagegateversion: Annotated[int, Field(ge=1, le=_MAX_VERSION)]
 
 
-class _Deleted(BaseModel):
-    """The members of `image.deleted` beside its envelope."""
+class _Claimed(BaseModel):
+    """The member of the events of an image that came by a link."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
     imagegateclaim: str = ""
 
 
-class _Stored(_Deleted):
+class _Stored(_Claimed):
     """The members of `image.stored` beside its envelope."""
 
     data: ImageInfo
     imagegatechunks: str = ""
+
+
+class _Deleted(_Claimed):
+    """The members of `image.deleted` beside its envelope."""
+
+    imagegateowner: Annotated[str, Predicate(is_owner_or_empty)] = ""
+    imagegatevisibility: Visibility | None = None
 
 
 class _Ends(BaseModel):
@@ -159,8 +169,9 @@ def encode(event: Event) -> Record:
     match event:
         case ImageStored(subject):
             kind, more = "image.stored", _about(event)
-        case ImageDeleted(subject):
-            kind, more = "image.deleted", _claimed(event)
+        case ImageDeleted(subject, owner, visibility):
+            kind = "image.deleted"
+            more = _given(imagegateowner=owner, imagegatevisibility=visibility) | _claimed(event)
         case SigningBegan(ends):
             kind, more, subject = "image.signing-began", _data({"images": ends}), _NO_IMAGE
     envelope = {
@@ -176,22 +187,29 @@ def encode(event: Event) -> Record:
     return Record(subject.encode(), json.dumps(envelope).encode(), headers)
 
 
+def _version_of(event: Event) -> int:
+    """Return the lowest version whose readers understand an event."""
+    match event:
+        case ImageStored():
+            return version_of(event.info, event.claim)
+        case ImageDeleted() | SigningBegan():
+            return 1
+
+
 def _about(event: ImageStored) -> dict[str, object]:
     chunks = chunk_list.write(event.chunk_bytes, event.chunks) if event.chunks else ""
-    listed = {"imagegatechunks": chunks} if chunks else {}
-    return listed | _claimed(event) | _data(event.info.as_dict())
+    info = event.info.as_dict()
+    owned = _given(owner=info.pop("owner"), visibility=info.pop("visibility"))
+    return _given(imagegatechunks=chunks) | _claimed(event) | _data(info | owned)
 
 
 def _claimed(event: ImageStored | ImageDeleted) -> dict[str, object]:
     return {"imagegateclaim": claim.write(event.claim)} if event.claim else {}
 
 
-def _version_of(event: Event) -> int:
-    """Return the version that a reader has to know, so as not to misread an event.
-
-    Older ones would list an image whose claim does not count.
-    """
-    return 2 if isinstance(event, ImageStored) and event.claim is not None else 1
+def _given(**members: object) -> dict[str, object]:
+    """Return the members that say something."""
+    return {name: value for name, value in members.items() if value}
 
 
 def _data(members: object) -> dict[str, object]:
@@ -215,8 +233,7 @@ def decode(record: StoredRecord) -> Event | UnknownEvent:
             case "image.stored":
                 return _stored(envelope, _Stored.model_validate_json(value))
             case "image.deleted":
-                deleted = _Deleted.model_validate_json(value)
-                return ImageDeleted(envelope.subject, _claim(deleted))
+                return _deleted(envelope.subject, _Deleted.model_validate_json(value))
             case "image.signing-began":
                 return SigningBegan(tuple(_Began.model_validate_json(value).data.images))
         return UnknownEvent(envelope.subject, envelope.type)
@@ -238,7 +255,12 @@ def _stored(envelope: _Envelope, stored: _Stored) -> ImageStored:
     return event
 
 
-def _claim(members: _Deleted) -> Claim | None:
+def _deleted(image_id: str, deleted: _Deleted) -> ImageDeleted:
+    owner, visibility = deleted.imagegateowner, deleted.imagegatevisibility
+    return ImageDeleted(image_id, owner, visibility, _claim(deleted))
+
+
+def _claim(members: _Claimed) -> Claim | None:
     try:
         return claim.parse(members.imagegateclaim) if members.imagegateclaim else None
     except ValueError as error:

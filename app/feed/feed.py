@@ -13,12 +13,15 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from app.catalog.progress import Progress
 from app.errors import NotReadyError
 from app.log import EVENTS
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from app.log import Log
 
 # Applying the newest events takes milliseconds.
@@ -44,6 +47,8 @@ class Feed:
         self._trouble = "the events have not been read yet"
         self._moved_at = 0.0
         self._advanced = asyncio.Event()
+        # Of those who wait for one owner's images: an entry leaves with the last of them.
+        self._advanced_for: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
         self.progress = Progress("")
         self.epoch = 0
         self.closing = False
@@ -63,10 +68,15 @@ class Feed:
             return f"no event could be read for {idle_seconds:.0f} seconds"
         return None
 
-    @property
-    def advanced(self) -> asyncio.Event:
-        """An event that is set once the catalog changes after this call, or the feed closes."""
-        return self._advanced
+    def advanced(self, owner: str | None = None) -> asyncio.Event:
+        """Return what is set once the catalog changes after this call, or the feed closes.
+
+        Args:
+            owner: Only changes of this owner's images count; None for all.
+        """
+        if owner is None:
+            return self._advanced
+        return self._advanced_for.setdefault(owner, asyncio.Event())
 
     @property
     def has_caught_up_once(self) -> bool:
@@ -123,12 +133,13 @@ class Feed:
 
     # Only the follower calls the methods below.
 
-    def advance(self, progress: Progress, end: int) -> bool:
+    def advance(self, progress: Progress, end: int, owners: Collection[str] | None = None) -> bool:
         """Note that the log answers, and how far the catalog is; wake the readers if it has moved.
 
         Args:
             progress: How far the catalog has come.
             end: The end of the events, as last seen.
+            owners: Whose images have changed; None where that is not known.
 
         Returns:
             Whether the catalog has just caught up, for the first time or after trouble.
@@ -144,8 +155,10 @@ class Feed:
             self._caught_up_once, self._trouble = True, ""
         elif not (self._caught_up_once or self._is_stopped):
             self._trouble = f"{remaining} events are still to be applied"
-        if has_moved or has_caught_up:
+        if has_caught_up:
             self._wake()
+        elif has_moved:
+            self._wake(owners)
         return has_caught_up
 
     def report(self, trouble: str) -> bool:
@@ -176,6 +189,9 @@ class Feed:
     def _is_applied(self, offset: int) -> bool:
         return self._caught_up_once and self.progress.next_offset > offset
 
-    def _wake(self) -> None:
+    def _wake(self, owners: Collection[str] | None = None) -> None:
         self._advanced.set()
         self._advanced = asyncio.Event()
+        for owner in list(self._advanced_for) if owners is None else owners:
+            if (waiting := self._advanced_for.pop(owner, None)) is not None:
+                waiting.set()

@@ -28,6 +28,7 @@ from app.errors import (
     RecordGoneError,
     RecordMissingError,
 )
+from app.events.event import ImageDeleted, ImageStored, UnknownEvent
 from app.events.sequenced import sort
 from app.events.trust import Trust
 from app.feed.dead_letters import DeadLetters
@@ -36,7 +37,10 @@ from app.feed.same_log import OtherLogError, require_same_log
 from app.log import EVENTS, Batch, ErasableLog
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from app.catalog.catalog import Catalog
+    from app.events.sequenced import SequencedEvent
     from app.feed.expiry import Expiry
     from app.feed.feed import Feed
     from app.log import Log
@@ -170,7 +174,7 @@ class Follower:
         self._catalog.check()
         progress = self._feed.progress
         # A batch may only say that the log answers.
-        newer = None
+        newer, owners = None, None
         if batch.next_offset > progress.next_offset:
             if self._has_failed:
                 batch = await self._without_skipped(batch)
@@ -184,9 +188,10 @@ class Follower:
             if batch.next_offset > progress.next_offset:
                 progress = progress.after(batch)
                 await self._catalog.apply(found.events, progress)
+                owners = _owners(found.events)
                 self._has_failed = False
         # A replica that has just become the leader may say that the end comes earlier.
-        if self._feed.advance(progress, max(batch.end, self._goal)):
+        if self._feed.advance(progress, max(batch.end, self._goal), owners):
             logger.info("feed_caught_up", sequence=self._feed.sequence)
             self._expiry.ask()
         if newer is not None:
@@ -202,6 +207,22 @@ class Follower:
             else:
                 logger.warning("feed_skipped", offset=offset, next_offset=offset + 1)
         return Batch(tuple(kept), batch.next_offset, batch.end)
+
+
+def _owners(events: Sequence[SequencedEvent]) -> set[str] | None:
+    """Return whose images the events are about; None where one of them does not say."""
+    owners = set()
+    for each in events:
+        match each.event:
+            case ImageStored():
+                owners.add(each.event.info.owner)
+            case ImageDeleted(_, owner) if owner:
+                owners.add(owner)
+            case UnknownEvent():
+                pass
+            case _:
+                return None
+    return owners
 
 
 def _before(batch: Batch, offset: int) -> Batch:

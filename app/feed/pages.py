@@ -31,24 +31,26 @@ class Pages:
         self._catalog = catalog
         # First come, first served: after each page, a reader stands behind those that wait.
         self._turns = asyncio.Semaphore(_AT_ONCE)
-        self._reading: dict[tuple[int, int, int], asyncio.Task[Sequence[Fact]]] = {}
+        self._reading: dict[tuple[int, int, int, str | None], asyncio.Task[Sequence[Fact]]] = {}
 
-    async def after(self, sequence: int) -> Sequence[Fact]:
+    async def after(self, sequence: int, owner: str | None = None) -> Sequence[Fact]:
         """Return the first facts above `sequence` in order; none if it is the newest.
+
+        With an `owner`, only those of its images.
 
         Raises:
             CatalogDamagedError: The file of the catalog is damaged.
         """
         if self._feed.sequence - sequence <= PAGE:
-            return await self._shared(sequence)
+            return await self._shared(sequence, owner)
         async with self._turns:
-            return await self._shared(sequence)
+            return await self._shared(sequence, owner)
 
-    async def _shared(self, sequence: int) -> Sequence[Fact]:
+    async def _shared(self, sequence: int, owner: str | None) -> Sequence[Fact]:
         # With the progress: a query that began before the newest fact may not have found it.
-        key = (self._feed.epoch, self._feed.sequence, sequence)
+        key = (self._feed.epoch, self._feed.sequence, sequence, owner)
         if key not in self._reading:
-            reading = asyncio.create_task(self._catalog.facts(sequence, PAGE))
+            reading = asyncio.create_task(self._catalog.facts(sequence, PAGE, owner))
             self._reading[key] = reading
             reading.add_done_callback(lambda _: self._reading.pop(key))
         return await asyncio.shield(self._reading[key])

@@ -11,12 +11,13 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated, Any
 
 from annotated_types import Gt, Le, MaxLen, Predicate
 
 from app.imaging.formats import ImageFormat
-from app.imaging.names import is_filename, is_label
+from app.imaging.names import is_filename, is_label, is_owner
 
 # What every reader of JSON represents exactly (RFC 7493, section 2.2).
 _MAX_BYTES = 2**53 - 1
@@ -28,6 +29,14 @@ _CONTENT_TYPES = frozenset(each.content_type for each in ImageFormat)
 _SHA_256 = re.compile(r"[0-9a-f]{64}")
 
 
+class Visibility(StrEnum):
+    """Who may read an image, beside its owner and administrators."""
+
+    PUBLIC = "public"
+    AUTHENTICATED = "authenticated"
+    OWNER = "owner"
+
+
 def is_content_type(text: str) -> bool:
     """Tell whether this is the content type of a format: nothing else is ever served."""
     return text in _CONTENT_TYPES
@@ -36,6 +45,11 @@ def is_content_type(text: str) -> bool:
 def is_encoding(text: str) -> bool:
     """Tell whether this can name a packing; it is empty for an image that is not packed."""
     return not text or is_label(text)
+
+
+def is_owner_or_empty(text: str) -> bool:
+    """Tell whether this can be an owner; it is empty for an image that has none."""
+    return not text or is_owner(text)
 
 
 def is_sha_256(digest: str) -> bool:
@@ -56,7 +70,8 @@ class ImageInfo:
     Sizes in pixels are after orientation; `digest` and `received_digest` are SHA-256 in hex, of the
     image as served and as it was uploaded; `stored_bytes` is its size in the log, packed by
     `content_encoding` unless that is empty. It is `kept` if the file was not encoded again;
-    `quality` is SSIMULACRA2.
+    `quality` is SSIMULACRA2. `owner` is the principal that uploaded it, empty without
+    authentication; without a `visibility` of its own, the server's rule says who may read it.
     """
 
     content_type: Annotated[str, Predicate(is_content_type)]
@@ -75,6 +90,8 @@ class ImageInfo:
     content_encoding: Annotated[str, Predicate(is_encoding)] = ""
     metadata_removed: Annotated[tuple[_Label, ...], MaxLen(_MAX_KINDS)] = ()
     quality: Annotated[float, Predicate(math.isfinite)] | None = None
+    owner: Annotated[str, Predicate(is_owner_or_empty)] = ""
+    visibility: Visibility | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the properties by name; `dataclasses.asdict` copies deeply, at 60 µs."""

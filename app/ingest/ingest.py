@@ -74,7 +74,12 @@ class Ingest:
             upload = await self._receive(source, reservation)
             image_format = sniff(upload.data, source.formats)
             developed = await self._develop(source, upload, image_format)
-            info = replace(developed.info, filename=upload.filename)
+            info = replace(
+                developed.info,
+                filename=upload.filename,
+                owner=source.owner,
+                visibility=upload.visibility,
+            )
         except BaseException:
             reservation.release()
             raise

@@ -11,18 +11,22 @@ if TYPE_CHECKING:
     from app.budget import Reservation
     from app.catalog.images import CatalogImage
     from app.imaging.formats import ImageFormat
-    from app.imaging.info import ImageInfo
+    from app.imaging.info import ImageInfo, Visibility
     from app.imaging.profiles import Recipe
     from app.records.claim import Claim
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """The bytes that a client sent, the file name that it gave, cleaned, and its options."""
+    """The bytes that a client sent, the file name that it gave, cleaned, and its options.
+
+    `visibility` is None where the server's rule is to say who may read the image.
+    """
 
     data: bytes
     filename: str | None
     recipe: Recipe
+    visibility: Visibility | None = None
 
 
 class Source(Protocol):
@@ -31,6 +35,11 @@ class Source(Protocol):
     @property
     def client(self) -> str:
         """The client, as `app.client` names it."""
+        ...
+
+    @property
+    def owner(self) -> str:
+        """The principal that will own the image; empty without authentication."""
         ...
 
     @property

@@ -11,8 +11,10 @@ Hides the record format, which is public: any Kafka client can read a picture wi
   `imagegate-chunks` lists `chunk size,partition:offset,…`. The head is written last: it commits.
 - A head with `imagegate-claim` is that of an image only if the claim counts (`app.records.claim`).
 
-`imagegate-version` stops readers that are older than the format. A property that is added to
-`ImageInfo` is in the meta without a change here.
+- `imagegate-owner` and `imagegate-visibility` are there where the image has them.
+
+`imagegate-version` stops readers that are older than the format: `version_of` says what they would
+misread. A property that is added to `ImageInfo` is in the meta without a change here.
 
 A record is believed no more than a request: each of its parts has to be one that this file would
 have written, and they have to agree. Only members of the meta and headers that are not known here
@@ -31,7 +33,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from app.errors import NewerVersionError
 from app.imaging.formats import ImageFormat
-from app.imaging.info import ImageInfo
+from app.imaging.info import ImageInfo, Visibility
 from app.log import Position, Record, StoredRecord
 from app.records import chunk_list, claim
 from app.records.strict_json import first_problem, parse_object
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from app.records.address import Address
     from app.records.claim import Claim
 
-# The highest that is known; a head has the lowest that says what it says (`_version_of`).
+# The highest that is known; a head has the lowest that says what it says (`version_of`).
 VERSION = 2
 # With key and headers it fits the 1 MiB that Kafka allows for a batch by default.
 CHUNK_BYTES = 1_000_000
@@ -109,17 +111,26 @@ def head_record(
         _CONTENT_TYPE.of(info),
         _CONTENT_LENGTH.of(info),
         _DIGEST.of(info),
-        ("imagegate-version", b"%d" % _version_of(claimed)),
+        ("imagegate-version", b"%d" % version_of(info, claimed)),
         ("imagegate-meta", INFO.dump_json(info, exclude=_VIEWED)),
     ]
     if info.content_encoding:
         headers.append(_CONTENT_ENCODING.of(info))
         headers.append(("imagegate-stored-length", b"%d" % info.stored_bytes))
+    headers += [view.of(info) for view in (_OWNER, _VISIBILITY) if getattr(info, view.field)]
     if chunks:
         headers.append(("imagegate-chunks", chunk_list.write(size, chunks).encode()))
     if claimed:
         headers.append(("imagegate-claim", claim.write(claimed).encode()))
     return Record(cookie.hex().encode(), data[:size], tuple(headers))
+
+
+def version_of(info: ImageInfo, claimed: Claim | None) -> int:
+    """Return the lowest version whose readers treat an image rightly.
+
+    Those of version 1 serve it to everyone who has its id, and even if its claim does not count.
+    """
+    return 1 if info.visibility in (None, Visibility.PUBLIC) and claimed is None else 2
 
 
 def parse_head(record: StoredRecord) -> Head:
@@ -155,17 +166,9 @@ def _head(record: StoredRecord) -> Head:
         raise ValueError("the value has not the length that the headers say")
     stated = record.header("imagegate-claim")
     claimed = None if stated is None else claim.parse(stated.decode("ascii"))
-    if version < _version_of(claimed):
+    if version < version_of(info, claimed):
         raise ValueError("of a version that could not say this")
     return Head(info, size, chunks, claimed)
-
-
-def _version_of(claimed: Claim | None) -> int:
-    """Return the version that a reader has to know, so as not to misread a head.
-
-    Older ones would serve an image whose claim does not count.
-    """
-    return 1 if claimed is None else 2
 
 
 def check_lengths(info: ImageInfo, stored_length: int) -> None:
@@ -233,5 +236,9 @@ _DIGEST = _View(
     "digest", "content-digest", lambda digest: digest_field(digest).encode(), _digest_hex
 )
 _CONTENT_ENCODING = _View("content_encoding", "content-encoding", str.encode, bytes.decode)
-_VIEWS = (_CONTENT_TYPE, _CONTENT_LENGTH, _DIGEST, _CONTENT_ENCODING)
+_OWNER = _View("owner", "imagegate-owner", str.encode, bytes.decode)
+_VISIBILITY = _View(
+    "visibility", "imagegate-visibility", str.encode, lambda field: field.decode() or None
+)
+_VIEWS = (_CONTENT_TYPE, _CONTENT_LENGTH, _DIGEST, _CONTENT_ENCODING, _OWNER, _VISIBILITY)
 _VIEWED = {view.field for view in _VIEWS}

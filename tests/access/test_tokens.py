@@ -8,11 +8,13 @@ import httpx
 import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet, OKPKey, RSAKey
+from pydantic import ValidationError
 
 from app.access.scopes import Scope
 from app.access.settings import Issuer
 from app.access.tokens import Tokens
 from app.errors import InvalidCredentialError, IssuerUnavailableError
+from tests.support import images
 from tests.support.credentials import bearer
 from tests.support.in_process import in_process, problem
 
@@ -91,6 +93,8 @@ async def test_a_token_is_turned_into_a_principal(server, algorithm, kind):
         {"sub": ""},
         {"sub": 7},
         {"sub": "s" * 256},
+        {"sub": "user\n1"},
+        {"sub": "\u202eresu"},
         {"iss": "https://login.example/"},
         {"iss": None},
         {"header": {"typ": "logout+jwt"}},
@@ -233,6 +237,28 @@ async def test_a_gateway_with_an_issuer_needs_a_token_and_knows_its_scopes(tmp_p
         bare = bearer(token(scope=None))
         problem(await client.get("/images", headers=bare), 403, "insufficient-scope")
         problem(await client.get("/images", headers=bearer("a.b.c")), 401, "invalid-credential")
+
+
+async def test_an_image_belongs_to_the_subject_whichever_token_it_shows(tmp_path):
+    path = tmp_path / "jwks.json"
+    path.write_text(json.dumps(KeySet(list(KEYS.values())).as_dict(private=False)))
+    issuers = json.dumps([{"issuer": ISSUER, "audience": "imagegate", "jwks": str(path)}])
+    scope = "images:write images:read"
+    async with in_process(tmp_path / "data", access={"issuers": issuers}) as client:
+
+        def shown(subject, algorithm="RS256"):
+            return bearer(token(algorithm, sub=subject, scope=scope))
+
+        image = (await client.post("/images", content=images.jpeg(), headers=shown("Zoë"))).json()
+        assert image["owner"] == f"{ISSUER}#Zoë"
+        answer = await client.get(f"{image['url']}/metadata", headers=shown("Zoë", "ES256"))
+        assert answer.json() == image
+        problem(await client.get(image["url"], headers=shown("zoë")), 404, "image-not-found")
+
+
+def test_the_name_of_an_issuer_cannot_be_that_of_another_with_a_subject():
+    with pytest.raises(ValidationError):
+        Issuer(issuer=f"{ISSUER}#user", audience="imagegate")
 
 
 async def test_no_more_tokens_are_remembered_than_the_limit(server, monkeypatch):

@@ -5,8 +5,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import pytest_asyncio
-from fastapi.routing import iter_route_contexts
-from starlette.routing import Route
 
 from app.access.scopes import Scope
 from app.api.guard import is_declared, scope_of, takes_link
@@ -15,6 +13,7 @@ from app.settings import Settings
 from tests.support import images
 from tests.support.credentials import bearer, make_key
 from tests.support.in_process import in_process, problem
+from tests.support.routes import routes
 
 # What opens without a credential, as the documents say.
 OPEN = {
@@ -40,27 +39,17 @@ NEEDED = {
     "GET /streams/images.mjpeg": "streams:read",
     "GET /metrics": "ops:read",
 }
-
-
+# An image may be public, so that only its handler knows.
+OR_PUBLIC = {"GET /images/{image_id}", "HEAD /images/{image_id}"}
 # What takes a signed link in place of a scope.
-BY_LINK = {
+OR_LINK = {
+    *OR_PUBLIC,
     "POST /images",
-    "GET /images/{image_id}",
-    "HEAD /images/{image_id}",
     "GET /streams/images",
     "GET /streams/images.mjpeg",
 }
 # What needs a credential, and asks for a scope by the body.
 ANY = {"POST /links"}
-
-
-def routes():
-    app = create_app(Settings.model_construct())
-    for each in iter_route_contexts(app.routes):
-        route = each.original_route
-        assert isinstance(route, Route), route
-        for method in route.methods:
-            yield f"{method} {route.path}", route.endpoint
 
 
 @pytest_asyncio.fixture
@@ -80,7 +69,7 @@ class TestRoutes:
         assert {name for name, scope in declared.items() if scope is True} == ANY
         needed = {name: scope for name, scope in declared.items() if isinstance(scope, Scope)}
         assert needed == NEEDED
-        assert {name for name, endpoint in routes() if takes_link(endpoint)} == BY_LINK
+        assert {name for name, endpoint in routes() if takes_link(endpoint)} == OR_LINK
 
     @pytest.mark.parametrize("route", sorted(NEEDED))
     async def test_every_kind_of_credential(self, tmp_path, route):
@@ -209,7 +198,9 @@ def test_the_document_names_the_scope_of_each_operation():
         for method, operation in item.items()
     }
     expected = {
-        name: [{"bearer": [scope]}, {"apiKey": [scope]}, *([{"link": []}] * (name in BY_LINK))]
+        name: [{"bearer": [scope]}, {"apiKey": [scope]}]
+        + [{"link": []}] * (name in OR_LINK)
+        + [{}] * (name in OR_PUBLIC)
         for name, scope in NEEDED.items()
     } | {name: [{"bearer": []}, {"apiKey": []}] for name in ANY}
     assert found == {name: expected.get(name, []) for name in found}

@@ -168,7 +168,7 @@ class TestUnknown:
     async def test_an_image_of_a_newer_version_is_left_to_newer_replicas(self, shared_client):
         cookie = bytes(range(12))
         head = records.head_record(cookie, memoryview(b"x"), info(), 100, ())
-        newer = dataclasses.replace(head, headers=(("imagegate-version", b"9"),))
+        newer = dataclasses.replace(head, headers=(("imagegate-version", b"3"),))
         [position] = await shared_client.gateway.log.append(IMAGES, [newer])
         response = await shared_client.get(f"/images/{Address(position, cookie)}")
         assert problem(response, 503, "newer-version")["retryable"] is True

@@ -3,6 +3,7 @@
 import pytest
 import pytest_asyncio
 
+from app.access.principal import ANYONE
 from app.errors import LogUnavailableError
 from app.events.event import ImageStored, encode
 from app.feed.dead_letters import DeadLetters
@@ -121,7 +122,7 @@ class TestNewerEvent:
 async def behind(shared_client, picture):
     """Append the records of another image, and return the event that would announce it."""
     cookie, data = bytes(12), memoryview(picture.content)
-    image = await shared_client.gateway.finder.find(picture.id)
+    image = await shared_client.gateway.finder.find(picture.id, ANYONE)
     head = head_record(cookie, data, image.info, len(data), ())
     [position] = await shared_client.gateway.log.append(IMAGES, [head])
     return ImageStored(str(Address(position, cookie)), image.info)

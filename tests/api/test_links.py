@@ -1,5 +1,6 @@
 """Signed links: a credential in an address, for one operation with the options that it names."""
 
+import re
 import stat
 from urllib.parse import parse_qsl, quote
 
@@ -16,6 +17,7 @@ from tests.support import images
 from tests.support.credentials import bearer, make_key
 from tests.support.in_process import in_process, problem
 from tests.support.links import changed, make
+from tests.support.streamed import beginning
 
 
 async def uploaded(client, key=None, **options):
@@ -133,6 +135,41 @@ class TestDownload:
         problem(await client.get(url), 410, "image-gone")
         body = {"kind": "download", "image_id": image["id"]}
         problem(await client.post("/links", json=body, headers=bearer(key)), 410, "image-gone")
+
+
+class TestOwners:
+    async def test_a_download_link_reads_what_its_maker_can_and_nobody_else(self, client, keys):
+        owner, other = keys("images:write", "images:read"), keys("images:read")
+        image = await uploaded(client, owner)
+        problem(await client.get(image["url"], headers=bearer(other)), 404, "image-not-found")
+        body = {"kind": "download", "image_id": image["id"]}
+        refusal = await client.post("/links", json=body, headers=bearer(other))
+        problem(refusal, 404, "image-not-found")
+        response = await client.get((await make(client, owner, **body))["url"])
+        assert response.status_code == 200
+        assert response.headers["cache-control"] == "private, no-cache"
+        admin = keys("admin")
+        assert (await client.get((await make(client, admin, **body))["url"])).status_code == 200
+
+    async def test_a_stream_link_shows_what_its_maker_sees(self, client, keys):
+        owner, other = (keys("images:write", "streams:read") for _ in range(2))
+        ids = {(await uploaded(client, key))["id"]: key for key in (owner, other, owner)}
+        newest = list(ids)[-1].encode()
+        for key, seen in ((owner, {owner}), (keys("admin"), {owner, other})):
+            url = (await make(client, key, kind="stream", stream="images"))["url"]
+            status, body = await beginning(
+                client, url, {"last-event-id": "-1"}, lambda body: newest in body
+            )
+            assert status == 200
+            found = re.findall(rb'"id": ?"(\w+)"', body)
+            assert {ids[each.decode()] for each in found} == seen
+            url = (await make(client, key, kind="stream", stream="images.mjpeg"))["url"]
+            status, body = await beginning(
+                client, url, {}, lambda body: b"Content-Location" in body
+            )
+            assert (status, newest in body) == (200, True)
+            if key is owner:
+                problem(await client.get(changed(url, sees="all")), 403, "invalid-link")
 
 
 class TestMaking:

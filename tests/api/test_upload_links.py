@@ -140,6 +140,7 @@ class TestOptions:
             formats=["png", "jpeg"],
             profile="small",
             metadata="keep",
+            visibility="public",
             owner="key:AAAAAAAAAAA",
         )
         for change in (
@@ -148,6 +149,8 @@ class TestOptions:
             {"formats": "jpeg,png,webp"},
             {"profile": "original"},
             {"metadata": "strip"},
+            {"visibility": "authenticated"},
+            {"visibility": None},
             {"owner": "key:BBBBBBBBBBB"},
             {"by": "key:BBBBBBBBBBB"},
             {"expires": "9999999999"},
@@ -161,7 +164,9 @@ class TestOptions:
             {"more": "x"},
         ):
             problem(await upload(client, changed(url, **change)), 403, "invalid-link")
-        assert (await upload(client, url)).json()["profile"] == "small"
+        image = (await upload(client, url)).json()
+        assert (image["profile"], image["owner"]) == ("small", "key:AAAAAAAAAAA")
+        assert image["visibility"] == "public"
 
     async def test_a_form_cannot_differ(self, client):
         url = await link(client, profile="small", metadata="strip-gps")
@@ -177,6 +182,7 @@ class TestOptions:
         url = await link(client)
         problem(await upload(client, url, profile="original"), 422, "invalid-parameter")
         problem(await upload(client, url, metadata="keep"), 422, "invalid-parameter")
+        problem(await upload(client, url, visibility="public"), 422, "invalid-parameter")
         problem(await upload(client, f"{url}&profile=original"), 403, "invalid-link")
         assert (await upload(client, url, profile="balanced")).json()["profile"] == "balanced"
 
@@ -203,7 +209,8 @@ class TestOptions:
             ({"metadata": "some"}, "metadata"),
             ({"owner": ""}, "owner"),
             ({"owner": "a\nb"}, "owner"),
-            ({"visibility": "public"}, "visibility"),
+            ({"visibility": "all"}, "visibility"),
+            ({"more": 1}, "more"),
         ],
         ids=str,
     )
@@ -301,7 +308,7 @@ class TestWithoutAuthentication:
 
 class TestFormat:
     async def test_head_and_event_say_the_claim_at_a_version_that_older_ones_refuse(self, client):
-        made = await make(client, client.key, kind="upload", uses=7)
+        made = await make(client, client.key, kind="upload", uses=7, visibility="public")
         image = (await upload(client, made["url"])).json()
         [event] = await announced(client)
         assert (event.claim.link, event.claim.uses) == (made["link"], 7)
@@ -311,7 +318,8 @@ class TestFormat:
         assert head.header("imagegate-claim") == (
             f"{made['link']},7,{event.claim.expires_at}".encode()
         )
-        plain = await client.post("/images", content=JPEG, headers=bearer(client.key))
+        public, headers = "/images?visibility=public", bearer(client.key)
+        plain = await client.post(public, content=JPEG, headers=headers)
         where = address.parse(plain.json()["id"]).position
         head = (await client.gateway.log.read(IMAGES, where)).record
         assert head.header("imagegate-version") == b"1"

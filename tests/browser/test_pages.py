@@ -14,6 +14,8 @@ from tests.support.gateway_process import until
 # True once the picture has pixels, which a broken one never gets.
 SHOWS = "image => image.complete && image.naturalWidth > 0"
 
+VISITOR = ("images:write", "images:read", "images:list", "images:delete", "streams:read")
+
 
 @pytest.fixture
 def gateway(new_gateway):
@@ -115,12 +117,13 @@ class TestStartPage:
         gateway.spawn("--port", str(port))
         await_pictures(page, [store(gateway, 1)])
 
-    def test_a_key_is_asked_for_and_used_for_everything(self, new_gateway, visit):
+    def test_a_key_is_asked_for_and_used_for_ones_own_pictures(self, new_gateway, visit):
         gateway = new_gateway()
-        key = make_key(gateway.data_dir, "admin")
+        key, other = (make_key(gateway.data_dir, *VISITOR) for _ in range(2))
         until(lambda: httpx.get(f"{gateway.url}/images").status_code == httpx.codes.UNAUTHORIZED)
         with gateway.client(headers=bearer(key)) as client:
             first = client.post("/images", content=images.jpeg(images.photo(seed=1))).json()["id"]
+            client.post("/images", content=images.jpeg(), headers=bearer(other))
         start = visit(gateway, "/")
         page = start.page
         page.get_by_label("needs an API key").fill(f" {key} ")
@@ -132,7 +135,7 @@ class TestStartPage:
         page.get_by_role("button", name="Upload").click()
         page.get_by_text("two.jpg: stored").wait_for()
         page.locator("#pictures li").nth(1).wait_for()
-        # What others store is seen live, too.
+        # What the key does elsewhere is seen live, too.
         with gateway.client(headers=bearer(key)) as client:
             client.delete(f"/images/{first}")
         page.wait_for_function("() => document.querySelectorAll('#pictures li').length === 1")

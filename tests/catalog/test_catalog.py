@@ -11,6 +11,7 @@ from app.catalog.catalog import Catalog
 from app.catalog.progress import Progress
 from app.events.event import ImageDeleted
 from app.events.sequenced import SequencedEvent
+from app.imaging.info import Visibility
 from tests.support.facts import claimed, deleted, image_id, info, stored
 
 MINUTE_MS = 60_000
@@ -147,7 +148,7 @@ class TestClaims:
         assert await catalog.is_announced(image_id(1))
 
     async def test_a_deletion_counts_where_what_it_deletes_was_erased(self, catalog):
-        await apply(catalog, ImageDeleted(image_id(1), claimed().claim), claimed(2))
+        await apply(catalog, ImageDeleted(image_id(1), claim=claimed().claim), claimed(2))
         assert await listed(catalog) == []
         assert await catalog.uses_of("A" * 16) == 1
 
@@ -177,6 +178,64 @@ class TestClaims:
         await apply(catalog, claimed(3, expires_at=3_600), start=61 + day)
         assert await catalog.uses_of("A" * 16) == 0
         assert await listed(catalog) == [60 + day, 0]
+
+
+class TestOwners:
+    async def test_an_owners_images_and_facts_come_without_those_of_others(self, catalog):
+        await apply(catalog, *(stored(number, owner=f"key:{number % 3}") for number in range(9)))
+        await apply(catalog, deleted(4), stored(9), start=9)
+        own = [image.sequence for image in await catalog.newest(2, None, "key:1")]
+        more = [image.sequence for image in await catalog.newest(2, own[-1], "key:1")]
+        assert (own, more) == ([7, 1], [])
+        of = [(fact.sequence, fact.type) for fact in await catalog.facts(1, 2, "key:1")]
+        assert of == [(4, "image.stored"), (7, "image.stored")]
+        rest = [(fact.sequence, fact.type) for fact in await catalog.facts(7, 9, "key:1")]
+        assert rest == [(9, "image.deleted")]
+        assert await catalog.newest(9, None, "key:9") == []
+
+    async def test_a_client_without_a_name_owns_nothing(self, catalog):
+        await apply(catalog, stored(1), deleted(1), stored(2))
+        assert await catalog.newest(9, None, "") == []
+        assert await catalog.facts(-1, 9, "") == []
+
+    async def test_ownership_is_known_of_listed_and_deleted_images(self, catalog):
+        closed = stored(2, owner="key:2", visibility=Visibility.OWNER)
+        await apply(catalog, stored(1, owner="key:1"), closed, stored(3))
+        assert await self.of(catalog, 1) == ("key:1", None, False)
+        assert await self.of(catalog, 2) == ("key:2", Visibility.OWNER, False)
+        assert await self.of(catalog, 3) == ("", None, False)
+        assert await catalog.ownership(image_id(4)) is None
+        # The deletion of a gateway that knows no owners, and those of images that are not listed.
+        unknown = ImageDeleted(image_id(4), "key:4", Visibility.PUBLIC)
+        lying = ImageDeleted(image_id(1), "key:9")
+        await apply(catalog, deleted(2), unknown, lying, deleted(5), start=3)
+        assert await self.of(catalog, 2) == ("key:2", Visibility.OWNER, True)
+        assert await self.of(catalog, 4) == ("key:4", Visibility.PUBLIC, True)
+        assert await self.of(catalog, 1) == ("key:1", None, True)
+        assert await self.of(catalog, 5) == ("", None, True)
+
+    async def of(self, catalog, number):
+        known = await catalog.ownership(image_id(number))
+        return known.owner, known.visibility, known.is_deleted
+
+    async def test_no_query_for_an_owner_scans_the_rows_of_others(self, catalog, tmp_path):
+        await apply(catalog, stored(1, owner="key:1"))
+        plans, query = [], catalog._database.query
+
+        async def explained(parse, statement, *parameters):
+            plan = await query(tuple, f"EXPLAIN QUERY PLAN {statement}", *parameters)
+            plans.extend(row[-1] for row in plan)
+            return await query(parse, statement, *parameters)
+
+        catalog._database.query = explained
+        await catalog.newest(10, None, "key:1")
+        await catalog.facts(-1, 10, "key:1")
+        await catalog.ownership(image_id(1))
+        assert [plan for plan in plans if "_of_owner (owner=? AND" in plan] == [
+            "SEARCH images USING INDEX images_of_owner (owner=? AND sequence<?)",
+            "SEARCH facts USING INDEX facts_of_owner (owner=? AND sequence>?)",
+        ]
+        assert not [plan for plan in plans if plan.startswith("SCAN") or "TEMP" in plan]
 
 
 class TestProgress:

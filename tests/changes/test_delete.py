@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from app.access.principal import ANYONE
 from app.catalog.catalog import Catalog
 from app.changes.delete import Deleter
 from app.delivery.cache import RecordCache
@@ -16,6 +17,7 @@ from app.log import EVENTS, IMAGES
 from app.log.sqlite.log import SqliteLog
 from app.records.address import Address
 from app.records.image import head_record
+from tests.support.credentials import RULE
 from tests.support.facts import image_id, info
 from tests.support.world import following
 
@@ -28,7 +30,7 @@ class Stored:
     def __init__(self, log, catalog, feed, address):
         self.log, self.catalog, self.feed, self.id = log, catalog, feed, address
         cache = RecordCache(log, IMAGES, 0)
-        self.finder = Finder(log, cache, catalog, feed, Expiry(log, catalog))
+        self.finder = Finder(log, cache, catalog, feed, Expiry(log, catalog), RULE)
 
     def deleter(self, **options):
         return Deleter(self.log, self.finder, self.catalog, self.feed, **options)
@@ -60,27 +62,27 @@ async def test_a_deletion_that_is_not_applied_in_time_is_unknown_and_then_in_for
 
     monkeypatch.setattr(image.catalog, "apply", lag)
     with pytest.raises(OutcomeUnknownError, match="stored"):
-        await image.deleter(apply_seconds=0.01).delete(image.id)
+        await image.deleter(apply_seconds=0.01).delete(image.id, ANYONE)
     may.set()
     await image.feed.caught_up()
     with pytest.raises(ImageGoneError):
-        await image.finder.find(image.id)
+        await image.finder.find(image.id, ANYONE)
 
 
 async def test_a_listed_image_whose_record_is_damaged_can_be_deleted(image, monkeypatch):
-    monkeypatch.setattr(image.finder, "find", damaged)
-    await image.deleter().delete(image.id)
+    monkeypatch.setattr(image.finder, "find_own", damaged)
+    await image.deleter().delete(image.id, ANYONE)
     assert await image.catalog.is_deleted(image.id)
 
 
 async def test_an_id_of_a_damaged_record_that_is_not_listed_may_be_guessed_and_deletes_nothing(
     image, monkeypatch
 ):
-    monkeypatch.setattr(image.finder, "find", damaged)
+    monkeypatch.setattr(image.finder, "find_own", damaged)
     with pytest.raises(RecordDamagedError):
-        await image.deleter().delete(image_id(7))
+        await image.deleter().delete(image_id(7), ANYONE)
     assert (await image.log.bounds(EVENTS, 0)).end == 1
 
 
-async def damaged(_image_id):
+async def damaged(_image_id, _owner):
     raise RecordDamagedError("It is damaged.", 0)

@@ -7,7 +7,7 @@ from importlib import metadata
 import pytest
 
 from tests.support import generated
-from tests.support.credentials import bearer
+from tests.support.credentials import bearer, owner_of
 
 
 def operation_ids():
@@ -27,6 +27,8 @@ class TestCalls:
             each["created_at"] = each["created_at"][:19]
         assert uploaded == described
         assert uploaded["filename"] == "img.jpg"
+        assert uploaded["owner"] == owner_of(gateway.key)
+        assert uploaded["visibility"] == "owner"
 
     def test_a_download_is_the_bytes_that_the_gateway_serves(self, client, result, gateway):
         with gateway.client(headers=bearer(gateway.key)) as http:

@@ -6,6 +6,7 @@ import hashlib
 import pytest
 import pytest_asyncio
 
+from app.access.principal import ANYONE
 from app.budget import ByteBudget
 from app.client import NOBODY
 from app.codec.pool import CodecPool
@@ -161,7 +162,7 @@ class TestRanges:
             unpacker = Unpacker(chunks, pool, budget)
 
             async def read(image, at, by=NOBODY):
-                stored = await client.gateway.finder.find(image["id"])
+                stored = await client.gateway.finder.find(image["id"], ANYONE)
                 pieces = await unpacker.open(stored, at, at + 1, by)
                 return b"".join([piece async for piece in pieces])
 
@@ -277,7 +278,7 @@ class TestFaults:
         async def gone(*_):
             raise RecordGoneError("It is gone.")
 
-        stored = await client.gateway.finder.find(image["id"])
+        stored = await client.gateway.finder.find(image["id"], ANYONE)
         monkeypatch.setattr(RecordCache, "read", gone)
         with pytest.raises(ImageGoneError):
             await client.gateway.delivery.open(stored, 0, 10)
@@ -292,7 +293,7 @@ class TestFaults:
         held.release()
         for _ in range(5):
             assert (await client.get(image["url"])).status_code == 200
-        stored = await client.gateway.finder.find(image["id"])
+        stored = await client.gateway.finder.find(image["id"], ANYONE)
         pieces = await client.gateway.delivery.open(stored, 0, 10)
         del pieces  # a client that left before the first byte
         # It is kept for the next, until another needs its memory.
@@ -305,7 +306,7 @@ class TestFaults:
     async def test_a_client_that_stalls_holds_its_memory_for_a_while_only(self, client):
         image = await archived(client, images.jpeg(images.photo((1600, 1200), noise=8)))
         assert image["content_length"] > PIECE_BYTES
-        stored = await client.gateway.finder.find(image["id"])
+        stored = await client.gateway.finder.find(image["id"], ANYONE)
         budget = ByteBudget(10_000_000, patience_seconds=0)
         chunks = Chunks(RecordCache(client.gateway.log, IMAGES, 0))
         unpacker = Unpacker(chunks, InProcess(), budget, lease_seconds=0.01, min_rate=10**9)

@@ -6,6 +6,7 @@ import random
 import pytest
 import pytest_asyncio
 
+from app.access.principal import ANYONE
 from app.catalog.catalog import Catalog
 from app.delivery.cache import RecordCache
 from app.delivery.chunks import Chunks
@@ -16,6 +17,7 @@ from app.log.sqlite.log import SqliteLog
 from app.records import image as records
 from app.records.address import Address
 from app.records.image import UnfitRecordError
+from tests.support.credentials import RULE
 from tests.support.facts import info
 from tests.support.world import following
 
@@ -30,7 +32,7 @@ async def parts(tmp_path_factory):
     async with following(log, catalog) as feed:
         await feed.caught_up()
         cache = RecordCache(log, IMAGES, 0)
-        yield log, Finder(log, cache, catalog, feed, Expiry(log, catalog)), Chunks(cache)
+        yield log, Finder(log, cache, catalog, feed, Expiry(log, catalog), RULE), Chunks(cache)
     await log.stop()
 
 
@@ -50,7 +52,7 @@ async def append(log, length, size):
 async def test_every_range_is_cut_from_the_right_chunks(parts, length, size):
     log, finder, chunks = parts
     data, image_id, _ = await append(log, length, size)
-    image = await finder.find(image_id)
+    image = await finder.find(image_id, ANYONE)
     chance = random.Random(size)
     edges = {0, 1, size - 1, size, size + 1, length - 1, length}
     edges |= {chance.randrange(length) for _ in range(8)}
@@ -65,7 +67,7 @@ async def test_every_range_is_cut_from_the_right_chunks(parts, length, size):
 async def test_only_the_chunks_of_a_range_are_read_and_only_as_they_are_taken(parts, monkeypatch):
     log, finder, chunks = parts
     _, image_id, places = await append(log, 1000, 100)
-    image = await finder.find(image_id)
+    image = await finder.find(image_id, ANYONE)
     reads, read = [], log.read
 
     async def spy(topic, position):
@@ -87,7 +89,7 @@ async def test_a_chunk_of_another_image_is_never_served(parts):
     log, finder, chunks = parts
     _, image_id, _ = await append(log, 300, 100)
     _, _, others = await append(log, 400, 200)
-    image = await finder.find(image_id)
+    image = await finder.find(image_id, ANYONE)
     places = (image.head.chunks[0], others[0])
     mixed = StoredImage(image.address, image.first, dataclasses.replace(image.head, chunks=places))
     with pytest.raises(UnfitRecordError, match="not its chunk 2"):

@@ -8,6 +8,8 @@ import pytest
 
 from app.errors import OverloadedError
 from tests.support import images
+from tests.support.credentials import bearer, make_key, owner_of
+from tests.support.in_process import in_process
 
 
 @pytest.fixture
@@ -88,3 +90,33 @@ async def test_a_picture_that_is_deleted_meanwhile_is_not_repeated(counted):
         assert not (await asyncio.wait({following}, timeout=1))[0]
         second = await stored(counted, images.jpeg(images.photo(seed=2)))
         assert (await following).image_id == second
+
+
+async def test_an_owner_watches_its_own_and_is_not_woken_by_others(tmp_path, monkeypatch):
+    keys = [make_key(tmp_path, "images:write", "images:read") for _ in range(2)]
+    async with in_process(tmp_path) as client:
+
+        async def upload(key, seed):
+            data = images.jpeg(images.photo(seed=seed))
+            return (await client.post("/images", content=data, headers=bearer(key))).json()["id"]
+
+        first = await upload(keys[0], 1)
+        catalog, asked = client.gateway.catalog, []
+        newest = catalog.newest
+
+        async def counting(*args, **options):
+            asked.append(options)
+            return await newest(*args, **options)
+
+        async with aclosing(client.gateway.pictures.watch(owner=owner_of(keys[0]))) as frames:
+            assert (await anext(frames)).image_id == first
+            # The repetition, after which nothing is due until there is another picture.
+            assert (await anext(frames)).image_id == first
+            following = asyncio.ensure_future(anext(frames))
+            monkeypatch.setattr(catalog, "newest", counting)
+            for seed in range(2, 5):
+                await upload(keys[1], seed)
+            assert not asked
+            second = await upload(keys[0], 9)
+            assert (await following).image_id == second
+            assert asked

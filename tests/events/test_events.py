@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from app.errors import NewerVersionError
 from app.events import event as events
-from app.events.event import ImageDeleted
+from app.imaging.info import Visibility
 from app.log import Position, StoredRecord
 from app.records import chunk_list
 from tests.support.bounds import within_bounds
@@ -40,10 +40,13 @@ def with_data(**changes):
     [
         stored(),
         stored(2, filename=None, frame_count=9, kept=False),
-        claimed(4, uses=10_000),
+        stored(4, owner="https://login.example#Zoë", visibility=Visibility.OWNER),
+        claimed(6, uses=10_000),
         deleted(3),
-        ImageDeleted(image_id(4), claimed().claim),
+        events.ImageDeleted(image_id(5), "key:1", Visibility.AUTHENTICATED),
+        events.ImageDeleted(image_id(7), claim=claimed().claim),
     ],
+    ids=lambda event: event.image_id,
 )
 def test_an_event_survives_its_record(event):
     assert events.decode(as_stored(events.encode(event))) == event
@@ -63,15 +66,35 @@ def test_an_event_is_a_cloudevent_in_structured_mode():
     assert all(name.isalnum() and name == name.lower() for name in event)
 
 
-def test_only_what_older_readers_would_misread_is_of_a_higher_version():
-    def version(event):
-        return json.loads(events.encode(event).value)["imagegateversion"]
+@pytest.mark.parametrize(
+    ("event", "version"),
+    [
+        (stored(), 1),
+        (stored(owner="key:1"), 1),
+        (stored(owner="key:1", visibility=Visibility.PUBLIC), 1),
+        (stored(owner="key:1", visibility=Visibility.AUTHENTICATED), 2),
+        (stored(visibility=Visibility.OWNER), 2),
+        (claimed(), 2),
+        # It hides an image, which an older reader does rightly.
+        (events.ImageDeleted(image_id(1), "key:1", Visibility.OWNER, claimed().claim), 1),
+        (events.SigningBegan((1,)), 1),
+    ],
+    ids=str,
+)
+def test_only_what_an_older_reader_would_misread_is_of_version_2(event, version):
+    assert json.loads(events.encode(event).value)["imagegateversion"] == version
 
-    assert version(stored()) == version(deleted()) == 1
-    assert version(events.SigningBegan((1,))) == 1
-    assert version(claimed()) == 2
-    # A deletion is right without it.
-    assert version(ImageDeleted(image_id(1), claimed().claim)) == 1
+
+def test_an_image_without_owner_and_visibility_has_no_word_of_them():
+    for event in (stored(), deleted()):
+        encoded = json.loads(events.encode(event).value)
+        said = {*encoded, *encoded.get("data", {})}
+        assert not [name for name in said if "owner" in name or "visibility" in name]
+
+
+def test_the_longest_owner_and_file_name_fit_with_the_longest_list_of_chunks():
+    longest = stored(filename="\U0001f4f7" * 200, owner="\U0001f4f7" * 1_000)
+    assert len(events.encode(longest).value) + 45_000 < events.MAX_BYTES
 
 
 def test_each_event_has_an_id_of_its_own():
@@ -157,6 +180,13 @@ def test_each_event_has_an_id_of_its_own():
         (with_data(metadata_removed=["exif"] * 65), "data.metadata_removed"),
         (with_data(metadata_removed=["\u2066"]), "data.metadata_removed"),
         (with_data(quality="100"), "data.quality"),
+        (with_data(owner="key:\n"), "data.owner"),
+        (with_data(owner="k" * 1_001), "data.owner"),
+        (with_data(owner=None), "data.owner"),
+        (with_data(visibility="everyone"), "data.visibility"),
+        (with_data(visibility=1), "data.visibility"),
+        (envelope(type="image.deleted", imagegateowner=7), "imagegateowner"),
+        (envelope(type="image.deleted", imagegatevisibility="all"), "imagegatevisibility"),
         (envelope(imagegatechunks="0"), "imagegatechunks"),
         (envelope(imagegatechunks="16384"), "imagegatechunks"),
         (envelope(imagegatechunks="4000,0:1"), "imagegatechunks: chunks of less"),

@@ -1,11 +1,13 @@
 """The rounds of a reader, and the facts that it follows: none lost, none repeated, no queue."""
 
 import asyncio
+import gc
 from contextlib import aclosing
 
+from app.events.event import ImageDeleted
 from app.feed.pages import Pages
 from app.feed.rounds import Rounds, facts_after
-from tests.support.facts import stored
+from tests.support.facts import UNKNOWN, deleted, image_id, stored, until
 
 
 class TestRounds:
@@ -34,9 +36,43 @@ class TestRounds:
         rounds.wake_at = asyncio.get_running_loop().time() + 0.01
         assert not await asyncio.wait_for(anext(rounds), 10)
 
+    async def test_only_events_of_an_owners_images_begin_one_of_its_own(self, world):
+        feed, _ = await world.follow()
+        rounds, all_rounds = Rounds(feed, "key:1"), Rounds(feed)
+        assert await anext(rounds)
+        waiting = asyncio.create_task(anext(rounds))
+        foreign = ImageDeleted(image_id(7), "key:7")
+        await anext(all_rounds)
+        for event in (stored(1, owner="key:2"), stored(2), foreign, UNKNOWN):
+            await world.append(event)
+            # Whom it wakes is known once it has woken those who follow everything.
+            assert await asyncio.wait_for(anext(all_rounds), 10)
+            await asyncio.sleep(0)
+            assert not waiting.done()
+        await world.append(stored(3, owner="key:1"))
+        assert await asyncio.wait_for(waiting, 10)
+
+    async def test_a_deletion_that_does_not_say_whose_image_it_was_begins_one_of_everyones(
+        self, world
+    ):
+        await world.append(stored(1, owner="key:1"))
+        feed, _ = await world.follow()
+        rounds = Rounds(feed, "key:1")
+        await anext(rounds)
+        waiting = asyncio.create_task(anext(rounds))
+        await world.append(deleted(1))
+        assert await asyncio.wait_for(waiting, 10)
+
+    async def test_nothing_is_kept_of_owners_who_wait_no_longer(self, world):
+        feed, _ = await world.follow()
+        for number in range(100):
+            await anext(Rounds(feed, f"key:{number}"))
+        gc.collect()
+        assert not feed._advanced_for
+
     async def test_closing_ends_them_for_everyone_and_nobody_waits_after_it(self, world):
         feed, _ = await world.follow()
-        readers = [Rounds(feed) for _ in range(3)]
+        readers = [Rounds(feed), Rounds(feed), Rounds(feed, "key:1")]
         for rounds in readers:
             await anext(rounds)
         waiting = [asyncio.create_task(anext(rounds, None)) for rounds in readers]
@@ -65,6 +101,34 @@ class TestFacts:
             await world.append(*(stored(number + step) for step in range(10)))
         await asyncio.wait_for(reading, 30)
         assert seen == list(range(100, 600))
+
+    async def test_an_owner_gets_its_own_and_asks_for_nothing_while_others_upload(
+        self, world, monkeypatch
+    ):
+        await world.append(*(stored(number, owner=f"key:{number % 2}") for number in range(90)))
+        feed, catalog = await world.follow()
+        asked, real = [], catalog.facts
+
+        async def counting(sequence, limit, owner):
+            asked.append(sequence)
+            return await real(sequence, limit, owner)
+
+        monkeypatch.setattr(catalog, "facts", counting)
+        pages, seen = facts_after(feed, Pages(feed, catalog), -1, 60, "key:1"), []
+        async with aclosing(pages):
+            while len(seen) < 45:
+                seen += [fact.sequence for fact in await anext(pages)]
+            assert seen == list(range(1, 90, 2))
+            waiting = asyncio.create_task(anext(pages))
+            await until(lambda: asked[-1] == 89)
+            before = len(asked)
+            for number in range(90, 150):
+                [place] = await world.append(stored(number, owner="key:0"))
+            assert await feed.applied_within(place.offset, 10)
+            assert len(asked) == before
+            await world.append(stored(150, owner="key:1"))
+            assert [fact.sequence for fact in await asyncio.wait_for(waiting, 10)] == [150]
+            assert len(asked) == before + 1
 
     async def test_an_empty_page_comes_while_nothing_happens_and_facts_put_it_off(self, world):
         await world.append(stored(1))

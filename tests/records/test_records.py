@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import NewerVersionError
+from app.imaging.info import Visibility
 from app.log import Position, Record
 from app.records import chunk_list
 from app.records import image as records
@@ -20,6 +21,7 @@ from tests.support.bounds import within_bounds
 from tests.support.facts import as_stored, info
 
 COOKIE = bytes(range(12))
+OWNER = "https://login.example#Zoë"
 WHERE = Address(Position(3, 14), COOKIE)
 
 
@@ -45,9 +47,33 @@ def test_head_and_chunks_together_are_the_image(length, size):
 
 
 def test_what_is_known_of_an_image_survives_its_head():
-    for described in (info(), info(filename=None, frame_count=12, kept=False, codec="jpeg q85")):
+    for described in (
+        info(),
+        info(filename=None, frame_count=12, kept=False, codec="jpeg q85"),
+        *(info(owner=OWNER, visibility=each) for each in (None, *Visibility)),
+    ):
         head, _, _ = split(bytes(described.stored_bytes), 100_000, described)
         assert records.parse_head(as_stored(head)).info == described
+
+
+@pytest.mark.parametrize(
+    ("visibility", "version"),
+    [(None, b"1"), ("public", b"1"), ("authenticated", b"2"), ("owner", b"2")],
+)
+def test_an_image_that_is_not_public_is_of_a_version_that_older_readers_refuse(visibility, version):
+    described = info(owner=OWNER, visibility=visibility and Visibility(visibility))
+    head, chunks, _ = split(bytes(250_000), 100_000, described)
+    headers = dict(head.headers)
+    assert headers["imagegate-version"] == version
+    assert headers["imagegate-owner"] == OWNER.encode()
+    assert headers.get("imagegate-visibility") == (visibility and visibility.encode())
+    assert {dict(chunk.headers)["imagegate-version"] for chunk in chunks} == {b"1"}
+
+
+def test_an_image_without_owner_and_visibility_has_no_word_of_them():
+    head, _, _ = split(b"picture", 100)
+    assert not {"imagegate-owner", "imagegate-visibility"} & set(dict(head.headers))
+    assert not {"owner", "visibility"} & set(json.loads(dict(head.headers)["imagegate-meta"]))
 
 
 def test_a_reader_without_imagegate_gets_a_picture_from_the_head():
@@ -86,7 +112,12 @@ def test_metadata_holds_nothing_twice():
 def test_a_head_with_the_longest_metadata_fits_the_smallest_limit(limit):
     size = records.chunk_bytes(limit)
     # The longest file name, in JSON escapes, and as many chunks as 200 MB make at the usual limit.
-    described = info(filename="\U0001f4f7" * 200, codec="x" * 100)
+    described = info(
+        filename="\U0001f4f7" * 200,
+        codec="x" * 100,
+        owner="\U0001f4f7" * 1_000,
+        visibility=Visibility.AUTHENTICATED,
+    )
     places = [Position(65_535, 2**40)] * 200
     head = records.head_record(COOKIE, memoryview(bytes(size)), described, size, places)
     assert head.size_bytes <= limit
@@ -113,6 +144,11 @@ def broken(**headers):
 @pytest.mark.parametrize(
     "headers",
     [
+        {"imagegate_owner": b"\xff"},
+        {"imagegate_owner": b"key:\n"},
+        {"imagegate_owner": b"k" * 1_001},
+        {"imagegate_visibility": b"everyone"},
+        {"imagegate_visibility": b"Public"},
         {"imagegate_version": "missing"},
         {"imagegate_version": None},
         {"imagegate_version": b"one"},

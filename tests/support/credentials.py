@@ -1,10 +1,23 @@
 """API keys of the tests, and the headers that show them."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 from app.access import api_key, key_file
+from app.access.access import Access
 from app.access.key_file import StoredKey
+from app.access.keys import Keys
+from app.access.link_keys import LinkKeys
+from app.access.links import Links
+from app.access.read_rule import ReadRule
 from app.access.scopes import Scope
+from app.access.settings import AccessSettings
+from app.access.tokens import Tokens
+
+# That of a gateway without authentication.
+NOWHERE = Path("/nonexistent/keys")
+ACCESS = Access(Keys(NOWHERE), Tokens(()), Links(LinkKeys(NOWHERE)))
+RULE = ReadRule(AccessSettings(), ACCESS)
 
 
 def make_key(folder, *scopes, **options):
@@ -26,3 +39,8 @@ def make_key(folder, *scopes, **options):
 
 def bearer(key):
     return {"authorization": f"Bearer {key}"}
+
+
+def owner_of(key):
+    """Return the principal of a key, as images name it."""
+    return f"key:{key.split('_')[1]}"

@@ -44,7 +44,7 @@ class Client:
 
     def __init__(self, data=PNG, max_bytes=None, error=None, claim=None):
         self.data = data
-        self.client = "192.0.2.1"
+        self.client, self.owner = "192.0.2.1", ""
         self.max_bytes = max_bytes or len(data)
         self.formats = ACCEPTED
         self.claim = claim

@@ -15,7 +15,7 @@ from app import __version__
 from app.access.links import SIGNATURE
 from app.access.scopes import Scope
 from app.api import headers
-from app.api.guard import API_KEY, scope_of, takes_link
+from app.api.guard import API_KEY, is_for_public_too, scope_of, takes_link
 from app.api.openapi.components import gather, read
 
 if TYPE_CHECKING:
@@ -81,9 +81,12 @@ def _needs(app: FastAPI) -> Iterator[tuple[str, str, list[dict[str, list[str]]]]
         if scope is None:
             continue
         scopes = [scope.value] if isinstance(scope, Scope) else []
-        security = [{"bearer": scopes}, {"apiKey": scopes}]
+        security: list[dict[str, list[str]]] = [{"bearer": scopes}, {"apiKey": scopes}]
         if takes_link(route.endpoint):
             security.append({"link": []})
+        if is_for_public_too(route.endpoint):
+            # An empty requirement: a public image needs none.
+            security.append({})
         yield from ((route.path, method.lower(), security) for method in route.methods or ())
 
 

@@ -1,0 +1,57 @@
+"""The line in the log for each denial: who was denied what, from where, and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from app.client import address_in
+from app.errors import (
+    CredentialRequiredError,
+    ImageNotFoundError,
+    InsufficientScopeError,
+    InvalidCredentialError,
+    InvalidLinkError,
+    LinkExpiredError,
+)
+from app.telemetry import metrics
+
+if TYPE_CHECKING:
+    from starlette.types import Scope
+
+    from app.errors import GatewayError
+
+logger = structlog.get_logger(__name__)
+
+# A path may have 32 KB.
+_LOGGED_CHARACTERS = 200
+_KINDS = (
+    CredentialRequiredError,
+    InvalidCredentialError,
+    InsufficientScopeError,
+    InvalidLinkError,
+    LinkExpiredError,
+)
+
+
+def is_denial(error: GatewayError) -> bool:
+    """Tell whether an error denies somebody what others may."""
+    return isinstance(error, _KINDS) or (isinstance(error, ImageNotFoundError) and error.is_foreign)
+
+
+def log(error: GatewayError, asgi: Scope) -> None:
+    """Log and count that the request in this ASGI scope is denied."""
+    principal = asgi["state"].get("principal")
+    logger.warning(
+        "access_denied",
+        code=error.code,
+        detail=error.detail,
+        method=asgi["method"],
+        # Without the query, which may have the signature of a link.
+        path=asgi["path"][:_LOGGED_CHARACTERS],
+        principal=principal.name if principal else "",
+        client=address_in(asgi),
+        request_id=asgi["state"]["request_id"],
+    )
+    metrics.REQUESTS_REFUSED.labels("access").inc()

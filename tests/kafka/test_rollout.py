@@ -1,0 +1,88 @@
+"""Gateways of two versions on one Kafka: the one before images had owners, and that of today."""
+
+import httpx
+import pytest
+
+from app.log import IMAGES
+from app.records.address import Address
+from app.records.image import head_record
+from tests.support import images
+from tests.support.credentials import bearer, make_key
+from tests.support.facts import info
+from tests.support.gateway_process import until
+from tests.support.kafka_logs import opened_log
+from tests.support.past import program_of
+
+pytestmark = pytest.mark.kafka
+
+# The last commit whose heads and events are all of version 1.
+BEFORE = "12b6944ffd13193a90856c11f8d223cdf317384c"
+SCOPES = ("images:write", "images:read", "images:list", "images:delete", "streams:read")
+PHOTOS = [images.jpeg(images.photo((80, 60), seed=seed)) for seed in range(6)]
+COOKIE = bytes(range(12))
+
+
+@pytest.fixture
+def gateways(new_gateway, topics, tmp_path):
+    """Clients of a gateway of then and one of today, and the headers of two keys and of none."""
+    keys = {name: bearer(make_key(tmp_path, *SCOPES)) for name in ("owner", "other")} | {"none": {}}
+    shared = topics | {"IMAGEGATE_ACCESS__KEYS_FILE": tmp_path / "keys.json"}
+    program = program_of(BEFORE, tmp_path / "code")
+    old = new_gateway(data_dir=tmp_path / "old", program=program, **shared)
+    new = new_gateway(data_dir=tmp_path / "new", IMAGEGATE_ACCESS__READ="public", **shared)
+    # No check against the description of today: one of them is of then.
+    with httpx.Client(base_url=old.url) as then, httpx.Client(base_url=new.url) as today:
+        yield then, today, keys
+
+
+def upload(client, keys, photo, **options):
+    answer = client.post("/images", content=photo, params=options, headers=keys["owner"])
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+async def test_what_is_public_is_read_by_both_and_anything_else_by_the_newer_alone(
+    gateways, kafka, prefix
+):
+    then, today, keys = gateways
+    by_then = upload(then, keys, PHOTOS[0])
+    by_rule = upload(today, keys, PHOTOS[1])
+    by_choice = upload(today, keys, PHOTOS[2], visibility="public")
+    gone = upload(today, keys, PHOTOS[3])
+    assert "owner" not in by_then
+    assert by_rule["owner"] == by_choice["owner"] == gone["owner"]
+    assert today.delete(gone["url"], headers=keys["owner"]).status_code == 204
+
+    served = [by_choice, by_rule, by_then]
+    for client in (then, today):
+        for image in served:
+            answer = client.get(image["url"], headers=keys["other"])
+            assert answer.status_code == 200, answer.text
+            assert answer.headers["repr-digest"]
+        until(
+            lambda client=client: client.get(gone["url"], headers=keys["owner"]).status_code == 410
+        )
+    listed = then.get("/images", headers=keys["other"]).json()["images"]
+    assert [each["id"] for each in listed] == [each["id"] for each in served]
+
+    # The head alone, without the event that stops the older gateway as a whole.
+    closed = info(content_length=7, owner=by_rule["owner"], visibility="owner")
+    async with opened_log(kafka, topic_prefix=prefix) as log:
+        [place] = await log.append(
+            IMAGES, [head_record(COOKIE, memoryview(bytes(7)), closed, 7, ())]
+        )
+    refused = then.get(f"/images/{Address(place, COOKIE)}", headers=keys["owner"])
+    assert (refused.status_code, refused.json()["code"]) == (503, "newer-version")
+
+    own = upload(today, keys, PHOTOS[4], visibility="owner")
+    for kind, status in (("none", 401), ("other", 404), ("owner", 200)):
+        assert today.get(own["url"], headers=keys[kind]).status_code == status
+    until(lambda: then.get("/health/ready").status_code == 503)
+    for path in (own["url"], f"{own['url']}/metadata", "/images", "/streams/images"):
+        answer = then.get(path, headers=keys["owner"])
+        assert (answer.status_code, answer.json()["code"]) == (503, "not-ready"), path
+    # It goes on with what it knew before, and the newer one with everything.
+    for image in served:
+        assert then.get(image["url"], headers=keys["other"]).status_code == 200
+    listed = today.get("/images", headers=keys["owner"]).json()["images"]
+    assert [each["id"] for each in listed] == [own["id"], by_choice["id"], by_rule["id"]]
