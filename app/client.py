@@ -29,7 +29,7 @@ def client_in(scope: Mapping[str, Any]) -> str:
 
 
 def address_in(scope: Mapping[str, Any]) -> str:
-    """Return the address, or the network, that a request came from, whoever sent it."""
+    """Return the client at the address that sent a request, whatever credential it showed."""
     address = scope.get("client")
     return client_of(address[0] if address else "")
 

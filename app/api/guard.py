@@ -161,6 +161,7 @@ class AccessGuard:
                 raise
             # A probe with a key that has expired finds the gateway as healthy as it is.
             principal = ANONYMOUS
+        # Also for the line in the log, if it is refused.
         asgi["state"]["principal"] = principal
         if rule.scope is not None and not rule.or_public:
             _require(principal, rule.scope)

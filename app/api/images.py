@@ -17,7 +17,7 @@ from app.api.headers import PRIVATE, ResponseHeader
 from app.api.openapi.answers import FINDING, WRITING, answers, json_content, success
 from app.api.openapi.components import example
 from app.api.state import Gateway  # noqa: TC001 - FastAPI reads the annotations
-from app.client import client_in
+from app.client import address_in
 from app.errors import InvalidParameterError
 
 logger = structlog.get_logger(__name__)
@@ -133,7 +133,7 @@ async def delete_image(image_id: ImageId, request: Request, gateway: Gateway) ->
         "image_deleted",
         image_id=image_id,
         principal=principal_in(request.scope).name,
-        client=client_in(request.scope),
+        client=address_in(request.scope),
     )
 
 

@@ -56,7 +56,7 @@ class StoredImage:
     address: Address
     first: StoredRecord
     head: Head
-    is_public: bool = True
+    is_public: bool
 
     @property
     def chunk_bytes(self) -> int:

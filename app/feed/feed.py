@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 
 from app.catalog.progress import Progress
 from app.errors import NotReadyError
-from app.log import EVENTS
+from app.feed.end import EventsEnd
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -40,7 +40,7 @@ class Feed:
     """
 
     def __init__(self, log: Log, *, catch_up_seconds: float = _CATCH_UP_SECONDS) -> None:
-        self._log = log
+        self._end = EventsEnd(log)
         self._catch_up_seconds = catch_up_seconds
         self._caught_up_once = False
         self._is_stopped = False
@@ -114,8 +114,8 @@ class Feed:
         Raises:
             NotReadyError: That took too long.
         """
-        bounds = await self._log.bounds(EVENTS, 0)
-        if not await self.applied_within(bounds.end - 1, self._catch_up_seconds):
+        end = await self._end.ask()
+        if not await self.applied_within(end - 1, self._catch_up_seconds):
             raise NotReadyError(f"The gateway is behind: {self.trouble or 'it catches up'}.")
 
     async def applied_within(self, offset: int, seconds: float) -> bool:

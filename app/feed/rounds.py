@@ -84,14 +84,10 @@ async def _facts_after(
         if not has_changed:
             yield ()
             rounds.wake_at = clock() + ping_seconds
-        # Before the catalog is read: nothing up to here is missing in what it returns.
-        reached = feed.sequence
         while feed.epoch == epoch and (page := await pages.after(sequence, owner)):
             yield page
             sequence, rounds.wake_at = page[-1].sequence, clock() + ping_seconds
             if feed.closing:
                 return
-        # What is left between is others': it must not make the reader one that is far behind.
-        sequence = max(sequence, reached)
         if feed.epoch != epoch:
             return

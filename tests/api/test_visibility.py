@@ -1,5 +1,8 @@
 """Who may read an image: by the rule of the server, by the choice of its upload, by its owner."""
 
+import re
+import uuid
+
 import pytest
 from structlog.testing import capture_logs
 
@@ -10,6 +13,7 @@ from tests.support import images
 from tests.support.credentials import bearer, make_key, owner_of
 from tests.support.facts import NEWER, until
 from tests.support.in_process import in_process, problem
+from tests.support.streamed import beginning
 
 SCOPES = [scope.value for scope in Scope if scope is not Scope.ADMIN]
 JPEG = images.jpeg(images.photo((40, 30)))
@@ -42,10 +46,13 @@ class Clients:
     def gateway(self, **access):
         return in_process(self.folder, access=access)
 
-    async def store(self, client, visibility=None, **options):
+    async def store(self, client, visibility=None):
+        return await self.upload(client, "owner", visibility)
+
+    async def upload(self, client, kind, visibility=None):
         query = {"visibility": visibility} if visibility else {}
         response = await client.post(
-            "/images", content=JPEG, params=query, headers=self.headers["owner"], **options
+            "/images", content=JPEG, params=query, headers=self.headers[kind]
         )
         assert response.status_code == 201, response.text
         return response.json()
@@ -217,6 +224,24 @@ class TestAnswers:
                         assert len({frozenset(each.headers.items()) for each in told}) == 1
                         assert told[0].status_code in (401, 403, 404)
 
+    async def test_the_head_tells_whose_an_image_is_that_the_catalog_does_not_have_yet(
+        self, clients, monkeypatch
+    ):
+        async with clients.gateway() as client:
+            url = (await clients.store(client))["url"]
+
+            async def unknown(_image_id):
+                return None
+
+            monkeypatch.setattr(client.gateway.catalog, "ownership", unknown)
+            for method in ("GET", "DELETE"):
+                kinds = ("other", "owner")
+                told = [
+                    (await client.request(method, url, headers=clients.headers[each])).status_code
+                    for each in kinds
+                ]
+                assert told == [404, 200 if method == "GET" else 204]
+
     async def test_it_looks_so_too_while_an_event_of_a_newer_version_stops_the_gateway(
         self, clients
     ):
@@ -321,7 +346,7 @@ class TestList:
             own = []
             for _ in range(3):
                 own.append((await clients.store(client))["id"])
-                await client.post("/images", content=JPEG, headers=clients.headers["other"])
+                await clients.upload(client, "other")
             seen, target = [], "/images?limit=2"
             while target:
                 page = await client.get(target, headers=clients.headers["owner"])
@@ -330,3 +355,36 @@ class TestList:
             assert seen == [own[:0:-1], own[:1]]
             everyones = await client.get("/images", headers=clients.headers["admin"])
             assert len(everyones.json()["images"]) == 6
+
+
+class TestStream:
+    @pytest.mark.parametrize("engine", ["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
+    async def test_events_of_others_are_told_to_nobody_also_after_a_reconnection(
+        self, request, clients, engine
+    ):
+        kafka = {}
+        if engine == "kafka":
+            servers = request.getfixturevalue("kafka").bootstrap_servers
+            prefix = f"owners-{uuid.uuid4().hex[:8]}-"
+            kafka = {"bootstrap_servers": servers, "topic_prefix": prefix, "partitions": 1}
+        async with in_process(clients.folder, kafka=kafka) as client:
+            foreign = await clients.store(client, "public")
+            first = await clients.upload(client, "other")
+            await client.delete(foreign["url"], headers=clients.headers["owner"])
+            await client.delete(first["url"], headers=clients.headers["other"])
+            last = await clients.upload(client, "other")
+            told = [("image.stored", first), ("image.deleted", first), ("image.stored", last)]
+            everything = await self.events(clients, client, "other", -1, last)
+            assert everything == [(kind, image["id"]) for kind, image in told]
+            resumed = await self.events(clients, client, "other", first["sequence"], last)
+            assert resumed == everything[1:]
+            all_events = await self.events(clients, client, "admin", -1, last)
+            assert len(all_events) == 5
+
+    async def events(self, clients, client, kind, after, last):
+        """The type and the id of each event, up to that of the last image."""
+        ended = f'"id":"{last["id"]}"'.encode()
+        headers = clients.headers[kind] | {"last-event-id": str(after)}
+        _, body = await beginning(client, "/streams/images", headers, lambda body: ended in body)
+        found = re.findall(rb'event: (\S+)\ndata: .*?"id": ?"(\w+)"', body)
+        return [(kind.decode(), image_id.decode()) for kind, image_id in found]

@@ -5,7 +5,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from app.access.principal import ANYONE
+from app.access.principal import ANYONE, Principal
+from app.access.scopes import Scope
 from app.catalog.catalog import Catalog
 from app.changes.delete import Deleter
 from app.delivery.cache import RecordCache
@@ -82,6 +83,13 @@ async def test_an_id_of_a_damaged_record_that_is_not_listed_may_be_guessed_and_d
     with pytest.raises(RecordDamagedError):
         await image.deleter().delete(image_id(7), ANYONE)
     assert (await image.log.bounds(EVENTS, 0)).end == 1
+
+
+async def test_an_image_of_another_whose_record_is_damaged_is_not_deleted(image, monkeypatch):
+    monkeypatch.setattr(image.finder, "find_own", damaged)
+    with pytest.raises(RecordDamagedError):
+        await image.deleter().delete(image.id, Principal("key:1", frozenset({Scope.DELETE})))
+    assert not await image.catalog.is_deleted(image.id)
 
 
 async def damaged(_image_id, _owner):

@@ -129,6 +129,8 @@ async def test_an_answer_that_nobody_asked_for_is_given_to_nobody(pool):
         {"content_encoding": "gzip"},
         {"content_encoding": "lepton"},
         {"quality": float("nan")},
+        {"owner": "key:1"},
+        {"visibility": "public"},
     ],
     ids=str,
 )

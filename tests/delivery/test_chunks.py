@@ -10,7 +10,7 @@ from app.access.principal import ANYONE
 from app.catalog.catalog import Catalog
 from app.delivery.cache import RecordCache
 from app.delivery.chunks import Chunks
-from app.delivery.find import Finder, StoredImage
+from app.delivery.find import Finder
 from app.feed.expiry import Expiry
 from app.log import IMAGES
 from app.log.sqlite.log import SqliteLog
@@ -91,6 +91,6 @@ async def test_a_chunk_of_another_image_is_never_served(parts):
     _, _, others = await append(log, 400, 200)
     image = await finder.find(image_id, ANYONE)
     places = (image.head.chunks[0], others[0])
-    mixed = StoredImage(image.address, image.first, dataclasses.replace(image.head, chunks=places))
+    mixed = dataclasses.replace(image, head=dataclasses.replace(image.head, chunks=places))
     with pytest.raises(UnfitRecordError, match="not its chunk 2"):
         [piece async for piece in await chunks.open(mixed, 0, 300)]
