@@ -15,7 +15,7 @@ import structlog
 
 from app import keyring
 from app.access import secret_file
-from app.errors import ConfigurationError
+from app.errors import ConfigurationError, InternalError
 from app.file_stamp import stamp_of
 from app.section import variable
 
@@ -64,9 +64,15 @@ class LinkKeys:
         return self._keys
 
     async def signing(self) -> bytes:
-        """Return the key that signs, made now if there is none."""
+        """Return the key that signs, made now if there is none.
+
+        Raises:
+            InternalError: The file was there later than the gateway, and is none of keys.
+        """
         async with self._making:
             if not self.all:
+                if self._stamp is not None:
+                    raise InternalError("The keys of links cannot be read; the log says why.")
                 text = keyring.text_of("k1", secrets.token_bytes(keyring.MIN_KEY_BYTES))
                 await asyncio.to_thread(secret_file.write, self._path, text)
                 logger.info("link_keys_made", file=str(self._path), advice=_ADVICE)

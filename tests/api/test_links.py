@@ -257,6 +257,14 @@ class TestKeys:
         await make(client, keys("streams:read"), kind="stream", stream="images")
         assert file.read_text() == first
 
+    async def test_a_file_that_is_none_of_keys_is_not_overwritten(self, client, keys, tmp_path):
+        (tmp_path / "link-keys").write_text("mine")
+        client.app_access.links._keys._looked = -1e9
+        body, headers = {"kind": "stream", "stream": "images"}, bearer(keys("streams:read"))
+        refusal = await client.post("/links", json=body, headers=headers)
+        problem(refusal, 500, "internal-error")
+        assert (tmp_path / "link-keys").read_text() == "mine"
+
     async def test_every_key_verifies_and_the_first_one_signs(self, tmp_path):
         file = tmp_path / "keys-of-links"
         old, new = keyring.text_of("old", b"o" * 32), keyring.text_of("new", b"n" * 32)
