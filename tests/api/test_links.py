@@ -1,5 +1,6 @@
 """Signed links: a credential in an address, for one operation with the options that it names."""
 
+import asyncio
 import re
 import stat
 from urllib.parse import parse_qsl, quote
@@ -10,6 +11,7 @@ import structlog
 from app import keyring
 from app.access.links import Operation
 from app.access.scopes import Scope
+from app.api import small_body
 from app.errors import ConfigurationError, InvalidLinkError
 from app.main import create_app
 from app.settings import load
@@ -221,6 +223,18 @@ class TestMaking:
         )
         nested = await client.post("/links", content=b"[" * 16_000, headers=json_type)
         assert nested.status_code in (400, 422)
+
+    async def test_a_body_that_does_not_come_is_not_awaited_for_long(self, gateways, monkeypatch):
+        monkeypatch.setattr(small_body, "_PATIENCE_SECONDS", 0.01)
+        client = await gateways(http={"linger_seconds": 0.01})
+
+        async def silent():
+            await asyncio.Event().wait()
+            yield b""
+
+        headers = {"content-type": "application/json"}
+        refusal = await client.post("/links", content=silent(), headers=headers)
+        problem(refusal, 408, "request-timeout")
 
     async def test_it_leaves_a_line_and_no_line_has_a_signature(self, client, keys):
         key = keys("images:write", "images:read")
