@@ -7,9 +7,12 @@
     │   ├── InvalidCredentialError       401 invalid-credential
     │   ├── InsufficientScopeError       403 insufficient-scope
     │   ├── QuotaExceededError           403 quota-exceeded
+    │   ├── InvalidLinkError             403 invalid-link
+    │   ├── LinkExpiredError             403 link-expired
     │   ├── CrossSiteError               403 cross-site
     │   ├── ImageNotFoundError           404 image-not-found
     │   ├── RequestTimeoutError          408 request-timeout
+    │   ├── LinkUsedError                409 link-used
     │   ├── ImageGoneError               410 image-gone
     │   ├── PreconditionFailedError      412 precondition-failed
     │   ├── BodyTooLargeError            413 body-too-large
@@ -154,6 +157,18 @@ class QuotaExceededError(RequestError):
     code, status, title = "quota-exceeded", 403, "Quota exceeded"
 
 
+class InvalidLinkError(RequestError):
+    """The signature of the link does not fit the request, or its key or its maker has gone."""
+
+    code, status, title = "invalid-link", 403, "Invalid link"
+
+
+class LinkExpiredError(RequestError):
+    """The link was valid, and its time is over."""
+
+    code, status, title = "link-expired", 403, "Link expired"
+
+
 class CrossSiteError(RequestError):
     """A page of another origin sent a request that would change something."""
 
@@ -176,6 +191,12 @@ class RequestTimeoutError(RequestError):
     """The client sent the body too slowly."""
 
     code, status, title, retryable = "request-timeout", 408, "Request timeout", True
+
+
+class LinkUsedError(RequestError):
+    """As many images were stored by the upload link as it allows."""
+
+    code, status, title = "link-used", 409, "Link used"
 
 
 class ImageGoneError(RequestError):

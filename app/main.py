@@ -16,8 +16,10 @@ from starlette.routing import Route
 from app import __version__
 from app.access.access import Access
 from app.access.keys import Keys
+from app.access.link_keys import LinkKeys
+from app.access.links import Links
 from app.access.read_rule import ReadRule
-from app.access.settings import KEYS_NAME
+from app.access.settings import KEYS_NAME, LINK_KEYS_NAME
 from app.access.tokens import Tokens
 from app.api import (
     context,
@@ -27,6 +29,7 @@ from app.api import (
     health,
     images,
     limiter,
+    links,
     pages,
     problems,
     sites,
@@ -61,6 +64,7 @@ from app.feed.pages import Pages
 from app.imaging import extras
 from app.imaging.limits import ImageLimits
 from app.imaging.profiles import Profile
+from app.ingest.claims import Claims
 from app.ingest.ingest import Ingest
 from app.ingest.intake import COPIES
 from app.ingest.publish import Publisher
@@ -128,11 +132,12 @@ def create_app(settings: Settings, *, insecure: bool = False) -> FastAPI:
         redoc_url=None,
         openapi_tags=[
             {"name": "images", "description": "Upload, download, list, describe, delete."},
+            {"name": "links", "description": "Credentials in an address, for one operation."},
             {"name": "streams", "description": "Events of images, and their pictures, live."},
             {"name": "health", "description": "Probes."},
         ],
     )
-    for part in (uploads, downloads, images, streams, health, pages):
+    for part in (uploads, downloads, images, links, streams, health, pages):
         app.include_router(part.router)
     http = settings.http
     hosts = http.hosts or (sites.LOOPBACK_NAMES if is_loopback(http.host) else ())
@@ -206,11 +211,12 @@ async def running(settings: Settings, rule: ReadRule) -> AsyncGenerator[State, N
         image_limits = build_limits(settings.imaging)
         upload = settings.upload
         budget = ByteBudget(upload.budget_bytes, upload.patience_seconds, COPIES * upload.max_bytes)
-        publisher = Publisher(log, trust.signatures)
+        claims = Claims(catalog, feed)
+        publisher = Publisher(log, claims, trust.signatures)
         stack.push_async_callback(publisher.drain)
         stored = settings.limits
         quota = Quota(catalog, stored.principal_images, stored.principal_bytes_stored)
-        ingest = Ingest(publisher, catalog, feed, pool, image_limits, budget, quota)
+        ingest = Ingest(publisher, catalog, feed, pool, image_limits, budget, quota, claims)
         cache = RecordCache(log, IMAGES, settings.delivery.cache_bytes)
         finder = Finder(log, cache, catalog, feed, expiry, rule, trust)
         chunks = Chunks(cache)
@@ -247,9 +253,14 @@ def build_access(settings: Settings, *, insecure: bool) -> Access:
     Raises:
         ConfigurationError: The keys cannot be read.
     """
-    keys = Keys(keys_file(settings))
-    tokens = Tokens(settings.access.issuers)
-    return Access(keys, tokens, required=not insecure and not is_loopback(settings.http.host))
+    named = settings.access.link_keys_file
+    link_keys = LinkKeys(named or settings.data_dir / LINK_KEYS_NAME, required=named is not None)
+    return Access(
+        Keys(keys_file(settings)),
+        Tokens(settings.access.issuers),
+        Links(link_keys),
+        required=not insecure and not is_loopback(settings.http.host),
+    )
 
 
 def keys_file(settings: Settings) -> Path:

@@ -122,7 +122,8 @@ class TestKafka:
         cookie, data = bytes(12), memoryview(bytes(30))
         chunks = records.chunk_records(cookie, data, 10)
         info = facts.info(content_encoding="lepton", owner="key:1", visibility="owner")
-        head = records.head_record(cookie, data, info, 10, [Position(0, 1)] * len(chunks))
+        places = [Position(0, 1)] * len(chunks)
+        head = records.head_record(cookie, data, info, 10, places, facts.claimed().claim)
         head = Signatures({"k1": bytes(32)}).sign(IMAGES, head)
         written = {name for record in (head, *chunks) for name, _ in record.headers}
         assert first_column("docs/kafka.md", "header") == written

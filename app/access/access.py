@@ -9,26 +9,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.access.api_key import PREFIX
+from app.access.keys import NAME_PREFIX
 from app.access.principal import ANONYMOUS, ANYONE, Principal
-from app.errors import InvalidCredentialError
+from app.errors import InvalidCredentialError, InvalidLinkError
 
 if TYPE_CHECKING:
     from app.access.keys import Keys
+    from app.access.links import Links, Operation
     from app.access.tokens import Tokens
 
 _MAX_CHARACTERS = 8_192
 
 
 class Access:
-    """Authenticates clients by `keys` and `tokens`.
+    """Authenticates clients by `keys`, `tokens` and `links`.
 
     Args:
         keys: The API keys.
         tokens: Verifies tokens of issuers.
+        links: Verifies signed links.
         required: Whether a credential is needed though there are neither keys nor issuers.
     """
 
-    def __init__(self, keys: Keys, tokens: Tokens, *, required: bool = False) -> None:
+    def __init__(self, keys: Keys, tokens: Tokens, links: Links, *, required: bool = False) -> None:
+        self.links = links
         self._keys = keys
         self._tokens = tokens
         self._required = required
@@ -62,6 +66,24 @@ class Access:
         if self._tokens.exist and not credential.startswith(PREFIX):
             return await self._tokens.principal(credential)
         return self._keys.principal(credential)
+
+    def linked(self, operation: Operation, query: bytes) -> Principal:
+        """Return who shows this link for an operation.
+
+        Raises:
+            InvalidLinkError, LinkExpiredError: It is not valid, or no longer.
+        """
+        principal = self.links.principal(operation, query)
+        maker = principal.grant.maker if principal.grant else ""
+        if self.is_on and not self._may_still(maker):
+            raise InvalidLinkError("Who made the link is not, or no longer, known here.")
+        return principal
+
+    def _may_still(self, maker: str) -> bool:
+        """Tell whether the maker of a link was not revoked since; a token cannot be."""
+        if maker.startswith(NAME_PREFIX):
+            return self._keys.is_valid(maker.removeprefix(NAME_PREFIX))
+        return bool(maker)
 
 
 def _bearer(authorization: str) -> str:

@@ -7,26 +7,23 @@ and two commands at once both count.
 from __future__ import annotations
 
 import fcntl
-import os
 import re
-import tempfile
 from contextlib import contextmanager
 from datetime import datetime  # noqa: TC003 - pydantic reads the annotations
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from app.access import api_key
+from app.access import api_key, secret_file
 from app.access.scopes import Scope
 from app.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from pathlib import Path
 
 # Some ten thousand keys.
 _MAX_BYTES = 4_000_000
-_MODE = 0o600
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
 
@@ -96,22 +93,8 @@ def changing(path: Path) -> Generator[list[StoredKey], None, None]:
             fcntl.flock(lock, fcntl.LOCK_EX)
             keys = list(read(path))
             yield keys
-            _replace(path, _Keys(keys=tuple(keys)).model_dump_json(indent=2))
+            secret_file.write(path, _Keys(keys=tuple(keys)).model_dump_json(indent=2))
     except OSError as error:
         raise ConfigurationError(
             f"The keys cannot be written: {path}: {error.strerror}."
         ) from error
-
-
-def _replace(path: Path, text: str) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            os.fchmod(file.fileno(), _MODE)
-            file.write(f"{text}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

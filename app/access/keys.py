@@ -28,6 +28,8 @@ logger = structlog.get_logger(__name__)
 
 # So soon a key that was revoked stops working.
 _LOOK_SECONDS = 1.0
+# What the name of a key's principal begins with.
+NAME_PREFIX = "key:"
 # Compared with where there is no key, so that an unknown id takes as long as a wrong secret.
 _NO_DIGEST = "0" * 64
 
@@ -76,7 +78,13 @@ class Keys:
         state = key.state(datetime.now(UTC))
         if state != "valid":
             raise InvalidCredentialError(f"The API key {key_id} is {state}.")
-        return Principal(f"key:{key_id}", key.scopes)
+        return Principal(f"{NAME_PREFIX}{key_id}", key.scopes)
+
+    def is_valid(self, key_id: str) -> bool:
+        """Tell whether there is a key of this id that is neither expired nor revoked."""
+        self._look()
+        key = self._keys.get(key_id)
+        return key is not None and key.state(datetime.now(UTC)) == "valid"
 
     def _look(self) -> None:
         """Read the file again if it has changed."""

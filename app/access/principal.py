@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from app.access.scopes import Scope
+
+if TYPE_CHECKING:
+    from app.access.grant import Grant
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,10 +19,12 @@ class Principal:
         name: `key:` and the id of a key, or the issuer and the subject of a token, joined by `#`;
             empty for a client that showed no credential.
         scopes: Its rights.
+        grant: What the link allows, if it showed one: the scopes count for that alone.
     """
 
     name: str
     scopes: frozenset[Scope]
+    grant: Grant | None = None
 
     def may(self, scope: Scope) -> bool:
         """Tell whether it has a right."""

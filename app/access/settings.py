@@ -20,6 +20,7 @@ from app.imaging.info import Visibility
 from app.section import SAFE_URL, Section, split_list
 
 KEYS_NAME = "keys.json"
+LINK_KEYS_NAME = "link-keys"
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 
@@ -59,6 +60,12 @@ class AccessSettings(Section):
         None,
         description=f"file of API keys, as `imagegate keys` writes it; by default `{KEYS_NAME}` in"
         " the data folder",
+    )
+    link_keys_file: Path | None = Field(
+        None,
+        description="file of the keys that sign links, NAME:BASE64, one a line: the first signs,"
+        f" any verifies. Gateways on one Kafka need the same; by default `{LINK_KEYS_NAME}` in the"
+        " data folder, made at the first link",
     )
     issuers: tuple[Issuer, ...] = Field(
         (),

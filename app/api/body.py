@@ -20,17 +20,20 @@ from app.errors import (
     BodyTooLargeError,
     UnsupportedMediaTypeError,
 )
+from app.imaging.formats import ACCEPTED
 from app.ingest.intake import Intake
 from app.ingest.upload import Upload
 from app.limits.meters import pass_bytes
+from app.records.claim import Claim
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Collection
 
     from starlette.requests import Request
 
     from app.access.read_rule import ReadRule
     from app.budget import Reservation
+    from app.imaging.formats import ImageFormat
     from app.imaging.settings import ImagingSettings
     from app.ingest.settings import BodySettings, UploadSettings
 
@@ -60,9 +63,19 @@ class RequestBody:
     ) -> None:
         self._request = request
         self.client = client_in(request.scope)
-        self.owner = principal_in(request.scope).name
+        principal = principal_in(request.scope)
+        self.owner = principal.name
         self._pace = pace
+        grant = principal.grant
+        terms = grant.terms if grant else None
         self._limit = upload.max_bytes
+        self.formats: Collection[ImageFormat] = ACCEPTED
+        self.claim: Claim | None = None
+        if grant and terms:
+            self._limit = min(self._limit, terms.max_bytes or self._limit)
+            if terms.formats:
+                self.formats = [each for each in ACCEPTED if each.value in terms.formats]
+            self.claim = Claim(grant.link, terms.uses, grant.expires_at)
         declared = request.headers.get("content-type", "application/octet-stream")
         content_type, self._parameters = parse_parameters(declared.encode("latin-1"))
         self._is_form = content_type == b"multipart/form-data"
@@ -76,6 +89,8 @@ class RequestBody:
         self._options = Options(imaging, rule, request.headers.get("accept", ""))
         for name in request.query_params:
             self._options.choose(name, request.query_params[name])
+        if grant:
+            self._options.fix()
         self.max_bytes = self._announced()
 
     async def left(self) -> NoReturn:

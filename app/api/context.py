@@ -130,7 +130,10 @@ class _Exchange:
 
     def _principal(self) -> dict[str, str]:
         principal = self._scope["state"].get("principal")
-        return {"principal": principal.name} if principal and principal.name else {}
+        if principal is None:
+            return {}
+        link = {"link": principal.grant.link} if principal.grant else {}
+        return ({"principal": principal.name} if principal.name else {}) | link
 
     def log_breaking_off(self, error: Exception) -> None:
         """Log that a response could not be finished."""

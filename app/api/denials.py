@@ -12,6 +12,8 @@ from app.errors import (
     ImageNotFoundError,
     InsufficientScopeError,
     InvalidCredentialError,
+    InvalidLinkError,
+    LinkExpiredError,
 )
 from app.telemetry import metrics
 from app.telemetry.tally import Tally
@@ -26,7 +28,13 @@ logger = structlog.get_logger(__name__)
 # A path may have 32 KB.
 _LOGGED_CHARACTERS = 200
 _limited = Tally()
-_KINDS = (CredentialRequiredError, InvalidCredentialError, InsufficientScopeError)
+_KINDS = (
+    CredentialRequiredError,
+    InvalidCredentialError,
+    InsufficientScopeError,
+    InvalidLinkError,
+    LinkExpiredError,
+)
 
 
 def is_denial(error: GatewayError) -> bool:
@@ -42,6 +50,7 @@ def log(error: GatewayError, asgi: Scope) -> None:
         code=error.code,
         detail=error.detail,
         method=asgi["method"],
+        # Without the query, which may have the signature of a link.
         path=asgi["path"][:_LOGGED_CHARACTERS],
         principal=principal.name if principal else "",
         client=address_in(asgi),

@@ -67,6 +67,7 @@ _NOT_MODIFIED = success(
             304: _NOT_MODIFIED,
         },
         *FINDING,
+        errors.LinkExpiredError,
         # Of unpacking an image that is stored packed.
         errors.ShareExceededError,
         errors.OverloadedError,
@@ -76,7 +77,7 @@ _NOT_MODIFIED = success(
         errors.RangeNotSatisfiableError,
     ),
 )
-@requires(Scope.READ, or_public=True)
+@requires(Scope.READ, or_public=True, or_link=True)
 async def download_image(image_id: ImageId, request: Request, gateway: Gateway) -> Response:
     """Stream the bytes of an image, or a range of them."""
     image = await gateway.finder.find(image_id, principal_in(request.scope))
@@ -111,12 +112,13 @@ async def download_image(image_id: ImageId, request: Request, gateway: Gateway) 
                 304: _NOT_MODIFIED,
             },
             *FINDING,
+            errors.LinkExpiredError,
             errors.ImageGoneError,
             errors.PreconditionFailedError,
         )
     ),
 )
-@requires(Scope.READ, or_public=True)
+@requires(Scope.READ, or_public=True, or_link=True)
 async def head_image(image_id: ImageId, request: Request, gateway: Gateway) -> Response:
     """Answer as a download would, without the bytes."""
     image = await gateway.finder.find(image_id, principal_in(request.scope))

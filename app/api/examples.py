@@ -55,3 +55,9 @@ IMAGE = {
     },
 }
 IMAGE_PAGE = {"images": [IMAGE], "next_cursor": CURSOR}
+LINK_ID = "Yk3mBv0zq1TtQw8R"
+LINK_URL = (
+    f"{IMAGE_PATH}?expires=1795651200&by=key:MungAOfCgxD&link={LINK_ID}"
+    "&signature=qX0fY8T0m9Zg0o1N7n0c3J1kzJb6v2y4k8m5w3s7d1A"
+)
+LINK_EXPIRES_AT = "2026-11-26T00:00:00Z"

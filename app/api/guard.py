@@ -6,6 +6,7 @@ but `admin`, and so is every path that does not exist to those who show no crede
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -13,14 +14,20 @@ from fastapi.routing import iter_route_contexts
 from starlette.datastructures import Headers
 from starlette.routing import Route
 
+from app.access import links
 from app.access.principal import ANONYMOUS, Principal
 from app.access.scopes import Scope
 from app.api import denials, problems
 from app.api.headers import RequestHeader
-from app.errors import CredentialRequiredError, GatewayError, InsufficientScopeError
+from app.errors import (
+    CredentialRequiredError,
+    GatewayError,
+    InsufficientScopeError,
+    InvalidCredentialError,
+    InvalidLinkError,
+)
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Callable, Collection
 
     from fastapi import FastAPI
@@ -34,22 +41,33 @@ AUTHORIZATION = RequestHeader("Authorization", "`Bearer`, and an API key or a to
 
 _DECLARED = "__imagegate_scope__"
 _OR_PUBLIC = "__imagegate_or_public__"
+_OR_LINK = "__imagegate_or_link__"
 
 Handler = TypeVar("Handler", bound="Callable[..., object]")
 
 
-def requires(scope: Scope, *, or_public: bool = False) -> Callable[[Handler], Handler]:
+def requires(
+    scope: Scope, *, or_public: bool = False, or_link: bool = False
+) -> Callable[[Handler], Handler]:
     """Declare the scope that a route needs.
 
-    With `or_public` the handler itself refuses those who lack it, unless the image is public.
+    With `or_public` the handler itself refuses those who lack it, unless the image is public; with
+    `or_link` a signed link will do.
     """
 
     def declare(handler: Handler) -> Handler:
         setattr(handler, _DECLARED, scope)
         setattr(handler, _OR_PUBLIC, or_public)
+        setattr(handler, _OR_LINK, or_link)
         return handler
 
     return declare
+
+
+def requires_any(handler: Handler) -> Handler:
+    """Declare that a route needs a credential, and asks for a scope itself (`require`)."""
+    setattr(handler, _DECLARED, True)
+    return handler
 
 
 def open_to_all(handler: Handler) -> Handler:
@@ -63,9 +81,9 @@ def is_declared(handler: Callable[..., object]) -> bool:
     return hasattr(handler, _DECLARED)
 
 
-def scope_of(handler: Callable[..., object]) -> Scope | None:
-    """Return the scope that a route needs; None if it is open to all."""
-    scope: Scope | None = getattr(handler, _DECLARED, Scope.ADMIN)
+def scope_of(handler: Callable[..., object]) -> Scope | bool | None:
+    """Return the scope that a route needs: True for any, None if it is open to all."""
+    scope: Scope | bool | None = getattr(handler, _DECLARED, Scope.ADMIN)
     return scope
 
 
@@ -74,14 +92,25 @@ def is_for_public_too(handler: Callable[..., object]) -> bool:
     return getattr(handler, _OR_PUBLIC, False)
 
 
+def takes_link(handler: Callable[..., object]) -> bool:
+    """Tell whether a route can be used by a signed link."""
+    return getattr(handler, _OR_LINK, False)
+
+
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """The scope that a route needs, by its path and methods."""
+    """What a route needs, by its path and methods: a scope, or a link where it takes one."""
 
     path: re.Pattern[str]
     methods: Collection[str]
-    scope: Scope | None
-    or_public: bool
+    scope: Scope | bool | None
+    or_public: bool = False
+    or_link: bool = False
+
+
+# A path or a method that does not exist is hidden from strangers.
+_NO_ROUTE = _Rule(re.compile(""), (), scope=True)
+_PREFLIGHT = _Rule(re.compile(""), (), scope=None)
 
 
 class AccessGuard:
@@ -102,6 +131,7 @@ class AccessGuard:
                 route.methods or (),
                 scope_of(route.endpoint),
                 is_for_public_too(route.endpoint),
+                takes_link(route.endpoint),
             )
             for each in iter_route_contexts(api.routes)
             if isinstance(route := each.original_route, Route)
@@ -117,47 +147,61 @@ class AccessGuard:
         except GatewayError as error:
             await _refuse(error, scope, receive, send)
             return
-        if principal.name:
-            # For shares and limits, whatever address it comes from.
+        if principal.name and principal.grant is None:
+            # For shares and limits, whatever address it comes from. Who has a link may be anyone.
             scope["state"]["client"] = principal.name
         await self._app(scope, receive, send)
 
     async def _admitted(self, asgi: AsgiScope) -> Principal:
-        headers = Headers(scope=asgi)
-        needed, or_public = self._needed(asgi)
+        rule = self._rule(asgi)
         try:
-            principal = await self._access.principal(
-                headers.get(AUTHORIZATION.name), headers.get(API_KEY.name)
-            )
+            principal = await self._principal(asgi, rule)
         except GatewayError:
-            if needed is not None:
+            if rule.scope is not None:
                 raise
             # A probe with a key that has expired finds the gateway as healthy as it is.
             principal = ANONYMOUS
         # Also for the line in the log, if it is refused.
         asgi["state"]["principal"] = principal
-        if needed is not None and not or_public:
-            _require(principal, needed)
+        if rule.scope is not None and not rule.or_public:
+            _require(principal, rule.scope)
         return principal
 
-    def _needed(self, asgi: AsgiScope) -> tuple[Scope | bool | None, bool]:
-        """Return the scope that a request needs, and whether its handler looks for a public image.
+    async def _principal(self, asgi: AsgiScope, rule: _Rule) -> Principal:
+        headers = Headers(scope=asgi)
+        given = headers.get(AUTHORIZATION.name), headers.get(API_KEY.name)
+        if not links.is_shown(asgi["query_string"]):
+            return await self._access.principal(*given)
+        if self._access.is_on and given != (None, None):
+            raise InvalidCredentialError("Use a link, or send a credential, not both.")
+        if not (rule.or_link and isinstance(rule.scope, Scope)):
+            raise InvalidLinkError("Links are not for this.")
+        operation = links.Operation(rule.scope, asgi["path"])
+        return self._access.linked(operation, asgi["query_string"])
 
-        True stands for any credential, None for none at all.
-        """
+    def _rule(self, asgi: AsgiScope) -> _Rule:
         method, path = asgi["method"], asgi["path"]
         if method == "OPTIONS":
-            return None, False
+            return _PREFLIGHT
         for rule in self._rules:
             if method in rule.methods and rule.path.match(path):
-                return rule.scope, rule.or_public
-        return True, False
+                return rule
+        return _NO_ROUTE
 
 
 def principal_in(asgi: AsgiScope) -> Principal:
     """Return who sent a request, whose ASGI scope this is."""
     principal: Principal = asgi["state"]["principal"]
     return principal
+
+
+def require(asgi: AsgiScope, needed: Scope) -> None:
+    """Check in a handler that who sent the request has a scope.
+
+    Raises:
+        InsufficientScopeError: Not this one.
+    """
+    _require(principal_in(asgi), needed)
 
 
 def _require(principal: Principal, needed: Scope | bool) -> None:

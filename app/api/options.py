@@ -26,6 +26,7 @@ class Options:
     """The options of one upload, from the query and from the form, whose fields win."""
 
     def __init__(self, imaging: ImagingSettings, rule: ReadRule, accept: str) -> None:
+        self._is_fixed = False
         self._allowed: Mapping[str, tuple[StrEnum, ...]] = {
             "profile": imaging.profiles,
             "metadata": imaging.metadata,
@@ -41,6 +42,10 @@ class Options:
             measure=imaging.measure_quality,
         )
 
+    def fix(self) -> None:
+        """Allow no other choice from here on: a link has signed these options, and the defaults."""
+        self._is_fixed = True
+
     def choose(self, name: str, value: str) -> None:
         """Apply an option; any other name is ignored.
 
@@ -50,6 +55,8 @@ class Options:
         allowed = self._allowed.get(name)
         if allowed is None:
             return
+        if self._is_fixed and value != (current := self._current(name)):
+            raise InvalidParameterError(f"{name}: the link is for {current.value!r} alone.")
         if value not in allowed:
             raise InvalidParameterError(
                 f"{name}: {value[:50]!r} is not allowed here; allowed: {', '.join(allowed)}."
@@ -63,6 +70,12 @@ class Options:
             return
         chosen: Any = {name: allowed[allowed.index(value)]}
         self.recipe = replace(self.recipe, **chosen)
+
+    def _current(self, name: str) -> StrEnum:
+        if name == "visibility":
+            return self._visibility or self._rule.default
+        current: StrEnum = getattr(self.recipe, name)
+        return current
 
     @property
     def visibility(self) -> Visibility | None:

@@ -19,7 +19,7 @@ from app.api.openapi.answers import BINARY, answers, success
 from app.api.openapi.components import example, read
 from app.api.state import Gateway, State  # noqa: TC001 - FastAPI reads the annotations
 from app.delivery import live
-from app.errors import InvalidParameterError, NotReadyError
+from app.errors import InvalidParameterError, LinkExpiredError, NotReadyError
 from app.feed.rounds import facts_after
 
 if TYPE_CHECKING:
@@ -90,9 +90,10 @@ _EXAMPLE_PART = (
         },
         InvalidParameterError,
         NotReadyError,
+        LinkExpiredError,
     ),
 )
-@requires(Scope.STREAMS)
+@requires(Scope.STREAMS, or_link=True)
 async def stream_images(
     request: Request,
     gateway: Gateway,
@@ -147,9 +148,10 @@ async def stream_images(
         },
         InvalidParameterError,
         NotReadyError,
+        LinkExpiredError,
     ),
 )
-@requires(Scope.STREAMS)
+@requires(Scope.STREAMS, or_link=True)
 async def watch_images(
     request: Request,
     gateway: Gateway,

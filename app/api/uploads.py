@@ -95,6 +95,8 @@ _REQUEST: dict[str, Any] = {
             )
         },
         errors.RequestTimeoutError,
+        errors.LinkExpiredError,
+        errors.LinkUsedError,
         errors.BodyTooLargeError,
         errors.UnsupportedMediaTypeError,
         errors.UnsupportedFormatError,
@@ -105,11 +107,12 @@ _REQUEST: dict[str, Any] = {
         errors.QuotaExceededError,
         errors.ShareExceededError,
         errors.NotReadyError,
+        errors.CatalogDamagedError,
         errors.OverloadedError,
         *WRITING,
     ),
 )
-@requires(Scope.WRITE)
+@requires(Scope.WRITE, or_link=True)
 async def upload_image(request: Request, response: Response, gateway: Gateway) -> schemas.Image:
     """Validate, compress and store an image; it is durable when the answer arrives.
 

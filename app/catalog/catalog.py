@@ -1,7 +1,7 @@
 """The catalog: which images there are, in which order, and which are deleted.
 
-Hides the tables, which `images`, `facts` and `progress` define. It holds metadata only, never
-image bytes, and is disposable: a damaged file, or one with another schema version, is deleted
+Hides the tables, which `images`, `facts`, `claims` and `progress` define. It holds metadata only,
+never image bytes, and is disposable: a damaged file, or one with another schema version, is deleted
 (`database`) and rebuilt by the feed from the first event. The feed alone writes, each batch of
 facts in one transaction with the offset that follows it.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from app.catalog import facts, images, progress, signing
+from app.catalog import claims, facts, images, progress, signing
 from app.catalog.database import Database
 from app.catalog.progress import Progress
 from app.events.event import ImageDeleted, ImageStored, SigningBegan, UnknownEvent
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _SCHEMA_VERSION = 5
 # Sequences are offsets of a log, which have 63 bits.
 _ABOVE_ALL = 2**63 - 1
-_SCHEMA = progress.SCHEMA + facts.SCHEMA + images.SCHEMA
+_SCHEMA = progress.SCHEMA + facts.SCHEMA + images.SCHEMA + claims.SCHEMA
 
 
 class Catalog:
@@ -81,6 +81,7 @@ class Catalog:
         def reset(connection: sqlite3.Connection) -> None:
             facts.clear(connection)
             images.clear(connection)
+            claims.clear(connection)
             if self._has_keys:
                 signing.clear(connection)
             progress.save(connection, start)
@@ -116,6 +117,17 @@ class Catalog:
         return bool(
             await self._database.query(tuple, "SELECT 1 FROM images WHERE id = ?", image_id)
         )
+
+    async def is_announced(self, image_id: str) -> bool:
+        """Tell whether an event announced an image, listed or not, and counts."""
+        return bool(await self._database.query(tuple, facts.STORED, image_id))
+
+    async def uses_of(self, link: str) -> int:
+        """Return how many uses of an upload link were claimed; 0 long after it has ended."""
+        found = await self._database.query(
+            lambda row: int(row[0]), "SELECT uses FROM claims WHERE link = ?", link
+        )
+        return found[0] if found else 0
 
     async def signing_start(self) -> SigningStart | None:
         """Return where signing began; None if it has not, or there are no keys."""
@@ -168,11 +180,16 @@ def _apply(connection: sqlite3.Connection, sequenced: SequencedEvent) -> None:
     """Apply one event: the first copy of it counts, and a deletion is final."""
     match sequenced.event:
         case ImageStored(image_id) as event:
-            if facts.add_stored(connection, sequenced.sequence, image_id, event.info.owner):
+            counts = _counts(connection, sequenced, event)
+            if counts and facts.add_stored(
+                connection, sequenced.sequence, image_id, event.info.owner
+            ):
                 images.add(connection, sequenced.sequence, sequenced.timestamp_ms, event)
                 if sequenced.signed:
                     signing.add_signed(connection, image_id)
         case ImageDeleted(image_id) as deletion:
+            # Where the log has erased the event that announced the image, this one has its claim.
+            _counts(connection, sequenced, deletion)
             images.delete(connection, deletion)
             facts.add_deleted(connection, sequenced.sequence, image_id)
         case SigningBegan(ends):
@@ -184,3 +201,14 @@ def _apply(connection: sqlite3.Connection, sequenced: SequencedEvent) -> None:
             pass
         case _:
             assert_never(sequenced.event)
+
+
+def _counts(
+    connection: sqlite3.Connection, sequenced: SequencedEvent, event: ImageStored | ImageDeleted
+) -> bool:
+    """Tell whether the claim of an image counts, which each image makes once."""
+    return (
+        event.claim is None
+        or facts.is_known(connection, event.image_id)
+        or claims.take(connection, event.claim, sequenced.timestamp_ms)
+    )

@@ -27,6 +27,9 @@ _ABOVE = "facts.sequence > ? ORDER BY facts.sequence LIMIT ?"
 PAGE = f"{_FACTS} {_ABOVE}"
 PAGE_OF_OWNER = f"{_FACTS} facts.owner = ? AND {_ABOVE}"
 
+# Whether an image was stored.
+STORED = "SELECT 1 FROM facts WHERE image_id = ? AND type = 'image.stored'"
+
 
 @dataclass(frozen=True, slots=True)
 class Fact:
@@ -57,6 +60,12 @@ def add_stored(connection: sqlite3.Connection, sequence: int, image_id: str, own
         (sequence, image_id, owner or None),
     )
     return added.rowcount > 0
+
+
+def is_known(connection: sqlite3.Connection, image_id: str) -> bool:
+    """Tell whether there is a fact about an image."""
+    found = connection.execute("SELECT 1 FROM facts WHERE image_id = ?", (image_id,))
+    return found.fetchone() is not None
 
 
 def add_deleted(connection: sqlite3.Connection, sequence: int, image_id: str) -> None:

@@ -50,8 +50,10 @@ class Deleter:
         """
         # A feed that is stopped still serves images, but would not apply the deletion.
         self._feed.require_caught_up()
+        claim = None
         try:
-            info = (await self._finder.find_own(image_id, owner)).info
+            found = await self._finder.find_own(image_id, owner)
+            info, claim = found.info, found.head.claim
         except ImageGoneError:
             # Deleted before, unless its bytes have expired while it is still listed.
             if (listed := await self._catalog.image(image_id)) is None:
@@ -63,7 +65,7 @@ class Deleter:
             if listed is None or not owner.owns(listed.info.owner):
                 raise
             info = listed.info
-        deletion = ImageDeleted(image_id, info.owner, info.visibility)
+        deletion = ImageDeleted(image_id, info.owner, info.visibility, claim)
         event = self._signatures.sign(EVENTS, encode(deletion))
         [position] = await self._log.append(EVENTS, [event])
         if not await self._feed.applied_within(position.offset, self._apply_seconds):

@@ -5,7 +5,8 @@ its key must show the cookie of the id. And it hides what is told to those who m
 image: neither whether there is one, nor that it is deleted.
 
 Where this gateway has keys, an image must also be announced by an event: a signature cannot hold
-the record's offset, and a copy of a signed head, at another offset, has another id.
+the record's offset, and a copy of a signed head, at another offset, has another id. So must one
+that was uploaded by a link, which may have been used up.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ class Finder:
             LogUnavailableError, NotReadyError: The gateway cannot tell now.
         """
         try:
-            return await self._find(image_id, reader, partial(self._rule.allows, reader))
+            return await self._find(image_id, reader, self._may_read(image_id, reader))
         except ImageNotFoundError as error:
             if reader is ANONYMOUS:
                 raise CredentialRequiredError from error
@@ -159,10 +160,16 @@ class Finder:
             if not (is_own or known is None) or not may(head.info.owner, head.info.visibility):
                 raise ImageNotFoundError(is_foreign=True)
             await self._require_whole(head)
-            await self._require_announced(image_id)
+            await self._require_announced(image_id, head)
         except UnfitRecordError as error:
             raise self.unfit(where, error) from error
         return StoredImage(where, record, head, self._rule.is_public(head.info.visibility))
+
+    def _may_read(self, image_id: str, reader: Principal) -> _May:
+        if reader.grant is not None and reader.grant.image_id == image_id:
+            # Who made the link could read it.
+            return lambda _owner, _visibility: True
+        return partial(self._rule.allows, reader)
 
     async def _known(self, image_id: str, may: _May) -> tuple[Ownership | None, bool]:
         """Return what the catalog knows of an image, and whether that is one that `may` accepts.
@@ -205,16 +212,23 @@ class Finder:
         self._unfit.report(where.position, str(reason))
         return ImageNotFoundError()
 
-    async def _require_announced(self, image_id: str) -> None:
-        """Check, where there are keys, that the catalog has the event that announces the image."""
-        if not self._trust.signatures or await self._catalog.is_listed(image_id):
+    async def _require_announced(self, image_id: str, head: Head) -> None:
+        """Check that the catalog has the event of an image, where the head alone says too little.
+
+        That is where there are keys, and where it has a claim, which may not count.
+        """
+        is_needed = bool(self._trust.signatures) or head.claim is not None
+        if not is_needed or await self._catalog.is_listed(image_id):
             return
         # Another replica may have acknowledged it just now, or deleted it.
         await self._feed.caught_up()
         if await self._catalog.is_deleted(image_id):
             raise ImageGoneError("The image was deleted.")
-        if not await self._catalog.is_listed(image_id):
-            raise UnfitRecordError("no event announces an image there")
+        if await self._catalog.is_listed(image_id):
+            return
+        if head.claim is not None:
+            raise ImageNotFoundError
+        raise UnfitRecordError("no event announces an image there")
 
     async def _require_whole(self, head: Head) -> None:
         """Check that no chunk left the log before its head did."""

@@ -4,7 +4,8 @@ Hides the event format, which is public: structured mode of the Kafka binding,
 https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md.
 The key of the record and the event's `subject` are the image's id. `imagegateversion` is an
 extension attribute: a reader that meets a higher one than it knows must stop, as it might miss a
-deletion. Another, `imagegatechunks`, lists the positions of the chunks, as the head does.
+deletion. `imagegatechunks` lists the positions of the chunks, and `imagegateclaim` is the use of an
+upload link, as in the head.
 The time of an event is the timestamp of its record, by the log's clock.
 
 A record is believed no more than a request. `_Envelope` is what every version keeps: nothing else
@@ -18,7 +19,7 @@ import json
 import re
 import uuid
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Predicate
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -27,10 +28,14 @@ from app.errors import ImageNotFoundError, NewerVersionError
 from app.imaging.info import ImageInfo, Visibility, is_owner_or_empty
 from app.imaging.names import is_label
 from app.log import MAX_OFFSETS, MAX_PARTITIONS, Position, Record, StoredRecord
-from app.records import address, chunk_list
+from app.records import address, chunk_list, claim
 from app.records.image import check_lengths, version_of
 from app.records.strict_json import first_problem, parse_object
 
+if TYPE_CHECKING:
+    from app.records.claim import Claim
+
+# The highest that is known; an event has the lowest that says what it says (`_version_of`).
 VERSION = 2
 CONTENT_TYPE = b"application/cloudevents+json; charset=UTF-8"
 # Some 1,100 are usual; the list of chunks of the largest upload has 45,000 at the most.
@@ -47,24 +52,28 @@ class ImageStored:
     """An image was stored; from now on it is listed.
 
     `chunks` are the positions of chunks 1…n-1, so that a reader knows when one has left the log.
+    With a `claim` it is listed only if that counts.
     """
 
     image_id: str
     info: ImageInfo
     chunk_bytes: int = 0
     chunks: tuple[Position, ...] = ()
+    claim: Claim | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ImageDeleted:
     """An image was deleted for ever.
 
-    Its owner and visibility say who is told of it, even where nothing else is left of the image.
+    Its owner and visibility say who is told of it, even where nothing else is left of the image,
+    and its claim counts even where a log has erased the event that made it.
     """
 
     image_id: str
     owner: str = ""
     visibility: Visibility | None = None
+    claim: Claim | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,19 +126,23 @@ class _Envelope(BaseModel):
     imagegateversion: Annotated[int, Field(ge=1, le=_MAX_VERSION)]
 
 
-class _Stored(BaseModel):
-    """The members of `image.stored` beside its envelope."""
+class _Claimed(BaseModel):
+    """The member of the events of an image that came by a link."""
 
     model_config = ConfigDict(frozen=True, strict=True)
+
+    imagegateclaim: str = ""
+
+
+class _Stored(_Claimed):
+    """The members of `image.stored` beside its envelope."""
 
     data: ImageInfo
     imagegatechunks: str = ""
 
 
-class _Deleted(BaseModel):
+class _Deleted(_Claimed):
     """The members of `image.deleted` beside its envelope."""
-
-    model_config = ConfigDict(frozen=True, strict=True)
 
     imagegateowner: Annotated[str, Predicate(is_owner_or_empty)] = ""
     imagegatevisibility: Visibility | None = None
@@ -158,7 +171,7 @@ def encode(event: Event) -> Record:
             kind, more = "image.stored", _about(event)
         case ImageDeleted(subject, owner, visibility):
             kind = "image.deleted"
-            more = _given(imagegateowner=owner, imagegatevisibility=visibility)
+            more = _given(imagegateowner=owner, imagegatevisibility=visibility) | _claimed(event)
         case SigningBegan(ends):
             kind, more, subject = "image.signing-began", _data({"images": ends}), _NO_IMAGE
     envelope = {
@@ -178,7 +191,7 @@ def _version_of(event: Event) -> int:
     """Return the lowest version whose readers understand an event."""
     match event:
         case ImageStored():
-            return version_of(event.info)
+            return version_of(event.info, event.claim)
         case ImageDeleted() | SigningBegan():
             return 1
 
@@ -187,7 +200,11 @@ def _about(event: ImageStored) -> dict[str, object]:
     chunks = chunk_list.write(event.chunk_bytes, event.chunks) if event.chunks else ""
     info = event.info.as_dict()
     owned = _given(owner=info.pop("owner"), visibility=info.pop("visibility"))
-    return _given(imagegatechunks=chunks) | _data(info | owned)
+    return _given(imagegatechunks=chunks) | _claimed(event) | _data(info | owned)
+
+
+def _claimed(event: ImageStored | ImageDeleted) -> dict[str, object]:
+    return {"imagegateclaim": claim.write(event.claim)} if event.claim else {}
 
 
 def _given(**members: object) -> dict[str, object]:
@@ -214,7 +231,7 @@ def decode(record: StoredRecord) -> Event | UnknownEvent:
             raise _newer(record)
         match envelope.type:
             case "image.stored":
-                return _stored(envelope.subject, _Stored.model_validate_json(value))
+                return _stored(envelope, _Stored.model_validate_json(value))
             case "image.deleted":
                 return _deleted(envelope.subject, _Deleted.model_validate_json(value))
             case "image.signing-began":
@@ -226,17 +243,28 @@ def decode(record: StoredRecord) -> Event | UnknownEvent:
         raise PoisonEventError(f"event: {error}") from error
 
 
-def _stored(image_id: str, stored: _Stored) -> ImageStored:
+def _stored(envelope: _Envelope, stored: _Stored) -> ImageStored:
     check_lengths(stored.data, stored.data.stored_bytes)
     try:
         chunk_bytes, chunks = chunk_list.parse(stored.imagegatechunks, stored.data.stored_bytes)
     except ValueError as error:
         raise PoisonEventError(f"imagegatechunks: {error}") from error
-    return ImageStored(image_id, stored.data, chunk_bytes, chunks)
+    event = ImageStored(envelope.subject, stored.data, chunk_bytes, chunks, _claim(stored))
+    if envelope.imagegateversion < _version_of(event):
+        raise PoisonEventError("imagegateversion: lower than what the event says needs")
+    return event
 
 
 def _deleted(image_id: str, deleted: _Deleted) -> ImageDeleted:
-    return ImageDeleted(image_id, deleted.imagegateowner, deleted.imagegatevisibility)
+    owner, visibility = deleted.imagegateowner, deleted.imagegatevisibility
+    return ImageDeleted(image_id, owner, visibility, _claim(deleted))
+
+
+def _claim(members: _Claimed) -> Claim | None:
+    try:
+        return claim.parse(members.imagegateclaim) if members.imagegateclaim else None
+    except ValueError as error:
+        raise PoisonEventError(f"imagegateclaim: {error}") from error
 
 
 def _newer(record: StoredRecord) -> NewerVersionError:

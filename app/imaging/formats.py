@@ -11,8 +11,12 @@ from __future__ import annotations
 import importlib.util
 import re
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from app.errors import UnsupportedFormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 # Enough for every magic number below, and for the XML prologue before an `<svg>` element.
 SNIFF_BYTES = 256
@@ -84,11 +88,12 @@ _RECOGNISED = {
 }
 
 
-def sniff(head: bytes) -> ImageFormat:
+def sniff(head: bytes, allowed: Collection[ImageFormat] = ACCEPTED) -> ImageFormat:
     """Tell the format from the first bytes.
 
     Args:
         head: The first `SNIFF_BYTES` of the file, or all of it.
+        allowed: Those of the accepted formats that this client may send.
 
     Raises:
         UnsupportedFormatError: Not an accepted format; the detail names the likely one.
@@ -97,18 +102,21 @@ def sniff(head: bytes) -> ImageFormat:
     for image_format, magic in _ACCEPTED.items():
         if magic.match(head):
             if image_format in LACKING:
-                raise _refusal(f"{image_format.label}, whose decoder is not installed here")
+                seen = f"{image_format.label}, whose decoder is not installed here"
+                raise _refusal(seen, allowed)
+            if image_format not in allowed:
+                raise _refusal(image_format.label, allowed)
             return image_format
     if not head:
-        raise _unsupported("The file is empty.")
+        raise _unsupported("The file is empty.", allowed)
     names = (name for name, magic in _RECOGNISED.items() if magic.match(head))
-    raise _refusal(next(names, "no known image format"))
+    raise _refusal(next(names, "no known image format"), allowed)
 
 
-def _refusal(seen: str) -> UnsupportedFormatError:
-    labels = ", ".join(each.label for each in ACCEPTED)
-    return _unsupported(f"This looks like {seen}. Accepted are {labels}.")
+def _refusal(seen: str, allowed: Collection[ImageFormat]) -> UnsupportedFormatError:
+    labels = ", ".join(each.label for each in allowed)
+    return _unsupported(f"This looks like {seen}. Accepted are {labels}.", allowed)
 
 
-def _unsupported(detail: str) -> UnsupportedFormatError:
-    return UnsupportedFormatError(detail, ", ".join(each.content_type for each in ACCEPTED))
+def _unsupported(detail: str, allowed: Collection[ImageFormat]) -> UnsupportedFormatError:
+    return UnsupportedFormatError(detail, ", ".join(each.content_type for each in allowed))

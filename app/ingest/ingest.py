@@ -1,6 +1,6 @@
 """The steps of an upload, in order in one function, `Ingest.store`.
 
-    require_ready → admit → receive → sniff → develop → publish → list
+    require_ready → require_left → admit → receive → sniff → develop → publish → list
 
 Hides how long an upload holds memory: from before its first byte until its image is in the log.
 """
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from app.imaging.develop import Developed
     from app.imaging.formats import ImageFormat
     from app.imaging.limits import ImageLimits
+    from app.ingest.claims import Claims
     from app.ingest.publish import Published, Publisher
     from app.ingest.quota import Quota
     from app.ingest.upload import Source, Upload
@@ -47,6 +48,7 @@ class Ingest:
         limits: ImageLimits,
         budget: ByteBudget,
         quota: Quota,
+        claims: Claims,
         *,
         listing_seconds: float = _LISTING_SECONDS,
     ) -> None:
@@ -57,6 +59,7 @@ class Ingest:
         self._limits = limits
         self._budget = budget
         self._quota = quota
+        self._claims = claims
         self._listing_seconds = listing_seconds
 
     async def store(self, source: Source) -> StoredUpload:
@@ -68,6 +71,7 @@ class Ingest:
             OutcomeUnknownError: It may or may not have been stored.
         """
         self._require_ready()
+        await self._claims.require_left(source.claim)
         async with self._quota.room(source.owner, source.max_bytes):
             return await self._store(source)
 
@@ -75,7 +79,7 @@ class Ingest:
         reservation = await self._admit(source)
         try:
             upload = await self._receive(source, reservation)
-            image_format = sniff(upload.data)
+            image_format = sniff(upload.data, source.formats)
             developed = await self._develop(source, upload, image_format)
             info = replace(
                 developed.info,
@@ -88,7 +92,7 @@ class Ingest:
             raise
         # From here on the reservation follows the bytes into the log's producers: a client that
         # leaves does not free the memory that they hold.
-        published = await self._publisher.publish(developed.data, info, reservation)
+        published = await self._publisher.publish(developed.data, info, reservation, source.claim)
         return StoredUpload(published.image_id, info, await self._listed(published))
 
     def _require_ready(self) -> None:

@@ -23,7 +23,9 @@ from app.telemetry import metrics
 if TYPE_CHECKING:
     from app.budget import Reservation
     from app.imaging.info import ImageInfo
+    from app.ingest.claims import Claims
     from app.log import Log
+    from app.records.claim import Claim
 
 # After the grace period for requests; orchestrators commonly kill 30 s after SIGTERM.
 _DRAIN_SECONDS = 3.0
@@ -38,16 +40,21 @@ class Published:
 
 
 class Publisher:
-    """Appends images to `log`, each in a task of its own: a client that leaves does not end it."""
+    """Appends images to `log`, each in a task of its own: a client that leaves does not end it.
+
+    `claims` tells whether those with a claim are stored.
+    """
 
     def __init__(
         self,
         log: Log,
+        claims: Claims,
         signatures: Signatures = NO_SIGNATURES,
         *,
         drain_seconds: float = _DRAIN_SECONDS,
     ) -> None:
         self._log = log
+        self._claims = claims
         self._signatures = signatures
         self._drain_seconds = drain_seconds
         self._publishing: set[asyncio.Task[Published]] = set()
@@ -60,14 +67,19 @@ class Publisher:
         """
         self._log.require_writable()
 
-    async def publish(self, data: bytes, info: ImageInfo, reservation: Reservation) -> Published:
+    async def publish(
+        self, data: bytes, info: ImageInfo, reservation: Reservation, claim: Claim | None = None
+    ) -> Published:
         """Append an image; the reservation is released once the log holds none of it.
 
+        With a claim it is stored only if that counts, which the log decides.
+
         Raises:
+            LinkUsedError, LinkExpiredError: The claim does not count.
             UnavailableError: Nothing was stored; the same upload may succeed later.
             OutcomeUnknownError: It may or may not have been stored.
         """
-        task = asyncio.create_task(self._publish(data, info, reservation))
+        task = asyncio.create_task(self._publish(data, info, reservation, claim))
         self._publishing.add(task)
         task.add_done_callback(self._finished)
         return await asyncio.shield(task)
@@ -77,9 +89,15 @@ class Publisher:
         if self._publishing:
             await asyncio.wait(self._publishing, timeout=self._drain_seconds)
 
-    async def _publish(self, data: bytes, info: ImageInfo, reservation: Reservation) -> Published:
+    async def _publish(
+        self, data: bytes, info: ImageInfo, reservation: Reservation, claim: Claim | None
+    ) -> Published:
         try:
-            published = await self._append(data, info)
+            async with self._claims.turn(claim):
+                published = await self._append(data, info, claim)
+                await self._claims.require_counted(
+                    claim, published.image_id, published.event_offset
+                )
         except (NotWrittenError, OutcomeUnknownError) as error:
             if error.settled is not None:
                 error.settled.add_done_callback(reservation.release)
@@ -99,7 +117,7 @@ class Publisher:
         if not task.cancelled():
             task.exception()
 
-    async def _append(self, data: bytes, info: ImageInfo) -> Published:
+    async def _append(self, data: bytes, info: ImageInfo, claim: Claim | None) -> Published:
         """Append chunks 1…n-1, then the head, which commits them, then the event."""
         # One deadline for all appends: a client waits for the whole image.
         deadline = self._log.deadline()
@@ -113,10 +131,11 @@ class Publisher:
             lost = NotWrittenError("The log did not acknowledge a part of the image.")
             lost.settled = error.settled
             raise lost from error
-        head = self._signatures.sign(IMAGES, head_record(cookie, view, info, size, places))
+        head = head_record(cookie, view, info, size, places, claim)
+        head = self._signatures.sign(IMAGES, head)
         [head_place] = await self._log.append(IMAGES, [head], deadline)
         image_id = str(Address(head_place, cookie))
-        event = encode(ImageStored(image_id, info, size, tuple(places)))
+        event = encode(ImageStored(image_id, info, size, tuple(places), claim))
         event = self._signatures.sign(EVENTS, event)
         [event_place] = await self._log.append(EVENTS, [event], deadline)
         return Published(image_id, event_place.offset)

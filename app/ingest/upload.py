@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from app.budget import Reservation
     from app.catalog.images import CatalogImage
+    from app.imaging.formats import ImageFormat
     from app.imaging.info import ImageInfo, Visibility
     from app.imaging.profiles import Recipe
+    from app.records.claim import Claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,16 @@ class Source(Protocol):
     @property
     def max_bytes(self) -> int:
         """The most that it may send: the length that it announced, or the limit."""
+        ...
+
+    @property
+    def formats(self) -> Collection[ImageFormat]:
+        """The formats that it may send."""
+        ...
+
+    @property
+    def claim(self) -> Claim | None:
+        """The use of the link by which it sends; None without a link."""
         ...
 
     async def receive(self, reservation: Reservation) -> Upload:

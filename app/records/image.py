@@ -9,6 +9,7 @@ Hides the record format, which is public: any Kafka client can read a picture wi
   bytes stored.
 - *Chunks* 1…n-1 have the key `cookie/n` and the header `imagegate-chunk: n`. The head's header
   `imagegate-chunks` lists `chunk size,partition:offset,…`. The head is written last: it commits.
+- A head with `imagegate-claim` is that of an image only if the claim counts (`app.records.claim`).
 
 - `imagegate-owner` and `imagegate-visibility` are there where the image has them.
 
@@ -34,14 +35,16 @@ from app.errors import NewerVersionError
 from app.imaging.formats import ImageFormat
 from app.imaging.info import ImageInfo, Visibility
 from app.log import Position, Record, StoredRecord
-from app.records import chunk_list
+from app.records import chunk_list, claim
 from app.records.strict_json import first_problem, parse_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from app.records.address import Address
+    from app.records.claim import Claim
 
+# The highest that is known; a head has the lowest that says what it says (`version_of`).
 VERSION = 2
 # With key and headers it fits the 1 MiB that Kafka allows for a batch by default.
 CHUNK_BYTES = 1_000_000
@@ -60,11 +63,15 @@ _PROPERTIES = {each.name for each in fields(ImageInfo)}
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The contents of a head record: properties of the image, and positions of chunks 1…n-1."""
+    """The contents of a head record: properties of the image, and positions of chunks 1…n-1.
+
+    With a `claim` it is served only if its event was found to count.
+    """
 
     info: ImageInfo
     chunk_bytes: int
     chunks: tuple[Position, ...]
+    claim: Claim | None = None
 
 
 class UnfitRecordError(Exception):
@@ -92,14 +99,19 @@ def chunk_records(cookie: bytes, data: memoryview, size: int) -> list[Record]:
 
 
 def head_record(
-    cookie: bytes, data: memoryview, info: ImageInfo, size: int, chunks: Sequence[Position]
+    cookie: bytes,
+    data: memoryview,
+    info: ImageInfo,
+    size: int,
+    chunks: Sequence[Position],
+    claimed: Claim | None = None,
 ) -> Record:
     """Return the record that commits the image, once its chunks are stored at these positions."""
     headers = [
         _CONTENT_TYPE.of(info),
         _CONTENT_LENGTH.of(info),
         _DIGEST.of(info),
-        ("imagegate-version", b"%d" % version_of(info)),
+        ("imagegate-version", b"%d" % version_of(info, claimed)),
         ("imagegate-meta", INFO.dump_json(info, exclude=_VIEWED)),
     ]
     if info.content_encoding:
@@ -108,15 +120,17 @@ def head_record(
     headers += [view.of(info) for view in (_OWNER, _VISIBILITY) if getattr(info, view.field)]
     if chunks:
         headers.append(("imagegate-chunks", chunk_list.write(size, chunks).encode()))
+    if claimed:
+        headers.append(("imagegate-claim", claim.write(claimed).encode()))
     return Record(cookie.hex().encode(), data[:size], tuple(headers))
 
 
-def version_of(info: ImageInfo) -> int:
+def version_of(info: ImageInfo, claimed: Claim | None) -> int:
     """Return the lowest version whose readers treat an image rightly.
 
-    Those of version 1 serve it to everyone who has its id.
+    Those of version 1 serve it to everyone who has its id, and even if its claim does not count.
     """
-    return 1 if info.visibility in (None, Visibility.PUBLIC) else 2
+    return 1 if info.visibility in (None, Visibility.PUBLIC) and claimed is None else 2
 
 
 def parse_head(record: StoredRecord) -> Head:
@@ -135,7 +149,8 @@ def parse_head(record: StoredRecord) -> Head:
 
 
 def _head(record: StoredRecord) -> Head:
-    if _number(record.header("imagegate-version") or b"") > VERSION:
+    version = _number(record.header("imagegate-version") or b"")
+    if version > VERSION:
         raise NewerVersionError("The image was written by a newer version of imagegate.")
     members = parse_object(record.header("imagegate-meta") or b"", _MAX_META_BYTES)
     members |= {view.field: view.parse(record.header(view.header) or b"") for view in _VIEWS}
@@ -149,7 +164,11 @@ def _head(record: StoredRecord) -> Head:
     size, chunks = chunk_list.parse(listed, info.stored_bytes)
     if len(record.value or b"") != (size or info.stored_bytes):
         raise ValueError("the value has not the length that the headers say")
-    return Head(info, size, chunks)
+    stated = record.header("imagegate-claim")
+    claimed = None if stated is None else claim.parse(stated.decode("ascii"))
+    if version < version_of(info, claimed):
+        raise ValueError("of a version that could not say this")
+    return Head(info, size, chunks, claimed)
 
 
 def check_lengths(info: ImageInfo, stored_length: int) -> None:

@@ -16,6 +16,8 @@ from dataclasses import replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from app import keyring
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
 HEADER = "imagegate-signature"
 # Tells these signatures from whatever else a key may be used for, and this encoding from the next.
 _PURPOSE = b"imagegate-record-1"
-# The length of a field that is not there, which is none of one that is.
-_ABSENT = (2**32 - 1).to_bytes(4, "big")
 
 
 class Verdict(Enum):
@@ -88,8 +88,7 @@ class Signatures:
     ) -> bytes:
         digest = None if value is None else hashlib.sha256(value).digest()
         fields = (_PURPOSE, topic.encode(), record_key, digest, *_flat(headers))
-        mac = hmac.digest(self._keys[key], b"".join(map(_delimited, fields)), "sha256")
-        return base64.b64encode(mac)
+        return base64.b64encode(keyring.mac(self._keys[key], fields))
 
 
 def _flat(headers: Iterable[tuple[str, bytes | None]]) -> Iterator[bytes | None]:
@@ -98,17 +97,13 @@ def _flat(headers: Iterable[tuple[str, bytes | None]]) -> Iterator[bytes | None]
         yield value
 
 
-def _delimited(field: bytes | None) -> bytes:
-    return _ABSENT if field is None else len(field).to_bytes(4, "big") + field
-
-
 def _fingerprint(keys: Mapping[str, bytes]) -> str:
     if not keys:
         return ""
     fields = []
     for name in sorted(keys):
         fields += [name.encode(), hmac.digest(keys[name], b"imagegate-catalog", "sha256")]
-    return hashlib.sha256(b"".join(map(_delimited, fields))).hexdigest()
+    return hashlib.sha256(b"".join(map(keyring.delimited, fields))).hexdigest()
 
 
 NO_SIGNATURES = Signatures({})

@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 from app.access.scopes import Scope
-from app.api.guard import is_declared, scope_of
+from app.api.guard import is_declared, scope_of, takes_link
 from app.main import create_app
 from app.settings import Settings
 from tests.support import images
@@ -41,6 +41,15 @@ NEEDED = {
 }
 # An image may be public, so that only its handler knows.
 OR_PUBLIC = {"GET /images/{image_id}", "HEAD /images/{image_id}"}
+# What takes a signed link in place of a scope.
+OR_LINK = {
+    *OR_PUBLIC,
+    "POST /images",
+    "GET /streams/images",
+    "GET /streams/images.mjpeg",
+}
+# What needs a credential, and asks for a scope by the body.
+ANY = {"POST /links"}
 
 
 @pytest_asyncio.fixture
@@ -57,7 +66,10 @@ class TestRoutes:
             assert is_declared(endpoint), f"{name} does not say who may use it"
             declared[name] = scope_of(endpoint)
         assert {name for name, scope in declared.items() if scope is None} == OPEN
-        assert {name: scope for name, scope in declared.items() if scope is not None} == NEEDED
+        assert {name for name, scope in declared.items() if scope is True} == ANY
+        needed = {name: scope for name, scope in declared.items() if isinstance(scope, Scope)}
+        assert needed == NEEDED
+        assert {name for name, endpoint in routes() if takes_link(endpoint)} == OR_LINK
 
     @pytest.mark.parametrize("route", sorted(NEEDED))
     async def test_every_kind_of_credential(self, tmp_path, route):
@@ -179,15 +191,16 @@ class TestFile:
 
 def test_the_document_names_the_scope_of_each_operation():
     document = create_app(Settings.model_construct()).openapi()
-    assert set(document["components"]["securitySchemes"]) == {"bearer", "apiKey"}
+    assert set(document["components"]["securitySchemes"]) == {"bearer", "apiKey", "link"}
     found = {
         f"{method.upper()} {path}": operation.get("security", [])
         for path, item in document["paths"].items()
         for method, operation in item.items()
     }
-    assert found == {
-        name: [{"bearer": [NEEDED[name]]}, {"apiKey": [NEEDED[name]]}] + [{}] * (name in OR_PUBLIC)
-        if name in NEEDED
-        else []
-        for name in found
-    }
+    expected = {
+        name: [{"bearer": [scope]}, {"apiKey": [scope]}]
+        + [{"link": []}] * (name in OR_LINK)
+        + [{}] * (name in OR_PUBLIC)
+        for name, scope in NEEDED.items()
+    } | {name: [{"bearer": []}, {"apiKey": []}] for name in ANY}
+    assert found == {name: expected.get(name, []) for name in found}

@@ -22,6 +22,8 @@ from tests.support.streamed import beginning
 
 SCOPES = [scope.value for scope in Scope if scope is not Scope.ADMIN]
 NEEDED = {name: scope_of(endpoint) for name, endpoint in routes()}
+# Its body decides: here a link to download the owner's image is asked for.
+NEEDED["POST /links"] = Scope.READ
 MODULE = pytest.mark.asyncio(loop_scope="module")
 
 # The owner's image is the newest, and the other one has an image too.
@@ -45,6 +47,7 @@ TOLD = {
     "HEAD /images/{image_id}": OWNERS,
     "GET /images/{image_id}/metadata": OWNERS,
     "DELETE /images/{image_id}": Told((404, 204, 204)),
+    "POST /links": Told((404, 201, 201)),
     "GET /streams/images": Told((200, 200, 200), (OTHERS, OWN, BOTH)),
     # The newest picture of those that each may see.
     "GET /streams/images.mjpeg": Told((200, 200, 200), (OTHERS, OWN, OWN)),
@@ -99,8 +102,12 @@ class World:
         path = path.replace("{image_id}", self.image).replace("{path:path}", "index.js")
         if path.startswith("/streams"):
             return await self._stream(path, headers)
-        content = images.jpeg(images.photo((16, 16))) if method == "POST" else None
-        response = await self.client.request(method, path, headers=headers, content=content)
+        sent = {}
+        if path == "/links":
+            sent = {"json": {"kind": "download", "image_id": self.image}}
+        elif method == "POST":
+            sent = {"content": images.jpeg(images.photo((16, 16)))}
+        response = await self.client.request(method, path, headers=headers, **sent)
         if path == "/images" and response.status_code == 201:
             assert response.json()["owner"] == owner_of(self.keys[kind])
             await self.client.delete(response.json()["url"], headers=bearer(self.keys["admin"]))

@@ -12,7 +12,7 @@ from app.catalog.progress import Progress
 from app.events.event import ImageDeleted
 from app.events.sequenced import SequencedEvent
 from app.imaging.info import Visibility
-from tests.support.facts import deleted, image_id, info, stored
+from tests.support.facts import claimed, deleted, image_id, info, stored
 
 MINUTE_MS = 60_000
 
@@ -121,6 +121,63 @@ class TestFacts:
         assert len(await listed(catalog, limit=1000)) == 400
         assert all(count % 4 == 0 for count in counts)
         assert all(a <= b for a, b in itertools.pairwise(counts))
+
+
+class TestClaims:
+    """Of a link's claims, the first in the log count."""
+
+    async def test_only_as_many_are_listed_as_the_link_has_uses(self, catalog):
+        events = [claimed(number, uses=2) for number in range(5)]
+        await apply(catalog, *events, claimed(9, link="B" * 16))
+        assert await listed(catalog) == [5, 1, 0]
+        assert await facts(catalog) == [(n, "image.stored") for n in (0, 1, 5)]
+        assert await catalog.uses_of("A" * 16) == 2
+        assert await catalog.uses_of("C" * 16) == 0
+        assert await catalog.is_announced(image_id(1))
+        assert not await catalog.is_announced(image_id(2))
+
+    async def test_a_copy_of_an_event_claims_nothing_and_one_that_lost_stays_lost(self, catalog):
+        await apply(catalog, claimed(1, uses=2), claimed(1, uses=2), claimed(2, uses=2))
+        await apply(catalog, claimed(3, uses=2), claimed(1, uses=2), claimed(3, uses=2), start=3)
+        assert await listed(catalog) == [2, 0]
+        assert await catalog.uses_of("A" * 16) == 2
+
+    async def test_a_deleted_image_gives_its_use_to_no_other(self, catalog):
+        await apply(catalog, claimed(1), deleted(1), claimed(2))
+        assert await listed(catalog) == []
+        assert await catalog.is_announced(image_id(1))
+
+    async def test_a_deletion_counts_where_what_it_deletes_was_erased(self, catalog):
+        await apply(catalog, ImageDeleted(image_id(1), claim=claimed().claim), claimed(2))
+        assert await listed(catalog) == []
+        assert await catalog.uses_of("A" * 16) == 1
+
+    async def test_however_the_events_are_batched_the_decision_is_the_same(self, opened, tmp_path):
+        links = ["A" * 16, "B" * 16, "C" * 16]
+        events = [
+            claimed(number, link=links[number % 3], uses=1 + number % 2, expires_at=number)
+            for number in range(40)
+        ]
+        found = []
+        for size in (1, 7, 40):
+            catalog = await opened(tmp_path / f"{size}.db")
+            for start in range(0, len(events), size):
+                await apply(catalog, *events[start : start + size], start=start)
+            found.append(await listed(catalog))
+        assert found[0] == found[1] == found[2]
+        await catalog.reset("again")
+        await apply(catalog, *events)
+        assert await listed(catalog) == found[0]
+
+    async def test_claims_are_forgotten_by_the_clock_of_the_log_a_day_after_the_link(self, catalog):
+        day = 24 * 60
+        await apply(catalog, claimed(1, expires_at=3_600))
+        await apply(catalog, claimed(2, link="B" * 16), start=60 + day)
+        assert await catalog.uses_of("A" * 16) == 1
+        # A claim that comes only now could be one of a count that is forgotten: it counts no more.
+        await apply(catalog, claimed(3, expires_at=3_600), start=61 + day)
+        assert await catalog.uses_of("A" * 16) == 0
+        assert await listed(catalog) == [60 + day, 0]
 
 
 class TestOwners:

@@ -13,7 +13,16 @@ from app.imaging.info import Visibility
 from app.log import Position, StoredRecord
 from app.records import chunk_list
 from tests.support.bounds import within_bounds
-from tests.support.facts import UNKNOWN, as_stored, deleted, envelope, image_id, info, stored
+from tests.support.facts import (
+    UNKNOWN,
+    as_stored,
+    claimed,
+    deleted,
+    envelope,
+    image_id,
+    info,
+    stored,
+)
 
 
 def record(value):
@@ -32,8 +41,10 @@ def with_data(**changes):
         stored(),
         stored(2, filename=None, frame_count=9, kept=False),
         stored(4, owner="https://login.example#Zoë", visibility=Visibility.OWNER),
+        claimed(6, uses=10_000),
         deleted(3),
         events.ImageDeleted(image_id(5), "key:1", Visibility.AUTHENTICATED),
+        events.ImageDeleted(image_id(7), claim=claimed().claim),
     ],
     ids=lambda event: event.image_id,
 )
@@ -63,8 +74,9 @@ def test_an_event_is_a_cloudevent_in_structured_mode():
         (stored(owner="key:1", visibility=Visibility.PUBLIC), 1),
         (stored(owner="key:1", visibility=Visibility.AUTHENTICATED), 2),
         (stored(visibility=Visibility.OWNER), 2),
+        (claimed(), 2),
         # It hides an image, which an older reader does rightly.
-        (events.ImageDeleted(image_id(1), "key:1", Visibility.OWNER), 1),
+        (events.ImageDeleted(image_id(1), "key:1", Visibility.OWNER, claimed().claim), 1),
         (events.SigningBegan((1,)), 1),
     ],
 )
@@ -125,11 +137,11 @@ def test_each_event_has_an_id_of_its_own():
         (envelope(imagegateversion=1.0), "imagegateversion"),
         (envelope(imagegateversion=True), "imagegateversion"),
         (envelope(imagegateversion=2**31), "imagegateversion"),
-        ({"imagegateversion": 2}, "Field required"),
-        (envelope(imagegateversion=3, source="urn:stranger"), "source"),
-        (envelope(imagegateversion=3, subject="x"), "subject"),
-        (envelope(imagegateversion=3, type="other.stored"), "type"),
-        (envelope(imagegateversion=3, padding="x" * 65_536), "65,536 bytes"),
+        ({"imagegateversion": events.VERSION + 1}, "Field required"),
+        (envelope(imagegateversion=events.VERSION + 1, source="urn:stranger"), "source"),
+        (envelope(imagegateversion=events.VERSION + 1, subject="x"), "subject"),
+        (envelope(imagegateversion=events.VERSION + 1, type="other.stored"), "type"),
+        (envelope(imagegateversion=events.VERSION + 1, padding="x" * 65_536), "65,536 bytes"),
         (json.dumps(envelope())[:-1].encode() + b', "type": "image.deleted"}', "twice"),
         (json.dumps(envelope(later={})).replace("{}", '{"a": 1, "a": 1}').encode(), "twice"),
         (json.dumps(envelope(later=float("nan"))).encode(), "NaN"),
@@ -179,6 +191,13 @@ def test_each_event_has_an_id_of_its_own():
         (envelope(imagegatechunks="4000,0:1"), "imagegatechunks: chunks of less"),
         (envelope(imagegatechunks="16384,0:1"), "imagegatechunks: not as many"),
         (envelope(imagegatechunks=7), "imagegatechunks"),
+        (envelope(imagegateclaim=f"{'A' * 16},1,9"), "lower than what"),
+        (envelope(imagegateversion=2, imagegateclaim=7), "imagegateclaim"),
+        (envelope(imagegateversion=2, imagegateclaim="A,1,9"), "imagegateclaim: not LINK"),
+        (envelope(imagegateversion=2, imagegateclaim=f"{'A' * 16},0,9"), "imagegateclaim"),
+        (envelope(imagegateversion=2, imagegateclaim=f"{'A' * 16},1,09"), "imagegateclaim"),
+        (envelope(imagegateversion=2, imagegateclaim=f"{'A' * 16},1,9,"), "imagegateclaim"),
+        (envelope(type="image.deleted", data=None, imagegateclaim="A"), "imagegateclaim"),
     ],
 )
 def test_what_is_no_event_is_poison_and_says_where(value, reason):
@@ -196,8 +215,8 @@ def test_poison_is_named_without_quoting_what_it_holds():
 @pytest.mark.parametrize(
     "value",
     [
-        envelope(imagegateversion=3),
-        envelope(imagegateversion=3, type="image.painted", data=None),
+        envelope(imagegateversion=events.VERSION + 1),
+        envelope(imagegateversion=events.VERSION + 1, type="image.painted", data=None),
         envelope(imagegateversion=2**31 - 1, data=7, imagegatechunks=[]),
     ],
 )

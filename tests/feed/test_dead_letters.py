@@ -31,7 +31,7 @@ class TestPoison:
         assert len(letter["reason"]) <= 500
 
     async def test_a_record_that_only_says_that_it_is_newer_stops_nothing(self, world):
-        await world.append(stored(1), Record(b"", b'{"imagegateversion":2}'), stored(2))
+        await world.append(stored(1), Record(b"", b'{"imagegateversion":9}'), stored(2))
         feed, catalog = await world.follow()
         assert await listed(catalog) == [2, 0]
         assert feed.trouble is None

@@ -16,6 +16,7 @@ from app.log import Position, Record
 from app.records import chunk_list
 from app.records import image as records
 from app.records.address import Address
+from app.records.claim import Claim
 from tests.support.bounds import within_bounds
 from tests.support.facts import as_stored, info
 
@@ -167,6 +168,11 @@ def broken(**headers):
         {"content_length": "٢٥٠".encode()},
         {"imagegate_version": b"0x1"},
         {"imagegate_version": b"9" * 5_000},
+        {"imagegate_claim": b"AAAAAAAAAAAAAAAA,1,9"},
+        {"imagegate_claim": b"A", "imagegate_version": b"2"},
+        {"imagegate_claim": b"", "imagegate_version": b"2"},
+        {"imagegate_claim": b"AAAAAAAAAAAAAAAA,1,\xff", "imagegate_version": b"2"},
+        {"imagegate_claim": b"AAAAAAAAAAAAAAAA,-1,9", "imagegate_version": b"2"},
         {"imagegate_stored_length": b"249999"},
         {"imagegate_stored_length": b"many"},
         {"content_encoding": b"lepton"},
@@ -228,8 +234,9 @@ def test_a_chunk_has_the_length_that_its_head_says():
 
 
 def test_a_head_of_a_newer_version_is_refused_by_name():
+    newer = b"%d" % (records.VERSION + 1)
     with pytest.raises(NewerVersionError):
-        records.parse_head(broken(imagegate_version=b"3", imagegate_meta=b"?"))
+        records.parse_head(broken(imagegate_version=newer, imagegate_meta=b"?"))
 
 
 def test_a_head_with_fields_of_a_later_release_is_read():
@@ -237,6 +244,15 @@ def test_a_head_with_fields_of_a_later_release_is_read():
     meta = json.loads(dict(head.headers)["imagegate-meta"]) | {"blurhash": "LEHV6nWB"}
     record = broken(imagegate_meta=json.dumps(meta).encode(), later=b"header")
     assert records.parse_head(record).info.width == 640
+
+
+def test_a_head_with_a_claim_is_of_a_version_that_older_readers_refuse():
+    claim = Claim("A" * 16, 3, 2_000_000_000)
+    head = records.head_record(COOKIE, memoryview(b"x"), info(content_length=1), 100, (), claim)
+    assert dict(head.headers)["imagegate-version"] == b"2"
+    assert records.parse_head(as_stored(head)).claim == claim
+    plain, _, _ = split(b"x", 100)
+    assert records.parse_head(as_stored(plain)).claim is None
 
 
 HEADERS = [
@@ -248,6 +264,7 @@ HEADERS = [
     "content-encoding",
     "imagegate-stored-length",
     "imagegate-chunks",
+    "imagegate-claim",
 ]
 # Time is measured below, without that of other processes.
 patient = settings(deadline=None)

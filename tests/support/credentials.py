@@ -7,13 +7,17 @@ from app.access import api_key, key_file
 from app.access.access import Access
 from app.access.key_file import StoredKey
 from app.access.keys import Keys
+from app.access.link_keys import LinkKeys
+from app.access.links import Links
 from app.access.read_rule import ReadRule
 from app.access.scopes import Scope
 from app.access.settings import AccessSettings
 from app.access.tokens import Tokens
 
 # That of a gateway without authentication.
-RULE = ReadRule(AccessSettings(), Access(Keys(Path("/nonexistent/keys.json")), Tokens(())))
+NOWHERE = Path("/nonexistent/keys")
+ACCESS = Access(Keys(NOWHERE), Tokens(()), Links(LinkKeys(NOWHERE)))
+RULE = ReadRule(AccessSettings(), ACCESS)
 
 
 def make_key(folder, *scopes, **options):

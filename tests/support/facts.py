@@ -10,6 +10,7 @@ from app.events.event import VERSION, ImageDeleted, ImageStored, encode
 from app.imaging.info import ImageInfo
 from app.log import Position, Record, StoredRecord
 from app.records.address import Address
+from app.records.claim import Claim
 
 INFO = ImageInfo(
     content_type="image/png",
@@ -41,6 +42,11 @@ def image_id(number=1):
 
 def stored(number=1, **changes):
     return ImageStored(image_id(number), info(**changes))
+
+
+def claimed(number=1, link="A" * 16, uses=1, expires_at=2_000_000_000):
+    """The event of an image that was uploaded by a link."""
+    return dataclasses.replace(stored(number), claim=Claim(link, uses, expires_at))
 
 
 def deleted(number=1):

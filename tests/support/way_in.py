@@ -5,8 +5,10 @@ from contextlib import asynccontextmanager
 
 from app.budget import ByteBudget
 from app.catalog.catalog import Catalog
+from app.imaging.formats import ACCEPTED
 from app.imaging.limits import ImageLimits
 from app.imaging.profiles import Recipe
+from app.ingest.claims import Claims
 from app.ingest.ingest import Ingest
 from app.ingest.intake import COPIES
 from app.ingest.publish import Publisher
@@ -41,10 +43,12 @@ class Pool:
 class Client:
     """A `Source` that announces and sends these bytes, when it may."""
 
-    def __init__(self, data=PNG, max_bytes=None, error=None):
+    def __init__(self, data=PNG, max_bytes=None, error=None, claim=None):
         self.data = data
         self.client, self.owner = "192.0.2.1", ""
         self.max_bytes = max_bytes or len(data)
+        self.formats = ACCEPTED
+        self.claim = claim
         self.error = error
         self.received = False
         self.may = asyncio.Event()
@@ -96,7 +100,8 @@ class Way:
         self.log, self.catalog, self.feed, self.faults = log, catalog, feed, faults
         self.pool = Pool()
         self.budget = ByteBudget(TOTAL, patience_seconds=0)
-        self.publisher = Publisher(log, drain_seconds=DRAIN_SECONDS)
+        self.claims = Claims(catalog, feed)
+        self.publisher = Publisher(log, self.claims, drain_seconds=DRAIN_SECONDS)
         limits = ImageLimits(max_pixels=10**9, max_side=10**5, max_frames=1000)
         self.ingest = Ingest(
             self.publisher,
@@ -106,6 +111,7 @@ class Way:
             limits,
             self.budget,
             Quota(catalog),
+            self.claims,
             listing_seconds=LISTING_SECONDS,
         )
 

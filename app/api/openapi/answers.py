@@ -41,6 +41,7 @@ DENIALS = (
     errors.CredentialRequiredError,
     errors.InvalidCredentialError,
     errors.InsufficientScopeError,
+    errors.InvalidLinkError,
     errors.IssuerUnavailableError,
 )
 WRITING = (errors.CrossSiteError, errors.NotWrittenError, errors.OutcomeUnknownError)

@@ -12,16 +12,16 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute, iter_route_contexts
 
 from app import __version__
+from app.access.links import SIGNATURE
+from app.access.scopes import Scope
 from app.api import headers
-from app.api.guard import API_KEY, is_for_public_too, scope_of
+from app.api.guard import API_KEY, is_for_public_too, scope_of, takes_link
 from app.api.openapi.components import gather, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fastapi import FastAPI
-
-    from app.access.scopes import Scope
 
 _REFERENCE = "#/components/"
 _SCHEMES = {
@@ -36,6 +36,12 @@ _SCHEMES = {
         "in": "header",
         "name": API_KEY.name,
         "description": "The same API key, for clients that set `Authorization` for something else.",
+    },
+    "link": {
+        "type": "apiKey",
+        "in": "query",
+        "name": SIGNATURE,
+        "description": "A signed link, whole, as `POST /links` made it.",
     },
 }
 
@@ -55,10 +61,8 @@ def document(app: FastAPI) -> dict[str, Any]:
     )
     built["components"]["securitySchemes"] = _SCHEMES
     built["security"] = []
-    for path, method, scope, or_public in _scopes(app):
-        needed: list[dict[str, list[Scope]]] = [{name: [scope]} for name in _SCHEMES]
-        # An empty requirement: a public image needs none.
-        built["paths"][path][method]["security"] = needed + [{}] * or_public
+    for path, method, security in _needs(app):
+        built["paths"][path][method]["security"] = security
     everywhere = read(headers.GIVEN_REQUEST_ID)
     for path in built["paths"].values():
         for operation in path.values():
@@ -67,16 +71,23 @@ def document(app: FastAPI) -> dict[str, Any]:
     return built
 
 
-def _scopes(app: FastAPI) -> Iterator[tuple[str, str, Scope, bool]]:
-    """Yield path, method, scope and whether public images need none, of each operation with one."""
+def _needs(app: FastAPI) -> Iterator[tuple[str, str, list[dict[str, list[str]]]]]:
+    """Yield path, method and security of each operation that needs a credential."""
     for each in iter_route_contexts(app.routes):
         route = each.original_route
-        if isinstance(route, APIRoute) and route.include_in_schema:
-            scope = scope_of(route.endpoint)
-            if scope is not None:
-                or_public = is_for_public_too(route.endpoint)
-                for method in route.methods or ():
-                    yield route.path, method.lower(), scope, or_public
+        if not isinstance(route, APIRoute) or not route.include_in_schema:
+            continue
+        scope = scope_of(route.endpoint)
+        if scope is None:
+            continue
+        scopes = [scope.value] if isinstance(scope, Scope) else []
+        security: list[dict[str, list[str]]] = [{"bearer": scopes}, {"apiKey": scopes}]
+        if takes_link(route.endpoint):
+            security.append({"link": []})
+        if is_for_public_too(route.endpoint):
+            # An empty requirement: a public image needs none.
+            security.append({})
+        yield from ((route.path, method.lower(), security) for method in route.methods or ())
 
 
 def _described(app: FastAPI) -> Iterator[object]:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import re
 
 from pydantic import Field, SecretStr, field_validator
 
+from app import keyring
 from app.log.kafka.security_settings import SecuritySettings
 from app.section import Seconds
 
 _SERVER = re.compile(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 _MAX_PORT = 65_535
-_KEY_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
-# As long as the output of SHA-256: a shorter key weakens HMAC (RFC 2104, section 3).
-_MIN_KEY_BYTES = 32
 
 
 class KafkaSettings(SecuritySettings):
@@ -62,13 +59,13 @@ class KafkaSettings(SecuritySettings):
     @classmethod
     def _check_keys(cls, keys: SecretStr | None) -> SecretStr | None:
         if keys is not None:
-            _keys(keys.get_secret_value())
+            keyring.parse(keys.get_secret_value())
         return keys
 
     @property
     def keys(self) -> dict[str, bytes]:
         """The keys that sign, by name, the one that is used first; empty if there are none."""
-        return _keys(self.signing_keys.get_secret_value()) if self.signing_keys else {}
+        return keyring.parse(self.signing_keys.get_secret_value()) if self.signing_keys else {}
 
 
 def _is_address(server: str) -> bool:
@@ -80,30 +77,3 @@ def _is_address(server: str) -> bool:
     except UnicodeError:
         return False
     return 0 < int(port) <= _MAX_PORT
-
-
-def _keys(given: str) -> dict[str, bytes]:
-    """Return keys by their names; an error never quotes one."""
-    keys: dict[str, bytes] = {}
-    for entry in given.split(","):
-        name, _, text = entry.strip().partition(":")
-        if not _KEY_NAME.fullmatch(name) or name in keys:
-            raise ValueError(
-                "should be NAME:BASE64, separated by commas, with a name of its own for each key:"
-                " 1 to 32 letters, digits, - or _"
-            )
-        keys[name] = _key(text)
-    return keys
-
-
-def _key(text: str) -> bytes:
-    try:
-        key = base64.b64decode(text, validate=True)
-    except ValueError:
-        key = b""
-    if len(key) < _MIN_KEY_BYTES:
-        raise ValueError(
-            f"each key should be Base64 of {_MIN_KEY_BYTES} bytes or more; make one with: openssl"
-            f" rand -base64 {_MIN_KEY_BYTES}"
-        )
-    return key
