@@ -79,7 +79,6 @@ def test_an_event_is_a_cloudevent_in_structured_mode():
         (events.ImageDeleted(image_id(1), "key:1", Visibility.OWNER, claimed().claim), 1),
         (events.SigningBegan((1,)), 1),
     ],
-    ids=str,
 )
 def test_only_what_an_older_reader_would_misread_is_of_version_2(event, version):
     assert json.loads(events.encode(event).value)["imagegateversion"] == version
