@@ -17,8 +17,10 @@ The map of the code: the three paths, and the file of each step. `docs/architect
     events/event.py       announce   delivery/chunks.py         cut   feed/rounds.py            read
     api/schemas.py          answer   delivery/unpack.py      unpack   api/streams.py            send
 
+    with TLS, before that     server/handshake.py, server/certificate.py
     on each request           server/protocol.py, api/context.py, api/sites.py, api/guard.py
     who may do what           access/access.py, access/keys.py, access/links.py, access/read_rule.py
+    and how much of it        api/limiter.py, limits/meters.py, ingest/quota.py
     an error on any of them   errors.py, api/problems.py
     a change to an image      changes/delete.py
     the start                 cli/serve.py, settings.py, main.py (the only wiring), server/serve.py

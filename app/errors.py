@@ -8,6 +8,7 @@
     │   ├── InsufficientScopeError       403 insufficient-scope
     │   ├── InvalidLinkError             403 invalid-link
     │   ├── LinkExpiredError             403 link-expired
+    │   ├── QuotaExceededError           403 quota-exceeded
     │   ├── CrossSiteError               403 cross-site
     │   ├── ImageNotFoundError           404 image-not-found
     │   ├── RequestTimeoutError          408 request-timeout
@@ -29,6 +30,7 @@
     │       └── DecoderCrashedError      422 decoder-crashed
     ├── UnavailableError                 the same request may succeed later
     │   ├── ShareExceededError           429 share-exceeded
+    │   ├── RateLimitedError             429 rate-limited
     │   ├── NotReadyError                503 not-ready
     │   ├── OverloadedError              503 overloaded
     │   ├── LogUnavailableError          503 log-unavailable
@@ -159,6 +161,12 @@ class LinkExpiredError(RequestError):
     """The link was valid, and its time is over."""
 
     code, status, title = "link-expired", 403, "Link expired"
+
+
+class QuotaExceededError(RequestError):
+    """The principal stores as much as it may: an image has to be deleted first."""
+
+    code, status, title = "quota-exceeded", 403, "Quota exceeded"
 
 
 class CrossSiteError(RequestError):
@@ -298,6 +306,16 @@ class ShareExceededError(UnavailableError):
     """Others wait, and this client has its share of the gateway in use already."""
 
     code, status, title = "share-exceeded", 429, "Share exceeded"
+
+
+class RateLimitedError(UnavailableError):
+    """The client, or its address, is at one of its limits."""
+
+    code, status, title = "rate-limited", 429, "Rate limited"
+
+    def __init__(self, detail: str, limit: str, retry_after_seconds: int) -> None:
+        super().__init__(detail, retry_after_seconds)
+        self.limit = limit
 
 
 class NotReadyError(UnavailableError):

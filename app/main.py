@@ -28,6 +28,7 @@ from app.api import (
     guard,
     health,
     images,
+    limiter,
     links,
     pages,
     problems,
@@ -67,6 +68,9 @@ from app.ingest.claims import Claims
 from app.ingest.ingest import Ingest
 from app.ingest.intake import COPIES
 from app.ingest.publish import Publisher
+from app.ingest.quota import Quota
+from app.limits import limits
+from app.limits.meters import Meters, WorkerTime
 from app.log import IMAGES
 from app.log.kafka import checkup
 from app.log.kafka.log import KafkaLog
@@ -75,11 +79,15 @@ from app.records.signature import Signatures
 from app.section import variable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
     from pathlib import Path
+
+    from starlette.types import Scope
 
     from app.codec.settings import CodecSettings
     from app.imaging.settings import ImagingSettings
+    from app.limits.limits import Limits
+    from app.limits.settings import LimitSettings
     from app.log import ExaminableLog
     from app.log.findings import Finding
     from app.log.kafka.settings import KafkaSettings
@@ -138,7 +146,9 @@ def create_app(settings: Settings, *, insecure: bool = False) -> FastAPI:
         if isinstance(each, Route) and each.path == app.openapi_url:
             guard.open_to_all(each.endpoint)
     # The last one is the outermost.
+    _add_limits(app, limits.of_principals, limiter.principal_of, settings, access)
     app.add_middleware(guard.AccessGuard, access=access, api=app)
+    _add_limits(app, limits.of_addresses, limiter.address_of, settings, access)
     app.add_middleware(crowd.CrowdGuard, client_limit=http.client_connections)
     app.add_middleware(sites.SiteGuard, hosts=hosts, origins=http.cors_origins)
     app.add_middleware(context.RequestContext, linger_seconds=http.linger_seconds)
@@ -147,6 +157,24 @@ def create_app(settings: Settings, *, insecure: bool = False) -> FastAPI:
     app.state.access = access
     app.openapi = lambda: document(app)  # type: ignore[method-assign]  # FastAPI's own way
     return app
+
+
+def _add_limits(
+    app: FastAPI,
+    limits_of: Callable[[LimitSettings], Limits],
+    client_of: Callable[[Scope], str],
+    settings: Settings,
+    access: Access,
+) -> None:
+    exposed = not is_loopback(settings.http.host)
+    app.add_middleware(
+        limiter.LimitGuard,
+        meters=Meters(limits_of(settings.limits)),
+        given=Meters(limits_of(settings.limits.given)),
+        is_on=lambda: exposed or access.is_on,
+        client=client_of,
+        max_body_bytes=settings.upload.max_bytes,
+    )
 
 
 @asynccontextmanager
@@ -180,13 +208,15 @@ async def running(settings: Settings, rule: ReadRule) -> AsyncGenerator[State, N
         measure = settings.imaging.measure_quality
         pool = build_pool(settings.imaging, measure_quality=measure)
         await stack.enter_async_context(pool)
-        limits = build_limits(settings.imaging)
+        image_limits = build_limits(settings.imaging)
         upload = settings.upload
         budget = ByteBudget(upload.budget_bytes, upload.patience_seconds, COPIES * upload.max_bytes)
         claims = Claims(catalog, feed)
         publisher = Publisher(log, claims, trust.signatures)
         stack.push_async_callback(publisher.drain)
-        ingest = Ingest(publisher, catalog, feed, pool, limits, budget, claims)
+        stored = settings.limits
+        quota = Quota(catalog, stored.principal_images, stored.principal_bytes_stored)
+        ingest = Ingest(publisher, catalog, feed, pool, image_limits, budget, claims, quota)
         cache = RecordCache(log, IMAGES, settings.delivery.cache_bytes)
         finder = Finder(log, cache, catalog, feed, expiry, rule, trust)
         chunks = Chunks(cache)
@@ -194,7 +224,7 @@ async def running(settings: Settings, rule: ReadRule) -> AsyncGenerator[State, N
         delivery = Delivery(finder, chunks, Unpacker(chunks, pool, unpacking))
         deleter = Deleter(log, finder, catalog, feed, trust.signatures)
         held = HeldPictures(settings.delivery.pictures_bytes)
-        pictures = LivePictures(finder, delivery, catalog, feed, pool, limits, held)
+        pictures = LivePictures(finder, delivery, catalog, feed, pool, image_limits, held)
         encoded = EncodedImages(feed)
         yield State(
             connections=settings.http,
@@ -282,6 +312,7 @@ def build_pool(codec: CodecSettings, *, measure_quality: bool) -> CodecPool:
         start=start,
         queue_seconds=codec.queue_seconds,
         required=codec.sandbox is Sandbox.REQUIRED,
+        allowance=WorkerTime(),
     )
 
 

@@ -23,6 +23,7 @@ from app.delivery.settings import DeliverySettings
 from app.errors import ConfigurationError
 from app.imaging.settings import ImagingSettings
 from app.ingest.settings import BodySettings, UploadSettings
+from app.limits.settings import LimitSettings
 from app.log.kafka.settings import KafkaSettings
 from app.section import DELIMITER, PREFIX, Section, variable
 from app.server.settings import ServerSettings
@@ -74,6 +75,7 @@ class Settings(BaseSettings):
     upload: UploadSettings = UploadSettings()
     imaging: _Imaging = _Imaging()
     delivery: DeliverySettings = DeliverySettings()
+    limits: LimitSettings = LimitSettings()
     kafka: KafkaSettings = KafkaSettings()
 
 

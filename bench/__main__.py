@@ -1,6 +1,6 @@
 """Measure everything, on the embedded log and on Kafka, and print the tables.
 
-    python -m bench [host:port] [--only ingest delivery memory log] [--log embedded kafka]
+    python -m bench [host:port] [--only ingest delivery memory log access] [--log embedded kafka]
 
 Without an address, an Apache Kafka is started for the measurements.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from uvicorn.loops.auto import auto_loop_factory
 
-from bench import delivery, ingest, log, memory
+from bench import access, delivery, ingest, log, memory
 from bench.rounds import IN_FLIGHT, ROUNDS, show
 from bench.targets import Embedded, Kafka, removing_topics
 from dev.kafka.broker import Broker
@@ -26,7 +26,7 @@ BENCHES = {
     "delivery": ("Downloads in MB/s", delivery),
     "memory": ("Peak memory", memory),
 }
-ALL = [*BENCHES, "log"]
+ALL = [*BENCHES, "log", "access"]
 LOGS = ("embedded", "kafka")
 
 
@@ -40,6 +40,9 @@ def main():
     started = time.monotonic()
     # The loop on which the gateway runs, too.
     with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
+        if "access" in options.only:
+            with tempfile.TemporaryDirectory() as folder:
+                show("Authentication, CPU a request", runner.run(access.measure(Path(folder))))
         if "embedded" in options.log:
             runner.run(_measure(Embedded(), options.only))
         if "kafka" in options.log:

@@ -9,11 +9,13 @@ ROUNDS = 5
 IN_FLIGHT = 8
 
 
-async def medians(sides):
+async def medians(sides, clock=time.perf_counter):
     """Run all sides in turns, once to warm up and then `ROUNDS` times.
 
     Args:
-        sides: Functions without arguments, by name; each does the work of one round.
+        sides: Functions without arguments, by name; each does the work of one round. What one has
+            to `prepare` for it is not counted.
+        clock: Counts the seconds.
 
     Returns:
         The median of the seconds that a round took, by name.
@@ -21,9 +23,11 @@ async def medians(sides):
     taken = {name: [] for name in sides}
     for _ in range(1 + ROUNDS):
         for name, run in sides.items():
-            started = time.perf_counter()
+            if prepare := getattr(run, "prepare", None):
+                prepare()
+            started = clock()
             await run()
-            taken[name].append(time.perf_counter() - started)
+            taken[name].append(clock() - started)
     return {name: statistics.median(seconds[1:]) for name, seconds in taken.items()}
 
 

@@ -20,8 +20,10 @@ import yaml
 
 from app import __version__, settings
 from dev.kafka.jars import kafka_version
+from tests.support.authority import Authority
 from tests.support.credentials import make_key
 from tests.support.gateway_process import GatewayProcess
+from tests.support.secured import server_context
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = dict(settings.names())
@@ -161,6 +163,11 @@ class TestHealthcheck:
         with answering(200) as port:
             assert check(port) == 0
 
+    def test_it_asks_by_tls_where_that_is_spoken(self, tmp_path):
+        file = Authority(tmp_path / "ca.pem").issue(tmp_path / "cert.pem", "images.example")
+        with answering(200, server_context(file)) as port:
+            assert check(port, IMAGEGATE_HTTP__TLS_CERT_FILE=str(file)) == 0
+
     def test_not_ready_is_unhealthy(self):
         with answering(503) as port:
             assert check(port) != 0
@@ -172,8 +179,8 @@ class TestHealthcheck:
 
 
 @contextmanager
-def answering(status):
-    """Answer /health/ready with this status; yields the port."""
+def answering(status, tls=None):
+    """Answer /health/ready with this status, by TLS if there is a context; yields the port."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -184,6 +191,8 @@ def answering(status):
             pass
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        if tls:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
@@ -193,13 +202,13 @@ def answering(status):
             thread.join()
 
 
-def check(port):
+def check(port, **variables):
     """Run the image's health check against a port of this machine; return its status."""
     _, command = last("HEALTHCHECK").split("CMD", 1)
     program, *arguments = json.loads(command)
     assert program == "python"
     # A proxy in the environment, as engines put it there, must not be used.
-    variables = {"IMAGEGATE_HTTP__PORT": str(port), "http_proxy": "http://127.0.0.1:1"}
+    variables |= {"IMAGEGATE_HTTP__PORT": str(port), "http_proxy": "http://127.0.0.1:1"}
     return subprocess.run(
         [sys.executable, *arguments], env=os.environ | variables, capture_output=True, check=False
     ).returncode

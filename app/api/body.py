@@ -23,6 +23,7 @@ from app.errors import (
 from app.imaging.formats import ACCEPTED
 from app.ingest.intake import Intake
 from app.ingest.upload import Upload
+from app.limits.meters import pass_bytes
 from app.records.claim import Claim
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class RequestBody:
 
     async def receive(self, reservation: Reservation) -> Upload:
         """Receive the body; see `Source.receive`."""
-        intake = Intake(reservation, self._pace, self.max_bytes)
+        intake = Intake(reservation, self._pace, self.max_bytes, pass_bytes)
         async with intake.open():
             if not self._is_form:
                 data = b"".join([piece async for piece in self._pieces(self._limit, intake)])

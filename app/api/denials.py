@@ -1,4 +1,4 @@
-"""The line in the log for each denial: who was denied what, from where, and why."""
+"""The lines in the log for denials: who was denied what, from where, and why."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ from app.errors import (
     LinkExpiredError,
 )
 from app.telemetry import metrics
+from app.telemetry.tally import Tally
 
 if TYPE_CHECKING:
     from starlette.types import Scope
 
-    from app.errors import GatewayError
+    from app.errors import GatewayError, RateLimitedError
 
 logger = structlog.get_logger(__name__)
 
 # A path may have 32 KB.
 _LOGGED_CHARACTERS = 200
+_limited = Tally()
 _KINDS = (
     CredentialRequiredError,
     InvalidCredentialError,
@@ -55,3 +57,18 @@ def log(error: GatewayError, asgi: Scope) -> None:
         request_id=asgi["state"]["request_id"],
     )
     metrics.REQUESTS_REFUSED.labels("access").inc()
+
+
+def log_limited(error: RateLimitedError, asgi: Scope) -> None:
+    """Count that the client of a request is at a limit; log it once a second for each limit."""
+    metrics.REQUESTS_LIMITED.labels(error.limit).inc()
+    principal = asgi["state"].get("principal")
+    if count := _limited.add(error.limit):
+        logger.warning(
+            "request_limited",
+            limit=error.limit,
+            principal=principal.name if principal else "",
+            client=address_in(asgi),
+            request_id=asgi["state"]["request_id"],
+            count=count,
+        )

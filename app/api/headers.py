@@ -105,7 +105,7 @@ EXPOSE_HEADERS = FixedHeader(
     "Access-Control-Expose-Headers",
     f"Headers that such a page may read. {_SITES}",
     "Accept, Accept-Ranges, Allow, Content-Disposition, Content-Range, ETag, Link, Location,"
-    " Repr-Digest, Retry-After, WWW-Authenticate, X-Request-ID",
+    " RateLimit, RateLimit-Policy, Repr-Digest, Retry-After, WWW-Authenticate, X-Request-ID",
     required=False,
 )
 VARY = ResponseHeader(
@@ -117,6 +117,19 @@ VARY = ResponseHeader(
 )
 OF_SITES = (RESOURCE_POLICY, ALLOW_ORIGIN, EXPOSE_HEADERS, VARY)
 # Lists and descriptions of images change: a browser asks again, and no shared cache keeps them.
+# draft-ietf-httpapi-ratelimit-headers-11, of clients that have limits.
+RATE_LIMIT_POLICY = ResponseHeader(
+    "RateLimit-Policy",
+    "Limits of the client: `q` requests, or bytes, in `w` seconds. Only where there are any.",
+    '"principal-requests";q=10000;w=10',
+    required=False,
+)
+RATE_LIMIT = ResponseHeader(
+    "RateLimit",
+    "What is left of each: `r` now, and more in `t` seconds. Only where there are any.",
+    '"principal-requests";r=9999;t=1',
+    required=False,
+)
 PRIVATE = FixedHeader(
     "Cache-Control",
     "Only the client may keep it, and asks again before each use.",

@@ -25,6 +25,7 @@ from app.errors import (
     InternalError,
     InvalidParameterError,
     NotReadyError,
+    RateLimitedError,
     ShareExceededError,
 )
 from app.telemetry import metrics
@@ -126,6 +127,8 @@ async def _on_gateway_error(request: Request, error: Exception) -> Response:
         )
     if denials.is_denial(error):
         denials.log(error, request.scope)
+    if isinstance(error, RateLimitedError):
+        denials.log_limited(error, request.scope)
     if isinstance(error, ShareExceededError):
         logger.warning(
             "request_refused",

@@ -104,6 +104,7 @@ _REQUEST: dict[str, Any] = {
         errors.MissingFileError,
         errors.TooManyFilesError,
         errors.ImageRefusedError,
+        errors.QuotaExceededError,
         errors.ShareExceededError,
         errors.NotReadyError,
         errors.CatalogDamagedError,

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from app.catalog.facts import Fact
-    from app.catalog.images import CatalogImage, Ownership
+    from app.catalog.images import CatalogImage, Ownership, Usage
     from app.events.sequenced import SequencedEvent
 
 # A file with another version, older or newer, is not migrated but rebuilt.
-_SCHEMA_VERSION = 4
+_SCHEMA_VERSION = 5
 # Sequences are offsets of a log, which have 63 bits.
 _ABOVE_ALL = 2**63 - 1
 _SCHEMA = progress.SCHEMA + facts.SCHEMA + images.SCHEMA + claims.SCHEMA
@@ -146,6 +146,11 @@ class Catalog:
         """Return whose an image is that is listed or deleted; None if it is neither."""
         found = await self._database.query(images.ownership_of, images.OWNERSHIP, image_id)
         return found[0] if found else None
+
+    async def usage(self, owner: str) -> Usage:
+        """Return what the listed images of an owner take."""
+        found = await self._database.query(images.usage_of, images.USAGE, owner)
+        return found[0] if found else images.Usage()
 
     async def newest(
         self, limit: int, before: int | None = None, owner: str | None = None

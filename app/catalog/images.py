@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SCHEMA = """
 CREATE TABLE images (
     sequence INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, created_at_ms INTEGER NOT NULL,
-    owner TEXT, visibility TEXT, info BLOB NOT NULL
+    owner TEXT, visibility TEXT, bytes INTEGER NOT NULL, info BLOB NOT NULL
 );
 CREATE INDEX images_of_owner ON images (owner, sequence);
 CREATE TABLE places (
@@ -27,6 +27,17 @@ CREATE TABLE places (
     PRIMARY KEY (partition, offset, image_id)
 ) WITHOUT ROWID;
 CREATE INDEX places_of_image ON places (image_id);
+CREATE TABLE usage (
+    owner TEXT PRIMARY KEY, images INTEGER NOT NULL, bytes INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TRIGGER image_listed AFTER INSERT ON images WHEN new.owner IS NOT NULL BEGIN
+    INSERT INTO usage VALUES (new.owner, 1, new.bytes)
+    ON CONFLICT DO UPDATE SET images = images + 1, bytes = bytes + excluded.bytes;
+END;
+CREATE TRIGGER image_removed AFTER DELETE ON images WHEN old.owner IS NOT NULL BEGIN
+    UPDATE usage SET images = images - 1, bytes = bytes - old.bytes WHERE owner = old.owner;
+    DELETE FROM usage WHERE owner = old.owner AND images = 0;
+END;
 CREATE TABLE deleted (
     id TEXT PRIMARY KEY, owner TEXT, visibility TEXT
 ) WITHOUT ROWID;
@@ -38,6 +49,8 @@ OWNERSHIP = (
     "SELECT owner, visibility, 0 FROM images WHERE id = ?1"
     " UNION ALL SELECT owner, visibility, 1 FROM deleted WHERE id = ?1"
 )
+# The columns that `usage_of` reads.
+USAGE = "SELECT images, bytes FROM usage WHERE owner = ?"
 _PROPERTIES = {each.name for each in fields(ImageInfo)}
 
 
@@ -63,6 +76,19 @@ class Ownership:
     owner: str
     visibility: Visibility | None
     is_deleted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the listed images of an owner take in the log."""
+
+    images: int = 0
+    stored_bytes: int = 0
+
+
+def usage_of(row: tuple[Any, ...]) -> Usage:
+    """Return what is in a row of `USAGE`."""
+    return Usage(*row)
 
 
 def ownership_of(row: tuple[Any, ...]) -> Ownership:
@@ -93,14 +119,16 @@ def add(
 ) -> None:
     """List an image, unless it is deleted."""
     connection.execute(
-        "INSERT INTO images (sequence, id, created_at_ms, owner, visibility, info)"
-        " SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE NOT EXISTS (SELECT 1 FROM deleted WHERE id = ?2)",
+        "INSERT INTO images (sequence, id, created_at_ms, owner, visibility, bytes, info)"
+        " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7"
+        " WHERE NOT EXISTS (SELECT 1 FROM deleted WHERE id = ?2)",
         (
             sequence,
             event.image_id,
             timestamp_ms,
             event.info.owner or None,
             event.info.visibility,
+            event.info.stored_bytes,
             INFO.dump_json(event.info),
         ),
     )

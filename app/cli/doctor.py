@@ -1,13 +1,15 @@
 """`imagegate doctor`: an examination of a deployment.
 
-Hides the order of the examination: a codec worker, which is started to see how it is confined, the
-data folder, the log's own examination of its brokers or database, and, where nothing is wrong then,
-one record written to each partition of `images` and read back.
+Hides the order of the examination: the certificate for TLS, if there is one, a codec worker, which
+is started to see how it is confined, the data folder, the log's own examination of its brokers or
+database, and, where nothing is wrong then, one record written to each partition of `images` and
+read back.
 """
 
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import os
 import shutil
 import time
@@ -21,6 +23,7 @@ from app.log.findings import MISSING, Finding, Level, is_wrong
 from app.main import build_log, build_pool
 from app.records.address import new_cookie
 from app.section import variable
+from app.server.certificate import files_of, read_certificate
 from app.telemetry import logs
 
 if TYPE_CHECKING:
@@ -30,11 +33,14 @@ if TYPE_CHECKING:
 
     from app.codec.pool import CodecPool
     from app.log import ExaminableLog, Log, Position
+    from app.server.settings import ServerSettings
 
 # The catalog needs about a kilobyte an image, the embedded log all of the image.
 _FREE_BYTES = 1_000_000_000
 # Only the times that people read depend on the clock.
 _CLOCK_SECONDS = 5.0
+# Certificates are valid for 90 days or less, and renewed a third of that before.
+_RENEWAL = dt.timedelta(days=14)
 # The value of the records that are written.
 PIECE = b"written by imagegate doctor"
 
@@ -57,13 +63,32 @@ def _doctor(options: argparse.Namespace) -> int:
     imaging = settings.imaging.model_copy(update={"workers": 1})
     pool = build_pool(imaging, measure_quality=imaging.measure_quality)
     examination = examine(build_log(settings), settings.data_dir, embedded=embedded)
-    return report(options, asyncio.run(_examine_all(pool, examination)))
+    found = examine_certificate(settings.http, dt.datetime.now(dt.UTC))
+    return report(options, found + asyncio.run(_examine_all(pool, examination)))
 
 
 async def _examine_all(
     pool: CodecPool, examination: Coroutine[Any, Any, list[Finding]]
 ) -> list[Finding]:
     return [await examine_workers(pool), *await examination]
+
+
+def examine_certificate(http: ServerSettings, now: dt.datetime) -> list[Finding]:
+    """Return the finding on the certificate for TLS, if there is one."""
+    try:
+        if (files := files_of(http)) is None:
+            return []
+        expires = read_certificate(*files).expires
+    except ConfigurationError as error:
+        names = " and ".join(variable("http", f"tls_{each}_file") for each in ("cert", "key"))
+        return [Finding(Level.WRONG, "certificate", error.detail.removesuffix("."), f"see {names}")]
+    remedy = "put a new one, with its key, in place of the files; the gateway reads them again"
+    if expires <= now:
+        return [Finding(Level.WRONG, "certificate", f"expired on {expires:%Y-%m-%d}", remedy)]
+    said = f"is valid until {expires:%Y-%m-%d}"
+    if expires - now < _RENEWAL:
+        return [Finding(Level.WARNING, "certificate", said, remedy)]
+    return [Finding(Level.OK, "certificate", said)]
 
 
 async def examine_workers(pool: CodecPool) -> Finding:

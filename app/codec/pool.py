@@ -42,6 +42,7 @@ from app.telemetry.metrics import CODEC_WORKERS_REPLACED
 
 if TYPE_CHECKING:
     from app.codec.tasks import Task
+    from app.limits.meters import WorkerTime
 
 logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -85,6 +86,7 @@ class CodecPool:
         start: How each worker starts.
         queue_seconds: Time that an image waits for a worker.
         required: Whether a worker that is not wholly confined may not be used.
+        allowance: How much time of workers clients may use.
     """
 
     def __init__(
@@ -95,8 +97,10 @@ class CodecPool:
         start: Start,
         queue_seconds: float = 10.0,
         required: bool = False,
+        allowance: WorkerTime | None = None,
     ) -> None:
         self._workers = workers
+        self._allowance = allowance
         self._shares = WorkerShares(workers)
         self._deadline_seconds = deadline_seconds
         self._how = start
@@ -164,8 +168,11 @@ class CodecPool:
                 of ours; then the worker was killed.
             NotReadyError: The pool stops.
             OverloadedError: No worker was free in time.
-            ShareExceededError: So it was, and this client used more than its share.
+            RateLimitedError: The client is at its limit of workers' time.
+            ShareExceededError: None was, and this client used more than its share.
         """
+        if self._allowance is not None and client != NOBODY:
+            self._allowance.require()
         until = asyncio.get_running_loop().time() + self._queue_seconds
         try:
             return await self._run(task, data, await self._await_turn(client, until, task.kind))
@@ -201,8 +208,12 @@ class CodecPool:
             reason = Reason.ANSWER
             raise InternalError("A codec worker sent an answer that is not understood.") from error
         finally:
-            self._shares.end(turn)
+            self._count(turn.client.name, self._shares.end(turn))
             self._release(worker, reason, turn.client.name)
+
+    def _count(self, client: str, seconds: float) -> None:
+        if self._allowance is not None and client != NOBODY:
+            self._allowance.use(seconds)
 
     async def _await_turn(self, client: str, until: float, kind: Kind) -> Turn:
         if self._stopping:
@@ -225,7 +236,7 @@ class CodecPool:
         if not turn.worker.done():
             self._shares.leave(turn)
         elif not turn.worker.exception():
-            self._shares.end(turn)
+            self._count(turn.client.name, self._shares.end(turn))
             self._release(turn.worker.result(), Reason.LEFT, turn.client.name)
 
     def _grant(self) -> None:
@@ -274,7 +285,9 @@ class CodecPool:
             # Even on a machine out of memory or processes, the pool returns to its size later.
             with contextlib.suppress(OSError, EOFError, ForeignAnswerError, ConfigurationError):
                 await self._spawn()
-                self._shares.charge(client, time.monotonic() - started)
+                seconds = time.monotonic() - started
+                self._shares.charge(client, seconds)
+                self._count(client, seconds)
                 return
             await asyncio.sleep(_RESTART_PAUSE_SECONDS)
 

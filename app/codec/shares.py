@@ -150,14 +150,15 @@ class WorkerShares:
             return not is_last
         return kind is Kind.UPLOAD or self._downloads < max(self._workers // 2, 1)
 
-    def end(self, turn: Turn) -> None:
-        """Count the time of an image that had a worker."""
+    def end(self, turn: Turn) -> float:
+        """Count the time of an image that had a worker, and return it."""
         client, now = turn.client, self._clock()
         client.running -= 1
         self._downloads -= turn.kind is Kind.DOWNLOAD
         # Exactly 0 without any: differences of floats would add up.
         client.started = client.started - turn.started if client.running else 0.0
         self.charge(client.name, now - turn.started)
+        return now - turn.started
 
     def charge(self, name: str, seconds: float) -> None:
         """Count worker seconds for a client."""

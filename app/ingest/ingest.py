@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from app.imaging.limits import ImageLimits
     from app.ingest.claims import Claims
     from app.ingest.publish import Published, Publisher
+    from app.ingest.quota import Quota
     from app.ingest.upload import Source, Upload
 
 # How long an answer waits for the catalog, so that a listing right after it shows the image.
@@ -47,6 +48,7 @@ class Ingest:
         limits: ImageLimits,
         budget: ByteBudget,
         claims: Claims,
+        quota: Quota,
         *,
         listing_seconds: float = _LISTING_SECONDS,
     ) -> None:
@@ -57,6 +59,7 @@ class Ingest:
         self._limits = limits
         self._budget = budget
         self._claims = claims
+        self._quota = quota
         self._listing_seconds = listing_seconds
 
     async def store(self, source: Source) -> StoredUpload:
@@ -69,6 +72,10 @@ class Ingest:
         """
         self._require_ready()
         await self._claims.require_left(source.claim)
+        async with self._quota.room(source.owner, source.max_bytes):
+            return await self._store(source)
+
+    async def _store(self, source: Source) -> StoredUpload:
         reservation = await self._admit(source)
         try:
             upload = await self._receive(source, reservation)

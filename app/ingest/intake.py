@@ -3,8 +3,8 @@
 Hides how much memory a part of an upload counts for, and when a body is too slow. Its deadline is
 a leaky bucket: each byte moves it by what the minimum rate allows for a byte, never further than
 the grace from now. A body that is past it is cut off only while others wait for memory; silence
-ends it in any case. Time in which it is not read, because there is no memory for more, is no fault
-of the client.
+ends it in any case. Time in which it is not read, because there is no memory for more or a limit of
+its client holds it up, is no fault of the client.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from app.errors import RequestTimeoutError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from app.budget import Reservation
     from app.ingest.settings import BodySettings
@@ -38,11 +38,25 @@ def memory_for(received_bytes: int, max_bytes: int) -> int:
 
 
 class Intake:
-    """The way of one body into the memory that `reservation` holds for it."""
+    """The way of one body into the memory that `reservation` holds for it.
+
+    Args:
+        reservation: The memory.
+        pace: The slowest allowed rate.
+        max_bytes: The most that may come.
+        passed: Counts bytes that came, and returns when the client's limits allow more.
+    """
 
     _timer: asyncio.TimerHandle
 
-    def __init__(self, reservation: Reservation, pace: BodySettings, max_bytes: int) -> None:
+    def __init__(
+        self,
+        reservation: Reservation,
+        pace: BodySettings,
+        max_bytes: int,
+        passed: Callable[[int], Awaitable[None]],
+    ) -> None:
+        self._passed = passed
         self._reservation = reservation
         self._grace_seconds = pace.slow_body_seconds
         self._min_rate = pace.min_body_rate
@@ -87,6 +101,7 @@ class Intake:
         if lagged:
             self._reservation.keep_up()
         self._is_read = False
+        await self._passed(piece_bytes)
         await self._reservation.grow(memory_for(self._received_bytes, self._max_bytes))
         self._is_read = True
         unread_seconds = self._loop.time() - now

@@ -8,9 +8,7 @@ parsed in one go.
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import uuid
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import h11
@@ -19,10 +17,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from app.api import problems
 from app.api.crowd import BEYOND, BY_PROXY, Beyond
-from app.client import NOBODY, client_of
+from app.client import NOBODY
 from app.errors import BadRequestError
 from app.server.connections import Place
 from app.server.parser import MAX_HEADERS, MAX_HEADERS_BYTES, Parser
+from app.server.peers import is_proxy, peer_at
 
 if TYPE_CHECKING:
     from asyncio import TimerHandle, Transport
@@ -72,10 +71,9 @@ class HttpProtocol(H11Protocol):
         super().connection_made(transport)
         self.flow = _Flow(transport)
         address = self.client[0] if self.client else ""
-        if _is_proxy(address, self._http.proxies):
+        self.peer = peer_at(address, self._http.proxies)
+        if is_proxy(address, self._http.proxies):
             self.app_state = self.app_state | {BY_PROXY: True}
-        else:
-            self.peer = client_of(address)
         place = self._table.add(self)
         if place is not Place.WITHIN:
             self.app_state = self.app_state | {BEYOND: Beyond(place.value)}
@@ -127,10 +125,12 @@ class HttpProtocol(H11Protocol):
             self._table.is_served(self)
 
     def on_response_complete(self) -> None:
-        """Expect the next request's headers, unless they have come already."""
+        """Expect the next request's headers, unless they have come, or the rest to be read."""
         cycle = self.cycle
         super().on_response_complete()
-        if self.cycle is cycle and not self.transport.is_closing():
+        if self.transport.is_closing():
+            self._table.is_owing(self)
+        elif self.cycle is cycle:
             self._table.is_quiet(self)
             self._expect_request(self.timeout_keep_alive + _HEADERS_SECONDS)
 
@@ -198,12 +198,11 @@ class HttpProtocol(H11Protocol):
     def _end_after_answer(self) -> None:
         """Send the end of the answer, and close once the client has closed, or soon."""
         self._cancel_deadline()
-        if not self.transport.can_write_eof():
-            self.transport.close()
-            return
         self._lingering_bytes = _LINGER_BYTES
         self.flow.resume_reading()
-        self.transport.write_eof()
+        # With TLS the answer's own length is its end.
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
         self._deadline = self.loop.call_later(_LINGER_SECONDS, self.transport.close)
 
     def _expect_request(self, seconds: float) -> None:
@@ -238,11 +237,3 @@ class _Flow(FlowControl):
             self.read_paused = False
         else:
             super().resume_reading()
-
-
-@lru_cache(maxsize=4096)
-def _is_proxy(address: str, proxies: tuple[str, ...]) -> bool:
-    if not proxies:
-        return False
-    parsed = ipaddress.ip_address(address.partition("%")[0])
-    return any(parsed in ipaddress.ip_network(each) for each in proxies)

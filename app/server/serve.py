@@ -19,15 +19,20 @@ import structlog
 import uvicorn
 
 from app.api.authority import is_loopback
+from app.background import BackgroundJob
 from app.codec.sandbox import hide
 from app.errors import ConfigurationError
+from app.read_again import ReadAgain
+from app.server.certificate import files_of, read_to_show
 from app.server.connections import Connections
 from app.server.descriptors import free_for_connections, raise_limit
+from app.server.handshake import Handshake
 from app.server.protocol import HttpProtocol
 from app.server.slices import Slices
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    import ssl
+    from collections.abc import Callable, Generator
 
     from fastapi import FastAPI
 
@@ -37,6 +42,8 @@ logger = structlog.get_logger(__name__)
 
 # Idle connections are kept a little longer than common proxies keep theirs (60 s).
 _KEEP_ALIVE_SECONDS = 65
+# Two files are looked at.
+_CERTIFICATE_SECONDS = 2.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -50,7 +57,8 @@ def serve(app: FastAPI, http: ServerSettings, destination: str, *, exposable: bo
         exposable: Whether an address that other machines can reach is allowed.
 
     Raises:
-        ConfigurationError: The address is not allowed, or cannot be listened on.
+        ConfigurationError: The address is not allowed, or cannot be listened on, or the certificate
+            cannot be used.
     """
     if not exposable and not is_loopback(http.host):
         raise ConfigurationError(
@@ -62,9 +70,13 @@ def serve(app: FastAPI, http: ServerSettings, destination: str, *, exposable: bo
     hide()
     if find_spec("uvloop") is None:
         logger.info("uvloop_missing", advice="pip install 'imagegate[speed]' for a faster loop")
+    contexts = _contexts(http)
     raise_limit()
     connections = Connections(http.max_connections, http.client_connections)
-    protocol = functools.partial(HttpProtocol, connections, Slices(), http)
+    plain = functools.partial(HttpProtocol, connections, Slices(), http)
+    protocol: Callable[..., asyncio.Protocol] = plain
+    if contexts is not None:
+        protocol = functools.partial(Handshake, contexts, connections, http, plain)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -86,25 +98,46 @@ def serve(app: FastAPI, http: ServerSettings, destination: str, *, exposable: bo
         asyncio.Runner(loop_factory=config.get_loop_factory()) as runner,
         suppress(asyncio.CancelledError),
     ):
-        text = banner(http.host, listener.getsockname()[1], destination)
-        runner.run(_run(_Server(config, app), listener, connections, text))
+        text = banner(http, listener.getsockname()[1], destination)
+        runner.run(_run(_Server(config, app), listener, connections, contexts, text))
     logger.info("stopped")
     return 0
 
 
+def _contexts(http: ServerSettings) -> ReadAgain[ssl.SSLContext] | None:
+    if (files := files_of(http)) is None:
+        return None
+    return ReadAgain(files, lambda: read_to_show(*files))
+
+
 async def _run(
-    server: _Server, listener: socket.socket, connections: Connections, text: str
+    server: _Server,
+    listener: socket.socket,
+    connections: Connections,
+    contexts: ReadAgain[ssl.SSLContext] | None,
+    text: str,
 ) -> None:
     app = server.app
     async with AsyncExitStack() as stack:
         with _cancelled_by_signals():
             await stack.enter_async_context(app.router.lifespan_context(app))
+        if contexts is not None:
+            job = _reading_again(contexts)
+            job.start()
+            stack.push_async_callback(job.stop)
         _limit(connections)
         # A full collection looked through all that was imported, 80 ms in which nothing else ran.
         gc.collect()
         gc.freeze()
         print(text, flush=True)  # noqa: T201
         await server.serve([listener])
+
+
+def _reading_again(contexts: ReadAgain[ssl.SSLContext]) -> BackgroundJob:
+    async def look() -> None:
+        await asyncio.to_thread(contexts.current)
+
+    return BackgroundJob(look, "certificate", _CERTIFICATE_SECONDS, rest_seconds=0)
 
 
 def _limit(connections: Connections) -> None:
@@ -186,9 +219,10 @@ def _reason(error: OSError | UnicodeError) -> str:
     return str(error.strerror)
 
 
-def banner(host: str, port: int, destination: str) -> str:
+def banner(http: ServerSettings, port: int, destination: str) -> str:
     """Return the lines that the process prints once it listens."""
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    host = f"[{http.host}]" if ":" in http.host else http.host
+    url = f"{http.scheme}://{host}:{port}"
     return (
         f"imagegate listens on {url}\n"
         f"images go into {destination}\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field, field_validator
@@ -15,6 +16,14 @@ class ServerSettings(Section):
 
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(8080, ge=0, le=65_535, description="port to listen on; 0 picks a free one")
+    tls_cert_file: Path | None = Field(
+        None,
+        description="PEM file of the gateway's certificate and its chain: it speaks HTTPS, and no"
+        " HTTP. Read again when it changes",
+    )
+    tls_key_file: Path | None = Field(
+        None, description="PEM file of its key, without a password; read again when it changes"
+    )
     max_connections: int = Field(
         10_000,
         ge=8,
@@ -42,6 +51,11 @@ class ServerSettings(Section):
         le=600,
         description="how long requests may go on after SIGTERM before they are cut off",
     )
+
+    @property
+    def scheme(self) -> str:
+        """The scheme of the gateway's own URLs."""
+        return "https" if self.tls_cert_file else "http"
 
     @field_validator("proxies", mode="before")
     @classmethod

@@ -5,7 +5,7 @@ Metrics belong to the process, so they are module constants.
 
 from __future__ import annotations
 
-from prometheus_client import Counter, disable_created_metrics, generate_latest
+from prometheus_client import Counter, Gauge, disable_created_metrics, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 # Prometheus has no use for the start times of counters, and they double what it scrapes.
@@ -18,10 +18,22 @@ REQUESTS_REFUSED = Counter(
     "Requests that were refused for who sent them, and by which rule.",
     ["reason"],
 )
+REQUESTS_LIMITED = Counter(
+    "imagegate_requests_limited",
+    "Requests that were refused because their client was at a limit, and which.",
+    ["limit"],
+)
 CONNECTIONS_CLOSED = Counter(
     "imagegate_connections_closed",
     "Connections that the gateway closed on clients, and why.",
     ["reason"],
+)
+HANDSHAKES_FAILED = Counter(
+    "imagegate_tls_handshakes_failed", "Handshakes of TLS that failed, or took too long."
+)
+CERTIFICATE_EXPIRES = Gauge(
+    "imagegate_tls_certificate_expires_seconds",
+    "When the gateway's certificate expires, in seconds since 1970; 0 without one.",
 )
 PICTURES_DROPPED = Counter(
     "imagegate_live_pictures_dropped",

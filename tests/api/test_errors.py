@@ -18,6 +18,7 @@ INSTANCES = [
     errors.UnsupportedFormatError("A PDF.", "image/png"),
     errors.UnsupportedMediaTypeError("JSON.", "image/*"),
     errors.NotReadyError("Not yet.", retry_after_seconds=1),
+    errors.RateLimitedError("Too fast.", "address-requests", 1),
     errors.OutcomeUnknownError("Lost.", outcomes=[errors.NotWrittenError("Late.")]),
 ]
 REST = leaves() - {type(error) for error in INSTANCES}

@@ -337,3 +337,22 @@ async def test_a_file_that_cannot_be_used_is_replaced(catalog, opened, tmp_path,
     assert await listed(again) == []
     await apply(again, stored(1))
     assert await listed(again) == [0]
+
+
+async def test_the_usage_of_an_owner_is_what_is_listed_of_it(catalog):
+    await apply(
+        catalog,
+        stored(1, owner="a", stored_bytes=10),
+        stored(2, owner="a", stored_bytes=20),
+        stored(3, owner="b", stored_bytes=40),
+        stored(4, stored_bytes=80),
+        stored(1, owner="a", stored_bytes=10),
+        deleted(2),
+        deleted(3),
+    )
+    found = {owner: await catalog.usage(owner) for owner in ("a", "b", "")}
+    assert (found["a"].images, found["a"].stored_bytes) == (1, 10)
+    assert (found["b"].images, found["b"].stored_bytes) == (0, 0)
+    assert found[""].images == 0
+    await catalog.reset("another log")
+    assert (await catalog.usage("a")).images == 0

@@ -172,7 +172,7 @@ class TestBanner:
         settings = load(http={"host": host, "port": 0})
         with server.bind(settings.http) as listener:
             port = listener.getsockname()[1]
-        banner = server.banner(host, port, "the embedded log in /srv/images")
+        banner = server.banner(settings.http, port, "the embedded log in /srv/images")
         assert port > 0
         assert f"http://{shown}:{port}\n" in banner
         assert f"curl -F file=@img.jpg http://{shown}:{port}/images" in banner

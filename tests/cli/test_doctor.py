@@ -15,7 +15,9 @@ from app.codec.sandbox import Part
 from app.log.findings import Finding, Level, as_table
 from app.log.sqlite.database import DATABASE_NAME
 from app.log.sqlite.log import SqliteLog
+from app.server.settings import ServerSettings
 from app.telemetry import logs
+from tests.support.authority import DAY, NOW, Authority
 
 
 @pytest.fixture
@@ -163,3 +165,36 @@ def used_by_cli(folder, monkeypatch):
     monkeypatch.setattr(logs, "configure", lambda _: None)
     folder.mkdir()
     return folder
+
+
+class TestCertificate:
+    @pytest.mark.parametrize(
+        ("days", "level", "said"),
+        [
+            (90, Level.OK, "until"),
+            (5, Level.WARNING, "until"),
+            (-1, Level.WRONG, "expi"),
+        ],
+    )
+    def test_it_says_when_it_expires(self, tmp_path, days, level, said):
+        file = Authority(tmp_path / "ca.pem").issue(tmp_path / "c.pem", "a", until=NOW + days * DAY)
+        http = ServerSettings(tls_cert_file=file, tls_key_file=file)
+        [found] = doctor.examine_certificate(http, NOW)
+        assert (found.subject, found.level) == ("certificate", level)
+        assert said in found.found
+        assert (found.remedy == "") == (level is Level.OK)
+
+    def test_a_key_that_is_anothers_is_wrong(self, tmp_path):
+        authority = Authority(tmp_path / "ca.pem")
+        one, two = (authority.issue(tmp_path / f"{name}.pem", name) for name in "ab")
+        http = ServerSettings(tls_cert_file=one, tls_key_file=two)
+        [found] = doctor.examine_certificate(http, NOW)
+        assert found.level is Level.WRONG
+        assert "is not the key of the certificate" in found.found
+
+    def test_half_a_pair_is_wrong(self, tmp_path):
+        [found] = doctor.examine_certificate(ServerSettings(tls_key_file=tmp_path), NOW)
+        assert (found.level, "go together" in found.found) == (Level.WRONG, True)
+
+    def test_without_one_there_is_nothing_to_say(self):
+        assert doctor.examine_certificate(ServerSettings(), NOW) == []

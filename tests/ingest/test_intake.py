@@ -22,9 +22,11 @@ class Body:
     def __init__(self, budget, reservation, grace_seconds, min_rate):
         pace = BodySettings(slow_body_seconds=grace_seconds, min_body_rate=min_rate)
         self.budget, self.reservation = budget, reservation
-        self.intake = Intake(reservation, pace, MAX_BYTES)
+        self.intake = Intake(reservation, pace, MAX_BYTES, self._passed)
         self.pieces = asyncio.Queue()
         self.counted = 0
+        self.allowed = asyncio.Event()
+        self.allowed.set()
         self.task = asyncio.create_task(self._receive())
 
     async def _receive(self):
@@ -35,6 +37,9 @@ class Body:
                     self.counted += piece
         finally:
             self.reservation.release()
+
+    async def _passed(self, _):
+        await self.allowed.wait()
 
     @property
     def lags(self):
@@ -124,6 +129,20 @@ async def test_while_there_is_no_memory_for_more_its_client_is_not_behind(new_bo
     rest.release()
     await until(lambda: body.counted)
     assert body.intake._deadline > released
+    await body.pieces.put(0)
+    await body.task
+
+
+async def test_while_a_limit_holds_it_up_its_client_is_not_behind(new_body):
+    body = await new_body(grace_seconds=0.1)
+    body.allowed.clear()
+    await body.pieces.put(10)
+    looked = []
+    asyncio.get_running_loop().call_later(0.3, looked.append, "after its grace")
+    await until(lambda: looked)
+    assert not body.lags
+    body.allowed.set()
+    await until(lambda: body.counted)
     await body.pieces.put(0)
     await body.task
 

@@ -8,11 +8,12 @@ import time
 import pytest
 
 from app.errors import ConfigurationError
-from app.log.kafka.files import ReadAgain, client_context, read_secret
+from app.log.kafka.files import client_context, read_secret
 from app.log.kafka.handshake import find_refusal
 from app.log.kafka.oauth import Token, TokenError, Tokens, from_server
 from app.log.kafka.security import Security
 from app.log.kafka.settings import KafkaSettings
+from app.read_again import ReadAgain
 from dev.kafka.ports import free_port
 from tests.support.authority import DAY, NOW, Authority, Issuer
 from tests.support.secured import server_context

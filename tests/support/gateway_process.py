@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -75,7 +76,7 @@ class GatewayProcess:
         return self.wait(seconds), "".join(self.output)
 
     def await_ready(self, seconds=START_SECONDS):
-        transport = httpx.HTTPTransport(retries=3)
+        transport = httpx.HTTPTransport(retries=3, verify=self.trust())
         with httpx.Client(transport=transport, base_url=self.url) as client:
             for _ in range(int(seconds / 0.05)):
                 if client.get("/health/ready").status_code == httpx.codes.OK:
@@ -106,12 +107,22 @@ class GatewayProcess:
 
     def client(self, **options):
         """Return a synchronous client; close it."""
+        options = {"verify": self.trust()} | options
         return httpx.Client(base_url=self.url, timeout=60, event_hooks=checked(), **options)
 
     def async_client(self, **options):
         """Return an asynchronous client; close it."""
         hooks = checked_async()
+        options = {"verify": self.trust()} | options
         return httpx.AsyncClient(base_url=self.url, timeout=60, event_hooks=hooks, **options)
+
+    def trust(self):
+        """Return what a client knows the gateway by: its own certificate, where it speaks HTTPS."""
+        context = ssl.create_default_context()
+        if self.url.startswith("https:"):
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+            context.load_verify_locations(self.environment["IMAGEGATE_HTTP__TLS_CERT_FILE"])
+        return context
 
     def resident_bytes(self):
         """Return the resident memory of the gateway's main process (proc(5))."""
@@ -157,7 +168,7 @@ class GatewayProcess:
     def _read(self, listening):
         for line in self.process.stdout:
             self.output.append(line)
-            if found := re.match(r"imagegate listens on (http://\S+)", line):
+            if found := re.match(r"imagegate listens on (https?://\S+)", line):
                 self.url = found.group(1)
                 listening.set()
         listening.set()

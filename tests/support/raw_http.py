@@ -21,6 +21,10 @@ class RawClient:
         self.received = b""
         try:
             self.socket.connect(gateway.address)
+            if gateway.url.startswith("https:"):
+                self.socket = gateway.trust().wrap_socket(
+                    self.socket, server_hostname=gateway.address[0]
+                )
         except BaseException:
             self.socket.close()
             raise

@@ -12,6 +12,7 @@ from app.ingest.claims import Claims
 from app.ingest.ingest import Ingest
 from app.ingest.intake import COPIES
 from app.ingest.publish import Publisher
+from app.ingest.quota import Quota
 from app.ingest.upload import Upload
 from app.log import EVENTS, IMAGES
 from app.log.sqlite.log import SqliteLog
@@ -110,6 +111,7 @@ class Way:
             limits,
             self.budget,
             self.claims,
+            Quota(catalog),
             listing_seconds=LISTING_SECONDS,
         )
 

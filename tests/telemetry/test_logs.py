@@ -121,7 +121,8 @@ def test_a_path_that_a_client_chose_reaches_a_terminal_escaped(tmp_path):
 
     try:
         found = re.search(rb"http://([\d.]+):(\d+)", process.stdout.readline())
-        gateway = type("Gateway", (), {"address": (found[1].decode(), int(found[2]))})
+        address = found[1].decode(), int(found[2])
+        gateway = type("Gateway", (), {"address": address, "url": "http:"})
         # It says its address before it listens.
         until(lambda: not refuses_connections(gateway))
         with RawClient(gateway) as client:

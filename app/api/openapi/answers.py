@@ -37,6 +37,7 @@ FINDING = (
 )
 # Of every operation but the probes.
 DENIALS = (
+    errors.RateLimitedError,
     errors.CredentialRequiredError,
     errors.InvalidCredentialError,
     errors.InsufficientScopeError,
@@ -45,10 +46,12 @@ DENIALS = (
 )
 WRITING = (errors.CrossSiteError, errors.NotWrittenError, errors.OutcomeUnknownError)
 
-_EVERYWHERE = (headers.REQUEST_ID, headers.NO_SNIFFING, *headers.OF_SITES)
+_LIMITS = (headers.RATE_LIMIT_POLICY, headers.RATE_LIMIT)
+_EVERYWHERE = (headers.REQUEST_ID, headers.NO_SNIFFING, *_LIMITS, *headers.OF_SITES)
 _WHERE_INVALID = (
     headers.REQUEST_ID_IF_VALID,
     headers.NO_SNIFFING_IF_VALID,
+    *_LIMITS,
     *headers.OF_SITES,
 )
 # Headers of errors (see `GatewayError.headers`): their description, and a variant where the header

@@ -15,8 +15,9 @@ from aiokafka.abc import AbstractTokenProvider
 
 from app.errors import ConfigurationError
 from app.log.kafka import oauth
-from app.log.kafka.files import ReadAgain, client_context, read_secret
+from app.log.kafka.files import client_context, read_secret
 from app.log.kafka.security_settings import Mechanism
+from app.read_again import ReadAgain
 from app.section import variable
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""The limits of clients: how much each may use, in this process."""
