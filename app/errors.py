@@ -6,9 +6,9 @@
     │   ├── CredentialRequiredError      401 credential-required
     │   ├── InvalidCredentialError       401 invalid-credential
     │   ├── InsufficientScopeError       403 insufficient-scope
-    │   ├── QuotaExceededError           403 quota-exceeded
     │   ├── InvalidLinkError             403 invalid-link
     │   ├── LinkExpiredError             403 link-expired
+    │   ├── QuotaExceededError           403 quota-exceeded
     │   ├── CrossSiteError               403 cross-site
     │   ├── ImageNotFoundError           404 image-not-found
     │   ├── RequestTimeoutError          408 request-timeout
@@ -151,12 +151,6 @@ class InsufficientScopeError(RequestError):
         super().__init__(f"This needs the scope {scope}.", challenge)
 
 
-class QuotaExceededError(RequestError):
-    """The principal stores as much as it may: an image has to be deleted first."""
-
-    code, status, title = "quota-exceeded", 403, "Quota exceeded"
-
-
 class InvalidLinkError(RequestError):
     """The signature of the link does not fit the request, or its key or its maker has gone."""
 
@@ -167,6 +161,12 @@ class LinkExpiredError(RequestError):
     """The link was valid, and its time is over."""
 
     code, status, title = "link-expired", 403, "Link expired"
+
+
+class QuotaExceededError(RequestError):
+    """The principal stores as much as it may: an image has to be deleted first."""
+
+    code, status, title = "quota-exceeded", 403, "Quota exceeded"
 
 
 class CrossSiteError(RequestError):

@@ -216,7 +216,7 @@ async def running(settings: Settings, rule: ReadRule) -> AsyncGenerator[State, N
         stack.push_async_callback(publisher.drain)
         stored = settings.limits
         quota = Quota(catalog, stored.principal_images, stored.principal_bytes_stored)
-        ingest = Ingest(publisher, catalog, feed, pool, image_limits, budget, quota, claims)
+        ingest = Ingest(publisher, catalog, feed, pool, image_limits, budget, claims, quota)
         cache = RecordCache(log, IMAGES, settings.delivery.cache_bytes)
         finder = Finder(log, cache, catalog, feed, expiry, rule, trust)
         chunks = Chunks(cache)

@@ -1,7 +1,7 @@
 """The keys that sign links, as their file says now.
 
 Hides that the file is made at the first link where none is configured, and read again when it
-changes. One that cannot be read leaves the keys as they were.
+changes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import structlog
 from app import keyring
 from app.access import secret_file
 from app.errors import ConfigurationError, InternalError
-from app.file_stamp import stamp_of
+from app.read_again import ReadAgain
 from app.section import variable
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ class LinkKeys:
         self, path: Path, *, required: bool = False, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._path = path
+        self._required = required
         self._clock = clock
-        self._stamp = stamp_of(path)
-        self._keys = _read(path) if required or self._stamp is not None else {}
+        self._file = ReadAgain([path], self._read)
         self._looked = clock()
         self._making = asyncio.Lock()
 
@@ -58,10 +58,10 @@ class LinkKeys:
     def all(self) -> Mapping[str, bytes]:
         """The keys by name, the one that signs first; empty until the first link is made."""
         now = self._clock()
-        if now - self._looked >= _LOOK_SECONDS:
-            self._looked = now
-            self._look()
-        return self._keys
+        if now - self._looked < _LOOK_SECONDS:
+            return self._file.last
+        self._looked = now
+        return self._file.current()
 
     async def signing(self) -> bytes:
         """Return the key that signs, made now if there is none.
@@ -70,40 +70,31 @@ class LinkKeys:
             InternalError: The file was there later than the gateway, and is none of keys.
         """
         async with self._making:
-            if not self.all:
-                if self._stamp is not None:
+            keys = self.all
+            if not keys:
+                if self._path.exists():
                     raise InternalError("The keys of links cannot be read; the log says why.")
                 text = keyring.text_of("k1", secrets.token_bytes(keyring.MIN_KEY_BYTES))
                 await asyncio.to_thread(secret_file.write, self._path, text)
                 logger.info("link_keys_made", file=str(self._path), advice=_ADVICE)
-                self._look()
-        return next(iter(self._keys.values()))
+                keys = self._file.current()
+        return next(iter(keys.values()))
 
-    def _look(self) -> None:
-        """Read the file again if it has changed."""
-        stamp = stamp_of(self._path)
-        if stamp == self._stamp:
-            return
-        self._stamp = stamp
+    def _read(self) -> dict[str, bytes]:
         try:
-            self._keys = _read(self._path)
-        except ConfigurationError as error:
-            logger.error("link_keys_unreadable", reason=error.detail)  # noqa: TRY400 - not ours
-        else:
-            logger.info("link_keys_read", keys=list(self._keys))
-
-
-def _read(path: Path) -> dict[str, bytes]:
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_BYTES)
-    except OSError as error:
-        raise ConfigurationError(
-            f"The keys of links cannot be read: {path}: {error.strerror}."
-        ) from error
-    try:
-        return keyring.parse(content.decode("ascii", "replace"))
-    except ValueError as error:
-        raise ConfigurationError(
-            f"This is no file of keys of links: {path}: it {error}."
-        ) from error
+            with self._path.open("rb") as file:
+                content = file.read(_MAX_BYTES)
+        except FileNotFoundError as error:
+            if not self._required:
+                return {}
+            raise ConfigurationError(f"There is no file of keys of links: {self._path}.") from error
+        except OSError as error:
+            raise ConfigurationError(
+                f"The keys of links cannot be read: {self._path}: {error.strerror}."
+            ) from error
+        try:
+            return keyring.parse(content.decode("ascii", "replace"))
+        except ValueError as error:
+            raise ConfigurationError(
+                f"This is no file of keys of links: {self._path}: it {error}."
+            ) from error

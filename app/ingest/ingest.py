@@ -47,8 +47,8 @@ class Ingest:
         pool: CodecPool,
         limits: ImageLimits,
         budget: ByteBudget,
-        quota: Quota,
         claims: Claims,
+        quota: Quota,
         *,
         listing_seconds: float = _LISTING_SECONDS,
     ) -> None:
@@ -58,8 +58,8 @@ class Ingest:
         self._pool = pool
         self._limits = limits
         self._budget = budget
-        self._quota = quota
         self._claims = claims
+        self._quota = quota
         self._listing_seconds = listing_seconds
 
     async def store(self, source: Source) -> StoredUpload:

@@ -39,8 +39,9 @@ async def test_the_second_of_two_at_once_is_refused_and_nothing_of_it_is_written
 
 async def test_a_client_that_leaves_while_its_image_is_published_has_used_the_link(way):
     way.faults.may.clear()
-    first, second = (storing(way, Client(claim=claim())) for _ in range(2))
+    first = storing(way, Client(claim=claim()))
     await until(lambda: way.faults.appended)
+    second = storing(way, Client(claim=claim()))
     first.cancel()
     await asyncio.gather(first, return_exceptions=True)
     way.faults.may.set()

@@ -110,8 +110,8 @@ class Way:
             self.pool,
             limits,
             self.budget,
-            Quota(catalog),
             self.claims,
+            Quota(catalog),
             listing_seconds=LISTING_SECONDS,
         )
 
