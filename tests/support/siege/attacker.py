@@ -10,6 +10,7 @@ import asyncio
 import json
 import resource
 import socket
+import ssl
 import sys
 import time
 from collections import Counter
@@ -20,6 +21,13 @@ from pathlib import Path
 _BUFFER_BYTES = 1_048_576
 # The addresses of one network of loopback, from 127.0.0.2 on: the normal client is 127.0.0.1.
 _ADDRESSES = 250
+
+
+def any_server():
+    """Return a context of TLS that asks for no name and no authority."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 class Attacker:
@@ -59,6 +67,18 @@ class Attacker:
             self.close(opened)
             raise
         return opened
+
+    async def shake_hands(self, client):
+        """Open a connection, do the handshake of TLS on it, and close it."""
+        opened = await self.connect(client)
+        try:
+            _, writer = await asyncio.open_connection(
+                sock=opened, ssl=any_server(), server_hostname=""
+            )
+            self.answers["handshake"] += 1
+            writer.transport.abort()
+        finally:
+            self.close(opened)
 
     def close(self, opened):
         """Close a connection."""

@@ -69,3 +69,8 @@ async def pipelined_requests(attacker):
     data = request("GET", "/images?limit=1", Connection="") * 999
     last = request("GET", "/images?limit=1")
     await attacker.keep(4, lambda _: attacker.ask(data + last))
+
+
+async def handshakes(attacker):
+    """Begin 100 handshakes of TLS a second, and close each connection once its own is done."""
+    await attacker.every(0.01, lambda number: attacker.shake_hands(number % 50))

@@ -7,11 +7,14 @@ fresh connection, the others on ones that are kept.
 """
 
 import asyncio
+import functools
 import json
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from tests.support.siege.attacker import any_server
 
 # A request without an answer after this is given up; an upload may wait 10 s for a worker.
 _ANSWER_SECONDS = 30
@@ -41,7 +44,7 @@ class Kind:
 
     async def _ask(self, target, *, fresh):
         if fresh or not self.idle:
-            connection = await asyncio.open_connection(*target)
+            connection = await target()
         else:
             connection = self.idle.pop()
         reader, writer = connection
@@ -85,7 +88,7 @@ async def _repeat(group, kind, target, rate, seconds):
         group.create_task(kind.once(target, fresh=number % 2 == 0))
 
 
-def main(host, port, image, upload, seconds):
+def main(host, port, image, upload, seconds, tls):
     """See the module.
 
     Args:
@@ -94,6 +97,7 @@ def main(host, port, image, upload, seconds):
         image: The path of the image to download.
         upload: The file to upload.
         seconds: How long.
+        tls: Whether the gateway speaks HTTPS.
     """
     data = Path(upload).read_bytes()
     start = "{} {} HTTP/1.1\r\nHost: localhost\r\n{}\r\n"
@@ -103,7 +107,10 @@ def main(host, port, image, upload, seconds):
         "downloads": start.format("GET", image, "").encode(),
         "probes": start.format("GET", "/health/live", "").encode(),
     }
-    return asyncio.run(load((host, port), requests, seconds))
+    target = functools.partial(
+        asyncio.open_connection, host, port, ssl=any_server() if tls else None
+    )
+    return asyncio.run(load(target, requests, seconds))
 
 
 if __name__ == "__main__":

@@ -116,7 +116,8 @@ async def attacking(gateway, attack, given):
 async def _normal(gateway, given, seconds):
     host, port = gateway.address
     options = {"host": host, "port": port, "image": given["image"], "upload": given["photo"]}
-    process = await _start("normal", json.dumps(options | {"seconds": seconds}))
+    options |= {"seconds": seconds, "tls": gateway.url.startswith("https:")}
+    process = await _start("normal", json.dumps(options))
     said, _ = await process.communicate(b"")
     assert process.returncode == 0
     return Load(json.loads(said))
