@@ -291,6 +291,11 @@ class TestAnswers:
             assert await clients.statuses(client, image["url"]) == expected
 
 
+def _another(url):
+    """Return the path of an image at the same address that nobody stored."""
+    return url[:-1] + ("b" if url.endswith("a") else "a")
+
+
 class TestStrangers:
     async def test_make_the_gateway_read_no_record_but_that_of_a_public_image(
         self, clients, monkeypatch
@@ -305,7 +310,7 @@ class TestStrangers:
                 return await real(position, belongs)
 
             monkeypatch.setattr(cache, "read", counting)
-            for url in (closed["url"], f"/images/{UNKNOWN}", public["url"][:-1] + "a"):
+            for url in (closed["url"], f"/images/{UNKNOWN}", _another(public["url"])):
                 for kind in ("none", "writer"):
                     await client.get(url, headers=clients.headers[kind])
             assert not read
