@@ -122,7 +122,9 @@ def test_a_client_that_keeps_its_connection_does_not_hold_up_the_stop(new_gatewa
 
 
 def test_a_slow_client_gets_all_of_an_answer_after_which_the_connection_closes(new_gateway, pair):
-    data = images.png(images.photo((800, 600), noise=255), compress_level=1)
+    # Five pieces: two of them fit the kernel, and each of the two transports holds one or more.
+    data = images.png(images.photo((360, 273), noise=255), compress_level=1)
+    assert 4 * 65_536 < len(data) < 5 * 65_536
     gateway = new_gateway(**pair)
     with gateway.client() as client:
         image = client.post("/images", content=data, params={"profile": "original"}).json()
