@@ -22,6 +22,7 @@ from app.errors import (
     ImageLimitError,
     InternalError,
     InvalidImageError,
+    OverloadedError,
     UnpackError,
     UnsupportedFormatError,
 )
@@ -40,6 +41,7 @@ ERRORS = {
         ImageLimitError,
         InternalError,
         InvalidImageError,
+        OverloadedError,
         UnpackError,
         UnsupportedFormatError,
     )

@@ -17,13 +17,21 @@ import resource
 import signal
 import socket
 import sys
+import threading
 import traceback
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from app.codec.frame import ERRORS, LENGTHS, MAX_DETAIL, MAX_TRACE, pack_head
 from app.codec.sandbox import confine
-from app.errors import GatewayError, ImageLimitError, InternalError
+from app.errors import (
+    GatewayError,
+    ImageLimitError,
+    InternalError,
+    InvalidImageError,
+    OverloadedError,
+    UnpackError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -82,6 +90,8 @@ def _serve(connection: socket.socket, jobs: Mapping[str, Job]) -> None:
 def _run(job: Job, data: bytes, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
     try:
         output, properties = job(data, **arguments)
+    except (InvalidImageError, UnpackError) as error:
+        return _failed(error if _can_start_threads() else _no_threads()), b""
     except GatewayError as error:
         return _failed(error), b""
     except MemoryError:
@@ -89,6 +99,21 @@ def _run(job: Job, data: bytes, arguments: Mapping[str, Any]) -> tuple[dict[str,
     except Exception:  # noqa: BLE001  # a mistake of ours: a 500, and the gateway logs the trace
         return _failed(InternalError("The image could not be processed.")), b""
     return {"kind": "done", "properties": properties}, output
+
+
+def _can_start_threads() -> bool:
+    """Tell whether a decoder that needs threads could have had one: it only says that it failed."""
+    thread = threading.Thread(target=int)
+    try:
+        thread.start()
+    except RuntimeError:
+        return False
+    thread.join()
+    return True
+
+
+def _no_threads() -> OverloadedError:
+    return OverloadedError("No thread can be started here now: the limit of processes is reached.")
 
 
 def _failed(error: GatewayError) -> dict[str, Any]:
