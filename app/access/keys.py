@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from app.access.key_file import StoredKey
+    from app.access.scopes import Scope
 
 logger = structlog.get_logger(__name__)
 
@@ -80,11 +81,12 @@ class Keys:
             raise InvalidCredentialError(f"The API key {key_id} is {state}.")
         return Principal(f"{NAME_PREFIX}{key_id}", key.scopes)
 
-    def is_valid(self, key_id: str) -> bool:
-        """Tell whether there is a key of this id that is neither expired nor revoked."""
+    def scopes_of(self, key_id: str) -> frozenset[Scope]:
+        """Return the rights of the key of this id; none if it is unknown, expired or revoked."""
         self._look()
         key = self._keys.get(key_id)
-        return key is not None and key.state(datetime.now(UTC)) == "valid"
+        valid = key is not None and key.state(datetime.now(UTC)) == "valid"
+        return key.scopes if key and valid else frozenset()
 
     def _look(self) -> None:
         """Read the file again if it has changed."""
