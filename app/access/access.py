@@ -104,6 +104,7 @@ class Access:
 
 def _bearer(authorization: str) -> str:
     scheme, _, token = authorization.partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
+    token = token.strip(" ")
+    if scheme.lower() != "bearer" or not token:
         raise InvalidCredentialError("Authorization should be Bearer, and the key or token.")
-    return token.strip()
+    return token

@@ -54,6 +54,7 @@ class Keys:
         # Whether there ever was a file: without it, a gateway that had keys stays closed.
         self._existed = self._stamp is not None
         self._looked = clock()
+        self._complained = False
 
     @property
     def exist(self) -> bool:
@@ -97,13 +98,17 @@ class Keys:
         stamp = stamp_of(self._path)
         if stamp == self._stamp:
             return
-        self._stamp = stamp
         self._existed = self._existed or stamp is not None
         try:
             self._keys = _by_id(self._path)
         except ConfigurationError as error:
-            logger.error("keys_unreadable", reason=error.detail)  # noqa: TRY400 - no place in ours
+            # Looked at again until it can be read: the stamp stays when the file's mode changes, or
+            # when there are descriptors again.
+            if not self._complained:
+                self._complained = True
+                logger.error("keys_unreadable", reason=error.detail)  # noqa: TRY400 - not our place
         else:
+            self._stamp, self._complained = stamp, False
             logger.info("keys_read", count=len(self._keys))
 
 

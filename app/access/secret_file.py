@@ -9,12 +9,27 @@ from pathlib import Path
 _MODE = 0o600
 
 
+def read(path: Path, max_bytes: int) -> bytes:
+    """Return what is in a file, or one byte more than `max_bytes` of what is; blocks.
+
+    It does not wait for the writer of a pipe that was put in the file's place.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        return file.read(max_bytes + 1) or b""
+
+
 def write(path: Path, text: str) -> None:
     """Write a file of one text, on the disk when this returns; blocks.
+
+    A link to a file stays one: others that read the file see the new text too.
 
     Raises:
         OSError: It cannot be written; the old one stays.
     """
+    path = path.resolve()
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
