@@ -160,6 +160,17 @@ class TestWithout:
             problem(await client.get("/images"), 401, "credential-required")
             problem(await client.get("/images", headers=bearer("x")), 401, "invalid-credential")
 
+    async def test_a_file_of_keys_that_is_named_and_not_there_opens_nothing(self, tmp_path):
+        named = tmp_path / "mounted" / "keys.json"
+        async with in_process(tmp_path, access={"keys_file": named}) as client:
+            problem(await client.get("/images"), 401, "credential-required")
+            key = make_key(named.parent, "images:list")
+            client.app_access._keys._looked = -1e9
+            assert (await client.get("/images", headers=bearer(key))).status_code == 200
+        access = {"keys_file": tmp_path / "nothing"}
+        async with in_process(tmp_path, insecure=True, access=access) as client:
+            assert (await client.get("/images")).status_code == 200
+
     async def test_the_first_key_closes_a_running_gateway_and_a_lost_file_does_not_open_it(
         self, tmp_path
     ):
