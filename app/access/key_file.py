@@ -23,6 +23,7 @@ from pydantic import (
     field_validator,
 )
 
+from app import given_file
 from app.access import api_key, secret_file
 from app.access.scopes import Scope
 from app.errors import ConfigurationError
@@ -80,7 +81,7 @@ def read(path: Path) -> tuple[StoredKey, ...]:
         ConfigurationError: It cannot be read, or is no file of keys.
     """
     try:
-        content = secret_file.read(path, _MAX_BYTES)
+        content = given_file.read(path, _MAX_BYTES)
     except FileNotFoundError:
         return ()
     except OSError as error:

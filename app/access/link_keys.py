@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from app import keyring
+from app import given_file, keyring
 from app.access import secret_file
 from app.errors import ConfigurationError, InternalError
 from app.read_again import ReadAgain
@@ -82,7 +82,7 @@ class LinkKeys:
 
     def _read(self) -> dict[str, bytes]:
         try:
-            content = secret_file.read(self._path, _MAX_BYTES)
+            content = given_file.read(self._path, _MAX_BYTES)
         except FileNotFoundError as error:
             if not self._required:
                 return {}

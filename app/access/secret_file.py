@@ -9,18 +9,6 @@ from pathlib import Path
 _MODE = 0o600
 
 
-def read(path: Path, max_bytes: int) -> bytes:
-    """Return what is in a file, or one byte more than `max_bytes` of what is; blocks.
-
-    It does not wait for the writer of a pipe that was put in the file's place.
-
-    Raises:
-        OSError: It cannot be read.
-    """
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-        return file.read(max_bytes + 1) or b""
-
-
 def write(path: Path, text: str) -> None:
     """Write a file of one text, on the disk when this returns; blocks.
 

@@ -9,7 +9,8 @@ import pytest
 import pytest_asyncio
 import structlog
 
-from app.access import key_file, secret_file
+from app import given_file
+from app.access import key_file
 from app.access.scopes import Scope
 from app.api.guard import is_declared, scope_of, takes_link
 from app.errors import ConfigurationError
@@ -218,7 +219,7 @@ class TestFile:
             with key_file.changing(file) as keys:
                 keys[0] = keys[0].model_copy(update={"revoked_at": datetime.now(UTC)})
             with pytest.MonkeyPatch.context() as without_descriptors:
-                without_descriptors.setattr(secret_file, "read", self.refuse)
+                without_descriptors.setattr(given_file, "read", self.refuse)
                 with structlog.testing.capture_logs() as lines:
                     assert [await status() for _ in range(3)] == [200] * 3
                 assert [each["event"] for each in lines].count("keys_unreadable") == 1
