@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING
 
+from app import given_file
 from app.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -36,6 +37,6 @@ def require_readable(file: Path) -> None:
         ConfigurationError: It cannot be read.
     """
     try:
-        file.open("rb").close()
+        given_file.opened(file).close()
     except OSError as error:
         raise ConfigurationError(f"{file} cannot be read: {error.strerror}.") from error

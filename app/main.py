@@ -253,13 +253,16 @@ def build_access(settings: Settings, *, insecure: bool) -> Access:
     Raises:
         ConfigurationError: The keys cannot be read.
     """
+    exposed = not is_loopback(settings.http.host)
+    # A secret that is not mounted does not open what it was to close.
+    required = exposed or settings.access.keys_file is not None
     named = settings.access.link_keys_file
     link_keys = LinkKeys(named or settings.data_dir / LINK_KEYS_NAME, required=named is not None)
     return Access(
         Keys(keys_file(settings)),
         Tokens(settings.access.issuers),
         Links(link_keys),
-        required=not insecure and not is_loopback(settings.http.host),
+        required=required and not insecure,
     )
 
 

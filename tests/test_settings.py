@@ -165,6 +165,11 @@ class TestRefusals:
             *(("IMAGEGATE_HTTP__HOSTS", host) for host in NO_HOSTS),
             *(("IMAGEGATE_HTTP__CORS_ORIGINS", origin) for origin in NO_ORIGINS),
             ("IMAGEGATE_HTTP__EMBEDDING", "anyone"),
+            ("IMAGEGATE_LIMITS__PRINCIPAL_REQUESTS", "inf"),
+            ("IMAGEGATE_LIMITS__ADDRESS_REQUESTS", "1e-320"),
+            ("IMAGEGATE_LIMITS__ADDRESS_WORKER_SECONDS", "-1"),
+            ("IMAGEGATE_LIMITS__PRINCIPAL_BYTES", f"{10**12}"),
+            ("IMAGEGATE_LIMITS__PRINCIPAL_BYTES_STORED", f"{10**15}"),
         ],
     )
     def test_a_value_that_is_not_allowed_is_an_error_that_names_the_variable(

@@ -6,11 +6,13 @@ gateway, unless its operator accepts the risk, and on loopback as soon as there 
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from app.access.api_key import PREFIX
 from app.access.keys import NAME_PREFIX
 from app.access.principal import ANONYMOUS, ANYONE, Principal
+from app.access.scopes import Scope
 from app.errors import InvalidCredentialError, InvalidLinkError
 
 if TYPE_CHECKING:
@@ -74,20 +76,35 @@ class Access:
             InvalidLinkError, LinkExpiredError: It is not valid, or no longer.
         """
         principal = self.links.principal(operation, query)
-        maker = principal.grant.maker if principal.grant else ""
-        if self.is_on and not self._may_still(maker):
-            raise InvalidLinkError("Who made the link is not, or no longer, known here.")
+        if not self.still_admits(principal):
+            raise InvalidLinkError("Who made the link is not, or no longer, allowed this here.")
         return principal
 
-    def _may_still(self, maker: str) -> bool:
-        """Tell whether the maker of a link was not revoked since; a token cannot be."""
-        if maker.startswith(NAME_PREFIX):
-            return self._keys.is_valid(maker.removeprefix(NAME_PREFIX))
-        return bool(maker)
+    def still_admits(self, principal: Principal) -> bool:
+        """Tell whether who was let in still has every right that it had then.
+
+        A key may have been revoked, or have expired, as that of a link's maker; a token may have
+        expired; and a credential may be needed by now.
+        """
+        if not self.is_on:
+            return True
+        if principal.expires_at is not None and time.time() >= principal.expires_at:
+            return False
+        maker, needed = principal.name, principal.scopes
+        if principal.grant is not None:
+            maker = principal.grant.maker
+            # Only an administrator makes links for others.
+            needed |= frozenset() if principal.name == maker else {Scope.ADMIN}
+        if not maker.startswith(NAME_PREFIX):
+            # That of a token, which cannot be revoked; nobody has no name.
+            return bool(maker)
+        rights = self._keys.scopes_of(maker.removeprefix(NAME_PREFIX))
+        return Scope.ADMIN in rights or needed <= rights
 
 
 def _bearer(authorization: str) -> str:
     scheme, _, token = authorization.partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
+    token = token.strip(" ")
+    if scheme.lower() != "bearer" or not token:
         raise InvalidCredentialError("Authorization should be Bearer, and the key or token.")
-    return token.strip()
+    return token

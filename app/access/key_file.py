@@ -8,12 +8,22 @@ from __future__ import annotations
 
 import fcntl
 import re
+from collections import Counter
 from contextlib import contextmanager
 from datetime import datetime  # noqa: TC003 - pydantic reads the annotations
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+)
 
+from app import given_file
 from app.access import api_key, secret_file
 from app.access.scopes import Scope
 from app.errors import ConfigurationError
@@ -54,6 +64,15 @@ class _Keys(BaseModel):
     version: Literal[1] = 1
     keys: tuple[StoredKey, ...] = ()
 
+    @field_validator("keys")
+    @classmethod
+    def _check_once(cls, keys: tuple[StoredKey, ...]) -> tuple[StoredKey, ...]:
+        """Refuse two keys of one id, of which one may be revoked and the other not."""
+        [(key_id, count)] = Counter(each.id for each in keys).most_common(1) or [("", 0)]
+        if count > 1:
+            raise ValueError(f"there are {count} keys {key_id}")
+        return keys
+
 
 def read(path: Path) -> tuple[StoredKey, ...]:
     """Return the keys of a file; none if there is no file.
@@ -62,8 +81,7 @@ def read(path: Path) -> tuple[StoredKey, ...]:
         ConfigurationError: It cannot be read, or is no file of keys.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)
+        content = given_file.read(path, _MAX_BYTES)
     except FileNotFoundError:
         return ()
     except OSError as error:
@@ -88,6 +106,8 @@ def changing(path: Path) -> Generator[list[StoredKey], None, None]:
         ConfigurationError: It cannot be read or written, or is no file of keys.
     """
     try:
+        # One lock for all links to a file.
+        path = path.resolve()
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with path.with_name(f".{path.name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

@@ -21,6 +21,7 @@ import structlog
 from joserfc.errors import JoseError
 from joserfc.jwk import import_key
 
+from app import given_file
 from app.errors import IssuerUnavailableError
 from app.section import SAFE_URL
 
@@ -109,7 +110,10 @@ class KeySet:
         if not place:
             place = await self._discovered()
         if not place.startswith(("https://", "http://")):
-            return json.loads(await asyncio.to_thread(Path(place).read_bytes))
+            content = await asyncio.to_thread(given_file.read, Path(place), _MAX_BYTES)
+            if len(content) > _MAX_BYTES:
+                raise ValueError(f"over {_MAX_BYTES:,} bytes")
+            return json.loads(content)
         return await self._fetch(place)
 
     async def _discovered(self) -> str:

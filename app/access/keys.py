@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from app.access.key_file import StoredKey
+    from app.access.scopes import Scope
 
 logger = structlog.get_logger(__name__)
 
@@ -53,6 +54,7 @@ class Keys:
         # Whether there ever was a file: without it, a gateway that had keys stays closed.
         self._existed = self._stamp is not None
         self._looked = clock()
+        self._complained = False
 
     @property
     def exist(self) -> bool:
@@ -80,11 +82,12 @@ class Keys:
             raise InvalidCredentialError(f"The API key {key_id} is {state}.")
         return Principal(f"{NAME_PREFIX}{key_id}", key.scopes)
 
-    def is_valid(self, key_id: str) -> bool:
-        """Tell whether there is a key of this id that is neither expired nor revoked."""
+    def scopes_of(self, key_id: str) -> frozenset[Scope]:
+        """Return the rights of the key of this id; none if it is unknown, expired or revoked."""
         self._look()
         key = self._keys.get(key_id)
-        return key is not None and key.state(datetime.now(UTC)) == "valid"
+        valid = key is not None and key.state(datetime.now(UTC)) == "valid"
+        return key.scopes if key and valid else frozenset()
 
     def _look(self) -> None:
         """Read the file again if it has changed."""
@@ -95,13 +98,17 @@ class Keys:
         stamp = stamp_of(self._path)
         if stamp == self._stamp:
             return
-        self._stamp = stamp
         self._existed = self._existed or stamp is not None
         try:
             self._keys = _by_id(self._path)
         except ConfigurationError as error:
-            logger.error("keys_unreadable", reason=error.detail)  # noqa: TRY400 - no place in ours
+            # Looked at again until it can be read: the stamp stays when the file's mode changes, or
+            # when there are descriptors again.
+            if not self._complained:
+                self._complained = True
+                logger.error("keys_unreadable", reason=error.detail)  # noqa: TRY400 - not our place
         else:
+            self._stamp, self._complained = stamp, False
             logger.info("keys_read", count=len(self._keys))
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from app import keyring
+from app import given_file, keyring
 from app.access import secret_file
 from app.errors import ConfigurationError, InternalError
 from app.read_again import ReadAgain
@@ -82,8 +82,7 @@ class LinkKeys:
 
     def _read(self) -> dict[str, bytes]:
         try:
-            with self._path.open("rb") as file:
-                content = file.read(_MAX_BYTES)
+            content = given_file.read(self._path, _MAX_BYTES)
         except FileNotFoundError as error:
             if not self._required:
                 return {}
@@ -92,6 +91,10 @@ class LinkKeys:
             raise ConfigurationError(
                 f"The keys of links cannot be read: {self._path}: {error.strerror}."
             ) from error
+        if len(content) > _MAX_BYTES:
+            raise ConfigurationError(
+                f"The file of keys of links has over {_MAX_BYTES:,} bytes: {self._path}."
+            )
         try:
             return keyring.parse(content.decode("ascii", "replace"))
         except ValueError as error:

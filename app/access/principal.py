@@ -20,11 +20,13 @@ class Principal:
             empty for a client that showed no credential.
         scopes: Its rights.
         grant: What the link allows, if it showed one: the scopes count for that alone.
+        expires_at: When its token no longer counts, in seconds since 1970; None if it has none.
     """
 
     name: str
     scopes: frozenset[Scope]
     grant: Grant | None = None
+    expires_at: float | None = None
 
     def may(self, scope: Scope) -> bool:
         """Tell whether it has a right."""

@@ -12,9 +12,12 @@ _MODE = 0o600
 def write(path: Path, text: str) -> None:
     """Write a file of one text, on the disk when this returns; blocks.
 
+    A link to a file stays one: others that read the file see the new text too.
+
     Raises:
         OSError: It cannot be written; the old one stays.
     """
+    path = path.resolve()
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

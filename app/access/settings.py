@@ -58,8 +58,8 @@ class AccessSettings(Section):
 
     keys_file: Path | None = Field(
         None,
-        description=f"file of API keys, as `imagegate keys` writes it; by default `{KEYS_NAME}` in"
-        " the data folder",
+        description="file of API keys, as `imagegate keys` writes it: where it is set, clients need"
+        f" a credential. By default `{KEYS_NAME}` in the data folder",
     )
     link_keys_file: Path | None = Field(
         None,

@@ -56,8 +56,8 @@ class Tokens:
         client = client or httpx.AsyncClient(follow_redirects=False, trust_env=False)
         self._issuers = {each.issuer: (each, KeySet(each, client)) for each in issuers}
         self._clock = clock
-        # By the digest of the token: its principal, and when it expires.
-        self._verified: OrderedDict[bytes, tuple[Principal, float]] = OrderedDict()
+        # By the digest of the token.
+        self._verified: OrderedDict[bytes, Principal] = OrderedDict()
 
     @property
     def exist(self) -> bool:
@@ -73,16 +73,15 @@ class Tokens:
         """
         digest = hashlib.sha256(text.encode()).digest()
         if found := self._verified.get(digest):
-            if self._clock() < found[1]:
-                return found[0]
+            if self._clock() < (found.expires_at or 0):
+                return found
             del self._verified[digest]
-        principal, expires = await self._verify(text)
-        self._verified[digest] = (principal, expires)
+        principal = self._verified[digest] = await self._verify(text)
         if len(self._verified) > _REMEMBERED:
             self._verified.popitem(last=False)
         return principal
 
-    async def _verify(self, text: str) -> tuple[Principal, float]:
+    async def _verify(self, text: str) -> Principal:
         parts = text.split(".")
         if len(parts) != 3:  # noqa: PLR2004 - header, claims and signature (RFC 7515, 7.1)
             raise InvalidCredentialError("This is neither an API key nor a token.")
@@ -103,7 +102,7 @@ class Tokens:
             raise InvalidCredentialError("The token's signature is wrong.") from error
         return self._principal(claims, issuer)
 
-    def _principal(self, claims: dict[str, Any], issuer: Issuer) -> tuple[Principal, float]:
+    def _principal(self, claims: dict[str, Any], issuer: Issuer) -> Principal:
         now = self._clock()
         expires = _time(claims, "exp")
         if expires is None:
@@ -122,7 +121,8 @@ class Tokens:
         name = f"{issuer.issuer}#{subject}"
         if not is_owner(name):
             raise InvalidCredentialError("The token's subject has control characters.")
-        return Principal(name, _scopes(claims, issuer)), expires + _LEEWAY_SECONDS
+        ends = expires + _LEEWAY_SECONDS
+        return Principal(name, _scopes(claims, issuer), expires_at=ends)
 
 
 def _check_header(header: dict[str, Any], issuer: Issuer) -> None:

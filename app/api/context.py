@@ -19,6 +19,7 @@ from starlette.requests import Request
 
 from app.api import problems
 from app.api.headers import GIVEN_REQUEST_ID, NO_SNIFFING, REQUEST_ID, RESOURCE_POLICY
+from app.api.probes import is_probe
 from app.client import client_in
 from app.errors import GatewayError
 
@@ -147,7 +148,7 @@ class _Exchange:
     def log(self) -> None:
         """Log how the request ended."""
         seconds = round(time.monotonic() - self._started, 4)
-        if self._scope["path"].startswith("/health/"):
+        if is_probe(self._scope["path"]):
             # Probes come every few seconds, for ever.
             logger.debug("request", **self.described(), seconds=seconds)
         else:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from app.api import problems
+from app.api.probes import is_probe
 from app.client import client_in
 from app.errors import GatewayError, OverloadedError, ShareExceededError
 from app.telemetry import metrics
@@ -25,8 +26,6 @@ logger = structlog.get_logger(__name__)
 
 # The key of the mark in the state of a request, and of one that came through a proxy.
 BEYOND, BY_PROXY = "beyond", "by_proxy"
-# Probes are answered as long as anything is.
-_PROBES = "/health/"
 
 
 class Beyond(StrEnum):
@@ -65,7 +64,7 @@ class CrowdGuard:
                 message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
             await send(message)
 
-        if scope["path"].startswith(_PROBES):
+        if is_probe(scope["path"]):
             await self._app(scope, receive, send_closing)
         elif scope["state"][BEYOND] is Beyond.CLIENT:
             await _refuse(_too_many(), scope, receive, send_closing)
@@ -75,7 +74,7 @@ class CrowdGuard:
 
     async def _serve_counted(self, scope: Scope, receive: Receive, send: Send) -> None:
         client = client_in(scope)
-        if self._counts[client] >= self._client_limit and not scope["path"].startswith(_PROBES):
+        if self._counts[client] >= self._client_limit and not is_probe(scope["path"]):
             await _refuse(_too_many(), scope, receive, send)
             return
         self._counts[client] += 1

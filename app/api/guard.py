@@ -169,7 +169,7 @@ class AccessGuard:
 
     async def _principal(self, asgi: AsgiScope, rule: _Rule) -> Principal:
         headers = Headers(scope=asgi)
-        given = headers.get(AUTHORIZATION.name), headers.get(API_KEY.name)
+        given = _once(headers, AUTHORIZATION.name), _once(headers, API_KEY.name)
         if not links.is_shown(asgi["query_string"]):
             return await self._access.principal(*given)
         if self._access.is_on and given != (None, None):
@@ -187,6 +187,14 @@ class AccessGuard:
             if method in rule.methods and rule.path.match(path):
                 return rule
         return _NO_ROUTE
+
+
+def _once(headers: Headers, name: str) -> str | None:
+    """Return the value of a header, of which a proxy might look at another than the gateway."""
+    values = headers.getlist(name)
+    if len(values) > 1:
+        raise InvalidCredentialError(f"Send {name} once.")
+    return values[0] if values else None
 
 
 def principal_in(asgi: AsgiScope) -> Principal:

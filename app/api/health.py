@@ -11,6 +11,7 @@ from app.access.scopes import Scope
 from app.api.guard import open_to_all, principal_in, requires
 from app.api.openapi.answers import answers, json_content, success
 from app.api.openapi.components import example
+from app.api.probes import LIVE, READY
 from app.api.state import Gateway  # noqa: TC001 - FastAPI reads the annotations
 from app.errors import NotReadyError
 from app.telemetry import metrics
@@ -27,7 +28,7 @@ class Health(BaseModel):
 
 
 @router.get(
-    "/health/live",
+    LIVE,
     operation_id="checkLiveness",
     summary="Is the process alive?",
     responses=answers({200: success("The process is alive.", content=_OK)}, any_host=True),
@@ -39,7 +40,7 @@ async def check_liveness() -> Health:
 
 
 @router.get(
-    "/health/ready",
+    READY,
     operation_id="checkReadiness",
     summary="Should it get requests?",
     responses=answers(

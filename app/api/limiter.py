@@ -13,6 +13,7 @@ from starlette.datastructures import MutableHeaders
 
 from app.api import denials, problems
 from app.api.headers import RATE_LIMIT, RATE_LIMIT_POLICY
+from app.api.probes import is_probe
 from app.client import NOBODY, address_in
 from app.errors import RateLimitedError
 from app.limits.meters import measured
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from app.limits.meters import Meter, Meters
-
-# Probes are answered as long as anything is.
-_PROBES = "/health/"
 
 
 class LimitGuard:
@@ -59,7 +57,7 @@ class LimitGuard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         meters = self._meters if self._is_on() else self._given
-        if not meters.exist or scope["type"] != "http" or scope["path"].startswith(_PROBES):
+        if not meters.exist or scope["type"] != "http" or is_probe(scope["path"]):
             await self._app(scope, receive, send)
         elif client := self._client(scope):
             await self._serve(meters.of(client), meters.policy, scope, receive, send)

@@ -21,6 +21,7 @@ from starlette.responses import Response
 
 from app.api import authority, conditions, guard, problems, streams
 from app.api.headers import ALLOW_ORIGIN, EXPOSE_HEADERS, GIVEN_REQUEST_ID
+from app.api.probes import is_probe
 from app.errors import CrossSiteError, GatewayError, MisdirectedRequestError
 from app.telemetry import metrics
 
@@ -36,8 +37,6 @@ logger = structlog.get_logger(__name__)
 # Browsers resolve these to loopback whatever a name server says (RFC 6761, section 6.3).
 LOOPBACK_NAMES = ("localhost", "*.localhost")
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-# Probes of orchestrators name the host as they like, and get no secret.
-_ANY_HOST = "/health/"
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, HEAD, POST, DELETE",
     # What handlers read; those that browsers never ask for need no place here.
@@ -104,7 +103,8 @@ class SiteGuard:
 
     def _refusal(self, scope: Scope, headers: Headers) -> GatewayError | None:
         host = _authority(headers)
-        if not self._is_ours(host) and not scope["path"].startswith(_ANY_HOST):
+        # Probes of orchestrators name the host as they like, and get no secret.
+        if not self._is_ours(host) and not is_probe(scope["path"]):
             return MisdirectedRequestError(
                 "The gateway has no such host name; its operator can add one to"
                 " IMAGEGATE_HTTP__HOSTS."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from app.catalog.facts import Fact
 
 router = APIRouter(tags=["streams"])
+
+T = TypeVar("T")
 
 # Replicas apply the same event within milliseconds of each other.
 _AHEAD_SECONDS = 1.0
@@ -124,7 +126,9 @@ async def stream_images(
         gateway.connections.ping_seconds,
         principal_in(request.scope).confined_to,
     )
-    return EventSourceResponse(_events(pages, gateway.encoded), headers=_headers(gateway))
+    return EventSourceResponse(
+        _events(_while_admitted(pages, request), gateway.encoded), headers=_headers(gateway)
+    )
 
 
 @router.get(
@@ -176,8 +180,9 @@ async def watch_images(
     """
     _require_open(gateway)
     owner = principal_in(request.scope).confined_to
+    frames = gateway.pictures.watch(width, fps, owner)
     return StreamingResponse(
-        _parts(gateway.pictures.watch(width, fps, owner)),
+        _parts(_while_admitted(frames, request)),
         headers=_headers(gateway)
         | {"Content-Type": f"multipart/x-mixed-replace; boundary={_BOUNDARY}"},
     )
@@ -185,6 +190,19 @@ async def watch_images(
 
 def _headers(gateway: State) -> dict[str, str]:
     return _UNCACHED | {RESOURCE_POLICY.name: gateway.sites.embedding.value}
+
+
+async def _while_admitted(
+    pieces: AsyncGenerator[T, None], request: Request
+) -> AsyncGenerator[T, None]:
+    """Yield what there is to send until its reader may no longer have it: a key was revoked."""
+    access, reader = request.app.state.access, principal_in(request.scope)
+    async with aclosing(pieces):
+        async for piece in pieces:
+            if not access.still_admits(reader):
+                return
+            yield piece
+            del piece  # a picture would be held until the next one comes
 
 
 async def _parts(frames: AsyncGenerator[live.Frame, None]) -> AsyncGenerator[bytes, None]:

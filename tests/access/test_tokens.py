@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import time
 
 import httpx
@@ -231,6 +232,18 @@ class TestKeys:
         )
         with pytest.raises(IssuerUnavailableError):
             await Tokens([Issuer(issuer=ISSUER, audience="imagegate")], client).principal(token())
+
+
+@pytest.mark.parametrize("case", ["pipe", "large"])
+async def test_what_is_no_file_of_keys_is_not_waited_for_nor_read_whole(tmp_path, case):
+    path = tmp_path / "jwks.json"
+    if case == "pipe":
+        os.mkfifo(path)
+    else:
+        path.write_text(json.dumps({"keys": "x" * 300_000}))
+    tokens = Tokens([Issuer(issuer=ISSUER, audience="imagegate", jwks=str(path))])
+    with pytest.raises(IssuerUnavailableError):
+        await tokens.principal(token())
 
 
 async def test_a_gateway_with_an_issuer_needs_a_token_and_knows_its_scopes(tmp_path):

@@ -1,13 +1,19 @@
 """Who may do what: every route, with every kind of credential, before its body is read."""
 
+import errno
 import json
+import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import pytest_asyncio
+import structlog
 
+from app import given_file
+from app.access import key_file
 from app.access.scopes import Scope
 from app.api.guard import is_declared, scope_of, takes_link
+from app.errors import ConfigurationError
 from app.main import create_app
 from app.settings import Settings
 from tests.support import images
@@ -129,6 +135,15 @@ class TestRoutes:
         problem(await client.get("/nothing", headers=bearer(key)), 404, "not-found")
         problem(await client.put("/images", headers=bearer(key)), 405, "method-not-allowed")
 
+    @pytest.mark.parametrize("name", ["authorization", "x-api-key"])
+    async def test_a_credential_is_shown_once(self, client, tmp_path, name):
+        key = make_key(tmp_path, "images:list")
+        client.app_access._keys._looked = -1e9
+        given = (name, f"Bearer {key}" if name == "authorization" else key)
+        assert (await client.get("/images", headers=[given])).status_code == 200
+        for twice in ([given, given], [given, (name, "x")], [given, (name, "")]):
+            problem(await client.get("/images", headers=twice), 401, "invalid-credential")
+
     async def test_options_need_no_credential(self, client):
         problem(await client.options("/images"), 405, "method-not-allowed")
 
@@ -145,6 +160,17 @@ class TestWithout:
         async with in_process(tmp_path, http={"host": "0.0.0.0"}) as client:  # noqa: S104
             problem(await client.get("/images"), 401, "credential-required")
             problem(await client.get("/images", headers=bearer("x")), 401, "invalid-credential")
+
+    async def test_a_file_of_keys_that_is_named_and_not_there_opens_nothing(self, tmp_path):
+        named = tmp_path / "mounted" / "keys.json"
+        async with in_process(tmp_path, access={"keys_file": named}) as client:
+            problem(await client.get("/images"), 401, "credential-required")
+            key = make_key(named.parent, "images:list")
+            client.app_access._keys._looked = -1e9
+            assert (await client.get("/images", headers=bearer(key))).status_code == 200
+        access = {"keys_file": tmp_path / "nothing"}
+        async with in_process(tmp_path, insecure=True, access=access) as client:
+            assert (await client.get("/images")).status_code == 200
 
     async def test_the_first_key_closes_a_running_gateway_and_a_lost_file_does_not_open_it(
         self, tmp_path
@@ -180,6 +206,56 @@ class TestFile:
             (tmp_path / "keys.json").write_text("{")
             client.app_access._keys._looked = -1e9
             assert (await client.get("/images", headers=bearer(key))).status_code == 200
+
+    async def test_one_that_could_not_be_read_is_tried_again_though_it_is_the_same(self, tmp_path):
+        key = make_key(tmp_path, "images:list")
+        file = tmp_path / "keys.json"
+        async with in_process(tmp_path) as client:
+
+            async def status():
+                client.app_access._keys._looked = -1e9
+                return (await client.get("/images", headers=bearer(key))).status_code
+
+            with key_file.changing(file) as keys:
+                keys[0] = keys[0].model_copy(update={"revoked_at": datetime.now(UTC)})
+            with pytest.MonkeyPatch.context() as without_descriptors:
+                without_descriptors.setattr(given_file, "read", self.refuse)
+                with structlog.testing.capture_logs() as lines:
+                    assert [await status() for _ in range(3)] == [200] * 3
+                assert [each["event"] for each in lines].count("keys_unreadable") == 1
+            assert await status() == 401
+
+    def refuse(self, *_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    @pytest.mark.parametrize("name", ["keys.json", "link-keys"])
+    async def test_a_pipe_in_its_place_holds_nobody_up(self, tmp_path, name):
+        key = make_key(tmp_path, "streams:read")
+        async with in_process(tmp_path) as client:
+            wanted = {"kind": "stream", "stream": "images"}
+            await client.post("/links", json=wanted, headers=bearer(key))
+            (tmp_path / name).unlink()
+            os.mkfifo(tmp_path / name)
+            client.app_access._keys._looked = client.app_access.links._keys._looked = -1e9
+            answer = await client.post("/links", json=wanted, headers=bearer(key))
+            assert answer.status_code == 201
+
+    def test_one_that_has_an_id_twice_is_refused(self, tmp_path):
+        make_key(tmp_path, "admin")
+        file = tmp_path / "keys.json"
+        said = json.loads(file.read_text())
+        said["keys"] *= 2
+        file.write_text(json.dumps(said))
+        with pytest.raises(ConfigurationError, match="there are 2 keys"):
+            key_file.read(file)
+
+    def test_a_link_to_one_stays_a_link(self, tmp_path):
+        (tmp_path / "shared").mkdir()
+        (tmp_path / "keys.json").symlink_to(tmp_path / "shared" / "keys.json")
+        for _ in range(2):
+            make_key(tmp_path, "admin")
+        assert (tmp_path / "keys.json").is_symlink()
+        assert len(key_file.read(tmp_path / "shared" / "keys.json")) == 2
 
     def test_it_holds_no_secret(self, tmp_path):
         key = make_key(tmp_path, "admin")

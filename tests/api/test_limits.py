@@ -61,7 +61,10 @@ async def test_a_limit_that_is_set_holds_without_keys_too(gateways):
     with capture_logs() as logged:
         refused(await client.get("/images"), "address-requests")
         refused(await client.get("/nothing"), "address-requests")
+        # Probes alone are answered at any rate, not whatever else is below their path.
+        refused(await client.get("/health/nothing"), "address-requests")
         assert (await client.get("/health/ready")).status_code == 200
+        assert (await client.get("/health/live")).status_code == 200
     lines = [line for line in logged if line["event"] == "request_limited"]
     assert [line["limit"] for line in lines] in ([], ["address-requests"])
     metrics = await other(client).get("/metrics")

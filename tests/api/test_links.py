@@ -308,7 +308,11 @@ class TestKeys:
             rotate("nonsense")
             assert accepted(other, second)
 
-    @pytest.mark.parametrize("content", [None, "", "k1:c2hvcnQ=", "k1"])
+    @pytest.mark.parametrize(
+        "content",
+        [None, "", "k1:c2hvcnQ=", "k1", f"{keyring.text_of('k1', b'k' * 32)}{' ' * 16_384}"],
+        ids=["missing", "empty", "short", "name", "large"],
+    )
     def test_a_named_file_that_is_none_is_an_error_at_the_start(self, tmp_path, content):
         file = tmp_path / "keys-of-links"
         if content is not None:

@@ -86,6 +86,11 @@ class TestFiles:
         with pytest.raises(ConfigurationError, match=said):
             secure(**SCRAM | {"sasl_password": None, "sasl_password_file": file})
 
+    def test_a_pipe_in_its_place_is_not_waited_for(self, tmp_path):
+        os.mkfifo(tmp_path / "password")
+        with pytest.raises(ConfigurationError, match="not a regular file"):
+            read_secret(tmp_path / "password")
+
     def test_spaces_belong_to_a_password_and_its_line_end_does_not(self, tmp_path):
         (tmp_path / "password").write_bytes(b" a b \r\n")
         assert read_secret(tmp_path / "password") == " a b "

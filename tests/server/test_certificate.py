@@ -1,5 +1,6 @@
 """The gateway's certificate: what is read, and what is refused."""
 
+import os
 import ssl
 
 import pytest
@@ -21,7 +22,10 @@ def test_it_knows_when_it_expires_and_allows_no_old_tls(tmp_path):
 def test_what_is_no_certificate_is_refused(tmp_path):
     authority = Authority(tmp_path / "ca.pem")
     file = authority.issue(tmp_path / "cert.pem", "one")
-    (tmp_path / "empty").touch()
-    for cert, key in ((tmp_path / "empty", file), (file, tmp_path / "empty"), (tmp_path, file)):
+    empty, pipe = tmp_path / "empty", tmp_path / "pipe"
+    empty.touch()
+    # To open it would take until somebody writes to it.
+    os.mkfifo(pipe)
+    for cert, key in ((empty, file), (file, empty), (tmp_path, file), (pipe, file), (file, pipe)):
         with pytest.raises(ConfigurationError):
             read_certificate(cert, key)

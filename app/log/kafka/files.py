@@ -5,11 +5,15 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING
 
+from app import given_file
 from app.errors import ConfigurationError
 from app.key_pair import load_key_pair, require_readable
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+# Passwords and tokens have some kilobytes at the most.
+_MAX_SECRET_BYTES = 1_000_000
 
 
 def read_secret(file: Path) -> str:
@@ -19,7 +23,8 @@ def read_secret(file: Path) -> str:
         ConfigurationError: It cannot be read, or is empty.
     """
     try:
-        text = file.read_text("utf-8").rstrip("\r\n")
+        with given_file.opened(file) as opened:
+            text = opened.read(_MAX_SECRET_BYTES).decode().rstrip("\r\n")
     except OSError as error:
         raise ConfigurationError(f"{file} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError:
