@@ -7,6 +7,7 @@ and two commands at once both count.
 from __future__ import annotations
 
 import fcntl
+import os
 import re
 from collections import Counter
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 # Some ten thousand keys.
 _MAX_BYTES = 4_000_000
 
+_LOCK_MODE = 0o600
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
 
 
@@ -109,7 +111,11 @@ def changing(path: Path) -> Generator[list[StoredKey], None, None]:
         # One lock for all links to a file.
         path = path.resolve()
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with path.with_name(f".{path.name}.lock").open("w") as lock:
+        # Others could hold a lock that they may open: nothing would be revoked.
+        lock_file = os.open(
+            path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, _LOCK_MODE
+        )
+        with os.fdopen(lock_file) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             keys = list(read(path))
             yield keys

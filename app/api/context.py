@@ -17,7 +17,7 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 
-from app.api import problems
+from app.api import logged, problems
 from app.api.headers import GIVEN_REQUEST_ID, NO_SNIFFING, REQUEST_ID, RESOURCE_POLICY
 from app.api.probes import is_probe
 from app.client import client_in
@@ -122,7 +122,7 @@ class _Exchange:
         """Return the fields of each line about this request."""
         return {
             "method": self._scope["method"],
-            "path": self._scope["path"],
+            "path": logged.path_of(self._scope),
             "status": self.status,
             "client": self._client,
             **self._principal(),

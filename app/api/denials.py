@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from app.api import logged
 from app.client import address_in
 from app.errors import (
     CredentialRequiredError,
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
-# A path may have 32 KB.
-_LOGGED_CHARACTERS = 200
 _limited = Tally()
 _KINDS = (
     CredentialRequiredError,
@@ -50,8 +49,7 @@ def log(error: GatewayError, asgi: Scope) -> None:
         code=error.code,
         detail=error.detail,
         method=asgi["method"],
-        # Without the query, which may have the signature of a link.
-        path=asgi["path"][:_LOGGED_CHARACTERS],
+        path=logged.path_of(asgi),
         principal=principal.name if principal else "",
         client=address_in(asgi),
         request_id=asgi["state"]["request_id"],

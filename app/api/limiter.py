@@ -67,8 +67,15 @@ class LimitGuard:
     async def _serve(
         self, meter: Meter, policy: str, scope: Scope, receive: Receive, send: Send
     ) -> None:
+        upload_bytes = 0
+
         async def send_saying(message: Message) -> None:
+            nonlocal upload_bytes
             if message["type"] == "http.response.start":
+                # What is still read of a refused one keeps nobody else's from beginning.
+                if upload_bytes:
+                    meter.end_upload(upload_bytes)
+                    upload_bytes = 0
                 _say(MutableHeaders(scope=message), policy, meter.left())
             await send(message)
 
@@ -85,11 +92,12 @@ class LimitGuard:
             answer = problems.answer(error, scope["state"]["request_id"])
             await answer(scope, receive, send_saying)
             return
+        upload_bytes = body_bytes
         try:
             with measured(meter):
                 await self._app(scope, receive, send_measured)
         finally:
-            meter.end(body_bytes)
+            meter.end(upload_bytes)
 
 
 def _say(headers: MutableHeaders, policy: str, left: str) -> None:

@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
-from app.api import denials, examples
+from app.api import denials, examples, logged
 from app.api.headers import ALLOW, NO_STORE
 from app.client import client_in
 from app.errors import (
@@ -120,7 +120,7 @@ async def _on_gateway_error(request: Request, error: Exception) -> Response:
             code=error.code,
             detail=error.detail,
             method=request.method,
-            path=request.url.path,
+            path=logged.path_of(request.scope),
             request_id=_request_id(request),
             exc_info=error.__cause__ if error.status == HTTPStatus.INTERNAL_SERVER_ERROR else None,
             cause=repr(error.__cause__) if error.__cause__ else None,

@@ -19,7 +19,7 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 
-from app.api import authority, conditions, guard, problems, streams
+from app.api import authority, conditions, guard, logged, problems, streams
 from app.api.headers import ALLOW_ORIGIN, EXPOSE_HEADERS, GIVEN_REQUEST_ID
 from app.api.probes import is_probe
 from app.errors import CrossSiteError, GatewayError, MisdirectedRequestError
@@ -67,8 +67,6 @@ _REASONS: dict[type[GatewayError], str] = {
     MisdirectedRequestError: "host",
     CrossSiteError: "origin",
 }
-# A header of a request may have 32 KB.
-_LOGGED_CHARACTERS = 200
 
 
 class SiteGuard:
@@ -181,9 +179,9 @@ async def _refuse(
         "request_refused",
         reason=reason,
         method=scope["method"],
-        path=scope["path"][:_LOGGED_CHARACTERS],
-        host=headers.get("host", "")[:_LOGGED_CHARACTERS],
-        origin=headers.get("origin", "")[:_LOGGED_CHARACTERS],
+        path=logged.path_of(scope),
+        host=headers.get("host", "")[: logged.MAX_CHARACTERS],
+        origin=headers.get("origin", "")[: logged.MAX_CHARACTERS],
         request_id=request_id,
     )
     metrics.REQUESTS_REFUSED.labels(reason).inc()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from app.cli.options import add_log, given, load
@@ -32,6 +33,8 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
 def _serve(options: argparse.Namespace) -> int:
     settings = load(options, http=given(host=options.host, port=options.port))
     logs.configure(settings.log_level)
+    # The images of the embedded log are no other user's, in whichever folder they are.
+    os.umask(0o077)
     app = create_app(settings, insecure=options.insecure)
     allowed = options.insecure or app.state.access.is_configured
     return serve(app, settings.http, _destination(settings), exposable=allowed)

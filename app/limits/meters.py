@@ -88,11 +88,15 @@ class Meter:
         self._in_flight += body_bytes
 
     def end(self, body_bytes: int) -> None:
-        """Note the end of a request that was let in."""
+        """Note the end of a request that was let in, and of its upload."""
         self._running -= 1
         if body_bytes:
-            self._uploads -= 1
-            self._in_flight -= body_bytes
+            self.end_upload(body_bytes)
+
+    def end_upload(self, body_bytes: int) -> None:
+        """Note that an upload is stored or refused; its request ends later, without one."""
+        self._uploads -= 1
+        self._in_flight -= body_bytes
 
     async def pass_bytes(self, count: int) -> None:
         """Count bytes that pass, and wait as long as the rate wants for them."""

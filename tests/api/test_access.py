@@ -262,7 +262,8 @@ class TestFile:
         text = (tmp_path / "keys.json").read_text()
         assert key.rpartition("_")[2] not in text
         assert json.loads(text)["keys"][0]["id"] in key
-        assert (tmp_path / "keys.json").stat().st_mode & 0o777 == 0o600
+        for name in ("keys.json", ".keys.json.lock"):
+            assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
 
 
 def test_the_document_names_the_scope_of_each_operation():

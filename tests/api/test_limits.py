@@ -142,6 +142,26 @@ async def test_uploads_at_once_are_limited_and_reads_go_on(gateways):
     assert (await client.post("/images", content=PNG)).status_code == 201
 
 
+@pytest.mark.parametrize("limit", ["address_uploads", "address_bytes_in_flight"])
+async def test_refused_uploads_whose_rest_is_read_keep_no_others_from_beginning(
+    gateways, key, limit
+):
+    client = await gateways(limits={limit: 1}, http={"linger_seconds": 10})
+    is_read = asyncio.Event()
+
+    async def endless():
+        yield PNG
+        is_read.set()
+        await asyncio.Event().wait()
+        yield PNG
+
+    refused_one = asyncio.create_task(client.post("/images", content=endless()))
+    await is_read.wait()
+    assert (await client.post("/images", content=PNG, headers=key)).status_code == 201
+    refused_one.cancel()
+    await asyncio.gather(refused_one, return_exceptions=True)
+
+
 async def test_the_time_of_workers_is_limited_for_uploads(gateways):
     # What is left of the window after one image is a debt for hours.
     client = await gateways(limits=ONE | {"address_worker_seconds": 0.000001})

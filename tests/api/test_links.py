@@ -244,6 +244,8 @@ class TestMaking:
             await client.get(made["url"])
             problem(await client.get(changed(made["url"], link="x")), 403, "invalid-link")
             problem(await client.put(made["url"]), 403, "invalid-link")
+            await client.get(made["url"].replace("?", "%3F"))
+            await client.get(f"/{key}{'x' * 2_000}")
         [line] = [each for each in lines if each["event"] == "link_made"]
         assert line["link"] == made["link"]
         assert line["principal"] == f"key:{key.split('_')[1]}"
@@ -251,12 +253,14 @@ class TestMaking:
         used = [each for each in lines if each.get("link") == made["link"] and "status" in each]
         assert [each["status"] for each in used] == [200]
         denied = [each for each in lines if each["event"] == "access_denied"]
-        assert len(denied) == 2
-        for each in denied:
+        assert len(denied) == 4
+        for each in denied[:2]:
             assert each["path"] == image["url"]
         secret = dict(parse_qsl(made["url"].partition("?")[2]))["signature"]
         assert secret not in str(lines)
         assert "signature=" not in str(lines)
+        assert key.rpartition("_")[2] not in str(lines)
+        assert max(len(each.get("path", "")) for each in lines) <= 200
 
 
 class TestKeys:

@@ -31,11 +31,14 @@ def refused(tmp_path):
 @pytest.mark.parametrize(
     "program", [[sys.executable, "-m", "app"], [str(Path(sys.executable).with_name("imagegate"))]]
 )
-def test_the_command_and_the_module_run_and_stop(new_gateway, program):
+def test_the_command_and_the_module_run_and_stop(new_gateway, program, tmp_path):
+    (tmp_path / "data").mkdir(mode=0o755)
     gateway = new_gateway(program=program)
     with gateway.client() as client:
         url = client.post("/images", content=JPEG).json()["url"]
         assert client.get(url).status_code == 200
+    others = [file for file in gateway.data_dir.iterdir() if file.stat().st_mode & 0o077]
+    assert others == []
     assert gateway.terminate() == 0
     assert gateway.mistakes() == []
 
