@@ -24,7 +24,9 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from app.errors import ImageLimitError, InvalidImageError
+from app.imaging.containers import jpeg
 from app.imaging.formats import ImageFormat
+from app.imaging.metadata.metadata import truncated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,7 +110,19 @@ def decode(stripped: Stripped, image_format: ImageFormat, limits: ImageLimits) -
         seen = _decode_frames(image)
     if stripped.size is not None and seen != (stripped.size, stripped.frame_count):
         raise InvalidImageError("The image is not what its container says.")
+    if stripped.was_open and image_format is ImageFormat.JPEG:
+        _require_all_of(stripped)
     return _in_known_mode(image)
+
+
+def _require_all_of(stripped: Stripped) -> None:
+    """Refuse a JPEG that had no end marker where the decoder made a part of its picture up."""
+    with decoder_errors():
+        first, second = (
+            JpegImageFile(io.BytesIO(data)).tobytes() for data in jpeg.with_tails(stripped.data)
+        )
+    if first != second:
+        raise truncated()
 
 
 def _in_known_mode(image: ImageFile) -> Image.Image:

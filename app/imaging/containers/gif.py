@@ -45,15 +45,17 @@ class _Cursor:
         return self.read(3 << (flags & 7) + 1) if flags & _TABLE_FLAG else b""
 
     def read_sub_blocks(self) -> bytes:
-        """Read data sub-blocks up to and with their terminator (section 15)."""
+        """Read data sub-blocks up to their terminator, and return them with it (section 15).
+
+        The data may end in place of the terminator.
+        """
         start = end = self.position
-        try:
-            while length := self.data[end]:
-                end += length + 1
-        except IndexError as error:
-            raise truncated() from error
-        self.position = end + 1
-        return self.data[start : self.position]
+        while end < len(self.data) and (length := self.data[end]):
+            end += length + 1
+        if end > len(self.data):
+            raise truncated()
+        self.position = min(end + 1, len(self.data))
+        return self.data[start:end] + b"\0"
 
     def after_zeros(self) -> int:
         """Return the position of the next byte that is not zero."""
@@ -75,8 +77,11 @@ class _Copy:
 def strip(data: bytes) -> Stripped:
     """Copy a GIF without its metadata.
 
+    After a picture, a byte that begins no block ends the file as its trailer would, and so does the
+    end of the data: browsers show what came before.
+
     Raises:
-        InvalidImageError: The blocks do not lead to a trailer.
+        InvalidImageError: The blocks end early, or hold no picture.
     """
     cursor = _Cursor(data)
     screen = cursor.read(_SCREEN_BYTES)
@@ -85,12 +90,17 @@ def strip(data: bytes) -> Stripped:
     for _ in range(_MAX_BLOCKS):
         # Stray zeros between blocks are common, and viewers pass over them.
         cursor.position = cursor.after_zeros()
+        if copy.frame_count and cursor.position == len(data):
+            break
         if (introducer := cursor.read(1)[0]) == _TRAILER:
             break
         if introducer == _IMAGE:
             _copy_image(cursor, copy)
         elif introducer == _EXTENSION:
             _copy_extension(cursor, copy)
+        elif copy.frame_count:
+            cursor.position -= 1
+            break
         else:
             raise InvalidImageError("The image has a block of no known kind.")
     else:

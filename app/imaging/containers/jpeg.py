@@ -46,25 +46,34 @@ _MAX_ICC_PIECES = 255
 # A progressive JPEG has a dozen. Each may take 50 ms, though it has 100 bytes.
 _MAX_SCANS = 100
 
+_COEFFICIENTS = 64
+
+_END = b"\xff\xd9"
+_RST0, _RESTART = 0xD0, re.compile(rb"\xff([\xd0-\xd7])")
+
+# More bits than an MCU takes; neither these bytes nor their complements begin a marker.
+_NOISE = bytes(number * 151 % 254 + 1 for number in range(1_000))
+
 # Without the bytes that may follow: a thumbnail in JFIF, nothing specified in Adobe's segment.
 _JFIF_BYTES, _ADOBE_BYTES = 12, 12
 
 
 def strip(data: bytes) -> Stripped:
-    """Copy a JPEG without its metadata.
+    """Copy a JPEG without its metadata; one that ends with its last scan gets its end marker.
 
     Raises:
-        InvalidImageError: The segments do not lead to an end-of-image marker.
+        InvalidImageError: The segments lead to no end-of-image marker, nor through all scans.
     """
     copied: list[bytes] = []
     metadata = Metadata()
-    size, end, scans = (0, 0), 0, 0
+    size, end, frame, scans, marker = (0, 0), 0, b"", list[bytes](), 0
     for marker, payload, scan, end in _segments(data):  # noqa: B007 - where the last one ends
         if marker in _FRAMES and len(payload) > 5:  # noqa: PLR2004  # precision, height, width
             height, width = struct.unpack_from(">HH", payload, 1)
-            size = width, height
-        scans += marker == _SOS
-        if scans > _MAX_SCANS:
+            size, frame = (width, height), payload
+        if marker == _SOS:
+            scans.append(payload)
+        if len(scans) > _MAX_SCANS:
             raise InvalidImageError(f"The image has over {_MAX_SCANS} scans.")
         if essential := _essential(marker, payload):
             copied.append(_segment(marker, essential) + scan)
@@ -72,8 +81,41 @@ def strip(data: bytes) -> Stripped:
             _collect(marker, payload, metadata)
     if end < len(data):
         metadata.others.add("trailer")
+    was_open = marker != _EOI
+    if was_open and not _is_covered(frame, scans):
+        raise truncated()
     stripped = b"".join((b"\xff\xd8", *copied, b"\xff\xd9"))
-    return Stripped(stripped, size, metadata.exif.orientation, end, metadata=metadata)
+    orientation = metadata.exif.orientation
+    return Stripped(stripped, size, orientation, end, metadata=metadata, was_open=was_open)
+
+
+def with_tails(data: bytes) -> tuple[bytes, bytes]:
+    """Return a JPEG that had no end marker with two kinds of noise after its last scan.
+
+    A decoder passes over what follows the last MCU. Where MCUs are missing, it takes them from
+    there: the two, whose first bit already differs, become two pictures. Where whole restart
+    intervals are missing, it looks for the next restart marker.
+    """
+    body = data[: -len(_END)]
+    restarts = _RESTART.findall(body, body.rindex(b"\xff\xda"))
+    restart = bytes((0xFF, _RST0 + (restarts[-1][0] - _RST0 + 1) % 8 if restarts else _RST0))
+    noise = _NOISE, bytes(0xFF - byte for byte in _NOISE)
+    first, second = (body + each + restart + each + _END for each in noise)
+    return first, second
+
+
+def _is_covered(frame: bytes, scans: list[bytes]) -> bool:
+    """Tell whether scans bring all coefficients of all components in full (T.81, B.2.3, G.1.1)."""
+    seen = {component: set[int]() for component in frame[6::3]}
+    for scan in scans:
+        parameters = 1 + 2 * scan[0] if scan else 0
+        if len(scan) < parameters + 3:
+            return False
+        first, last, approximation = scan[parameters : parameters + 3]
+        if not approximation & 0x0F:
+            for component in scan[1:parameters:2]:
+                seen.get(component, set()).update(range(first, last + 1))
+    return bool(seen) and all(len(each) >= _COEFFICIENTS for each in seen.values())
 
 
 def attach(data: bytes, blocks: Blocks) -> bytes:
@@ -153,10 +195,17 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes, bytes, int]]:
         end = position + int.from_bytes(data[position : position + 2])
         if not position + 2 <= end <= len(data):
             raise truncated()
-        scan_end = _next_marker(data, end) if marker == _SOS else end
+        scan_end = _scan_end(data, end) if marker == _SOS else end
         yield marker, data[position + 2 : end], data[end:scan_end], scan_end
+        if marker == _SOS and not _MARKER.match(data, scan_end):
+            return
         position = scan_end
     raise InvalidImageError(f"The image has over {_MAX_SEGMENTS:,} segments.")
+
+
+def _scan_end(data: bytes, position: int) -> int:
+    found = _MARKER.search(data, position)
+    return found.start() if found else len(data.rstrip(b"\xff"))
 
 
 def _next_marker(data: bytes, position: int) -> int:

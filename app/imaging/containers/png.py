@@ -74,32 +74,45 @@ class _Chunk:
 
 
 def strip(data: bytes) -> Stripped:
-    """Copy a PNG without its metadata, and check its `Stripped.frame_count`.
+    """Copy a PNG without its metadata; an animation has as many frames as there are.
 
     Raises:
-        InvalidImageError: The chunks are damaged, do not lead to IEND, or miscount their frames.
+        InvalidImageError: The chunks are damaged, or do not lead to IEND.
     """
-    copied: list[bytes] = []
+    copied: list[_Chunk] = []
     metadata = Metadata()
-    size, announced, controls = (0, 0), 0, 0
-    end = len(_SIGNATURE)
+    size, end = (0, 0), len(_SIGNATURE)
     for chunk in _chunks(data):
         end += len(chunk.raw)
         if chunk.name == b"IHDR" and len(chunk.payload) == _IHDR_BYTES:
             size = struct.unpack_from(">II", chunk.payload)
-        elif chunk.name == b"acTL" and len(chunk.payload) == _ACTL_BYTES:
-            announced = int.from_bytes(chunk.payload[:4])
-        controls += chunk.name == b"fcTL"
         if _is_copied(chunk):
-            copied.append(chunk.raw)
+            copied.append(chunk)
         if chunk.name not in _PIXELS | _ANIMATION:
             _collect(chunk, metadata)
-    if announced != controls:
-        raise InvalidImageError("The animation does not have the frames that it announces.")
     if end < len(data):
         metadata.others.add("trailer")
-    stripped, frame_count = b"".join((_SIGNATURE, *copied)), max(1, announced)
-    return Stripped(stripped, size, metadata.exif.orientation, end, frame_count, metadata)
+    frame_count = _count_frames(copied)
+    stripped = b"".join((_SIGNATURE, *_as_counted(copied, frame_count)))
+    return Stripped(stripped, size, metadata.exif.orientation, end, frame_count or 1, metadata)
+
+
+def _count_frames(chunks: list[_Chunk]) -> int:
+    """Return the number of frames; 0 for a still picture, whose animation is none (11.3.6)."""
+    names = [chunk.name for chunk in chunks]
+    before_data = chunks[: names.index(b"IDAT")] if b"IDAT" in names else []
+    announced = next((chunk.payload for chunk in before_data if chunk.name == b"acTL"), b"")
+    is_animated = len(announced) == _ACTL_BYTES and any(announced[:4])
+    return names.count(b"fcTL") if is_animated else 0
+
+
+def _as_counted(chunks: list[_Chunk], frame_count: int) -> Iterator[bytes]:
+    """Yield chunks with the number of frames that are there; without any, none of an animation."""
+    for chunk in chunks:
+        if chunk.name == b"acTL" and frame_count:
+            yield _chunk(b"acTL", frame_count.to_bytes(4) + chunk.payload[4:])
+        elif frame_count or chunk.name not in _ANIMATION:
+            yield chunk.raw
 
 
 def attach(data: bytes, blocks: Blocks) -> bytes:
