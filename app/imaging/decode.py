@@ -104,8 +104,6 @@ def decode(stripped: Stripped, image_format: ImageFormat, limits: ImageLimits) -
     if stripped.size is None:
         # The decoder knows sizes that the container does not tell, and has spent no memory yet.
         limits.check_pictures(announced, len(stripped.data))
-        if image_format is ImageFormat.TIFF and len(announced) > 1:
-            raise InvalidImageError(f"The TIFF has {len(announced)} pages: send one at a time.")
     with decoder_errors():
         seen = _decode_frames(image)
     if stripped.size is not None and seen != (stripped.size, stripped.frame_count):

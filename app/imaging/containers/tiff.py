@@ -5,6 +5,7 @@ Source: TIFF 6.0; XMP part 3, 1.1.6 (packet and IPTC datasets in a TIFF).
 
 from __future__ import annotations
 
+from app.imaging.containers.tiff_directories import only_page
 from app.imaging.metadata import exif
 from app.imaging.metadata.iptc import Datasets
 from app.imaging.metadata.metadata import Metadata, Stripped
@@ -12,7 +13,11 @@ from app.imaging.metadata.xmp import Packet
 
 
 def strip(data: bytes) -> Stripped:
-    """Read a TIFF's metadata; the file stays as it is, and the decoder says its size."""
+    """Copy a TIFF's only page, and read its metadata; the decoder says its size.
+
+    Raises:
+        InvalidImageError: It has several pages, or ends early.
+    """
     block = exif.parse(data)
     metadata = Metadata(
         exif.parse(block.copied(1, block.copyright_notice)),
@@ -21,4 +26,4 @@ def strip(data: bytes) -> Stripped:
         others=block.names() - {"exif", "gps"},
         size_bytes=block.value_bytes,
     )
-    return Stripped(data, None, 1, len(data), None, metadata)
+    return Stripped(only_page(data), None, 1, len(data), None, metadata)
