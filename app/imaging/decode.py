@@ -24,7 +24,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from app.errors import ImageLimitError, InvalidImageError
-from app.imaging.containers import jpeg
+from app.imaging.containers import jpeg, kinds
 from app.imaging.formats import ImageFormat
 from app.imaging.metadata.metadata import truncated
 
@@ -51,6 +51,8 @@ with suppress(ImportError):  # an extra: without it, `sniff` refuses HEIC
 
     _DECODERS[ImageFormat.HEIC] = HeifImageFile
 
+_KINDS = {ImageFormat.TIFF: kinds.of_tiff, ImageFormat.BMP: kinds.of_bmp}
+
 # The turn that brings an image of each EXIF orientation upright (EXIF 2.32, 4.6.4 A).
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -64,8 +66,11 @@ _TRANSPOSE = {
 
 
 @contextmanager
-def decoder_errors() -> Iterator[None]:
+def decoder_errors(kind: str = "") -> Iterator[None]:
     """Turn every exception and warning of a decoder into a refusal of the image.
+
+    Args:
+        kind: The kind of the image, in words, where not every kind is supported.
 
     Raises:
         ImageLimitError: The decoder ran out of the worker's memory.
@@ -79,8 +84,9 @@ def decoder_errors() -> Iterator[None]:
     except (MemoryError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageLimitError("Decoding the image takes more memory than allowed.") from error
     except Exception as error:  # a decoder raises anything: see above
+        kind = kind and f" ({kind})"
         raise InvalidImageError(
-            "The image cannot be decoded: it is damaged, or of a kind that is not supported."
+            f"The image cannot be decoded: it is damaged, or of a kind that is not supported{kind}."
         ) from error
 
 
@@ -98,13 +104,20 @@ def decode(stripped: Stripped, image_format: ImageFormat, limits: ImageLimits) -
     Image.MAX_IMAGE_PIXELS = limits.max_pixels
     # Applies to an unpacked colour profile too.
     PngImagePlugin.MAX_TEXT_CHUNK = limits.max_metadata_bytes
-    with decoder_errors():
-        image = _DECODERS[image_format](io.BytesIO(stripped.data))
-        announced = _announced(image, limits) if stripped.size is None else []
+    kind = _KINDS[image_format](stripped.data) if image_format in _KINDS else ""
+    try:
+        with decoder_errors(kind):
+            image = _DECODERS[image_format](io.BytesIO(stripped.data))
+            announced = _announced(image, limits) if stripped.size is None else []
+    except InvalidImageError:
+        if stripped.announced is not None:
+            # Decoders have limits of their own, and do not say that one was met.
+            limits.check(stripped.announced, 1, len(stripped.data))
+        raise
     if stripped.size is None:
         # The decoder knows sizes that the container does not tell, and has spent no memory yet.
         limits.check_pictures(announced, len(stripped.data))
-    with decoder_errors():
+    with decoder_errors(kind):
         seen = _decode_frames(image)
     if stripped.size is not None and seen != (stripped.size, stripped.frame_count):
         raise InvalidImageError("The image is not what its container says.")

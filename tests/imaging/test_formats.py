@@ -18,6 +18,12 @@ from tests.support.developing import LIMITS, develop
         (b"\0\0\0\x1cftypavif\0\0\0\0", ImageFormat.AVIF),
         (b"\0\0\0\x1cftypmif1\0\0\0\0avifmiaf", ImageFormat.AVIF),
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", ImageFormat.HEIC),
+        *(
+            (b"\0\0\0\x18ftyp" + brand + b"\0\0\0\0", ImageFormat.HEIC)
+            for brand in (b"heix", b"hevc", b"mif1", b"mif2", b"mif3", b"msf1")
+        ),
+        (b"\0\0\0\x1cftypMiHE\0\0\0\0miafmif1", ImageFormat.HEIC),
+        (b"\0\0\0\x18ftypmif3\0\0\0\0avif", ImageFormat.AVIF),
         (b"II*\0\x08\0\0\0", ImageFormat.TIFF),
         (b"MM\0*\0\0\0\x08", ImageFormat.TIFF),
         (images.bmp(), ImageFormat.BMP),

@@ -119,6 +119,17 @@ class TestThumbnails:
         assert stored.info.frame_count == 1
         assert images.same_pixels(images.pixels(with_thumbnail), images.pixels(stored.data))
 
+    def test_the_primary_picture_is_none_though_a_program_calls_it_one(self, with_thumbnail):
+        at = with_thumbnail.index(b"thmb") + 4
+        origin, one, target = (with_thumbnail[at + step : at + step + 2] for step in (0, 2, 4))
+        assert one == b"\0\1"
+        turned = with_thumbnail[:at] + target + one + origin + with_thumbnail[at + 6 :]
+        for profile in (Profile.ORIGINAL, Profile.BALANCED):
+            stored = develop(turned, LIMITS, profile)
+            usual = develop(with_thumbnail, LIMITS, profile)
+            assert images.same_pixels(images.pixels(stored.data), images.pixels(usual.data))
+            assert stored.info.metadata_removed == ("thumbnail",)
+
     def test_nothing_of_their_bytes_is_left(self, with_thumbnail):
         stored = develop(with_thumbnail, LIMITS, Profile.ORIGINAL).data
         before = {each.number: each for each in items(with_thumbnail, meta_of(with_thumbnail))}
@@ -169,3 +180,17 @@ class TestBounds:
     def test_parts_without_number_are_refused(self, extents):
         with pytest.raises(InvalidImageError, match="part"):
             heif.strip(with_locations(extents))
+
+
+def test_an_avif_beyond_what_its_decoder_takes_is_too_large():
+    data = images.avif()
+    at = data.index(b"ispe") + 8
+    large = data[:at] + struct.pack(">II", 17_000, 17_000) + data[at + 8 :]
+    with pytest.raises(ImageLimitError, match="17000 x 17000"):
+        develop(large, LIMITS)
+
+
+def test_a_file_of_the_low_overhead_kind_is_named():
+    data = box(b"ftyp", b"mif3\0\0\0\0avif") + box(b"mini", bytes(40))
+    with pytest.raises(InvalidImageError, match="low-overhead"):
+        develop(data, LIMITS)

@@ -18,7 +18,16 @@ import struct
 from typing import TYPE_CHECKING
 
 from app.errors import InvalidImageError
-from app.imaging.containers.isobmff import Box, Item, boxes, children, inside, items, references
+from app.imaging.containers.isobmff import (
+    Box,
+    Item,
+    boxes,
+    children,
+    inside,
+    items,
+    primary_item,
+    references,
+)
 from app.imaging.metadata import exif
 from app.imaging.metadata.metadata import Blocks, Metadata, Stripped
 from app.imaging.metadata.xmp import Packet
@@ -43,6 +52,8 @@ _EMPTY = frozenset({b"", _EMPTY_TIFF.strip(b"\0"), _EMPTY_XMP})
 # Before the TIFF in an Exif item: its distance (ISO/IEC 23008-12, A.2.1).
 _OFFSET_BYTES = 4
 
+_SPATIAL_EXTENTS_BYTES = 12
+
 _XMP_MARK = b"<x:xmpmeta"
 _HIDDEN_FLAG = 1
 
@@ -62,6 +73,8 @@ def strip(data: bytes) -> Stripped:
         InvalidImageError: The boxes do not fit the file, or describe no picture.
     """
     top = list(boxes(data, 0, len(data), needed=_NEEDED))
+    if any(box.kind == b"mini" for box in top):
+        raise InvalidImageError("The image is of the low-overhead kind (mini), which is not known.")
     if not any(box.kind in {b"meta", b"moov"} for box in top):
         raise InvalidImageError("The image has no picture in it.")
     copied, metadata = bytearray(top[-1].end), Metadata()
@@ -80,7 +93,8 @@ def strip(data: bytes) -> Stripped:
         _copy_items(data, copied, meta, metadata)
     if len(copied) < len(data):
         metadata.others.add("trailer")
-    return Stripped(bytes(copied), None, 1, len(copied), None, metadata)
+    announced = max(_sizes(data, top), default=None, key=max)
+    return Stripped(bytes(copied), None, 1, len(copied), None, metadata, announced)
 
 
 def attach(data: bytes, blocks: Blocks) -> bytes:
@@ -118,6 +132,16 @@ def has_unusual_colours(data: bytes, *, has_profile: bool) -> bool:
     return False
 
 
+def _sizes(data: bytes, top: list[Box]) -> Iterator[tuple[int, int]]:
+    """Yield the sizes that pictures have by their descriptions (ISO/IEC 23008-12, 6.5.3)."""
+    for meta in _metas(data, top):
+        iprp = children(data, meta).get(b"iprp")
+        for ispe in _descend(data, iprp, (b"ipco", b"ispe")) if iprp else ():
+            if ispe.end - ispe.body >= _SPATIAL_EXTENTS_BYTES:
+                width, height = struct.unpack_from(">II", data, ispe.body + 4)
+                yield width, height
+
+
 def _copy(data: bytes, copied: bytearray, start: int, end: int) -> None:
     copied[start:end] = data[start:end]
 
@@ -152,7 +176,7 @@ def _copy_description(data: bytes, copied: bytearray, meta: Box, metadata: Metad
 
 def _copy_items(data: bytes, copied: bytearray, meta: Box, metadata: Metadata) -> None:
     """Copy the items of the picture, collect the others, and hide its thumbnails."""
-    thumbnails = {number: box for box, number in references(data, meta) if box.kind == b"thmb"}
+    thumbnails = _thumbnails(data, copied, meta)
     needed: list[Item] = []
     for item in items(data, meta):
         if item.kind in _PICTURE_ITEMS and item.number not in thumbnails:
@@ -165,8 +189,6 @@ def _copy_items(data: bytes, copied: bytearray, meta: Box, metadata: Metadata) -
             _collect_other(content, "thumbnail", metadata)
             # No reader looks for a picture there any more (ISO/IEC 23008-12, 6.4.2).
             copied[item.entry.body + 3] |= _HIDDEN_FLAG
-            reference = thumbnails[item.number]
-            copied[reference.start + 4 : reference.start + 8] = b"skip"
         else:
             _collect_item(content, item.kind, metadata)
         if item.kind == b"Exif":
@@ -175,6 +197,34 @@ def _copy_items(data: bytes, copied: bytearray, meta: Box, metadata: Metadata) -
             _write(copied, item, _EMPTY_XMP)
     for start, end in (extent for item in needed for extent in item.extents):
         _copy(data, copied, start, end)
+
+
+def _thumbnails(data: bytes, copied: bytearray, meta: Box) -> set[int]:
+    """Return the items that are thumbnails, and clear the references that say so.
+
+    The primary item and its parts are none, whatever they are called: some programs write the
+    reference the wrong way round, from the picture to its thumbnail.
+    """
+    parts: dict[int, set[int]] = {}
+    found: set[int] = set()
+    primary = primary_item(data, meta)
+    for reference in references(data, meta):
+        if reference.box.kind == b"dimg":
+            parts.setdefault(reference.origin, set()).update(reference.targets)
+        elif reference.box.kind == b"thmb":
+            copied[reference.box.start + 4 : reference.box.start + 8] = b"skip"
+            turned = reference.origin == primary
+            found.update(reference.targets if turned else {reference.origin})
+    return _with_parts(found, parts) - _with_parts({primary}, parts)
+
+
+def _with_parts(numbers: set[int], parts: dict[int, set[int]]) -> set[int]:
+    """Return items with those that they are made of, such as the tiles of a grid."""
+    found, waiting = set[int](), numbers
+    while waiting:
+        found |= waiting
+        waiting = {part for each in waiting for part in parts.get(each, ())} - found
+    return found
 
 
 def _collect_item(content: bytes, kind: bytes, metadata: Metadata) -> None:

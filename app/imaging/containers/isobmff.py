@@ -53,6 +53,15 @@ class Item:
     entry: Box
 
 
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A reference: its box, whose kind says what for, and the items that it is from and to."""
+
+    box: Box
+    origin: int
+    targets: tuple[int, ...]
+
+
 def boxes(
     data: bytes, start: int, end: int, *, needed: frozenset[bytes] | None = None
 ) -> Iterator[Box]:
@@ -130,14 +139,25 @@ def items(data: bytes, meta: Box) -> list[Item]:
         raise truncated() from error
 
 
-def references(data: bytes, meta: Box) -> Iterator[tuple[Box, int]]:
-    """Yield each reference of a `meta` box, and the number of the item that it is from."""
+def references(data: bytes, meta: Box) -> Iterator[Reference]:
+    """Yield each reference of a `meta` box."""
     iref = children(data, meta).get(b"iref")
     if iref is None:
         return
-    number_bytes = 4 if data[iref.body] else 2
+    size = 4 if data[iref.body] else 2
     for box in boxes(data, iref.body + _FULL_BOX_BYTES, iref.end):
-        yield box, int.from_bytes(data[box.body : box.body + number_bytes])
+        read = _Reader(data, box.body, box.end)
+        origin, count = read.number(size), read.number(2)
+        yield Reference(box, origin, tuple(read.number(size) for _ in range(count)))
+
+
+def primary_item(data: bytes, meta: Box) -> int:
+    """Return the number of the item that a viewer shows; 0 where none is named."""
+    pitm = children(data, meta).get(b"pitm")
+    if pitm is None:
+        return 0
+    read = _Reader(data, pitm.body + _FULL_BOX_BYTES, pitm.end)
+    return read.number(4 if data[pitm.body] else 2)
 
 
 def _entries(data: bytes, iinf: Box) -> Iterator[tuple[int, bytes, Box]]:

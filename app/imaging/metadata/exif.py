@@ -11,11 +11,13 @@ Sources: EXIF 2.32 (CIPA DC-008), 4.5 and 4.6; TIFF 6.0, section 2.
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import IntEnum
 
 _SHORT, _ASCII, _LONG = 3, 2, 4
-_NUMBERS = {_SHORT: "H", _LONG: "I"}
+# Whole numbers: programs write them in any of these types.
+_NUMBERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _ENTRY_BYTES, _INLINE_BYTES = 12, 4
 _MAX_NOTICE_CHARACTERS = 1000
@@ -85,11 +87,15 @@ class Exif:
     @property
     def orientation(self) -> int:
         """The orientation, from 1 to 8; 1 where the block names none that exists."""
-        entry = self.picture.get(_Tag.ORIENTATION)
-        if entry is None or (entry.kind, entry.count) != (_SHORT, 1):
-            return 1
-        (orientation,) = struct.unpack(f"{self.byte_order}H", entry.value)
-        return orientation if orientation in range(1, 9) else 1
+        numbers = self.numbers(_Tag.ORIENTATION)
+        return numbers[0] if len(numbers) == 1 and numbers[0] in range(1, 9) else 1
+
+    def numbers(self, tag: int) -> tuple[int, ...]:
+        """Return the whole numbers of an entry of the picture; nothing without one."""
+        entry = self.picture.get(tag)
+        if entry is None or (letter := _NUMBERS.get(entry.kind)) is None:
+            return ()
+        return struct.unpack(f"{self.byte_order}{entry.count}{letter}", entry.value)
 
     @property
     def copyright_notice(self) -> str:
@@ -163,7 +169,8 @@ class Exif:
             for entry in (self.picture.get(tag), self.camera.get(tag)):
                 if entry and entry.count == 1 and entry.kind in _NUMBERS:
                     form = self.byte_order + _NUMBERS[entry.kind]
-                    struct.pack_into(form, patched, entry.at, value)
+                    with suppress(struct.error):  # too large for its type: it was wrong before
+                        struct.pack_into(form, patched, entry.at, value)
         return bytes(patched)
 
 

@@ -135,6 +135,7 @@ class Stripped:
         end: Where the picture ended in the upload; the bytes after it are no part of it.
         frame_count: Frames that a viewer shows; None where the decoder says it.
         metadata: Everything that was left out.
+        announced: Size that the container names where only the decoder knows the real one.
         was_open: Whether the upload lacked its end marker, so that its picture may be cut short.
     """
 
@@ -144,6 +145,7 @@ class Stripped:
     end: int
     frame_count: int | None = 1
     metadata: Metadata = field(default_factory=Metadata)
+    announced: tuple[int, int] | None = None
     was_open: bool = False
 
 
