@@ -165,7 +165,7 @@ def _decode_frames(image: ImageFile) -> tuple[tuple[int, int], int]:
 
 
 def stored_orientation(image: Image.Image, image_format: ImageFormat) -> int:
-    """Return the orientation of a decoded image: HEIC and TIFF are turned by their decoders."""
+    """Return the orientation of a decoded image: a HEIC is turned by its decoder."""
     if image_format is not ImageFormat.AVIF:
         return 1
     with decoder_errors():

@@ -118,7 +118,7 @@ def examine(data: bytes, image_format: ImageFormat, limits: ImageLimits) -> Deco
     stripped = _STRIP[image_format](data)
     limits.check_metadata(stripped.metadata.size_bytes)
     image = decode(stripped, image_format, limits)
-    if stripped.size is None:
+    if stripped.size is None and image_format is not ImageFormat.TIFF:
         stripped = replace(stripped, orientation=stored_orientation(image, image_format))
     return Decoded(image, stripped, image_format)
 
@@ -128,6 +128,8 @@ def _keep(data: bytes, decoded: Decoded, recipe: Recipe) -> Candidate:
     stripped = decoded.stripped
     if recipe.metadata is MetadataOption.KEEP:
         kept = data[: stripped.end]
+        if decoded.image_format is ImageFormat.JPEG and len(kept) < len(data):
+            kept = jpeg.without_index(kept)
     else:
         size = decoded.image.size
         # An orientation that the decoder says is a property of the picture, not of EXIF.

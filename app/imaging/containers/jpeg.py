@@ -36,6 +36,7 @@ _MARKER = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
 _MAX_SEGMENTS = 10_000
 
 _EXIF, _ICC, _IPTC = b"Exif\0\0", b"ICC_PROFILE\0", b"Photoshop 3.0\0"
+_INDEX, _SEGMENT_HEADER_BYTES = b"MPF\0", 4
 _XMP, _MORE_XMP = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
 
 # A segment's length has 16 bits and counts itself.
@@ -85,7 +86,7 @@ def strip(data: bytes) -> Stripped:
     if was_open and not _is_covered(frame, scans):
         raise truncated()
     stripped = b"".join((b"\xff\xd8", *copied, b"\xff\xd9"))
-    orientation = metadata.exif.orientation
+    orientation = metadata.orientation
     return Stripped(stripped, size, orientation, end, metadata=metadata, was_open=was_open)
 
 
@@ -131,6 +132,16 @@ def attach(data: bytes, blocks: Blocks) -> bytes:
         if payload and len(name + payload) <= _MAX_PAYLOAD_BYTES
     ]
     return _insert(data, segments)
+
+
+def without_index(data: bytes) -> bytes:
+    """Return a JPEG without the index of pictures that came after it (CIPA DC-007, 5.2)."""
+    parts, start = [], 0
+    for marker, payload, _, end in _segments(data):
+        if marker == _APP2 and payload.startswith(_INDEX):
+            parts.append(data[start : end - len(payload) - _SEGMENT_HEADER_BYTES])
+            start = end
+    return b"".join((*parts, data[start:]))
 
 
 def with_icc_profile(data: bytes, profile: bytes) -> bytes:

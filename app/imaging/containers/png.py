@@ -94,7 +94,7 @@ def strip(data: bytes) -> Stripped:
         metadata.others.add("trailer")
     frame_count = _count_frames(copied)
     stripped = b"".join((_SIGNATURE, *_as_counted(copied, frame_count)))
-    return Stripped(stripped, size, metadata.exif.orientation, end, frame_count or 1, metadata)
+    return Stripped(stripped, size, metadata.orientation, end, frame_count or 1, metadata)
 
 
 def _count_frames(chunks: list[_Chunk]) -> int:

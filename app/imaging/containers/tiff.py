@@ -26,4 +26,6 @@ def strip(data: bytes) -> Stripped:
         others=block.names() - {"exif", "gps"},
         size_bytes=block.value_bytes,
     )
-    return Stripped(only_page(data), None, 1, len(data), None, metadata)
+    # The decoder applies the orientation of the directory, and knows nothing of XMP.
+    orientation = 1 if block.named_orientation else metadata.xmp.orientation
+    return Stripped(only_page(data), None, orientation, len(data), None, metadata)

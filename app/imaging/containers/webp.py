@@ -45,7 +45,7 @@ def strip(data: bytes) -> Stripped:
     metadata = _metadata(chunks, copied)
     if end < len(data):
         metadata.others.add("trailer")
-    stripped, orientation = _riff(copied), metadata.exif.orientation
+    stripped, orientation = _riff(copied), metadata.orientation
     return Stripped(stripped, size, orientation, end, _frame_count(copied), metadata)
 
 

@@ -87,8 +87,13 @@ class Exif:
     @property
     def orientation(self) -> int:
         """The orientation, from 1 to 8; 1 where the block names none that exists."""
+        return self.named_orientation or 1
+
+    @property
+    def named_orientation(self) -> int | None:
+        """The orientation that the block names; None where it names none that exists."""
         numbers = self.numbers(_Tag.ORIENTATION)
-        return numbers[0] if len(numbers) == 1 and numbers[0] in range(1, 9) else 1
+        return numbers[0] if len(numbers) == 1 and numbers[0] in range(1, 9) else None
 
     def numbers(self, tag: int) -> tuple[int, ...]:
         """Return the whole numbers of an entry of the picture; nothing without one."""

@@ -96,6 +96,11 @@ class Metadata:
             if lost and name.removesuffix("-partly") in remaining
         }
 
+    @property
+    def orientation(self) -> int:
+        """The orientation, from 1 to 8: of EXIF, or of XMP where EXIF names none."""
+        return self.exif.named_orientation or self.xmp.orientation
+
     def copyright_notice(self) -> str:
         """Return the notice, wherever it stands; empty where there is none."""
         return (
