@@ -13,6 +13,7 @@ import io
 from PIL import Image, ImageCms
 
 from app.errors import InvalidImageError
+from app.imaging.metadata.icc import anonymous
 
 # Colour space of the data, in a profile's header.
 _COLOUR_SPACE = slice(16, 20)
@@ -25,8 +26,9 @@ _OPAQUE = (255, 255)
 
 
 def icc_profile(image: Image.Image) -> bytes | None:
-    """Return the colour profile, if there is one."""
-    return image.info.get("icc_profile") or None
+    """Return the colour profile, if there is one, without the device that it was measured on."""
+    profile = image.info.get("icc_profile")
+    return anonymous(profile) if profile else None
 
 
 def colour_space(image: Image.Image) -> bytes:

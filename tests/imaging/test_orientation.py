@@ -7,9 +7,9 @@ import pytest
 from app.imaging.metadata import exif
 from app.imaging.metadata.metadata import MetadataOption
 from app.imaging.profiles import Profile
-from tests.support import blocks, images, tiffs
+from tests.support import blocks, images, tiff_files
 from tests.support.developing import LIMITS, develop
-from tests.support.tiffs import BYTE, grey, tiff
+from tests.support.tiff_files import BYTE, grey, tiff
 
 SIZE = (160, 120)
 PHOTO = images.photo(SIZE)
@@ -75,7 +75,7 @@ class TestXmp:
         entry = {"t700": (BYTE, *ATTRIBUTE)}
         stored = develop(tiff(grey(**entry)), LIMITS)
         assert (stored.info.width, stored.info.height) == (48, 64)
-        both = develop(tiff(grey(**entry, t274=(tiffs.SHORT, 1))), LIMITS)
+        both = develop(tiff(grey(**entry, t274=(tiff_files.SHORT, 1))), LIMITS)
         assert both.info.width == 64
 
     @pytest.mark.parametrize("packet", [ATTRIBUTE, ELEMENT, RENAMED])

@@ -29,6 +29,7 @@ from app.imaging.containers.isobmff import (
     references,
 )
 from app.imaging.metadata import exif
+from app.imaging.metadata.icc import anonymous
 from app.imaging.metadata.metadata import Blocks, Metadata, Stripped
 from app.imaging.metadata.xmp import Packet
 
@@ -52,7 +53,8 @@ _EMPTY = frozenset({b"", _EMPTY_TIFF.strip(b"\0"), _EMPTY_XMP})
 # Before the TIFF in an Exif item: its distance (ISO/IEC 23008-12, A.2.1).
 _OFFSET_BYTES = 4
 
-_SPATIAL_EXTENTS_BYTES = 12
+_DATED = frozenset({b"mvhd", b"tkhd", b"mdhd"})
+_FULL_BOX_BYTES, _SPATIAL_EXTENTS_BYTES = 4, 12
 
 _XMP_MARK = b"<x:xmpmeta"
 _HIDDEN_FLAG = 1
@@ -88,8 +90,13 @@ def strip(data: bytes) -> Stripped:
     for box in _private_track_boxes(data, top):
         _collect_other(data[box.body : box.end], "other", metadata)
         copied[box.body : box.end] = bytes(box.end - box.body)
+    for times in _times(data, top):
+        metadata.others |= {"date"} if any(data[times]) else set()
+        copied[times] = bytes(times.stop - times.start)
     for meta in _metas(data, top):
         _copy_description(data, copied, meta, metadata)
+        for profile in _profiles(data, meta):
+            copied[profile] = anonymous(data[profile])
         _copy_items(data, copied, meta, metadata)
     if len(copied) < len(data):
         metadata.others.add("trailer")
@@ -130,6 +137,24 @@ def has_unusual_colours(data: bytes, *, has_profile: bool) -> bool:
             ):
                 return True
     return False
+
+
+def _times(data: bytes, top: list[Box]) -> Iterator[slice]:
+    """Yield where tracks say when they were made and changed (ISO/IEC 14496-12, 8.2.2)."""
+    for box in top:
+        for each in inside(data, box) if box.kind == b"moov" else ():
+            if each.kind in _DATED:
+                start = each.body + _FULL_BOX_BYTES
+                end = start + 2 * (8 if data[each.body] else 4)
+                yield slice(start, min(end, each.end))
+
+
+def _profiles(data: bytes, meta: Box) -> Iterator[slice]:
+    """Yield where the pictures' colour profiles are."""
+    iprp = children(data, meta).get(b"iprp")
+    for colr in _descend(data, iprp, (b"ipco", b"colr")) if iprp else ():
+        if data[colr.body : colr.body + 4] in {b"prof", b"rICC"}:
+            yield slice(colr.body + 4, colr.end)
 
 
 def _sizes(data: bytes, top: list[Box]) -> Iterator[tuple[int, int]]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from app.errors import InvalidImageError
 from app.imaging.metadata import exif, iptc
+from app.imaging.metadata.icc import anonymous
 from app.imaging.metadata.iptc import Datasets
 from app.imaging.metadata.metadata import Blocks, Metadata, Stripped, truncated
 from app.imaging.metadata.xmp import Packet
@@ -85,7 +86,7 @@ def strip(data: bytes) -> Stripped:
     was_open = marker != _EOI
     if was_open and not _is_covered(frame, scans):
         raise truncated()
-    stripped = b"".join((b"\xff\xd8", *copied, b"\xff\xd9"))
+    stripped = _with_anonymous_profile(b"".join((b"\xff\xd8", *copied, b"\xff\xd9")))
     orientation = metadata.orientation
     return Stripped(stripped, size, orientation, end, metadata=metadata, was_open=was_open)
 
@@ -142,6 +143,23 @@ def without_index(data: bytes) -> bytes:
             parts.append(data[start : end - len(payload) - _SEGMENT_HEADER_BYTES])
             start = end
     return b"".join((*parts, data[start:]))
+
+
+def _with_anonymous_profile(data: bytes) -> bytes:
+    """Return a JPEG whose colour profile names no device; its pieces keep their places."""
+    pieces = sorted(
+        (payload[len(_ICC)], end - len(payload) + len(_ICC) + 2, end)
+        for marker, payload, _, end in _segments(data)
+        if marker == _APP2 and payload.startswith(_ICC) and len(payload) > len(_ICC) + 2
+    )
+    profile = b"".join(data[start:end] for _, start, end in pieces)
+    if (changed := anonymous(profile)) == profile:
+        return data
+    copied, at = bytearray(data), 0
+    for _, start, end in pieces:
+        copied[start:end] = changed[at : at + end - start]
+        at += end - start
+    return bytes(copied)
 
 
 def with_icc_profile(data: bytes, profile: bytes) -> bytes:

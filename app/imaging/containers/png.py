@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from app.errors import InvalidImageError
 from app.imaging.metadata import exif
+from app.imaging.metadata.icc import anonymous
 from app.imaging.metadata.metadata import Blocks, Metadata, Stripped, truncated
 from app.imaging.metadata.xmp import Packet
 
@@ -60,6 +61,10 @@ _SRGB_CHROMATICITIES = struct.pack(
 )
 
 _MAX_NOTICE_BYTES = 4000
+
+# Those of screens have some kilobytes, those of printers a megabyte or two.
+_MAX_PROFILE_BYTES = 10_000_000
+
 _TEXT = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 
 # Keyword, not compressed, without language and translation (11.3.3.4; XMP part 3, 1.1.5).
@@ -87,7 +92,7 @@ def strip(data: bytes) -> Stripped:
         if chunk.name == b"IHDR" and len(chunk.payload) == _IHDR_BYTES:
             size = struct.unpack_from(">II", chunk.payload)
         if _is_copied(chunk):
-            copied.append(chunk)
+            copied.append(_with_anonymous_profile(chunk) if chunk.name == b"iCCP" else chunk)
         if chunk.name not in _PIXELS | _ANIMATION:
             _collect(chunk, metadata)
     if end < len(data):
@@ -95,6 +100,19 @@ def strip(data: bytes) -> Stripped:
     frame_count = _count_frames(copied)
     stripped = b"".join((_SIGNATURE, *_as_counted(copied, frame_count)))
     return Stripped(stripped, size, metadata.orientation, end, frame_count or 1, metadata)
+
+
+def _with_anonymous_profile(chunk: _Chunk) -> _Chunk:
+    """Return a chunk whose colour profile names no device; itself where none does (11.3.2.3)."""
+    name, _, packed = chunk.payload.partition(b"\0")
+    try:
+        profile = zlib.decompressobj().decompress(packed[1:], _MAX_PROFILE_BYTES)
+    except zlib.error:
+        return chunk
+    if (changed := anonymous(profile)) == profile:
+        return chunk
+    payload = name + b"\0\0" + zlib.compress(changed, 9)
+    return _Chunk(chunk.name, payload, _chunk(chunk.name, payload))
 
 
 def _count_frames(chunks: list[_Chunk]) -> int:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from app.errors import InvalidImageError
 from app.imaging.metadata import exif
+from app.imaging.metadata.icc import anonymous
 from app.imaging.metadata.metadata import Blocks, Metadata, Stripped, truncated
 from app.imaging.metadata.xmp import Packet
 
@@ -103,7 +104,9 @@ def _chunks(body: bytes, most: int = _MAX_CHUNKS) -> Iterator[tuple[bytes, bytes
 
 
 def _essential(name: bytes, payload: bytes) -> bytes:
-    """Return an animation frame of its image alone; any other chunk as it is."""
+    """Return an animation frame of its image alone, and a profile that names no device."""
+    if name == b"ICCP":
+        return anonymous(payload)
     if name != b"ANMF" or len(payload) < _ANMF_HEADER_BYTES:
         return payload
     image = [c for c in _chunks(payload[_ANMF_HEADER_BYTES:], _MAX_FRAME_CHUNKS) if c[0] in _IMAGE]

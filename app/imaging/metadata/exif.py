@@ -59,6 +59,10 @@ _CAMERA_TAGS = frozenset(
 )
 
 
+# Of the body and the lens: they tie pictures together, and to a person.
+_SERIAL_NUMBERS = (0xA431, 0xA435)
+
+
 @dataclass(frozen=True, slots=True)
 class _Entry:
     kind: int
@@ -158,7 +162,8 @@ class Exif:
             camera[_Tag.WIDTH] = _Entry(_LONG, 1, width)
             camera[_Tag.HEIGHT] = _Entry(_LONG, 1, height)
         if not location:
-            camera.pop(_Tag.USER_COMMENT, None)
+            for tag in (_Tag.USER_COMMENT, *_SERIAL_NUMBERS):
+                camera.pop(tag, None)
         gps = self.gps if location else {}
         return _block(self.byte_order, picture, camera, gps, orientation, notice)
 

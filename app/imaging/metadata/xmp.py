@@ -25,6 +25,9 @@ _DC = "http://purl.org/dc/elements/1.1/"
 _TIFF = "http://ns.adobe.com/tiff/1.0/"
 _LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
 
+# Those of a camera or a lens tie pictures together, and to a person.
+_NO_SERIAL = "(?![A-Za-z]*Serial)[A-Za-z0-9]+"
+
 # Prefix, namespace, and the properties in it that stay.
 _LOCATIONLESS: dict[str, tuple[str, str]] = {
     "x": ("adobe:ns:meta/", ""),
@@ -42,8 +45,8 @@ _LOCATIONLESS: dict[str, tuple[str, str]] = {
     ),
     "tiff": (_TIFF, "Make|Model|Orientation|Software"),
     "exif": ("http://ns.adobe.com/exif/1.0/", "(?!GPS|UserComment|MakerNote)[A-Za-z0-9]+"),
-    "exifEX": ("http://cipa.jp/exif/1.0/", "[A-Za-z0-9]+"),
-    "aux": ("http://ns.adobe.com/exif/1.0/aux/", "[A-Za-z0-9]+"),
+    "exifEX": ("http://cipa.jp/exif/1.0/", _NO_SERIAL),
+    "aux": ("http://ns.adobe.com/exif/1.0/aux/", _NO_SERIAL),
 }
 
 _PROPERTY = re.compile(
