@@ -24,7 +24,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from app.errors import ImageLimitError, InvalidImageError
-from app.imaging.containers import jpeg, kinds
+from app.imaging.containers import heif, jpeg, kinds
 from app.imaging.formats import ImageFormat
 from app.imaging.metadata.metadata import truncated
 
@@ -123,7 +123,7 @@ def decode(stripped: Stripped, image_format: ImageFormat, limits: ImageLimits) -
         raise InvalidImageError("The image is not what its container says.")
     if stripped.was_open and image_format is ImageFormat.JPEG:
         _require_all_of(stripped)
-    return _in_known_mode(image)
+    return _as_shown(_in_known_mode(image), stripped, image_format)
 
 
 def _require_all_of(stripped: Stripped) -> None:
@@ -134,6 +134,15 @@ def _require_all_of(stripped: Stripped) -> None:
         )
     if first != second:
         raise truncated()
+
+
+def _as_shown(image: Image.Image, stripped: Stripped, image_format: ImageFormat) -> Image.Image:
+    """Return the part of a still AVIF that viewers show, which Pillow does not know of."""
+    is_still = getattr(image, "n_frames", 1) == 1
+    if image_format is not ImageFormat.AVIF or not is_still:
+        return image
+    part = heif.aperture(stripped.data, image.size)
+    return image.crop(part) if part else image
 
 
 def _in_known_mode(image: ImageFile) -> Image.Image:

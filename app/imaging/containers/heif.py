@@ -15,6 +15,7 @@ Sources: ISO/IEC 14496-12 (`colr`, `infe` flags), ISO/IEC 23008-12 (item types, 
 from __future__ import annotations
 
 import struct
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from app.errors import InvalidImageError
@@ -26,6 +27,7 @@ from app.imaging.containers.isobmff import (
     inside,
     items,
     primary_item,
+    properties,
     references,
 )
 from app.imaging.metadata import exif
@@ -52,6 +54,9 @@ _EMPTY = frozenset({b"", _EMPTY_TIFF.strip(b"\0"), _EMPTY_XMP})
 
 # Before the TIFF in an Exif item: its distance (ISO/IEC 23008-12, A.2.1).
 _OFFSET_BYTES = 4
+
+# Numerators and denominators: width, height, and how far the centre is off, right and down.
+_APERTURE = struct.Struct(">IIIIiIiI")
 
 _DATED = frozenset({b"mvhd", b"tkhd", b"mdhd"})
 _FULL_BOX_BYTES, _SPATIAL_EXTENTS_BYTES = 4, 12
@@ -110,13 +115,40 @@ def attach(data: bytes, blocks: Blocks) -> bytes:
         return data
     written, exif_left, xmp_left = bytearray(data), blocks.exif, blocks.xmp
     for meta in _metas(data, list(boxes(data, 0, len(data)))):
-        for item in items(data, meta):
+        for item in items(data, meta, sharing=_PICTURE_ITEMS):
             # Of several items of a kind, the first was read.
             if item.kind == b"Exif":
                 exif_left = exif_left and _write(written, item, bytes(_OFFSET_BYTES) + exif_left)
             elif item.kind == b"mime":
                 xmp_left = xmp_left and _write(written, item, xmp_left)
     return bytes(written)
+
+
+def aperture(data: bytes, size: tuple[int, int]) -> tuple[int, int, int, int] | None:
+    """Return the part of a picture of this size that viewers show, left, top, right and bottom.
+
+    None where that is all of it, and where it is no whole pixels inside it, as viewers ignore it
+    then (ISO/IEC 14496-12, 12.1.4, clean aperture).
+    """
+    for box in boxes(data, 0, len(data)):
+        if box.kind == b"meta":
+            for each in properties(data, box, primary_item(data, box)):
+                if each.kind == b"clap" and each.end - each.body >= _APERTURE.size:
+                    return _part(_APERTURE.unpack_from(data, each.body), size)
+    return None
+
+
+def _part(numbers: tuple[int, ...], size: tuple[int, int]) -> tuple[int, int, int, int] | None:
+    if not all(numbers[1::2]):
+        return None
+    width, height, across, down = map(Fraction, numbers[::2], numbers[1::2])
+    left, top = across + (size[0] - width) / 2, down + (size[1] - height) / 2
+    part = (left, top, left + width, top + height)
+    is_whole = all(each.denominator == 1 for each in part)
+    is_inside = 0 <= left < part[2] <= size[0] and 0 <= top < part[3] <= size[1]
+    if not is_whole or not is_inside:
+        return None
+    return int(part[0]), int(part[1]), int(part[2]), int(part[3])
 
 
 def has_unusual_colours(data: bytes, *, has_profile: bool) -> bool:
@@ -202,13 +234,16 @@ def _copy_description(data: bytes, copied: bytearray, meta: Box, metadata: Metad
 def _copy_items(data: bytes, copied: bytearray, meta: Box, metadata: Metadata) -> None:
     """Copy the items of the picture, collect the others, and hide its thumbnails."""
     thumbnails = _thumbnails(data, copied, meta)
-    needed: list[Item] = []
-    for item in items(data, meta):
+    needed: set[tuple[int, int]] = set()
+    seen: set[tuple[tuple[int, int], ...]] = set()
+    for item in items(data, meta, sharing=_PICTURE_ITEMS):
         if item.kind in _PICTURE_ITEMS and item.number not in thumbnails:
-            needed.append(item)
+            needed.update(item.extents)
             continue
-        content = b"".join(data[start:end] for start, end in item.extents)
-        for start, end in item.extents:
+        is_new = item.number not in thumbnails or item.extents not in seen
+        seen.add(item.extents)
+        content = b"".join(data[start:end] for start, end in item.extents if is_new)
+        for start, end in item.extents if is_new else ():
             copied[start:end] = bytes(end - start)
         if item.number in thumbnails:
             _collect_other(content, "thumbnail", metadata)
@@ -220,7 +255,7 @@ def _copy_items(data: bytes, copied: bytearray, meta: Box, metadata: Metadata) -
             _write(copied, item, bytes(_OFFSET_BYTES) + _EMPTY_TIFF)
         elif item.kind == b"mime" and _XMP_MARK in content:
             _write(copied, item, _EMPTY_XMP)
-    for start, end in (extent for item in needed for extent in item.extents):
+    for start, end in needed:
         _copy(data, copied, start, end)
 
 
