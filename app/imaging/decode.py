@@ -24,6 +24,8 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from app.errors import ImageLimitError, InvalidImageError
+from app.imaging.colours import with_key_as_alpha
+from app.imaging.containers import png
 from app.imaging.formats import ImageFormat
 
 if TYPE_CHECKING:
@@ -108,7 +110,22 @@ def decode(stripped: Stripped, image_format: ImageFormat, limits: ImageLimits) -
         seen = _decode_frames(image)
     if stripped.size is not None and seen != (stripped.size, stripped.frame_count):
         raise InvalidImageError("The image is not what its container says.")
+    if image_format is ImageFormat.PNG:
+        with decoder_errors():
+            return _with_alpha(image, stripped.data)
     return _in_known_mode(image)
+
+
+def _with_alpha(image: ImageFile, data: bytes) -> Image.Image:
+    if (found := png.colour_key(data)) is None:
+        return image
+    bit_depth, key = found
+    low_bytes = None
+    if (image.mode, bit_depth) == ("RGB", 16):
+        # Pillow has only the upper bytes of such samples; in the other order they are the lower.
+        low_bytes = PngImageFile(io.BytesIO(data))
+        low_bytes.tile = [tile._replace(args="RGB;16L") for tile in low_bytes.tile]
+    return with_key_as_alpha(image, bit_depth, key, low_bytes)
 
 
 def _in_known_mode(image: ImageFile) -> Image.Image:
