@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from PIL import ExifTags, Image, PngImagePlugin
 from PIL.AvifImagePlugin import AvifImageFile
-from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
@@ -24,12 +23,13 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from app.errors import ImageLimitError, InvalidImageError
+from app.imaging.codecs.bmp import BmpFile
 from app.imaging.colours import with_key_as_alpha
-from app.imaging.containers import png
+from app.imaging.containers import gif, jpeg, png
 from app.imaging.formats import ImageFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from PIL.ImageFile import ImageFile
 
@@ -43,13 +43,19 @@ _DECODERS: dict[ImageFormat, type[ImageFile]] = {
     ImageFormat.GIF: GifImageFile,
     ImageFormat.AVIF: AvifImageFile,
     ImageFormat.TIFF: TiffImageFile,
-    ImageFormat.BMP: BmpImageFile,
+    ImageFormat.BMP: BmpFile,
 }
 
 with suppress(ImportError):  # an extra: without it, `sniff` refuses HEIC
     from pillow_heif import HeifImageFile
 
     _DECODERS[ImageFormat.HEIC] = HeifImageFile
+
+# Pillow finds one in a JPEG before its frame header only, and none in a GIF.
+_PROFILES: dict[ImageFormat, Callable[[bytes], bytes | None]] = {
+    ImageFormat.JPEG: jpeg.icc_profile,
+    ImageFormat.GIF: gif.icc_profile,
+}
 
 # The turn that brings an image of each EXIF orientation upright (EXIF 2.32, 4.6.4 A).
 _TRANSPOSE = {
@@ -110,10 +116,12 @@ def decode(stripped: Stripped, image_format: ImageFormat, limits: ImageLimits) -
         seen = _decode_frames(image)
     if stripped.size is not None and seen != (stripped.size, stripped.frame_count):
         raise InvalidImageError("The image is not what its container says.")
-    if image_format is ImageFormat.PNG:
-        with decoder_errors():
+    if (read_profile := _PROFILES.get(image_format)) is not None:
+        image.info["icc_profile"] = read_profile(stripped.data)
+    with decoder_errors():
+        if image_format is ImageFormat.PNG:
             return _with_alpha(image, stripped.data)
-    return _in_known_mode(image)
+        return _in_known_mode(image)
 
 
 def _with_alpha(image: ImageFile, data: bytes) -> Image.Image:
@@ -129,6 +137,8 @@ def _with_alpha(image: ImageFile, data: bytes) -> Image.Image:
 
 
 def _in_known_mode(image: ImageFile) -> Image.Image:
+    if isinstance(image, BmpFile):
+        return image.shown()
     # Big-endian grey of a TIFF: no later step supports it.
     return image.convert("I").convert("I;16") if image.mode == "I;16B" else image
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from app.errors import InvalidImageError
 from app.imaging.codecs import lepton, optimize, score
 from app.imaging.colours import in_rgb
-from app.imaging.containers import gif, heif, jpeg, png, tiff, webp
+from app.imaging.containers import bmp, gif, heif, jpeg, png, tiff, webp
 from app.imaging.decode import decode, stored_orientation, upright
 from app.imaging.encode import encode, must_be_encoded, optimizing_level
 from app.imaging.formats import ImageFormat
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
     from app.imaging.limits import ImageLimits
 
 
-def _nothing_to_strip(data: bytes) -> Stripped:
-    return Stripped(data, None, 1, len(data), None)
-
-
 def _without(data: bytes, _: Blocks) -> bytes:
     return data
 
@@ -40,7 +36,7 @@ _STRIP: dict[ImageFormat, Callable[[bytes], Stripped]] = {
     ImageFormat.AVIF: heif.strip,
     ImageFormat.HEIC: heif.strip,
     ImageFormat.TIFF: tiff.strip,
-    ImageFormat.BMP: _nothing_to_strip,
+    ImageFormat.BMP: bmp.strip,
 }
 _ATTACH: dict[ImageFormat, Callable[[bytes, Blocks], bytes]] = {
     ImageFormat.JPEG: jpeg.attach,

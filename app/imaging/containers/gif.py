@@ -101,6 +101,26 @@ def strip(data: bytes) -> Stripped:
     return Stripped(stripped, copy.size, 1, cursor.position, copy.frame_count, copy.metadata)
 
 
+def icc_profile(data: bytes) -> bytes | None:
+    """Return the colour profile of a stripped GIF, which no decoder reads (ICC.1:2022, B.5)."""
+    cursor = _Cursor(data)
+    cursor.read_table(cursor.read(_SCREEN_BYTES)[10])
+    while cursor.read(1)[0] == _EXTENSION:
+        label, block = cursor.read(1)[0], cursor.read_sub_blocks()
+        if label == _APPLICATION and block[1:12] == _ICC:
+            return _joined(block[12:])
+    return None
+
+
+def _joined(sub_blocks: bytes) -> bytes:
+    """Return the content of data sub-blocks."""
+    parts, at = [], 0
+    while length := sub_blocks[at]:
+        parts.append(sub_blocks[at + 1 : at + 1 + length])
+        at += 1 + length
+    return b"".join(parts)
+
+
 def _copy_image(cursor: _Cursor, copy: _Copy) -> None:
     descriptor = b"," + cursor.read(_IMAGE_BYTES - 1)
     left, top, width, height, flags = struct.unpack_from("<HHHHB", descriptor, 1)

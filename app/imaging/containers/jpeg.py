@@ -110,6 +110,24 @@ def with_icc_profile(data: bytes, profile: bytes) -> bytes:
     )
 
 
+def icc_profile(data: bytes) -> bytes | None:
+    """Return the colour profile, wherever it stands before the first scan, as libjpeg does."""
+    pieces: dict[int, bytes] = {}
+    counts: set[int] = set()
+    for marker, payload, _, _ in _segments(data):
+        if marker == _SOS:
+            break
+        if marker == _APP2 and payload.startswith(_ICC) and len(payload) > len(_ICC) + 2:
+            number, count = payload[len(_ICC) : len(_ICC) + 2]
+            if number in pieces:
+                return None
+            pieces[number] = payload[len(_ICC) + 2 :]
+            counts.add(count)
+    if len(counts) != 1 or sorted(pieces) != list(range(1, counts.pop() + 1)):
+        return None
+    return b"".join(pieces[number] for number in sorted(pieces))
+
+
 def _insert(data: bytes, segments: list[bytes]) -> bytes:
     # JFIF has to come first (JFIF 1.02, page 5).
     at = 4 + int.from_bytes(data[4:6]) if data[3] == _APP0 else 2
