@@ -20,7 +20,7 @@ _TABLE_FLAG = 0x80
 _EXTENSION, _IMAGE, _TRAILER = 0x21, 0x2C, 0x3B
 _PLAIN_TEXT, _GRAPHIC_CONTROL, _COMMENT, _APPLICATION = 0x01, 0xF9, 0xFE, 0xFF
 _LOOPS, _ICC = (b"NETSCAPE2.0", b"ANIMEXTS1.0"), b"ICCRGBG1012"
-_LOOP_BYTES, _CONTROL_BYTES = 19, 8
+_CONTROL_BYTES, _LOOP_ID, _LOOP_BYTES = 4, 1, 3
 _ZEROS = re.compile(rb"\0*")
 
 # A frame has two. Reading this many takes half a second.
@@ -106,19 +106,19 @@ def icc_profile(data: bytes) -> bytes | None:
     cursor = _Cursor(data)
     cursor.read_table(cursor.read(_SCREEN_BYTES)[10])
     while cursor.read(1)[0] == _EXTENSION:
-        label, block = cursor.read(1)[0], cursor.read_sub_blocks()
-        if label == _APPLICATION and block[1:12] == _ICC:
-            return _joined(block[12:])
+        label, (name, *contents) = cursor.read(1)[0], _contents(cursor.read_sub_blocks())
+        if (label, name) == (_APPLICATION, _ICC):
+            return b"".join(contents)
     return None
 
 
-def _joined(sub_blocks: bytes) -> bytes:
-    """Return the content of data sub-blocks."""
+def _contents(sub_blocks: bytes) -> list[bytes]:
+    """Return the content of each data sub-block; of none, an empty one."""
     parts, at = [], 0
     while length := sub_blocks[at]:
         parts.append(sub_blocks[at + 1 : at + 1 + length])
         at += 1 + length
-    return b"".join(parts)
+    return parts or [b""]
 
 
 def _copy_image(cursor: _Cursor, copy: _Copy) -> None:
@@ -133,18 +133,34 @@ def _copy_image(cursor: _Cursor, copy: _Copy) -> None:
 
 
 def _copy_extension(cursor: _Cursor, copy: _Copy) -> None:
-    label = cursor.read(1)
-    block = bytes((_EXTENSION,)) + label + cursor.read_sub_blocks()
-    loops = block[3:14] in _LOOPS and len(block) == _LOOP_BYTES
-    if label[0] == _GRAPHIC_CONTROL and len(block) == _CONTROL_BYTES:
-        copy.control = block
-    elif label[0] == _PLAIN_TEXT:
-        copy.control = b""  # it was the text's, not the next image's (section 23)
-        copy.metadata.add_other("text", block)
-    elif label[0] == _APPLICATION and (loops or block[3:14] == _ICC):
+    label, sub_blocks = cursor.read(1), cursor.read_sub_blocks()
+    block = bytes((_EXTENSION,)) + label + sub_blocks
+    kind, (head, *contents) = label[0], _contents(sub_blocks)
+    if kind == _GRAPHIC_CONTROL and len(head) >= _CONTROL_BYTES:
+        # Viewers read the fields that they know, and so a longer one; Pillow does not.
+        copy.control = _extension(kind, head[:_CONTROL_BYTES])
+    elif kind == _APPLICATION and head in _LOOPS and (loops := _loops(contents)):
+        copy.parts.append(_extension(kind, head, loops))
+        copy.metadata.size_bytes += len(block)
+    elif kind == _APPLICATION and head == _ICC:
         copy.parts.append(block)
         copy.metadata.size_bytes += len(block)
-    elif label[0] == _APPLICATION and block[3:14] == b"XMP DataXMP":
+    elif kind == _APPLICATION and head == b"XMP DataXMP":
         copy.metadata.add_other("xmp", block)
     else:
-        copy.metadata.add_other("comment" if label[0] == _COMMENT else "other", block)
+        # Viewers show no plain text, and give its graphic control to the next image.
+        names = {_PLAIN_TEXT: "text", _COMMENT: "comment"}
+        copy.metadata.add_other(names.get(kind, "other"), block)
+
+
+def _loops(contents: list[bytes]) -> bytes:
+    """Return the loop count among the sub-blocks of an application, of which others may buffer."""
+    for each in contents:
+        if len(each) >= _LOOP_BYTES and each[0] & 7 == _LOOP_ID:
+            return bytes((_LOOP_ID,)) + each[1:_LOOP_BYTES]
+    return b""
+
+
+def _extension(label: int, *contents: bytes) -> bytes:
+    packed = b"".join(bytes((len(each),)) + each for each in contents)
+    return bytes((_EXTENSION, label)) + packed + b"\0"

@@ -188,7 +188,8 @@ def _essential(marker: int, payload: bytes) -> bytes:
     """Return the part of a segment's payload that stays; empty when the segment goes."""
     if marker in _STRUCTURE:
         return payload
-    if marker == _APP0 and payload.startswith(b"JFIF\0") and len(payload) >= _JFIF_BYTES:
+    # A shorter one says nothing to libjpeg, and made longer would change what it takes for RGB.
+    if marker == _APP0 and payload.startswith(b"JFIF\0") and len(payload) >= _JFIF_BYTES + 2:
         return payload[:_JFIF_BYTES] + b"\0\0"
     if marker == _APP14 and payload.startswith(b"Adobe") and len(payload) >= _ADOBE_BYTES:
         return payload[:_ADOBE_BYTES]
