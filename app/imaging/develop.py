@@ -11,7 +11,7 @@ from app.imaging.codecs import lepton, optimize, score
 from app.imaging.colours import in_rgb
 from app.imaging.containers import bmp, gif, heif, jpeg, png, tiff, webp
 from app.imaging.decode import decode, stored_orientation, upright
-from app.imaging.encode import encode, must_be_encoded, optimizing_level
+from app.imaging.encode import blocks_of_new, encode, must_be_encoded, optimizing_level
 from app.imaging.formats import ImageFormat
 from app.imaging.info import ImageInfo
 from app.imaging.metadata.metadata import Blocks, Metadata, MetadataOption, Stripped
@@ -147,8 +147,13 @@ def _choose(kept: Candidate, decoded: Decoded, recipe: Recipe) -> Candidate:
 
 def _label(file: Candidate, decoded: Decoded, recipe: Recipe) -> Candidate:
     """Return a new encoding with the metadata that stays."""
-    blocks = decoded.stripped.metadata.chosen(recipe.metadata, 1, file.size)
-    return replace(file, data=_ATTACH[file.image_format](file.data, blocks))
+    data, resolution = file.data, decoded.resolution
+    if resolution and file.image_format is ImageFormat.JPEG:
+        data = jpeg.with_resolution(data, resolution)
+    elif resolution and file.image_format is ImageFormat.PNG:
+        data = png.with_resolution(data, resolution)
+    blocks = blocks_of_new(file.image_format, decoded, recipe, file.size)
+    return replace(file, data=_ATTACH[file.image_format](data, blocks))
 
 
 def _pack(served: Candidate) -> bytes | None:

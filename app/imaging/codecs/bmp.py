@@ -16,8 +16,6 @@ from app.imaging.containers import bmp
 _BLACK, _WHITE = bytes(3), b"\xff" * 3
 _MODES = {1: "P;1", 2: "P;2", 4: "P;4", 8: "P"}
 _MAX_COLOURS = 256
-# Metres to inches.
-_INCH = 0.0254
 
 
 class BmpFile(ImageFile.ImageFile):
@@ -40,8 +38,6 @@ class BmpFile(ImageFile.ImageFile):
         self.tile = [ImageFile._Tile("raw", extents, offset, (raw_mode, stride, direction))]  # noqa: SLF001
         if layout.icc_profile:
             self.info["icc_profile"] = layout.icc_profile
-        if all(layout.per_metre):
-            self.info["dpi"] = tuple(each * _INCH for each in layout.per_metre)
 
     @staticmethod
     def _modes(layout: bmp.Layout) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from app.errors import InvalidImageError
 from app.imaging.metadata.metadata import Metadata, Stripped, truncated
+from app.imaging.metadata.resolution import Resolution
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,8 +78,10 @@ def strip(data: bytes) -> Stripped:
     Raises:
         InvalidImageError: It is of a kind that is not decoded, which is named.
     """
-    metadata = Metadata(size_bytes=len(layout_of(data).icc_profile))
-    return Stripped(data, None, 1, len(data), None, metadata)
+    layout = layout_of(data)
+    metadata = Metadata(size_bytes=len(layout.icc_profile))
+    resolution = Resolution.of_metres(*layout.per_metre, is_absolute=True)
+    return Stripped(data, None, 1, len(data), None, metadata, resolution)
 
 
 def layout_of(data: bytes) -> Layout:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from app.errors import InvalidImageError
 from app.imaging.metadata.metadata import Metadata, Stripped, truncated
+from app.imaging.metadata.resolution import Resolution
 
 _SCREEN_BYTES, _IMAGE_BYTES = 13, 10
 _TABLE_FLAG = 0x80
@@ -98,7 +99,10 @@ def strip(data: bytes) -> Stripped:
     if cursor.position < len(data):
         copy.metadata.others.add("trailer")
     stripped = b"".join((*copy.parts, b";"))
-    return Stripped(stripped, copy.size, 1, cursor.position, copy.frame_count, copy.metadata)
+    end, aspect = cursor.position, screen[12]
+    # Of the width to the height of a pixel, in 64ths (section 18).
+    resolution = Resolution.of(64, aspect + 15, 0) if aspect else None
+    return Stripped(stripped, copy.size, 1, end, copy.frame_count, copy.metadata, resolution)
 
 
 def icc_profile(data: bytes) -> bytes | None:

@@ -17,6 +17,7 @@ from app.errors import InvalidImageError
 from app.imaging.metadata import exif, iptc
 from app.imaging.metadata.iptc import Datasets
 from app.imaging.metadata.metadata import Blocks, Metadata, Stripped, truncated
+from app.imaging.metadata.resolution import Resolution
 from app.imaging.metadata.xmp import Packet
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ _MAX_SCANS = 100
 
 # Without the bytes that may follow: a thumbnail in JFIF, nothing specified in Adobe's segment.
 _JFIF_BYTES, _ADOBE_BYTES = 12, 12
+# In JFIF: after its name and version; a unit and two numbers.
+_DENSITY_AT = 7
 
 
 def strip(data: bytes) -> Stripped:
@@ -58,7 +61,7 @@ def strip(data: bytes) -> Stripped:
     """
     copied: list[bytes] = []
     metadata = Metadata()
-    size, end, scans = (0, 0), 0, 0
+    size, end, scans, resolution = (0, 0), 0, 0, None
     for marker, payload, scan, end in _segments(data):  # noqa: B007 - where the last one ends
         if marker in _FRAMES and len(payload) > 5:  # noqa: PLR2004  # precision, height, width
             height, width = struct.unpack_from(">HH", payload, 1)
@@ -67,13 +70,27 @@ def strip(data: bytes) -> Stripped:
         if scans > _MAX_SCANS:
             raise InvalidImageError(f"The image has over {_MAX_SCANS} scans.")
         if essential := _essential(marker, payload):
+            if marker == _APP0 and resolution is None:
+                unit, across, down = struct.unpack_from(">BHH", essential, _DENSITY_AT)
+                resolution = Resolution.of(across, down, unit)
             copied.append(_segment(marker, essential) + scan)
         if marker not in _STRUCTURE | {_EOI}:
             _collect(marker, payload, metadata)
     if end < len(data):
         metadata.others.add("trailer")
     stripped = b"".join((b"\xff\xd8", *copied, b"\xff\xd9"))
-    return Stripped(stripped, size, metadata.exif.orientation, end, metadata=metadata)
+    if resolution is None or not resolution.is_absolute:
+        # The ratio that JFIF has where EXIF says more is that of square pixels.
+        resolution = metadata.exif.resolution or resolution
+    orientation = metadata.exif.orientation
+    return Stripped(stripped, size, orientation, end, 1, metadata, resolution)
+
+
+def with_resolution(data: bytes, resolution: Resolution) -> bytes:
+    """Say the density of the pixels in the JFIF segment of a new JPEG, grey or of YCbCr."""
+    jfif = b"JFIF\0\1\1" + resolution.in_jfif() + b"\0\0"
+    rest = data[4 + int.from_bytes(data[4:6]) :] if data.startswith(b"JFIF\0", 6) else data[2:]
+    return data[:2] + _segment(_APP0, jfif) + rest
 
 
 def attach(data: bytes, blocks: Blocks) -> bytes:

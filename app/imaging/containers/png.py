@@ -25,6 +25,7 @@ from app.imaging.containers.png_chunks import (
 )
 from app.imaging.metadata import exif
 from app.imaging.metadata.metadata import Blocks, Metadata, Stripped
+from app.imaging.metadata.resolution import Resolution
 from app.imaging.metadata.xmp import Packet
 
 _PIXELS = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS"})
@@ -71,7 +72,7 @@ def strip(data: bytes) -> Stripped:
     copied: list[bytes] = []
     metadata = Metadata()
     size, announced, controls = (0, 0), 0, 0
-    end, reader = len(SIGNATURE), Reader()
+    end, reader, resolution = len(SIGNATURE), Reader(), None
     for chunk in chunks(data):
         end += len(chunk.raw)
         if chunk.name == b"IHDR" and len(chunk.payload) == HEADER_BYTES:
@@ -81,6 +82,9 @@ def strip(data: bytes) -> Stripped:
         controls += chunk.name == b"fcTL"
         if _is_copied(chunk) and (seen := reader.heeded(chunk)):
             copied.append(seen.raw)
+            if chunk.name == b"pHYs":
+                *both, unit = struct.unpack(">IIB", chunk.payload)
+                resolution = Resolution.of_metres(*both, is_absolute=bool(unit))
         if chunk.name not in _PIXELS | _ANIMATION:
             _collect(chunk, metadata)
     if announced != controls:
@@ -88,7 +92,16 @@ def strip(data: bytes) -> Stripped:
     if end < len(data):
         metadata.others.add("trailer")
     stripped, frame_count = b"".join((SIGNATURE, *copied)), max(1, announced)
-    return Stripped(stripped, size, metadata.exif.orientation, end, frame_count, metadata)
+    orientation = metadata.exif.orientation
+    return Stripped(stripped, size, orientation, end, frame_count, metadata, resolution)
+
+
+def with_resolution(data: bytes, resolution: Resolution) -> bytes:
+    """Put the density of the pixels into a PNG, unless it says one."""
+    if b"pHYs" in _payloads(data):
+        return data
+    at = len(SIGNATURE) + 12 + HEADER_BYTES
+    return data[:at] + Chunk.of(b"pHYs", resolution.in_phys()).raw + data[at:]
 
 
 def attach(data: bytes, blocks: Blocks) -> bytes:
