@@ -19,11 +19,11 @@ from PIL.AvifImagePlugin import AvifImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from app.errors import ImageLimitError, InvalidImageError
 from app.imaging.codecs.bmp import BmpFile
+from app.imaging.codecs.tiff import TiffFile
 from app.imaging.colours import with_key_as_alpha
 from app.imaging.containers import gif, jpeg, png
 from app.imaging.formats import ImageFormat
@@ -42,7 +42,7 @@ _DECODERS: dict[ImageFormat, type[ImageFile]] = {
     ImageFormat.WEBP: WebPImageFile,
     ImageFormat.GIF: GifImageFile,
     ImageFormat.AVIF: AvifImageFile,
-    ImageFormat.TIFF: TiffImageFile,
+    ImageFormat.TIFF: TiffFile,
     ImageFormat.BMP: BmpFile,
 }
 
@@ -121,7 +121,7 @@ def decode(stripped: Stripped, image_format: ImageFormat, limits: ImageLimits) -
     with decoder_errors():
         if image_format is ImageFormat.PNG:
             return _with_alpha(image, stripped.data)
-        return _in_known_mode(image)
+        return image.shown() if isinstance(image, BmpFile | TiffFile) else image
 
 
 def _with_alpha(image: ImageFile, data: bytes) -> Image.Image:
@@ -134,13 +134,6 @@ def _with_alpha(image: ImageFile, data: bytes) -> Image.Image:
         low_bytes = PngImageFile(io.BytesIO(data))
         low_bytes.tile = [tile._replace(args="RGB;16L") for tile in low_bytes.tile]
     return with_key_as_alpha(image, bit_depth, key, low_bytes)
-
-
-def _in_known_mode(image: ImageFile) -> Image.Image:
-    if isinstance(image, BmpFile):
-        return image.shown()
-    # Big-endian grey of a TIFF: no later step supports it.
-    return image.convert("I").convert("I;16") if image.mode == "I;16B" else image
 
 
 def _announced(image: ImageFile, limits: ImageLimits) -> list[tuple[int, int]]:
