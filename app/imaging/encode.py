@@ -11,7 +11,8 @@
 
 A photo that is transparent becomes WebP in place of JPEG.
 
-HEIC, which few clients show, becomes JPEG in the last two. An image whose colours the new file
+HEIC, which few clients show, and JPEG of arithmetic coding, which no browser does, become JPEG in
+the last two. An image whose colours the new file
 could not express is kept in all of them.
 """
 
@@ -76,7 +77,7 @@ def must_be_encoded(decoded: Decoded, profile: Profile) -> bool:
             "The image has more than 8 bits a sample, of which only 8 are decoded: the others would"
             " be lost."
         )
-    if image_format is ImageFormat.HEIC:
+    if decoded.is_seen_by_few:
         return profile in QUALITY and decoded.is_still and not decoded.has_unusual_colours
     return image_format in _ENCODED_ALWAYS
 
@@ -164,7 +165,7 @@ def _lossy(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
     elif decoded.has_unusual_colours:
         return
     elif recipe.profile is Profile.BALANCED and decoded.is_coarse_jpeg:
-        if not optimize.can_optimize(ImageFormat.JPEG):
+        if decoded.is_seen_by_few or not optimize.can_optimize(ImageFormat.JPEG):
             yield _with_own_tables(decoded)
     elif decoded.is_graphic and decoded.image_format is not ImageFormat.JPEG:
         yield _as_png(decoded)

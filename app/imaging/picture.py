@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from PIL.JpegImagePlugin import JpegImageFile
 
 from app.imaging.colours import colour_space, icc_profile
-from app.imaging.containers import heif, png
+from app.imaging.containers import heif, jpeg, png
 from app.imaging.formats import ImageFormat
 from app.imaging.metadata.exif import QUARTER_TURNS
 
@@ -101,6 +101,13 @@ class Decoded:
     def is_rewritable_png(self) -> bool:
         """Whether the file is a PNG that Pillow can encode again without a change to a sample."""
         return self.image_format is ImageFormat.PNG and png.rewritable(self.stripped.data)
+
+    @cached_property
+    def is_seen_by_few(self) -> bool:
+        """Whether few clients show the format, or no browser this kind of it."""
+        if self.image_format is ImageFormat.JPEG:
+            return jpeg.is_arithmetic(self.stripped.data)
+        return self.image_format is ImageFormat.HEIC
 
     @property
     def is_coarse_jpeg(self) -> bool:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _SOI, _EOI, _SOS, _JPG = 0xD8, 0xD9, 0xDA, 0xC8
 _APP0, _APP1, _APP2, _APP13, _APP14, _COM = 0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xFE
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, _JPG, 0xCC}
+_ARITHMETIC = frozenset({*range(0xC9, 0xCC), *range(0xCD, 0xD0)})
 _STRUCTURE = frozenset({*range(0xC0, 0xD0), *range(0xDA, 0xE0)}) - {_JPG}
 
 # A marker that ends a scan: not a stuffed zero, a fill byte or a restart (T.81, B.1.1.5), and none
@@ -106,6 +107,11 @@ def attach(data: bytes, blocks: Blocks) -> bytes:
         if payload and len(name + payload) <= _MAX_PAYLOAD_BYTES
     ]
     return _insert(data, segments)
+
+
+def is_arithmetic(data: bytes) -> bool:
+    """Tell whether arithmetic coding is used, which no browser decodes (T.81, B.1.1.3)."""
+    return next(marker for marker, *_ in _segments(data) if marker in _FRAMES) in _ARITHMETIC
 
 
 def with_icc_profile(data: bytes, profile: bytes) -> bytes:
