@@ -6,7 +6,7 @@ from app.errors import InvalidImageError
 from app.imaging.profiles import Profile
 from app.imaging.variants import still
 from tests.support import bitmaps, images
-from tests.support.bitmaps import PALETTE, bmp, rows
+from tests.support.bitmaps import PALETTE, RUNS, bmp, rows
 from tests.support.developing import LIMITS, develop
 from tests.support.profiles import grey_profile
 
@@ -129,13 +129,6 @@ class TestMasks:
             header_bytes=bitmaps.V5,
         )
         assert seen(data, mode="RGBA") == [(200, 10, 20, 255)] * 4
-
-
-# Width 5, so that rows are odd; the lower row first.
-RUNS = {
-    "RLE8": (8, bitmaps.RLE8, bytes((2, 0, 3, 1, 0, 0, 0, 5, 0, 1, 2, 3, 0, 0, 0, 0, 0, 1))),
-    "RLE4": (4, bitmaps.RLE4, bytes((2, 0, 3, 0x11, 0, 0, 0, 5, 0x01, 0x23, 0, 0, 0, 0, 0, 1))),
-}
 
 
 class TestRunLengths:

@@ -1,7 +1,6 @@
 """What viewers read of a container in an unusual form stays when metadata goes."""
 
 import io
-import struct
 
 import pytest
 from PIL import Image
@@ -9,19 +8,8 @@ from PIL import Image
 from app.imaging.profiles import Profile
 from tests.support import images
 from tests.support.developing import develop, examine
-
-CONTROL = b"\x04" + b"\x05" + struct.pack("<H", 30) + b"\1"
-LONG_CONTROL = b"\x05" + CONTROL[1:] + b"\xaa"
-APPLICATION = b"!\xff\x0b"
-LOOPS = b"\x03\1\0\0"
-BUFFERING = b"\x05\2\0\0\1\0"
-
-
-def gif(control=CONTROL, loops=b"", between=b""):
-    """Two frames of two colours each."""
-    frame = b",\0\0\0\0\2\0\2\0\0" + b"\2\3\x44\x34\x05\0"
-    one = b"!\xf9" + control + b"\0" + between + frame
-    return b"GIF89a\2\0\2\0\x80\0\0" + b"\xff\0\0\0\xff\0" + loops + one * 2 + b";"
+from tests.support.gifs import APPLICATION, BUFFERING, CONTROL, LONG_CONTROL, LOOPS, gif
+from tests.support.odd_images import without_flags
 
 
 def stored_gif(data, profile=Profile.ORIGINAL):
@@ -75,22 +63,17 @@ class TestJpeg:
 
 
 class TestWebp:
-    @staticmethod
-    def without_flags(data):
-        at = data.index(b"VP8X") + 8
-        return data[:at] + bytes((data[at] & 0x12,)) + data[at + 1 :]
-
     @pytest.mark.parametrize("profile", list(Profile))
     def test_a_profile_whose_flag_is_not_set_is_none(self, profile):
-        data = self.without_flags(images.webp(images.photo()))
+        data = without_flags(images.webp(images.photo()))
         assert images.profile_of(data) is None
         assert images.profile_of(develop(data, profile=profile).data) is None
 
     def test_so_is_an_orientation(self):
         data = images.webp(images.photo(), orientation=6)
         assert develop(data).info.width == 64
-        assert develop(self.without_flags(data)).info.width == 96
-        assert examine(develop(self.without_flags(data)).data).stripped.orientation == 1
+        assert develop(without_flags(data)).info.width == 96
+        assert examine(develop(without_flags(data)).data).stripped.orientation == 1
 
 
 class TestPngAnimation:

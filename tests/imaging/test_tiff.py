@@ -9,19 +9,11 @@ from app.imaging.profiles import Profile
 from app.imaging.variants import still
 from tests.support import images
 from tests.support.developing import LIMITS, develop
-from tests.support.tiffs import tiff
+from tests.support.tiffs import SIZE, rows, tiff
 
-SIZE = (32, 4)
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK = 0, 1, 2, 3, 5
 NEW = [Profile.LOSSLESS, Profile.BALANCED, Profile.SMALL]
 ORDERS = ["<", ">"]
-
-
-def rows(*pixels, size=SIZE):
-    """The left half of one pixel, the right half of another."""
-    left, right = pixels
-    width, height = size
-    return (left * (width // 2) + right * (width // 2)) * height
 
 
 def halves(data, profile=Profile.LOSSLESS, mode="RGB"):

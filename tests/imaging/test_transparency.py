@@ -1,7 +1,5 @@
 """A PNG is as transparent as libpng says, by which browsers show it."""
 
-import struct
-
 import pytest
 
 from app.errors import InvalidImageError
@@ -9,24 +7,19 @@ from app.imaging.colours import in_rgb
 from app.imaging.metadata.metadata import MetadataOption
 from app.imaging.profiles import Profile
 from app.imaging.variants import still
-from tests.support import images, odd_images
+from tests.support import images
 from tests.support.developing import LIMITS, develop, examine
+from tests.support.transparent import (
+    GREY,
+    KEYED,
+    PALETTE,
+    PLTE,
+    TRUECOLOUR,
+    UNHEEDED,
+    halves,
+)
 
-GREY, TRUECOLOUR, PALETTE = 0, 2, 3
-SIZE = (64, 32)
 PROFILES = [Profile.BALANCED, Profile.LOSSLESS, Profile.SMALL]
-
-
-def halves(left, right, bit_depth, colour_type, chunks, size=SIZE):
-    """A PNG whose left half has one colour and whose right half another, in samples."""
-    width, height = size
-    samples = [*(list(left) * (width // 2)), *(list(right) * (width // 2))]
-    if bit_depth == 16:
-        row = struct.pack(f">{len(samples)}H", *samples)
-    else:
-        bits = "".join(f"{sample:0{bit_depth}b}" for sample in samples)
-        row = int(bits, 2).to_bytes(len(bits) // 8)
-    return odd_images.png_of_rows(size, bit_depth, colour_type, [row] * height, chunks)
 
 
 def alphas(data):
@@ -36,17 +29,6 @@ def alphas(data):
     picture = picture.convert("RGBA")
     width, height = picture.size
     return tuple(picture.getpixel((x, height // 2))[3] for x in (width // 4, width * 3 // 4))
-
-
-KEYED = {
-    "1 bit, as Pillow writes it": ((1,), (0,), 1, GREY, b"\0\xff"),
-    "2 bits": ((2,), (1,), 2, GREY, b"\0\2"),
-    "4 bits, key too deep": ((5,), (4,), 4, GREY, b"\xff\xf5"),
-    "8 bits, key too deep": ((5,), (4,), 8, GREY, b"\1\5"),
-    "16 bits": ((0x1234,), (0x1235,), 16, GREY, b"\x12\x34"),
-    "RGB, key too deep": ((1, 2, 3), (1, 2, 4), 8, TRUECOLOUR, b"\1\1\2\2\3\3"),
-    "RGB of 16 bits": ((257, 2, 3), (258, 2, 3), 16, TRUECOLOUR, b"\1\1\0\2\0\3"),
-}
 
 
 class TestColourKey:
@@ -73,14 +55,6 @@ class TestColourKey:
         seen = images.pixels(still(halves(*colours, [(b"tRNS", key)]), LIMITS, 64)).convert("L")
         assert seen.getpixel((16, 16)) > 250
         assert name.startswith("1 bit") or seen.getpixel((48, 16)) < 140
-
-
-PLTE = (b"PLTE", bytes((200, 0, 0, 0, 200, 0)))
-UNHEEDED = {
-    "before the palette": [(b"tRNS", b"\0"), PLTE],
-    "longer than the palette": [PLTE, (b"tRNS", b"\0\xff\xff")],
-    "empty": [PLTE, (b"tRNS", b"")],
-}
 
 
 class TestUnheededTransparency:

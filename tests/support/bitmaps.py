@@ -6,6 +6,12 @@ INFO, V3, V5 = 40, 56, 124
 RGB, RLE8, RLE4, BITFIELDS, ALPHA_BITFIELDS = 0, 1, 2, 3, 6
 PALETTE = [(200, 0, 0), (0, 200, 0), (0, 0, 200), (250, 250, 250)]
 
+# Width 5, so that rows are odd; the lower row first.
+RUNS = {
+    "RLE8": (8, RLE8, bytes((2, 0, 3, 1, 0, 0, 0, 5, 0, 1, 2, 3, 0, 0, 0, 0, 0, 1))),
+    "RLE4": (4, RLE4, bytes((2, 0, 3, 0x11, 0, 0, 0, 5, 0x01, 0x23, 0, 0, 0, 0, 0, 1))),
+}
+
 
 def bmp(
     size,

@@ -58,3 +58,9 @@ def interlaced_png(size=(24, 16)) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 1)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*c) for c in chunks)
+
+
+def without_flags(data: bytes) -> bytes:
+    """A WebP that has a profile and EXIF, and does not say so."""
+    at = data.index(b"VP8X") + 8
+    return data[:at] + bytes((data[at] & 0x12,)) + data[at + 1 :]

@@ -33,3 +33,15 @@ def _profile(device, space, connection, own_tags) -> bytes:
     header = struct.pack(">I4sI4s4s4s", at + len(body), b"lcms", 0x02400000, *kinds)
     header += bytes(12) + b"acsp" + bytes(28) + struct.pack(">iii", 0xF6D6, 0x10000, 0xD32D)
     return header.ljust(128, b"\0") + struct.pack(">I", len(contents)) + tags + body
+
+
+def rgb_profile() -> bytes:
+    """A profile whose red is sRGB's blue, and the other way round (ICC.1:2001-04, 6.3.1.2)."""
+    curve = b"curv\0\0\0\0" + struct.pack(">IHH", 1, int(2.2 * 256), 0)
+    red, green, blue = (0x6FA2, 0x38F5, 0x0390), (0x6299, 0xB785, 0x18DA), (0x24A0, 0x0F84, 0xB6CF)
+    colours = [
+        (name, b"XYZ \0\0\0\0" + struct.pack(">iii", *values))
+        for name, values in ((b"rXYZ", blue), (b"gXYZ", green), (b"bXYZ", red))
+    ]
+    curves = [(name, curve) for name in (b"rTRC", b"gTRC", b"bTRC")]
+    return _profile(b"mntr", b"RGB ", b"XYZ ", [*colours, *curves])

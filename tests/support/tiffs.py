@@ -2,9 +2,17 @@
 
 import struct
 
+SIZE = (32, 4)
 _SHORT, _LONG = 3, 4
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _OFFSETS, _SAMPLES, _ROWS, _BYTES, _PLANES = 273, 277, 278, 279, 284
+
+
+def rows(*pixels, size=SIZE):
+    """The left half of one pixel, the right half of another."""
+    left, right = pixels
+    width, height = size
+    return (left * (width // 2) + right * (width // 2)) * height
 
 
 def tiff(size, bits, photometric, planes, order="<", **more) -> bytes:
