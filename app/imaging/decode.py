@@ -16,20 +16,21 @@ from typing import TYPE_CHECKING
 
 from PIL import ExifTags, Image, PngImagePlugin
 from PIL.AvifImagePlugin import AvifImageFile
-from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from app.errors import ImageLimitError, InvalidImageError
-from app.imaging.containers import heif, jpeg, kinds
+from app.imaging.codecs.bmp import BmpFile
+from app.imaging.codecs.tiff import TiffFile
+from app.imaging.colours import with_key_as_alpha
+from app.imaging.containers import gif, heif, jpeg, png
 from app.imaging.formats import ImageFormat
 from app.imaging.metadata.metadata import truncated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from PIL.ImageFile import ImageFile
 
@@ -42,8 +43,8 @@ _DECODERS: dict[ImageFormat, type[ImageFile]] = {
     ImageFormat.WEBP: WebPImageFile,
     ImageFormat.GIF: GifImageFile,
     ImageFormat.AVIF: AvifImageFile,
-    ImageFormat.TIFF: TiffImageFile,
-    ImageFormat.BMP: BmpImageFile,
+    ImageFormat.TIFF: TiffFile,
+    ImageFormat.BMP: BmpFile,
 }
 
 with suppress(ImportError):  # an extra: without it, `sniff` refuses HEIC
@@ -51,7 +52,11 @@ with suppress(ImportError):  # an extra: without it, `sniff` refuses HEIC
 
     _DECODERS[ImageFormat.HEIC] = HeifImageFile
 
-_KINDS = {ImageFormat.TIFF: kinds.of_tiff, ImageFormat.BMP: kinds.of_bmp}
+# Pillow finds one in a JPEG before its frame header only, and none in a GIF.
+_PROFILES: dict[ImageFormat, Callable[[bytes], bytes | None]] = {
+    ImageFormat.JPEG: jpeg.icc_profile,
+    ImageFormat.GIF: gif.icc_profile,
+}
 
 # The turn that brings an image of each EXIF orientation upright (EXIF 2.32, 4.6.4 A).
 _TRANSPOSE = {
@@ -66,11 +71,8 @@ _TRANSPOSE = {
 
 
 @contextmanager
-def decoder_errors(kind: str = "") -> Iterator[None]:
+def decoder_errors() -> Iterator[None]:
     """Turn every exception and warning of a decoder into a refusal of the image.
-
-    Args:
-        kind: The kind of the image, in words, where not every kind is supported.
 
     Raises:
         ImageLimitError: The decoder ran out of the worker's memory.
@@ -84,9 +86,8 @@ def decoder_errors(kind: str = "") -> Iterator[None]:
     except (MemoryError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageLimitError("Decoding the image takes more memory than allowed.") from error
     except Exception as error:  # a decoder raises anything: see above
-        kind = kind and f" ({kind})"
         raise InvalidImageError(
-            f"The image cannot be decoded: it is damaged, or of a kind that is not supported{kind}."
+            "The image cannot be decoded: it is damaged, or of a kind that is not supported."
         ) from error
 
 
@@ -104,9 +105,8 @@ def decode(stripped: Stripped, image_format: ImageFormat, limits: ImageLimits) -
     Image.MAX_IMAGE_PIXELS = limits.max_pixels
     # Applies to an unpacked colour profile too.
     PngImagePlugin.MAX_TEXT_CHUNK = limits.max_metadata_bytes
-    kind = _KINDS[image_format](stripped.data) if image_format in _KINDS else ""
     try:
-        with decoder_errors(kind):
+        with decoder_errors():
             image = _DECODERS[image_format](io.BytesIO(stripped.data))
             announced = _announced(image, limits) if stripped.size is None else []
     except InvalidImageError:
@@ -117,13 +117,20 @@ def decode(stripped: Stripped, image_format: ImageFormat, limits: ImageLimits) -
     if stripped.size is None:
         # The decoder knows sizes that the container does not tell, and has spent no memory yet.
         limits.check_pictures(announced, len(stripped.data))
-    with decoder_errors(kind):
+    with decoder_errors():
         seen = _decode_frames(image)
     if stripped.size is not None and seen != (stripped.size, stripped.frame_count):
         raise InvalidImageError("The image is not what its container says.")
     if stripped.was_open and image_format is ImageFormat.JPEG:
         _require_all_of(stripped)
-    return _as_shown(_in_known_mode(image), stripped, image_format)
+    if (read_profile := _PROFILES.get(image_format)) is not None:
+        image.info["icc_profile"] = read_profile(stripped.data)
+    with decoder_errors():
+        if image_format is ImageFormat.PNG:
+            return _with_alpha(image, stripped.data)
+        if image_format is ImageFormat.AVIF:
+            return _cropped(image, stripped.data)
+        return image.shown() if isinstance(image, BmpFile | TiffFile) else image
 
 
 def _require_all_of(stripped: Stripped) -> None:
@@ -136,18 +143,23 @@ def _require_all_of(stripped: Stripped) -> None:
         raise truncated()
 
 
-def _as_shown(image: Image.Image, stripped: Stripped, image_format: ImageFormat) -> Image.Image:
+def _cropped(image: ImageFile, data: bytes) -> Image.Image:
     """Return the part of a still AVIF that viewers show, which Pillow does not know of."""
     is_still = getattr(image, "n_frames", 1) == 1
-    if image_format is not ImageFormat.AVIF or not is_still:
-        return image
-    part = heif.aperture(stripped.data, image.size)
+    part = heif.aperture(data, image.size) if is_still else None
     return image.crop(part) if part else image
 
 
-def _in_known_mode(image: ImageFile) -> Image.Image:
-    # Big-endian grey of a TIFF: no later step supports it.
-    return image.convert("I").convert("I;16") if image.mode == "I;16B" else image
+def _with_alpha(image: ImageFile, data: bytes) -> Image.Image:
+    if (found := png.colour_key(data)) is None:
+        return image
+    bit_depth, key = found
+    low_bytes = None
+    if (image.mode, bit_depth) == ("RGB", 16):
+        # Pillow has only the upper bytes of such samples; in the other order they are the lower.
+        low_bytes = PngImageFile(io.BytesIO(data))
+        low_bytes.tile = [tile._replace(args="RGB;16L") for tile in low_bytes.tile]
+    return with_key_as_alpha(image, bit_depth, key, low_bytes)
 
 
 def _announced(image: ImageFile, limits: ImageLimits) -> list[tuple[int, int]]:

@@ -61,8 +61,8 @@ _ACCEPTED = {
         rb"\0\0\0.ftyp(?:....)*?(?:hei[cmsx]|hev[cmsx]|mif[123]|msf1)", re.DOTALL
     ),
     ImageFormat.TIFF: re.compile(rb"II\*\0(?!....CR)|MM\0\*", re.DOTALL),
-    # Its size and four bytes for programs, the place of its pixels, and the size of a known header.
-    ImageFormat.BMP: re.compile(rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0{3}", re.DOTALL),
+    # Its size and four bytes for programs, the place of its pixels, and the size of its header.
+    ImageFormat.BMP: re.compile(rb"BM.{12}[\x0c-\xff]\0{3}", re.DOTALL),
 }
 
 # Formats whose decoder is an extra that is not installed.

@@ -98,38 +98,3 @@ class TestPages:
             data += struct.pack("<H", size) + entry * size + struct.pack("<I", following)
         with pytest.raises(InvalidImageError, match="directories"):
             lossless(data)
-
-
-class TestKinds:
-    """A refusal says what kind of file it was."""
-
-    def test_a_tiff_that_no_decoder_knows(self):
-        samples = {258: (SHORT, 64, 64), 277: (SHORT, 2), 339: (SHORT, 3, 3)}
-        with pytest.raises(InvalidImageError) as refusal:
-            lossless(tiff(grey() | samples))
-        assert refusal.value.detail == (
-            "The image cannot be decoded: it is damaged, or of a kind that is not supported (bits a"
-            " sample 64/64, compression 1, photometric interpretation 1, sample format 3/3)."
-        )
-
-    def test_a_compression_that_no_decoder_knows(self):
-        with pytest.raises(InvalidImageError, match="compression 34712"):
-            lossless(tiff(grey(t259=(SHORT, 34_712))))
-
-    @pytest.mark.parametrize(
-        ("header", "kind"),
-        [
-            (struct.pack("<IiiHHII", 40, 8, 8, 1, 24, 4, 0), "24 bits a pixel, compression 4"),
-            (
-                struct.pack("<IiiHHII", 40, 8, 8, 1, 32, 3, 0) + bytes(16) + b"\x0f\0\0\0" * 3,
-                "32 bits a pixel, compression 3, masks 0000000f, 0000000f, 0000000f",
-            ),
-            (struct.pack("<IHHHH", 12, 8, 8, 1, 5), "5 bits a pixel"),
-        ],
-        ids=["compression", "masks", "old"],
-    )
-    def test_a_bmp_that_no_decoder_knows(self, header, kind):
-        data = b"BM" + bytes(8) + struct.pack("<I", 14 + len(header)) + header
-        with pytest.raises(InvalidImageError) as refusal:
-            lossless(data.ljust(1000, b"\0"))
-        assert f"not supported ({kind})" in refusal.value.detail

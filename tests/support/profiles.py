@@ -48,3 +48,15 @@ def of_a_screen(profile: bytes) -> bytes:
     table = b"".join(struct.pack(">4sII", *tag) for tag in tags)
     whole = profile[4:128] + struct.pack(">I", count + 2) + table + profile[end:] + made + listed
     return struct.pack(">I", len(whole) + 4) + whole
+
+
+def rgb_profile() -> bytes:
+    """A profile whose red is sRGB's blue, and the other way round (ICC.1:2001-04, 6.3.1.2)."""
+    curve = b"curv\0\0\0\0" + struct.pack(">IHH", 1, int(2.2 * 256), 0)
+    red, green, blue = (0x6FA2, 0x38F5, 0x0390), (0x6299, 0xB785, 0x18DA), (0x24A0, 0x0F84, 0xB6CF)
+    colours = [
+        (name, b"XYZ \0\0\0\0" + struct.pack(">iii", *values))
+        for name, values in ((b"rXYZ", blue), (b"gXYZ", green), (b"bXYZ", red))
+    ]
+    curves = [(name, curve) for name in (b"rTRC", b"gTRC", b"bTRC")]
+    return _profile(b"mntr", b"RGB ", b"XYZ ", [*colours, *curves])

@@ -106,7 +106,7 @@ def strip(data: bytes) -> Stripped:
     if len(copied) < len(data):
         metadata.others.add("trailer")
     announced = max(_sizes(data, top), default=None, key=max)
-    return Stripped(bytes(copied), None, 1, len(copied), None, metadata, announced)
+    return Stripped(bytes(copied), None, 1, len(copied), None, metadata, announced=announced)
 
 
 def attach(data: bytes, blocks: Blocks) -> bytes:

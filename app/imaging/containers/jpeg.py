@@ -18,6 +18,7 @@ from app.imaging.metadata import exif, iptc
 from app.imaging.metadata.icc import anonymous
 from app.imaging.metadata.iptc import Datasets
 from app.imaging.metadata.metadata import Blocks, Metadata, Stripped, truncated
+from app.imaging.metadata.resolution import Resolution
 from app.imaging.metadata.xmp import Packet
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _SOI, _EOI, _SOS, _JPG = 0xD8, 0xD9, 0xDA, 0xC8
 _APP0, _APP1, _APP2, _APP13, _APP14, _COM = 0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xFE
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, _JPG, 0xCC}
+_ARITHMETIC = frozenset({*range(0xC9, 0xCC), *range(0xCD, 0xD0)})
 _STRUCTURE = frozenset({*range(0xC0, 0xD0), *range(0xDA, 0xE0)}) - {_JPG}
 
 # A marker that ends a scan: not a stuffed zero, a fill byte or a restart (T.81, B.1.1.5), and none
@@ -58,6 +60,8 @@ _NOISE = bytes(number * 151 % 254 + 1 for number in range(1_000))
 
 # Without the bytes that may follow: a thumbnail in JFIF, nothing specified in Adobe's segment.
 _JFIF_BYTES, _ADOBE_BYTES = 12, 12
+# In JFIF: after its name and version; a unit and two numbers.
+_DENSITY_AT = 7
 
 
 def strip(data: bytes) -> Stripped:
@@ -69,6 +73,7 @@ def strip(data: bytes) -> Stripped:
     copied: list[bytes] = []
     metadata = Metadata()
     size, end, frame, scans, marker = (0, 0), 0, b"", list[bytes](), 0
+    resolution: Resolution | None = None
     for marker, payload, scan, end in _segments(data):  # noqa: B007 - where the last one ends
         if marker in _FRAMES and len(payload) > 5:  # noqa: PLR2004  # precision, height, width
             height, width = struct.unpack_from(">HH", payload, 1)
@@ -78,6 +83,8 @@ def strip(data: bytes) -> Stripped:
         if len(scans) > _MAX_SCANS:
             raise InvalidImageError(f"The image has over {_MAX_SCANS} scans.")
         if essential := _essential(marker, payload):
+            if marker == _APP0:
+                resolution = resolution or _density(essential)
             copied.append(_segment(marker, essential) + scan)
         if marker not in _STRUCTURE | {_EOI}:
             _collect(marker, payload, metadata)
@@ -87,8 +94,19 @@ def strip(data: bytes) -> Stripped:
     if was_open and not _is_covered(frame, scans):
         raise truncated()
     stripped = _with_anonymous_profile(b"".join((b"\xff\xd8", *copied, b"\xff\xd9")))
+    resolution = _more_exact(resolution, metadata.exif.resolution)
     orientation = metadata.orientation
-    return Stripped(stripped, size, orientation, end, metadata=metadata, was_open=was_open)
+    return Stripped(stripped, size, orientation, end, 1, metadata, resolution, was_open=was_open)
+
+
+def _density(jfif: bytes) -> Resolution | None:
+    unit, across, down = struct.unpack_from(">BHH", jfif, _DENSITY_AT)
+    return Resolution.of(across, down, unit)
+
+
+def _more_exact(jfif: Resolution | None, said: Resolution | None) -> Resolution | None:
+    # The ratio that JFIF has where EXIF says more is that of square pixels.
+    return jfif if jfif and jfif.is_absolute else said or jfif
 
 
 def with_tails(data: bytes) -> tuple[bytes, bytes]:
@@ -118,6 +136,13 @@ def _is_covered(frame: bytes, scans: list[bytes]) -> bool:
             for component in scan[1:parameters:2]:
                 seen.get(component, set()).update(range(first, last + 1))
     return bool(seen) and all(len(each) >= _COEFFICIENTS for each in seen.values())
+
+
+def with_resolution(data: bytes, resolution: Resolution) -> bytes:
+    """Say the density of the pixels in the JFIF segment of a new JPEG, grey or of YCbCr."""
+    jfif = b"JFIF\0\1\1" + resolution.in_jfif() + b"\0\0"
+    rest = data[4 + int.from_bytes(data[4:6]) :] if data.startswith(b"JFIF\0", 6) else data[2:]
+    return data[:2] + _segment(_APP0, jfif) + rest
 
 
 def attach(data: bytes, blocks: Blocks) -> bytes:
@@ -162,6 +187,11 @@ def _with_anonymous_profile(data: bytes) -> bytes:
     return bytes(copied)
 
 
+def is_arithmetic(data: bytes) -> bool:
+    """Tell whether arithmetic coding is used, which no browser decodes (T.81, B.1.1.3)."""
+    return next(marker for marker, *_ in _segments(data) if marker in _FRAMES) in _ARITHMETIC
+
+
 def with_icc_profile(data: bytes, profile: bytes) -> bytes:
     """Put a colour profile into a JPEG that has none.
 
@@ -179,6 +209,24 @@ def with_icc_profile(data: bytes, profile: bytes) -> bytes:
             for number, piece in enumerate(pieces, start=1)
         ],
     )
+
+
+def icc_profile(data: bytes) -> bytes | None:
+    """Return the colour profile, wherever it stands before the first scan, as libjpeg does."""
+    pieces: dict[int, bytes] = {}
+    counts: set[int] = set()
+    for marker, payload, _, _ in _segments(data):
+        if marker == _SOS:
+            break
+        if marker == _APP2 and payload.startswith(_ICC) and len(payload) > len(_ICC) + 2:
+            number, count = payload[len(_ICC) : len(_ICC) + 2]
+            if number in pieces:
+                return None
+            pieces[number] = payload[len(_ICC) + 2 :]
+            counts.add(count)
+    if len(counts) != 1 or sorted(pieces) != list(range(1, counts.pop() + 1)):
+        return None
+    return b"".join(pieces[number] for number in sorted(pieces))
 
 
 def _insert(data: bytes, segments: list[bytes]) -> bytes:
@@ -248,7 +296,8 @@ def _essential(marker: int, payload: bytes) -> bytes:
     """Return the part of a segment's payload that stays; empty when the segment goes."""
     if marker in _STRUCTURE:
         return payload
-    if marker == _APP0 and payload.startswith(b"JFIF\0") and len(payload) >= _JFIF_BYTES:
+    # A shorter one says nothing to libjpeg, and made longer would change what it takes for RGB.
+    if marker == _APP0 and payload.startswith(b"JFIF\0") and len(payload) >= _JFIF_BYTES + 2:
         return payload[:_JFIF_BYTES] + b"\0\0"
     if marker == _APP14 and payload.startswith(b"Adobe") and len(payload) >= _ADOBE_BYTES:
         return payload[:_ADOBE_BYTES]

@@ -30,7 +30,7 @@ _OLD_REDUCED = 2
 # What a decoder reads: how pixels are stored, their colours, resolution, orientation. Unlike text
 # of programs and cameras, that is damaged where it is odd.
 _NEEDED = (
-    {*range(256, 269), *range(273, 282), *range(284, 294), *range(317, 348)}
+    {*range(256, 269), *range(273, 282), *range(284, 294), *range(317, 348), 433}
     | {*range(512, 533), 34_675, 50_674}
 ) - {_ORIENTATION, _SUB_DIRECTORIES}
 # One number each, which no decoder of pixels needs: only where it is one.

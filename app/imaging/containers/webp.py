@@ -41,12 +41,17 @@ def strip(data: bytes) -> Stripped:
     if end > len(data):
         raise truncated()
     chunks = list(_chunks(data[_RIFF_HEADER_BYTES:end]))
-    copied = [(name, _essential(name, payload)) for name, payload in chunks if name in _COPIED]
+    flags = chunks[0][1][0] if chunks and chunks[0][0] == b"VP8X" and chunks[0][1] else 0
+    needed = _COPIED if flags & _ICC_FLAG else _COPIED - {b"ICCP"}
+    copied = [(name, _essential(name, payload)) for name, payload in chunks if name in needed]
     size = _canvas(*copied[0]) if copied else (0, 0)
     metadata = _metadata(chunks, copied)
     if end < len(data):
         metadata.others.add("trailer")
-    stripped, orientation = _riff(copied), metadata.orientation
+    # Decoders pass over a chunk whose flag is not set.
+    named = metadata.exif.named_orientation if flags & _EXIF_FLAG else None
+    orientation = named or (metadata.xmp.orientation if flags & _XMP_FLAG else 1)
+    stripped = _riff(copied)
     return Stripped(stripped, size, orientation, end, _frame_count(copied), metadata)
 
 

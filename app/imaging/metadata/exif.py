@@ -15,7 +15,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-_SHORT, _ASCII, _LONG = 3, 2, 4
+from app.imaging.metadata.resolution import Resolution
+
+_SHORT, _ASCII, _LONG, _RATIONAL = 3, 2, 4, 5
 # Whole numbers: programs write them in any of these types.
 _NUMBERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
@@ -24,8 +26,15 @@ _MAX_NOTICE_CHARACTERS = 1000
 _BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 
 
+# Orientations that swap width and height (EXIF 2.32, 4.6.4 A).
+QUARTER_TURNS = range(5, 9)
+
+
 class _Tag(IntEnum):
     ORIENTATION = 0x0112
+    ACROSS = 0x011A
+    DOWN = 0x011B
+    UNIT = 0x0128
     XMP = 0x02BC
     THUMBNAIL = 0x0201
     COPYRIGHT = 0x8298
@@ -44,6 +53,9 @@ _STRUCTURE = frozenset({*range(254, 269), *range(273, 282), *range(284, 294), *r
 _SAID_ELSEWHERE = frozenset(
     {_Tag.ORIENTATION, _Tag.XMP, _Tag.COPYRIGHT, _Tag.IPTC, _Tag.CAMERA, _Tag.GPS}
 )
+
+# Entries that have a name of their own in a receipt, or change with the picture.
+_NAMED = frozenset(_Tag) - {_Tag.ACROSS, _Tag.DOWN, _Tag.UNIT}
 
 # Descriptions, camera, resolution, software, date, artist, sampling; ratings, title and author as
 # Windows has them, not its comments and keywords.
@@ -107,6 +119,23 @@ class Exif:
         return struct.unpack(f"{self.byte_order}{entry.count}{letter}", entry.value)
 
     @property
+    def resolution(self) -> Resolution | None:
+        """The density of the pixels; None where the block does not say it."""
+        across, down = (self._rational(tag) for tag in (_Tag.ACROSS, _Tag.DOWN))
+        unit, entry = 2, self.picture.get(_Tag.UNIT)
+        if entry and (entry.kind, entry.count) == (_SHORT, 1):
+            (unit,) = struct.unpack(f"{self.byte_order}H", entry.value)
+        return Resolution.of(across, down, unit - 1)
+
+    def _rational(self, tag: int) -> float:
+        entry = self.picture.get(tag)
+        # Some writers store two numbers, of which the first is meant.
+        if entry is None or entry.kind != _RATIONAL:
+            return 0
+        numerator, denominator = struct.unpack_from(f"{self.byte_order}II", entry.value)
+        return numerator / denominator if denominator else 0
+
+    @property
     def copyright_notice(self) -> str:
         """The notice in words; empty where there is none."""
         entry = self.picture.get(_Tag.COPYRIGHT)
@@ -133,7 +162,7 @@ class Exif:
     @property
     def tags(self) -> set[int]:
         """Tags of the picture and of the camera, but for those with names of their own."""
-        return ({*self.picture, *self.camera} - _STRUCTURE) - frozenset(_Tag)
+        return ({*self.picture, *self.camera} - _STRUCTURE) - _NAMED
 
     def names(self) -> set[str]:
         """Name everything that is there beside the orientation and the copyright notice."""
@@ -220,9 +249,17 @@ def parse(tiff: bytes) -> Exif:
     return Exif(tiff, byte_order, picture, camera, gps, has_thumbnail, end)
 
 
-def minimal(orientation: int, notice: str) -> bytes:
-    """Return the smallest block that says these two; nothing where there is nothing to say."""
-    return _block(">", {}, {}, {}, orientation, notice)
+def minimal(orientation: int, notice: str, resolution: Resolution | None = None) -> bytes:
+    """Return the smallest block that says these; nothing where there is nothing to say."""
+    picture: dict[int, _Entry] = {}
+    if resolution:
+        across, down, unit = resolution.in_exif()
+        picture = {
+            _Tag.ACROSS: _Entry(_RATIONAL, 1, across),
+            _Tag.DOWN: _Entry(_RATIONAL, 1, down),
+            _Tag.UNIT: _Entry(_SHORT, 1, struct.pack(">H", unit)),
+        }
+    return _block(">", picture, {}, {}, orientation, notice)
 
 
 def _read(tiff: bytes, order: str, at: int, entries: dict[int, _Entry]) -> tuple[int, int]:
