@@ -282,7 +282,7 @@ class ImageLimitError(ImageRefusedError):
 
 
 class DecodeTimeoutError(ImageRefusedError):
-    """Decoding and encoding took longer than allowed; the worker was killed."""
+    """Decoding and encoding took more of a CPU than allowed; the worker was killed."""
 
     code, status, title = "decode-timeout", 422, "Decode timeout"
 
@@ -325,7 +325,7 @@ class NotReadyError(UnavailableError):
 
 
 class OverloadedError(UnavailableError):
-    """The memory for images in flight is used up, or no codec worker became free in time."""
+    """The memory for images in flight is used up, or codec workers are too busy for an image."""
 
     code, title = "overloaded", "Overloaded"
 

@@ -44,7 +44,8 @@ class Receipt(BaseModel):
     metadata_removed: list[str] = Field(
         description="Metadata of the upload that the image no longer has: `exif`, `gps`,"
         " `maker-note`, `thumbnail`, `xmp`, `extended-xmp`, `iptc`, `photoshop`, `comment`, `text`,"
-        " `copyright`, `trailer` (data after the picture), `other`; `exif-partly`, `xmp-partly`,"
+        " `copyright`, `date` (of a track), `trailer` (data after the picture), `other`;"
+        " `exif-partly`, `xmp-partly`,"
         " `iptc-partly` where a part stays.",
         examples=[examples.METADATA_REMOVED],
     )

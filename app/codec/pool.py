@@ -21,6 +21,7 @@ import structlog
 
 from app.client import NOBODY
 from app.codec.answer import ForeignAnswerError
+from app.codec.deadline import deadline
 from app.codec.process import CodecProcess, Start
 from app.codec.sandbox import Part
 from app.codec.settings import Sandbox
@@ -70,9 +71,10 @@ class Reason(StrEnum):
 
     ANSWER = "answer"  # it answered what no worker of ours answers
     CRASHED = "crashed"  # it ended in the middle of an image
-    DEADLINE = "deadline"
+    DEADLINE = "deadline"  # it used more of a CPU than an image may
     ENDED = "ended"  # while it was idle, or it answered unasked
     LEFT = "left"  # the client left long work
+    SLOW = "slow"  # the machine is busy, or it waited for something
 
 
 class CodecPool:
@@ -82,7 +84,7 @@ class CodecPool:
 
     Args:
         workers: Number of processes, so of images processed at once; further images wait.
-        deadline_seconds: Time for one image, from when a worker begins it.
+        deadline_seconds: Time of a CPU for one image; by the clock it may take three times as long.
         start: How each worker starts.
         queue_seconds: Time that an image waits for a worker.
         required: Whether a worker that is not wholly confined may not be used.
@@ -162,12 +164,13 @@ class CodecPool:
             client: Whose share of the workers it takes, as `app.client` names it.
 
         Raises:
-            DecodeTimeoutError: The deadline passed; the worker was killed.
+            DecodeTimeoutError: The worker used more of a CPU than allowed, and was killed.
             DecoderCrashedError: The worker died of this image.
             InternalError: The job raised something that is no `GatewayError`, or the answer is none
                 of ours; then the worker was killed.
             NotReadyError: The pool stops.
-            OverloadedError: No worker was free in time.
+            OverloadedError: No worker was free in time; or it took too long by the clock, and was
+                killed.
             RateLimitedError: The client is at its limit of workers' time.
             ShareExceededError: None was, and this client used more than its share.
         """
@@ -194,13 +197,14 @@ class CodecPool:
     async def _work(self, task: Task[T], data: bytes, turn: Turn) -> T:
         worker, reason = turn.worker.result(), Reason.LEFT
         try:
-            async with asyncio.timeout(self._deadline_seconds):
+            async with deadline(worker.cpu_seconds, self._deadline_seconds):
                 return await worker.ask(task, data)
-        except TimeoutError as error:
+        except DecodeTimeoutError:
             reason = Reason.DEADLINE
-            raise DecodeTimeoutError(
-                f"Processing the image took longer than {self._deadline_seconds:g} s."
-            ) from error
+            raise
+        except OverloadedError:
+            reason = Reason.SLOW
+            raise
         except (OSError, EOFError) as error:
             reason = Reason.CRASHED
             raise self._crash() from error

@@ -12,6 +12,7 @@ import mmap
 import os
 import socket
 import sys
+import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -37,6 +38,10 @@ _ENVIRONMENT = ("LD_LIBRARY_PATH", "PYTHONHOME")
 
 # The kernel closes the socket of a process just before it is gone.
 _ENDING_SECONDS = 0.5
+
+# The clock of the CPU time of any process, by its id (include/linux/posix-timers.h, and
+# `MAKE_PROCESS_CPUCLOCK`). It needs no /proc, which may hide other processes.
+_PID_SHIFT, _CLOCK_OF_PROCESS = 3, 2
 
 # A worker has one CPU. With a thread for each of sixty, NumPy does not fit into its memory.
 _THREADS = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -109,6 +114,18 @@ class CodecProcess:
     def idle(self) -> bool:
         """Whether the process is ready for a task: not in one, alive, and silent."""
         return not self.busy and self._pending() is None
+
+    def cpu_seconds(self) -> float:
+        """Return the time of a CPU that the process has used, of all its threads.
+
+        Where the kernel does not tell, that is the time that passes; 0 for one that has gone.
+        """
+        if sys.platform != "linux":
+            return time.monotonic()
+        try:
+            return time.clock_gettime(~self._process.pid << _PID_SHIFT | _CLOCK_OF_PROCESS)
+        except OSError:
+            return 0.0
 
     async def ready(self) -> tuple[Part, ...]:
         """Wait until the process is ready for a task; return what confines it.

@@ -2,7 +2,7 @@
 
 Hides a pipe into the gateway's log. What comes through it is read, so that a library that talks
 does not wait; the first part is kept until the image is done, and logged with its request. A worker
-that talks without end waits until its deadline.
+that talks without end waits until it is given up.
 """
 
 from __future__ import annotations

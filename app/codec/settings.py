@@ -33,7 +33,9 @@ class CodecSettings(Section):
         description="codec processes; by default one for each CPU",
     )
     deadline_seconds: Seconds = Field(
-        10, description="how long a worker may take for one image before it is killed"
+        10,
+        description="how much time of a CPU a worker may use for one image before it is killed; by"
+        " the clock it may take three times as long",
     )
     queue_seconds: Seconds = Field(
         10, description="how long an image waits for a worker before its upload gets 503"

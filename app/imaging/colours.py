@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import io
 
-from PIL import Image, ImageCms
+from PIL import Image, ImageChops, ImageCms
 
 from app.errors import InvalidImageError
+from app.imaging.metadata.icc import anonymous
 
 # Colour space of the data, in a profile's header.
 _COLOUR_SPACE = slice(16, 20)
@@ -25,8 +26,9 @@ _OPAQUE = (255, 255)
 
 
 def icc_profile(image: Image.Image) -> bytes | None:
-    """Return the colour profile, if there is one."""
-    return image.info.get("icc_profile") or None
+    """Return the colour profile, if there is one, without the device that it was measured on."""
+    profile = image.info.get("icc_profile")
+    return anonymous(profile) if profile else None
 
 
 def colour_space(image: Image.Image) -> bytes:
@@ -44,6 +46,38 @@ def eight_bit(image: Image.Image) -> Image.Image:
     if image.mode != "I;16":
         return image
     return image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
+
+
+def with_key_as_alpha(
+    image: Image.Image, bit_depth: int, key: tuple[int, ...], low_bytes: Image.Image | None
+) -> Image.Image:
+    """Return the image of a PNG with an alpha channel in place of a transparent colour.
+
+    Args:
+        image: Grey or RGB, as Pillow decodes it: it scales samples of other than 8 bits, not the
+            colour.
+        bit_depth: Bits of a sample in the file.
+        key: The transparent colour, in samples of the file.
+        low_bytes: The other half of the samples of RGB of 16 bits.
+    """
+    if image.mode == "I;16":
+        differs = [0 if sample == key[0] else 255 for sample in range(1 << 16)]
+        alpha = image.convert("I").point(differs, "L")
+        image = eight_bit(image)
+    else:
+        image = image.convert("L") if image.mode == "1" else image
+        bands = [*image.split(), *(low_bytes.split() if low_bytes else ())]
+        if low_bytes:
+            key = (*(sample >> 8 for sample in key), *(sample & 255 for sample in key))
+        else:
+            key = tuple(sample * 255 // ((1 << bit_depth) - 1) for sample in key)
+        alpha = Image.new("L", image.size)
+        for band, shade in zip(bands, key, strict=True):
+            differs = [0 if sample == shade else 255 for sample in range(256)]
+            alpha = ImageChops.lighter(alpha, band.point(differs))
+    image.putalpha(alpha)
+    image.info.pop("transparency", None)
+    return image
 
 
 def in_rgb(image: Image.Image) -> tuple[Image.Image, bytes | None]:

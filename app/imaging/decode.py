@@ -16,18 +16,21 @@ from typing import TYPE_CHECKING
 
 from PIL import ExifTags, Image, PngImagePlugin
 from PIL.AvifImagePlugin import AvifImageFile
-from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from app.errors import ImageLimitError, InvalidImageError
+from app.imaging.codecs.bmp import BmpFile
+from app.imaging.codecs.tiff import TiffFile
+from app.imaging.colours import with_key_as_alpha
+from app.imaging.containers import gif, heif, jpeg, png
 from app.imaging.formats import ImageFormat
+from app.imaging.metadata.metadata import truncated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from PIL.ImageFile import ImageFile
 
@@ -40,14 +43,20 @@ _DECODERS: dict[ImageFormat, type[ImageFile]] = {
     ImageFormat.WEBP: WebPImageFile,
     ImageFormat.GIF: GifImageFile,
     ImageFormat.AVIF: AvifImageFile,
-    ImageFormat.TIFF: TiffImageFile,
-    ImageFormat.BMP: BmpImageFile,
+    ImageFormat.TIFF: TiffFile,
+    ImageFormat.BMP: BmpFile,
 }
 
 with suppress(ImportError):  # an extra: without it, `sniff` refuses HEIC
     from pillow_heif import HeifImageFile
 
     _DECODERS[ImageFormat.HEIC] = HeifImageFile
+
+# Pillow finds one in a JPEG before its frame header only, and none in a GIF.
+_PROFILES: dict[ImageFormat, Callable[[bytes], bytes | None]] = {
+    ImageFormat.JPEG: jpeg.icc_profile,
+    ImageFormat.GIF: gif.icc_profile,
+}
 
 # The turn that brings an image of each EXIF orientation upright (EXIF 2.32, 4.6.4 A).
 _TRANSPOSE = {
@@ -96,24 +105,61 @@ def decode(stripped: Stripped, image_format: ImageFormat, limits: ImageLimits) -
     Image.MAX_IMAGE_PIXELS = limits.max_pixels
     # Applies to an unpacked colour profile too.
     PngImagePlugin.MAX_TEXT_CHUNK = limits.max_metadata_bytes
-    with decoder_errors():
-        image = _DECODERS[image_format](io.BytesIO(stripped.data))
-        announced = _announced(image, limits) if stripped.size is None else []
+    try:
+        with decoder_errors():
+            image = _DECODERS[image_format](io.BytesIO(stripped.data))
+            announced = _announced(image, limits) if stripped.size is None else []
+    except InvalidImageError:
+        if stripped.announced is not None:
+            # Decoders have limits of their own, and do not say that one was met.
+            limits.check(stripped.announced, 1, len(stripped.data))
+        raise
     if stripped.size is None:
         # The decoder knows sizes that the container does not tell, and has spent no memory yet.
         limits.check_pictures(announced, len(stripped.data))
-        if image_format is ImageFormat.TIFF and len(announced) > 1:
-            raise InvalidImageError(f"The TIFF has {len(announced)} pages: send one at a time.")
     with decoder_errors():
         seen = _decode_frames(image)
     if stripped.size is not None and seen != (stripped.size, stripped.frame_count):
         raise InvalidImageError("The image is not what its container says.")
-    return _in_known_mode(image)
+    if stripped.was_open and image_format is ImageFormat.JPEG:
+        _require_all_of(stripped)
+    if (read_profile := _PROFILES.get(image_format)) is not None:
+        image.info["icc_profile"] = read_profile(stripped.data)
+    with decoder_errors():
+        if image_format is ImageFormat.PNG:
+            return _with_alpha(image, stripped.data)
+        if image_format is ImageFormat.AVIF:
+            return _cropped(image, stripped.data)
+        return image.shown() if isinstance(image, BmpFile | TiffFile) else image
 
 
-def _in_known_mode(image: ImageFile) -> Image.Image:
-    # Big-endian grey of a TIFF: no later step supports it.
-    return image.convert("I").convert("I;16") if image.mode == "I;16B" else image
+def _require_all_of(stripped: Stripped) -> None:
+    """Refuse a JPEG that had no end marker where the decoder made a part of its picture up."""
+    with decoder_errors():
+        first, second = (
+            JpegImageFile(io.BytesIO(data)).tobytes() for data in jpeg.with_tails(stripped.data)
+        )
+    if first != second:
+        raise truncated()
+
+
+def _cropped(image: ImageFile, data: bytes) -> Image.Image:
+    """Return the part of a still AVIF that viewers show, which Pillow does not know of."""
+    is_still = getattr(image, "n_frames", 1) == 1
+    part = heif.aperture(data, image.size) if is_still else None
+    return image.crop(part) if part else image
+
+
+def _with_alpha(image: ImageFile, data: bytes) -> Image.Image:
+    if (found := png.colour_key(data)) is None:
+        return image
+    bit_depth, key = found
+    low_bytes = None
+    if (image.mode, bit_depth) == ("RGB", 16):
+        # Pillow has only the upper bytes of such samples; in the other order they are the lower.
+        low_bytes = PngImageFile(io.BytesIO(data))
+        low_bytes.tile = [tile._replace(args="RGB;16L") for tile in low_bytes.tile]
+    return with_key_as_alpha(image, bit_depth, key, low_bytes)
 
 
 def _announced(image: ImageFile, limits: ImageLimits) -> list[tuple[int, int]]:
@@ -140,7 +186,7 @@ def _decode_frames(image: ImageFile) -> tuple[tuple[int, int], int]:
 
 
 def stored_orientation(image: Image.Image, image_format: ImageFormat) -> int:
-    """Return the orientation of a decoded image: HEIC and TIFF are turned by their decoders."""
+    """Return the orientation of a decoded image: a HEIC is turned by its decoder."""
     if image_format is not ImageFormat.AVIF:
         return 1
     with decoder_errors():

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from app.errors import InvalidImageError
 from app.imaging.codecs import lepton, optimize, score
 from app.imaging.colours import in_rgb
-from app.imaging.containers import gif, heif, jpeg, png, tiff, webp
+from app.imaging.containers import bmp, gif, heif, jpeg, png, tiff, webp
 from app.imaging.decode import decode, stored_orientation, upright
-from app.imaging.encode import encode, must_be_encoded, optimizing_level
+from app.imaging.encode import blocks_of_new, encode, must_be_encoded, optimizing_level
 from app.imaging.formats import ImageFormat
 from app.imaging.info import ImageInfo
 from app.imaging.metadata.metadata import Blocks, Metadata, MetadataOption, Stripped
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from app.imaging.limits import ImageLimits
-
-
-def _nothing_to_strip(data: bytes) -> Stripped:
-    return Stripped(data, None, 1, len(data), None)
 
 
 def _without(data: bytes, _: Blocks) -> bytes:
@@ -40,7 +36,7 @@ _STRIP: dict[ImageFormat, Callable[[bytes], Stripped]] = {
     ImageFormat.AVIF: heif.strip,
     ImageFormat.HEIC: heif.strip,
     ImageFormat.TIFF: tiff.strip,
-    ImageFormat.BMP: _nothing_to_strip,
+    ImageFormat.BMP: bmp.strip,
 }
 _ATTACH: dict[ImageFormat, Callable[[bytes, Blocks], bytes]] = {
     ImageFormat.JPEG: jpeg.attach,
@@ -118,7 +114,7 @@ def examine(data: bytes, image_format: ImageFormat, limits: ImageLimits) -> Deco
     stripped = _STRIP[image_format](data)
     limits.check_metadata(stripped.metadata.size_bytes)
     image = decode(stripped, image_format, limits)
-    if stripped.size is None:
+    if stripped.size is None and image_format is not ImageFormat.TIFF:
         stripped = replace(stripped, orientation=stored_orientation(image, image_format))
     return Decoded(image, stripped, image_format)
 
@@ -128,6 +124,8 @@ def _keep(data: bytes, decoded: Decoded, recipe: Recipe) -> Candidate:
     stripped = decoded.stripped
     if recipe.metadata is MetadataOption.KEEP:
         kept = data[: stripped.end]
+        if decoded.image_format is ImageFormat.JPEG and len(kept) < len(data):
+            kept = jpeg.without_index(kept)
     else:
         size = decoded.image.size
         # An orientation that the decoder says is a property of the picture, not of EXIF.
@@ -151,8 +149,13 @@ def _choose(kept: Candidate, decoded: Decoded, recipe: Recipe) -> Candidate:
 
 def _label(file: Candidate, decoded: Decoded, recipe: Recipe) -> Candidate:
     """Return a new encoding with the metadata that stays."""
-    blocks = decoded.stripped.metadata.chosen(recipe.metadata, 1, file.size)
-    return replace(file, data=_ATTACH[file.image_format](file.data, blocks))
+    data, resolution = file.data, decoded.resolution
+    if resolution and file.image_format is ImageFormat.JPEG:
+        data = jpeg.with_resolution(data, resolution)
+    elif resolution and file.image_format is ImageFormat.PNG:
+        data = png.with_resolution(data, resolution)
+    blocks = blocks_of_new(file.image_format, decoded, recipe, file.size)
+    return replace(file, data=_ATTACH[file.image_format](data, blocks))
 
 
 def _pack(served: Candidate) -> bytes | None:

@@ -11,7 +11,8 @@
 
 A photo that is transparent becomes WebP in place of JPEG.
 
-HEIC, which few clients show, becomes JPEG in the last two. An image whose colours the new file
+HEIC, which few clients show, and JPEG of arithmetic coding, which no browser does, become JPEG in
+the last two. An image whose colours the new file
 could not express is kept in all of them.
 """
 
@@ -36,6 +37,8 @@ from app.imaging.profiles import Profile, Recipe
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from app.imaging.metadata.metadata import Blocks
+
 _SMALL_SIDE = 2048
 
 # Any screenshot. Deflate at level 6 takes up to 0.85 s/MP on photos: a third of the deadline.
@@ -51,6 +54,8 @@ _PHOTO_SHARE = 0.3
 _WEBP_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA"})
 _PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
 _COMPACT = frozenset({ImageFormat.GIF, ImageFormat.WEBP, ImageFormat.AVIF})
+# These say it in no other place.
+_RESOLUTION_IN_EXIF = frozenset({ImageFormat.WEBP, ImageFormat.AVIF})
 _ENCODED_ALWAYS = frozenset(ImageFormat) - frozenset(STORED)
 _ALWAYS_KEPT = frozenset({Profile.ORIGINAL, Profile.ARCHIVE})
 
@@ -72,7 +77,7 @@ def must_be_encoded(decoded: Decoded, profile: Profile) -> bool:
             "The image has more than 8 bits a sample, of which only 8 are decoded: the others would"
             " be lost."
         )
-    if image_format is ImageFormat.HEIC:
+    if decoded.is_seen_by_few:
         return profile in QUALITY and decoded.is_still and not decoded.has_unusual_colours
     return image_format in _ENCODED_ALWAYS
 
@@ -94,6 +99,16 @@ def encode(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
             yield from _resized(decoded, recipe)
     elif decoded.image_format not in _COMPACT:
         yield from _lossy(decoded, recipe)
+
+
+def blocks_of_new(
+    image_format: ImageFormat, decoded: Decoded, recipe: Recipe, size: tuple[int, int]
+) -> Blocks:
+    """Return the metadata that a new encoding of this format and size has."""
+    resolution = decoded.resolution
+    if resolution and (resolution.is_usual or image_format not in _RESOLUTION_IN_EXIF):
+        resolution = None
+    return decoded.stripped.metadata.chosen(recipe.metadata, 1, size, resolution)
 
 
 def optimizing_level(decoded: Decoded, recipe: Recipe) -> int:
@@ -150,7 +165,7 @@ def _lossy(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
     elif decoded.has_unusual_colours:
         return
     elif recipe.profile is Profile.BALANCED and decoded.is_coarse_jpeg:
-        if not optimize.can_optimize(ImageFormat.JPEG):
+        if decoded.is_seen_by_few or not optimize.can_optimize(ImageFormat.JPEG):
             yield _with_own_tables(decoded)
     elif decoded.is_graphic and decoded.image_format is not ImageFormat.JPEG:
         yield _as_png(decoded)
@@ -234,7 +249,7 @@ def _photo_of(picture: Image.Image, icc: bytes | None, profile: Profile) -> Cand
 def _avif_of(
     picture: Image.Image, icc: bytes | None, decoded: Decoded, recipe: Recipe
 ) -> Candidate:
-    blocks = decoded.stripped.metadata.chosen(recipe.metadata, 1, picture.size)
+    blocks = blocks_of_new(ImageFormat.AVIF, decoded, recipe, picture.size)
     return avif_of(picture, icc, blocks)
 
 

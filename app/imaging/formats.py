@@ -57,9 +57,12 @@ _ACCEPTED = {
     ImageFormat.GIF: re.compile(rb"GIF8[79]a"),
     # The major brand, or one of the compatible ones, of which a phone's file names a handful.
     ImageFormat.AVIF: re.compile(rb"\0\0\0.ftyp(?:....)*?avi[fs]", re.DOTALL),
-    ImageFormat.HEIC: re.compile(rb"\0\0\0.ftyp(?:hei|hev|mif1|msf1)", re.DOTALL),
+    ImageFormat.HEIC: re.compile(
+        rb"\0\0\0.ftyp(?:....)*?(?:hei[cmsx]|hev[cmsx]|mif[123]|msf1)", re.DOTALL
+    ),
     ImageFormat.TIFF: re.compile(rb"II\*\0(?!....CR)|MM\0\*", re.DOTALL),
-    ImageFormat.BMP: re.compile(rb"BM.{4}\0{4}", re.DOTALL),
+    # Its size and four bytes for programs, the place of its pixels, and the size of its header.
+    ImageFormat.BMP: re.compile(rb"BM.{12}[\x0c-\xff]\0{3}", re.DOTALL),
 }
 
 # Formats whose decoder is an extra that is not installed.

@@ -29,7 +29,7 @@ class ImageLimits:
 
     max_pixels: int = 50_000_000
     max_side: int = 16_383
-    max_frames: int = 256
+    max_frames: int = 1_000
     max_metadata_bytes: int = 10_000_000
     heavy: bool = True
 

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING
 from PIL.JpegImagePlugin import JpegImageFile
 
 from app.imaging.colours import colour_space, icc_profile
-from app.imaging.containers import heif, png
+from app.imaging.containers import heif, jpeg, png
 from app.imaging.formats import ImageFormat
+from app.imaging.metadata.exif import QUARTER_TURNS
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from app.imaging.metadata.metadata import Stripped
-
-# Orientations that swap width and height (EXIF 2.32, 4.6.4 A).
-_QUARTER_TURNS = range(5, 9)
+    from app.imaging.metadata.resolution import Resolution
 
 # Sum of libjpeg's luminance quantisation table at quality 85.
 _JPEG_TABLE_SUM = 1109
@@ -59,8 +58,16 @@ class Decoded:
     def size(self) -> tuple[int, int]:
         """`(width, height)` in pixels as viewers show it."""
         width, height = self.image.size
-        turned = self.stripped.orientation in _QUARTER_TURNS
+        turned = self.stripped.orientation in QUARTER_TURNS
         return (height, width) if turned else (width, height)
+
+    @property
+    def resolution(self) -> Resolution | None:
+        """The density of the pixels as viewers show them; None where nothing says it."""
+        stored = self.stripped.resolution or self.stripped.metadata.exif.resolution
+        if stored and self.stripped.orientation in QUARTER_TURNS:
+            return stored.turned()
+        return stored
 
     @property
     def frame_count(self) -> int:
@@ -94,6 +101,13 @@ class Decoded:
     def is_rewritable_png(self) -> bool:
         """Whether the file is a PNG that Pillow can encode again without a change to a sample."""
         return self.image_format is ImageFormat.PNG and png.rewritable(self.stripped.data)
+
+    @cached_property
+    def is_seen_by_few(self) -> bool:
+        """Whether few clients show the format, or no browser this kind of it."""
+        if self.image_format is ImageFormat.JPEG:
+            return jpeg.is_arithmetic(self.stripped.data)
+        return self.image_format is ImageFormat.HEIC
 
     @property
     def is_coarse_jpeg(self) -> bool:

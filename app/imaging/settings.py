@@ -39,7 +39,7 @@ class ImagingSettings(Section):
     max_side: int = Field(
         16_383, ge=1, le=65_535, description="the longest width or height, in pixels"
     )
-    max_frames: int = Field(256, ge=1, le=10_000, description="the most frames of an animation")
+    max_frames: int = Field(1_000, ge=1, le=10_000, description="the most frames of an animation")
     max_metadata_bytes: int = Field(
         10_000_000,
         ge=10_000,

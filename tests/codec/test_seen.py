@@ -9,7 +9,7 @@ from structlog.contextvars import bound_contextvars
 from structlog.testing import capture_logs
 
 from app.codec.pool import Reason
-from app.errors import DecoderCrashedError, DecodeTimeoutError, InternalError
+from app.errors import DecoderCrashedError, DecodeTimeoutError, InternalError, OverloadedError
 from tests.support import codec_jobs
 from tests.support.codec_jobs import do
 from tests.support.codec_pools import make_pool, spinning, until
@@ -94,12 +94,14 @@ class TestSaid:
         [line] = await self.said(pool, do(codec_jobs.say, text="x", times=1_000_000))
         assert line["text"] == "x" * 2_000
 
-    async def test_a_worker_that_talks_without_end_ends_at_its_deadline(self):
-        async with make_pool(workers=1, deadline_seconds=1) as pool:
+    async def test_a_worker_that_talks_without_end_is_given_up(self):
+        before = count(Reason.SLOW)
+        async with make_pool(workers=1, deadline_seconds=0.3) as pool:
             task = do(codec_jobs.say, text="x", times=30_000_000)
-            with pytest.raises(DecodeTimeoutError):
+            with pytest.raises(OverloadedError):
                 await pool.run(task, b"")
             assert await pool.run(do(codec_jobs.length), b"four") == 4
+        assert count(Reason.SLOW) == before + 1
 
     async def test_what_is_said_between_two_images_belongs_to_neither(self, pool):
         with capture_logs() as lines:

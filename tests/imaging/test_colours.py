@@ -6,6 +6,7 @@ import pytest
 from PIL import Image, ImageStat
 
 from app.imaging.profiles import Profile
+from app.imaging.variants import still
 from tests.support import images, profiles
 from tests.support.developing import LIMITS, develop, served
 
@@ -135,3 +136,41 @@ class TestColours:
         data = data[:at] + struct.pack(">HH", *points) + data[at + 4 :]
         for profile in (Profile.BALANCED, Profile.SMALL):
             assert develop(data, LIMITS, profile).info.content_type == content_type
+
+
+class TestPlaceOfTheProfile:
+    """A profile is found wherever the format has it, not only where Pillow looks."""
+
+    @staticmethod
+    def jpeg_with_late_profile():
+        data = images.jpeg(images.photo((2400, 600)), icc=False, private=False)
+        at = data.index(b"\xff\xda")
+        profile = images.icc_profile()
+        half = len(profile) // 2
+        pieces = [(2, profile[half:]), (1, profile[:half])]
+        segments = [
+            images.segment(0xE2, b"ICC_PROFILE\0" + bytes((number, 2)) + piece)
+            for number, piece in pieces
+        ]
+        return data[:at] + b"".join(segments) + data[at:]
+
+    @pytest.mark.parametrize("profile", [Profile.BALANCED, Profile.SMALL])
+    def test_one_after_the_frame_header_of_a_jpeg_stays(self, profile):
+        stored = develop(self.jpeg_with_late_profile(), LIMITS, profile)
+        assert stored.info.codec.startswith("jpegli")
+        assert images.profile_of(stored.data) == images.icc_profile()
+
+    def test_a_still_has_it(self):
+        data = still(self.jpeg_with_late_profile(), LIMITS, 64)
+        assert images.profile_of(data) == images.icc_profile()
+
+    def test_that_of_a_gif_stays_when_it_is_made_smaller(self):
+        data = images.gif(images.photo((2400, 60)).quantize(32), private=False)
+        profile = images.icc_profile()
+        pieces = [profile[at : at + 255] for at in range(0, len(profile), 255)]
+        packed = b"".join(bytes((len(piece),)) + piece for piece in pieces)
+        at = 13 + (3 << (data[10] & 7) + 1)
+        data = data[:at] + b"!\xff\x0bICCRGBG1012" + packed + b"\0" + data[at:]
+        stored = develop(data, LIMITS, Profile.SMALL)
+        assert stored.info.content_type == "image/webp"
+        assert images.profile_of(stored.data) == profile

@@ -31,15 +31,18 @@ MAKERS = {
 @pytest.mark.parametrize("name", MAKERS)
 def test_a_truncated_image_is_refused_wherever_it_is_cut(name):
     data = MAKERS[name]()
+    # Where all but the end marker is there, nothing of the picture is: see test_open_ends.py.
+    marker = {"jpeg": 2, "progressive": 2, "gif": 2, "animated gif": 2}.get(name, 0)
+    end = len(data) - marker
     with every_case() as case:
-        for cut in (*range(len(data) - 12, len(data)), *range(64, len(data), 64)):
+        for cut in (*range(end - 12, end), *range(64, end, 64)):
             with case(f"{cut} bytes"), pytest.raises(ImageRefusedError):
                 develop(data[:cut], LIMITS)
 
 
 @pytest.mark.parametrize(
     ("format_name", "frame", "before"),
-    [("GIF", b"!\xf9", 0), ("PNG", b"fcTL", 4), ("WEBP", b"ANMF", 0)],
+    [("PNG", b"fcTL", 4), ("WEBP", b"ANMF", 0)],
 )
 def test_an_animation_that_is_cut_between_two_frames_is_refused(format_name, frame, before):
     data = images.animated(format_name, private=False)

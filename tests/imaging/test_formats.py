@@ -5,6 +5,7 @@ import pytest
 from app.errors import UnsupportedFormatError
 from app.imaging.formats import ImageFormat, sniff
 from tests.support import images
+from tests.support.developing import LIMITS, develop
 
 
 @pytest.mark.parametrize(
@@ -17,9 +18,15 @@ from tests.support import images
         (b"\0\0\0\x1cftypavif\0\0\0\0", ImageFormat.AVIF),
         (b"\0\0\0\x1cftypmif1\0\0\0\0avifmiaf", ImageFormat.AVIF),
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", ImageFormat.HEIC),
+        *(
+            (b"\0\0\0\x18ftyp" + brand + b"\0\0\0\0", ImageFormat.HEIC)
+            for brand in (b"heix", b"hevc", b"mif1", b"mif2", b"mif3", b"msf1")
+        ),
+        (b"\0\0\0\x1cftypMiHE\0\0\0\0miafmif1", ImageFormat.HEIC),
+        (b"\0\0\0\x18ftypmif3\0\0\0\0avif", ImageFormat.AVIF),
         (b"II*\0\x08\0\0\0", ImageFormat.TIFF),
         (b"MM\0*\0\0\0\x08", ImageFormat.TIFF),
-        (b"BM\x46\0\0\0\0\0\0\0", ImageFormat.BMP),
+        (images.bmp(), ImageFormat.BMP),
     ],
 )
 def test_each_accepted_format_is_known_by_its_first_bytes(data, image_format):
@@ -70,3 +77,21 @@ def test_a_refused_format_is_named_along_with_what_is_accepted(head, name):
         sniff(head)
     assert f"looks like {name}." in refusal.value.detail
     assert "JPEG, PNG, WebP, GIF" in refusal.value.detail
+
+
+@pytest.mark.parametrize("header_bytes", [12, 16, 40, 52, 56, 64, 108, 124])
+@pytest.mark.parametrize("reserved", [b"\0\0\0\0", b"\0\0\1\0", b"\xff\xff\xff\xff"])
+def test_a_bmp_is_known_by_its_header_whatever_programs_reserve(header_bytes, reserved):
+    head = b"BM" + bytes(4) + reserved + bytes(4) + header_bytes.to_bytes(4, "little")
+    assert sniff(head) is ImageFormat.BMP
+
+
+def test_a_text_that_begins_as_a_bmp_is_none():
+    with pytest.raises(UnsupportedFormatError, match="no known image format"):
+        sniff(b"BMW is a maker of cars and motorcycles.")
+
+
+def test_a_bmp_with_reserved_fields_is_stored_as_the_same_picture():
+    data = images.bmp()
+    marked = data[:6] + b"SECR" + data[10:]
+    assert develop(marked, LIMITS).data == develop(data, LIMITS).data

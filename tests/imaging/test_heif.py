@@ -9,7 +9,8 @@ from PIL import Image
 
 from app.errors import ImageLimitError, InvalidImageError
 from app.imaging.containers import heif
-from app.imaging.containers.isobmff import boxes, children, items
+from app.imaging.containers.isobmff import boxes, children
+from app.imaging.containers.isobmff import items as items_of
 from app.imaging.limits import ImageLimits
 from app.imaging.metadata.metadata import MetadataOption
 from app.imaging.profiles import Profile
@@ -21,6 +22,10 @@ SECRET = b"SECRET-ELSEWHERE"
 
 def box(kind, content):
     return struct.pack(">I4s", len(content) + 8, kind) + content
+
+
+def items(data, meta):
+    return items_of(data, meta, sharing=frozenset())
 
 
 def meta_of(data):
@@ -119,6 +124,17 @@ class TestThumbnails:
         assert stored.info.frame_count == 1
         assert images.same_pixels(images.pixels(with_thumbnail), images.pixels(stored.data))
 
+    def test_the_primary_picture_is_none_though_a_program_calls_it_one(self, with_thumbnail):
+        at = with_thumbnail.index(b"thmb") + 4
+        origin, one, target = (with_thumbnail[at + step : at + step + 2] for step in (0, 2, 4))
+        assert one == b"\0\1"
+        turned = with_thumbnail[:at] + target + one + origin + with_thumbnail[at + 6 :]
+        for profile in (Profile.ORIGINAL, Profile.BALANCED):
+            stored = develop(turned, LIMITS, profile)
+            usual = develop(with_thumbnail, LIMITS, profile)
+            assert images.same_pixels(images.pixels(stored.data), images.pixels(usual.data))
+            assert stored.info.metadata_removed == ("thumbnail",)
+
     def test_nothing_of_their_bytes_is_left(self, with_thumbnail):
         stored = develop(with_thumbnail, LIMITS, Profile.ORIGINAL).data
         before = {each.number: each for each in items(with_thumbnail, meta_of(with_thumbnail))}
@@ -169,3 +185,102 @@ class TestBounds:
     def test_parts_without_number_are_refused(self, extents):
         with pytest.raises(InvalidImageError, match="part"):
             heif.strip(with_locations(extents))
+
+
+def test_an_avif_beyond_what_its_decoder_takes_is_too_large():
+    data = images.avif()
+    at = data.index(b"ispe") + 8
+    large = data[:at] + struct.pack(">II", 17_000, 17_000) + data[at + 8 :]
+    with pytest.raises(ImageLimitError, match="17000 x 17000"):
+        develop(large, LIMITS)
+
+
+def test_a_file_of_the_low_overhead_kind_is_named():
+    data = box(b"ftyp", b"mif3\0\0\0\0avif") + box(b"mini", bytes(40))
+    with pytest.raises(InvalidImageError, match="low-overhead"):
+        develop(data, LIMITS)
+
+
+def with_property(data, added):
+    """Return an AVIF of one item with another property, which it is associated with."""
+    meta = meta_of(data)
+    iprp = children(data, meta)[b"iprp"]
+    ipco, ipma = boxes(data, iprp.body, iprp.end)
+    index = len(list(boxes(data, ipco.body, ipco.end))) + 1
+    assert data[ipma.body : ipma.body + 4] == bytes(4)
+    count_at = ipma.body + 4 + 4 + 2
+    links = data[count_at + 1 : ipma.end] + bytes((0x80 | index,))
+    new_ipco = box(b"ipco", data[ipco.body : ipco.end] + added)
+    head = data[ipma.body : count_at] + bytes((data[count_at] + 1,))
+    new_iprp = box(b"iprp", new_ipco + box(b"ipma", head + links))
+    grown = in_meta(data, bytes(len(new_iprp) - (iprp.end - iprp.start)))
+    end = meta.end - iprp.end
+    rest = grown[meta.end + len(added) + 1 :]
+    tail = data[iprp.end : iprp.end + end]
+    return grown[: iprp.start] + new_iprp + tail + rest
+
+
+def clap(*numbers):
+    return box(b"clap", struct.pack(">IIIIiIiI", *numbers))
+
+
+class TestAperture:
+    """What an AVIF is cropped to is not shown, and not measured (clean aperture)."""
+
+    @pytest.mark.parametrize("orientation", [1, 6])
+    @pytest.mark.parametrize("profile", [Profile.ORIGINAL, Profile.SMALL])
+    def test_the_part_that_is_shown_is_the_picture(self, orientation, profile):
+        picture = images.photo((2400, 320))
+        plain = images.avif(picture, orientation=orientation, private=False, icc=False)
+        # 2,200 x 200, of which the centre is 40 to the left and 20 further down.
+        data = with_property(plain, clap(2200, 1, 200, 1, -40, 1, 20, 1))
+        stored = develop(data, LIMITS, profile)
+        size = (2048, 186) if profile is Profile.SMALL else (2200, 200)
+        shown = (stored.info.width, stored.info.height)
+        assert shown == (size if orientation == 1 else size[::-1])
+        if profile is Profile.ORIGINAL:
+            assert b"clap" in stored.data
+            return
+        part = picture.crop((60, 80, 2260, 280))
+        if orientation == 6:
+            part = part.transpose(Image.Transpose.ROTATE_270)
+        assert images.distance(images.pixels(stored.data), part.resize(shown)) < 12
+
+    @pytest.mark.parametrize(
+        "numbers",
+        [
+            (2200, 1, 200, 1, 900, 1, 0, 1),
+            (2200, 0, 200, 1, 0, 1, 0, 1),
+            (99, 2, 99, 1, 0, 1, 0, 1),
+        ],
+        ids=["outside", "nothing", "half a pixel"],
+    )
+    def test_one_that_cannot_be_is_ignored(self, numbers):
+        plain = images.avif(images.photo((2400, 320)), private=False, icc=False)
+        stored = develop(with_property(plain, clap(*numbers)), LIMITS, Profile.ORIGINAL)
+        assert (stored.info.width, stored.info.height) == (2400, 320)
+
+
+def sharing(kind, count):
+    """A file of so many items of a kind, whose bytes are the same 400."""
+    numbers = range(1, count + 1)
+    entries = b"".join(
+        box(b"infe", struct.pack(">IHH4sB", 2 << 24, number, 0, kind, 0)) for number in numbers
+    )
+    iinf = box(b"iinf", struct.pack(">IH", 0, count) + entries)
+    head = box(b"ftyp", b"avif\0\0\0\0mif1")
+    start = len(head) + 12 + len(iinf) + 8 + 8 + 14 * count + 8
+    places = b"".join(struct.pack(">HHHII", number, 0, 1, start, 400) for number in numbers)
+    iloc = box(b"iloc", struct.pack(">IHH", 0, 0x4400, count) + places)
+    meta = box(b"meta", bytes(4) + iinf + iloc)
+    return head + meta + box(b"mdat", b"x" * 400)
+
+
+class TestSharedBytes:
+    def test_equal_tiles_may_be_stored_once(self):
+        data = sharing(b"av01", 1_000)
+        assert heif.strip(data).data == data
+
+    def test_other_items_may_not(self):
+        with pytest.raises(InvalidImageError, match="too many parts"):
+            heif.strip(sharing(b"mime", 1_000))

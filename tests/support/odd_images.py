@@ -21,6 +21,14 @@ def raw_png(size, bit_depth: int, colour_type: int, channels: int, colour_key=b"
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*c) for c in chunks)
 
 
+def png_of_rows(size, bit_depth: int, colour_type: int, rows, chunks=()) -> bytes:
+    """A PNG of rows of packed samples, with `chunks` before its data."""
+    header = struct.pack(">IIBBBBB", *size, bit_depth, colour_type, 0, 0, 0)
+    data = zlib.compress(b"".join(b"\0" + row for row in rows), 0)
+    every = [(b"IHDR", header), *chunks, (b"IDAT", data), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*c) for c in every)
+
+
 def deep_tiff(size) -> bytes:
     """Colours of 16 bits, not packed, which Pillow reads and does not write."""
     width, height = size
@@ -50,3 +58,9 @@ def interlaced_png(size=(24, 16)) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 1)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*c) for c in chunks)
+
+
+def without_flags(data: bytes) -> bytes:
+    """A WebP that has a profile and EXIF, and does not say so."""
+    at = data.index(b"VP8X") + 8
+    return data[:at] + bytes((data[at] & 0x12,)) + data[at + 1 :]

@@ -13,6 +13,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from app.imaging.containers.png_chunks import with_heeded
 from app.imaging.formats import ImageFormat
 
 if TYPE_CHECKING:
@@ -54,6 +55,6 @@ def optimized(file: Candidate, pixels: int, level: int) -> list[Candidate]:
     if file.image_format is ImageFormat.PNG and pixels <= MAX_PNG_PIXELS[level]:
         # oxipng checks other chunks too: metadata that stays may be damaged.
         with suppress(oxipng.PngError):
-            data = oxipng.optimize_from_memory(file.data, level=level)
+            data = oxipng.optimize_from_memory(with_heeded(file.data), level=level)
             return [replace(file, data=data, codec=f"oxipng {level}", exact=True)]
     return []

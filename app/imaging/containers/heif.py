@@ -15,11 +15,23 @@ Sources: ISO/IEC 14496-12 (`colr`, `infe` flags), ISO/IEC 23008-12 (item types, 
 from __future__ import annotations
 
 import struct
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from app.errors import InvalidImageError
-from app.imaging.containers.isobmff import Box, Item, boxes, children, inside, items, references
+from app.imaging.containers.isobmff import (
+    Box,
+    Item,
+    boxes,
+    children,
+    inside,
+    items,
+    primary_item,
+    properties,
+    references,
+)
 from app.imaging.metadata import exif
+from app.imaging.metadata.icc import anonymous
 from app.imaging.metadata.metadata import Blocks, Metadata, Stripped
 from app.imaging.metadata.xmp import Packet
 
@@ -43,6 +55,12 @@ _EMPTY = frozenset({b"", _EMPTY_TIFF.strip(b"\0"), _EMPTY_XMP})
 # Before the TIFF in an Exif item: its distance (ISO/IEC 23008-12, A.2.1).
 _OFFSET_BYTES = 4
 
+# Numerators and denominators: width, height, and how far the centre is off, right and down.
+_APERTURE = struct.Struct(">IIIIiIiI")
+
+_DATED = frozenset({b"mvhd", b"tkhd", b"mdhd"})
+_FULL_BOX_BYTES, _SPATIAL_EXTENTS_BYTES = 4, 12
+
 _XMP_MARK = b"<x:xmpmeta"
 _HIDDEN_FLAG = 1
 
@@ -62,6 +80,8 @@ def strip(data: bytes) -> Stripped:
         InvalidImageError: The boxes do not fit the file, or describe no picture.
     """
     top = list(boxes(data, 0, len(data), needed=_NEEDED))
+    if any(box.kind == b"mini" for box in top):
+        raise InvalidImageError("The image is of the low-overhead kind (mini), which is not known.")
     if not any(box.kind in {b"meta", b"moov"} for box in top):
         raise InvalidImageError("The image has no picture in it.")
     copied, metadata = bytearray(top[-1].end), Metadata()
@@ -75,12 +95,18 @@ def strip(data: bytes) -> Stripped:
     for box in _private_track_boxes(data, top):
         _collect_other(data[box.body : box.end], "other", metadata)
         copied[box.body : box.end] = bytes(box.end - box.body)
+    for times in _times(data, top):
+        metadata.others |= {"date"} if any(data[times]) else set()
+        copied[times] = bytes(times.stop - times.start)
     for meta in _metas(data, top):
         _copy_description(data, copied, meta, metadata)
+        for profile in _profiles(data, meta):
+            copied[profile] = anonymous(data[profile])
         _copy_items(data, copied, meta, metadata)
     if len(copied) < len(data):
         metadata.others.add("trailer")
-    return Stripped(bytes(copied), None, 1, len(copied), None, metadata)
+    announced = max(_sizes(data, top), default=None, key=max)
+    return Stripped(bytes(copied), None, 1, len(copied), None, metadata, announced=announced)
 
 
 def attach(data: bytes, blocks: Blocks) -> bytes:
@@ -89,13 +115,40 @@ def attach(data: bytes, blocks: Blocks) -> bytes:
         return data
     written, exif_left, xmp_left = bytearray(data), blocks.exif, blocks.xmp
     for meta in _metas(data, list(boxes(data, 0, len(data)))):
-        for item in items(data, meta):
+        for item in items(data, meta, sharing=_PICTURE_ITEMS):
             # Of several items of a kind, the first was read.
             if item.kind == b"Exif":
                 exif_left = exif_left and _write(written, item, bytes(_OFFSET_BYTES) + exif_left)
             elif item.kind == b"mime":
                 xmp_left = xmp_left and _write(written, item, xmp_left)
     return bytes(written)
+
+
+def aperture(data: bytes, size: tuple[int, int]) -> tuple[int, int, int, int] | None:
+    """Return the part of a picture of this size that viewers show, left, top, right and bottom.
+
+    None where that is all of it, and where it is no whole pixels inside it, as viewers ignore it
+    then (ISO/IEC 14496-12, 12.1.4, clean aperture).
+    """
+    for box in boxes(data, 0, len(data)):
+        if box.kind == b"meta":
+            for each in properties(data, box, primary_item(data, box)):
+                if each.kind == b"clap" and each.end - each.body >= _APERTURE.size:
+                    return _part(_APERTURE.unpack_from(data, each.body), size)
+    return None
+
+
+def _part(numbers: tuple[int, ...], size: tuple[int, int]) -> tuple[int, int, int, int] | None:
+    if not all(numbers[1::2]):
+        return None
+    width, height, across, down = map(Fraction, numbers[::2], numbers[1::2])
+    left, top = across + (size[0] - width) / 2, down + (size[1] - height) / 2
+    part = (left, top, left + width, top + height)
+    is_whole = all(each.denominator == 1 for each in part)
+    is_inside = 0 <= left < part[2] <= size[0] and 0 <= top < part[3] <= size[1]
+    if not is_whole or not is_inside:
+        return None
+    return int(part[0]), int(part[1]), int(part[2]), int(part[3])
 
 
 def has_unusual_colours(data: bytes, *, has_profile: bool) -> bool:
@@ -116,6 +169,34 @@ def has_unusual_colours(data: bytes, *, has_profile: bool) -> bool:
             ):
                 return True
     return False
+
+
+def _times(data: bytes, top: list[Box]) -> Iterator[slice]:
+    """Yield where tracks say when they were made and changed (ISO/IEC 14496-12, 8.2.2)."""
+    for box in top:
+        for each in inside(data, box) if box.kind == b"moov" else ():
+            if each.kind in _DATED:
+                start = each.body + _FULL_BOX_BYTES
+                end = start + 2 * (8 if data[each.body] else 4)
+                yield slice(start, min(end, each.end))
+
+
+def _profiles(data: bytes, meta: Box) -> Iterator[slice]:
+    """Yield where the pictures' colour profiles are."""
+    iprp = children(data, meta).get(b"iprp")
+    for colr in _descend(data, iprp, (b"ipco", b"colr")) if iprp else ():
+        if data[colr.body : colr.body + 4] in {b"prof", b"rICC"}:
+            yield slice(colr.body + 4, colr.end)
+
+
+def _sizes(data: bytes, top: list[Box]) -> Iterator[tuple[int, int]]:
+    """Yield the sizes that pictures have by their descriptions (ISO/IEC 23008-12, 6.5.3)."""
+    for meta in _metas(data, top):
+        iprp = children(data, meta).get(b"iprp")
+        for ispe in _descend(data, iprp, (b"ipco", b"ispe")) if iprp else ():
+            if ispe.end - ispe.body >= _SPATIAL_EXTENTS_BYTES:
+                width, height = struct.unpack_from(">II", data, ispe.body + 4)
+                yield width, height
 
 
 def _copy(data: bytes, copied: bytearray, start: int, end: int) -> None:
@@ -152,29 +233,58 @@ def _copy_description(data: bytes, copied: bytearray, meta: Box, metadata: Metad
 
 def _copy_items(data: bytes, copied: bytearray, meta: Box, metadata: Metadata) -> None:
     """Copy the items of the picture, collect the others, and hide its thumbnails."""
-    thumbnails = {number: box for box, number in references(data, meta) if box.kind == b"thmb"}
-    needed: list[Item] = []
-    for item in items(data, meta):
+    thumbnails = _thumbnails(data, copied, meta)
+    needed: set[tuple[int, int]] = set()
+    seen: set[tuple[tuple[int, int], ...]] = set()
+    for item in items(data, meta, sharing=_PICTURE_ITEMS):
         if item.kind in _PICTURE_ITEMS and item.number not in thumbnails:
-            needed.append(item)
+            needed.update(item.extents)
             continue
-        content = b"".join(data[start:end] for start, end in item.extents)
-        for start, end in item.extents:
+        is_new = item.number not in thumbnails or item.extents not in seen
+        seen.add(item.extents)
+        content = b"".join(data[start:end] for start, end in item.extents if is_new)
+        for start, end in item.extents if is_new else ():
             copied[start:end] = bytes(end - start)
         if item.number in thumbnails:
             _collect_other(content, "thumbnail", metadata)
             # No reader looks for a picture there any more (ISO/IEC 23008-12, 6.4.2).
             copied[item.entry.body + 3] |= _HIDDEN_FLAG
-            reference = thumbnails[item.number]
-            copied[reference.start + 4 : reference.start + 8] = b"skip"
         else:
             _collect_item(content, item.kind, metadata)
         if item.kind == b"Exif":
             _write(copied, item, bytes(_OFFSET_BYTES) + _EMPTY_TIFF)
         elif item.kind == b"mime" and _XMP_MARK in content:
             _write(copied, item, _EMPTY_XMP)
-    for start, end in (extent for item in needed for extent in item.extents):
+    for start, end in needed:
         _copy(data, copied, start, end)
+
+
+def _thumbnails(data: bytes, copied: bytearray, meta: Box) -> set[int]:
+    """Return the items that are thumbnails, and clear the references that say so.
+
+    The primary item and its parts are none, whatever they are called: some programs write the
+    reference the wrong way round, from the picture to its thumbnail.
+    """
+    parts: dict[int, set[int]] = {}
+    found: set[int] = set()
+    primary = primary_item(data, meta)
+    for reference in references(data, meta):
+        if reference.box.kind == b"dimg":
+            parts.setdefault(reference.origin, set()).update(reference.targets)
+        elif reference.box.kind == b"thmb":
+            copied[reference.box.start + 4 : reference.box.start + 8] = b"skip"
+            turned = reference.origin == primary
+            found.update(reference.targets if turned else {reference.origin})
+    return _with_parts(found, parts) - _with_parts({primary}, parts)
+
+
+def _with_parts(numbers: set[int], parts: dict[int, set[int]]) -> set[int]:
+    """Return items with those that they are made of, such as the tiles of a grid."""
+    found, waiting = set[int](), numbers
+    while waiting:
+        found |= waiting
+        waiting = {part for each in waiting for part in parts.get(each, ())} - found
+    return found
 
 
 def _collect_item(content: bytes, kind: bytes, metadata: Metadata) -> None:

@@ -53,6 +53,15 @@ class Item:
     entry: Box
 
 
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A reference: its box, whose kind says what for, and the items that it is from and to."""
+
+    box: Box
+    origin: int
+    targets: tuple[int, ...]
+
+
 def boxes(
     data: bytes, start: int, end: int, *, needed: frozenset[bytes] | None = None
 ) -> Iterator[Box]:
@@ -104,8 +113,14 @@ def children(data: bytes, meta: Box) -> dict[bytes, Box]:
     return {box.kind: box for box in boxes(data, meta.body + _FULL_BOX_BYTES, meta.end)}
 
 
-def items(data: bytes, meta: Box) -> list[Item]:
+def items(data: bytes, meta: Box, *, sharing: frozenset[bytes]) -> list[Item]:
     """Return the items of a `meta` box.
+
+    Args:
+        data: The file.
+        meta: The box.
+        sharing: Kinds of items that may share their bytes, as equal tiles do: each place counts
+            once, and has to be read once only.
 
     Raises:
         InvalidImageError: Their places are not in the file, or cannot be found.
@@ -114,30 +129,70 @@ def items(data: bytes, meta: Box) -> list[Item]:
     if b"iinf" not in inner or b"iloc" not in inner:
         raise InvalidImageError("The image does not say where its parts are.")
     places: dict[int, list[tuple[int, int]]] = {}
-    total = count = 0
+    count = 0
     try:
         for number, extent in _extents(data, inner[b"iloc"], inner.get(b"idat")):
             places.setdefault(number, []).append(extent)
-            count, total = count + 1, total + extent[1] - extent[0]
-            # Some files name a place twice, for two identical items.
-            if count > _MAX_EXTENTS or total > 2 * len(data):
-                raise InvalidImageError("The image has too many parts.")
-        return [
+            count += 1
+            if count > _MAX_EXTENTS:
+                raise _too_many()
+        found = [
             Item(number, kind, tuple(places.get(number, ())), entry)
             for number, kind, entry in _entries(data, inner[b"iinf"])
         ]
     except struct.error as error:
         raise truncated() from error
+    shared = {extent for item in found if item.kind in sharing for extent in item.extents}
+    alone = [extent for item in found if item.kind not in sharing for extent in item.extents]
+    # Some files name a place twice, for two identical items.
+    if sum(end - start for start, end in (*shared, *alone)) > 2 * len(data):
+        raise _too_many()
+    return found
 
 
-def references(data: bytes, meta: Box) -> Iterator[tuple[Box, int]]:
-    """Yield each reference of a `meta` box, and the number of the item that it is from."""
+def _too_many() -> InvalidImageError:
+    return InvalidImageError("The image has too many parts.")
+
+
+def properties(data: bytes, meta: Box, number: int) -> Iterator[Box]:
+    """Yield the properties of an item (ISO/IEC 23008-12, 9.3)."""
+    iprp = children(data, meta).get(b"iprp")
+    inner = list(boxes(data, iprp.body, iprp.end)) if iprp else []
+    known = [
+        each for box in inner if box.kind == b"ipco" for each in boxes(data, box.body, box.end)
+    ]
+    for box in inner:
+        if box.kind != b"ipma":
+            continue
+        read = _Reader(data, box.body, box.end)
+        version, flags = read.number(1), read.number(3)
+        size, bits = (2, 15) if flags & 1 else (1, 7)
+        for _ in range(read.number(4)):
+            item = read.number(4 if version else 2)
+            indices = [read.number(size) & (1 << bits) - 1 for _ in range(read.number(1))]
+            if item == number:
+                yield from (known[index - 1] for index in indices if 0 < index <= len(known))
+
+
+def references(data: bytes, meta: Box) -> Iterator[Reference]:
+    """Yield each reference of a `meta` box."""
     iref = children(data, meta).get(b"iref")
     if iref is None:
         return
-    number_bytes = 4 if data[iref.body] else 2
+    size = 4 if data[iref.body] else 2
     for box in boxes(data, iref.body + _FULL_BOX_BYTES, iref.end):
-        yield box, int.from_bytes(data[box.body : box.body + number_bytes])
+        read = _Reader(data, box.body, box.end)
+        origin, count = read.number(size), read.number(2)
+        yield Reference(box, origin, tuple(read.number(size) for _ in range(count)))
+
+
+def primary_item(data: bytes, meta: Box) -> int:
+    """Return the number of the item that a viewer shows; 0 where none is named."""
+    pitm = children(data, meta).get(b"pitm")
+    if pitm is None:
+        return 0
+    read = _Reader(data, pitm.body + _FULL_BOX_BYTES, pitm.end)
+    return read.number(4 if data[pitm.body] else 2)
 
 
 def _entries(data: bytes, iinf: Box) -> Iterator[tuple[int, bytes, Box]]:

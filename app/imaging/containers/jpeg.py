@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 
 from app.errors import InvalidImageError
 from app.imaging.metadata import exif, iptc
+from app.imaging.metadata.icc import anonymous
 from app.imaging.metadata.iptc import Datasets
 from app.imaging.metadata.metadata import Blocks, Metadata, Stripped, truncated
+from app.imaging.metadata.resolution import Resolution
 from app.imaging.metadata.xmp import Packet
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 _SOI, _EOI, _SOS, _JPG = 0xD8, 0xD9, 0xDA, 0xC8
 _APP0, _APP1, _APP2, _APP13, _APP14, _COM = 0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xFE
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, _JPG, 0xCC}
+_ARITHMETIC = frozenset({*range(0xC9, 0xCC), *range(0xCD, 0xD0)})
 _STRUCTURE = frozenset({*range(0xC0, 0xD0), *range(0xDA, 0xE0)}) - {_JPG}
 
 # A marker that ends a scan: not a stuffed zero, a fill byte or a restart (T.81, B.1.1.5), and none
@@ -36,6 +39,7 @@ _MARKER = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
 _MAX_SEGMENTS = 10_000
 
 _EXIF, _ICC, _IPTC = b"Exif\0\0", b"ICC_PROFILE\0", b"Photoshop 3.0\0"
+_INDEX, _SEGMENT_HEADER_BYTES = b"MPF\0", 4
 _XMP, _MORE_XMP = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
 
 # A segment's length has 16 bits and counts itself.
@@ -46,34 +50,99 @@ _MAX_ICC_PIECES = 255
 # A progressive JPEG has a dozen. Each may take 50 ms, though it has 100 bytes.
 _MAX_SCANS = 100
 
+_COEFFICIENTS = 64
+
+_END = b"\xff\xd9"
+_RST0, _RESTART = 0xD0, re.compile(rb"\xff([\xd0-\xd7])")
+
+# More bits than an MCU takes; neither these bytes nor their complements begin a marker.
+_NOISE = bytes(number * 151 % 254 + 1 for number in range(1_000))
+
 # Without the bytes that may follow: a thumbnail in JFIF, nothing specified in Adobe's segment.
 _JFIF_BYTES, _ADOBE_BYTES = 12, 12
+# In JFIF: after its name and version; a unit and two numbers.
+_DENSITY_AT = 7
 
 
 def strip(data: bytes) -> Stripped:
-    """Copy a JPEG without its metadata.
+    """Copy a JPEG without its metadata; one that ends with its last scan gets its end marker.
 
     Raises:
-        InvalidImageError: The segments do not lead to an end-of-image marker.
+        InvalidImageError: The segments lead to no end-of-image marker, nor through all scans.
     """
     copied: list[bytes] = []
     metadata = Metadata()
-    size, end, scans = (0, 0), 0, 0
+    size, end, frame, scans, marker = (0, 0), 0, b"", list[bytes](), 0
+    resolution: Resolution | None = None
     for marker, payload, scan, end in _segments(data):  # noqa: B007 - where the last one ends
         if marker in _FRAMES and len(payload) > 5:  # noqa: PLR2004  # precision, height, width
             height, width = struct.unpack_from(">HH", payload, 1)
-            size = width, height
-        scans += marker == _SOS
-        if scans > _MAX_SCANS:
+            size, frame = (width, height), payload
+        if marker == _SOS:
+            scans.append(payload)
+        if len(scans) > _MAX_SCANS:
             raise InvalidImageError(f"The image has over {_MAX_SCANS} scans.")
         if essential := _essential(marker, payload):
+            if marker == _APP0:
+                resolution = resolution or _density(essential)
             copied.append(_segment(marker, essential) + scan)
         if marker not in _STRUCTURE | {_EOI}:
             _collect(marker, payload, metadata)
     if end < len(data):
         metadata.others.add("trailer")
-    stripped = b"".join((b"\xff\xd8", *copied, b"\xff\xd9"))
-    return Stripped(stripped, size, metadata.exif.orientation, end, metadata=metadata)
+    was_open = marker != _EOI
+    if was_open and not _is_covered(frame, scans):
+        raise truncated()
+    stripped = _with_anonymous_profile(b"".join((b"\xff\xd8", *copied, b"\xff\xd9")))
+    resolution = _more_exact(resolution, metadata.exif.resolution)
+    orientation = metadata.orientation
+    return Stripped(stripped, size, orientation, end, 1, metadata, resolution, was_open=was_open)
+
+
+def _density(jfif: bytes) -> Resolution | None:
+    unit, across, down = struct.unpack_from(">BHH", jfif, _DENSITY_AT)
+    return Resolution.of(across, down, unit)
+
+
+def _more_exact(jfif: Resolution | None, said: Resolution | None) -> Resolution | None:
+    # The ratio that JFIF has where EXIF says more is that of square pixels.
+    return jfif if jfif and jfif.is_absolute else said or jfif
+
+
+def with_tails(data: bytes) -> tuple[bytes, bytes]:
+    """Return a JPEG that had no end marker with two kinds of noise after its last scan.
+
+    A decoder passes over what follows the last MCU. Where MCUs are missing, it takes them from
+    there: the two, whose first bit already differs, become two pictures. Where whole restart
+    intervals are missing, it looks for the next restart marker.
+    """
+    body = data[: -len(_END)]
+    restarts = _RESTART.findall(body, body.rindex(b"\xff\xda"))
+    restart = bytes((0xFF, _RST0 + (restarts[-1][0] - _RST0 + 1) % 8 if restarts else _RST0))
+    noise = _NOISE, bytes(0xFF - byte for byte in _NOISE)
+    first, second = (body + each + restart + each + _END for each in noise)
+    return first, second
+
+
+def _is_covered(frame: bytes, scans: list[bytes]) -> bool:
+    """Tell whether scans bring all coefficients of all components in full (T.81, B.2.3, G.1.1)."""
+    seen = {component: set[int]() for component in frame[6::3]}
+    for scan in scans:
+        parameters = 1 + 2 * scan[0] if scan else 0
+        if len(scan) < parameters + 3:
+            return False
+        first, last, approximation = scan[parameters : parameters + 3]
+        if not approximation & 0x0F:
+            for component in scan[1:parameters:2]:
+                seen.get(component, set()).update(range(first, last + 1))
+    return bool(seen) and all(len(each) >= _COEFFICIENTS for each in seen.values())
+
+
+def with_resolution(data: bytes, resolution: Resolution) -> bytes:
+    """Say the density of the pixels in the JFIF segment of a new JPEG, grey or of YCbCr."""
+    jfif = b"JFIF\0\1\1" + resolution.in_jfif() + b"\0\0"
+    rest = data[4 + int.from_bytes(data[4:6]) :] if data.startswith(b"JFIF\0", 6) else data[2:]
+    return data[:2] + _segment(_APP0, jfif) + rest
 
 
 def attach(data: bytes, blocks: Blocks) -> bytes:
@@ -89,6 +158,38 @@ def attach(data: bytes, blocks: Blocks) -> bytes:
         if payload and len(name + payload) <= _MAX_PAYLOAD_BYTES
     ]
     return _insert(data, segments)
+
+
+def without_index(data: bytes) -> bytes:
+    """Return a JPEG without the index of pictures that came after it (CIPA DC-007, 5.2)."""
+    parts, start = [], 0
+    for marker, payload, _, end in _segments(data):
+        if marker == _APP2 and payload.startswith(_INDEX):
+            parts.append(data[start : end - len(payload) - _SEGMENT_HEADER_BYTES])
+            start = end
+    return b"".join((*parts, data[start:]))
+
+
+def _with_anonymous_profile(data: bytes) -> bytes:
+    """Return a JPEG whose colour profile names no device; its pieces keep their places."""
+    pieces = sorted(
+        (payload[len(_ICC)], end - len(payload) + len(_ICC) + 2, end)
+        for marker, payload, _, end in _segments(data)
+        if marker == _APP2 and payload.startswith(_ICC) and len(payload) > len(_ICC) + 2
+    )
+    profile = b"".join(data[start:end] for _, start, end in pieces)
+    if (changed := anonymous(profile)) == profile:
+        return data
+    copied, at = bytearray(data), 0
+    for _, start, end in pieces:
+        copied[start:end] = changed[at : at + end - start]
+        at += end - start
+    return bytes(copied)
+
+
+def is_arithmetic(data: bytes) -> bool:
+    """Tell whether arithmetic coding is used, which no browser decodes (T.81, B.1.1.3)."""
+    return next(marker for marker, *_ in _segments(data) if marker in _FRAMES) in _ARITHMETIC
 
 
 def with_icc_profile(data: bytes, profile: bytes) -> bytes:
@@ -108,6 +209,24 @@ def with_icc_profile(data: bytes, profile: bytes) -> bytes:
             for number, piece in enumerate(pieces, start=1)
         ],
     )
+
+
+def icc_profile(data: bytes) -> bytes | None:
+    """Return the colour profile, wherever it stands before the first scan, as libjpeg does."""
+    pieces: dict[int, bytes] = {}
+    counts: set[int] = set()
+    for marker, payload, _, _ in _segments(data):
+        if marker == _SOS:
+            break
+        if marker == _APP2 and payload.startswith(_ICC) and len(payload) > len(_ICC) + 2:
+            number, count = payload[len(_ICC) : len(_ICC) + 2]
+            if number in pieces:
+                return None
+            pieces[number] = payload[len(_ICC) + 2 :]
+            counts.add(count)
+    if len(counts) != 1 or sorted(pieces) != list(range(1, counts.pop() + 1)):
+        return None
+    return b"".join(pieces[number] for number in sorted(pieces))
 
 
 def _insert(data: bytes, segments: list[bytes]) -> bytes:
@@ -153,10 +272,17 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes, bytes, int]]:
         end = position + int.from_bytes(data[position : position + 2])
         if not position + 2 <= end <= len(data):
             raise truncated()
-        scan_end = _next_marker(data, end) if marker == _SOS else end
+        scan_end = _scan_end(data, end) if marker == _SOS else end
         yield marker, data[position + 2 : end], data[end:scan_end], scan_end
+        if marker == _SOS and not _MARKER.match(data, scan_end):
+            return
         position = scan_end
     raise InvalidImageError(f"The image has over {_MAX_SEGMENTS:,} segments.")
+
+
+def _scan_end(data: bytes, position: int) -> int:
+    found = _MARKER.search(data, position)
+    return found.start() if found else len(data.rstrip(b"\xff"))
 
 
 def _next_marker(data: bytes, position: int) -> int:
@@ -170,7 +296,8 @@ def _essential(marker: int, payload: bytes) -> bytes:
     """Return the part of a segment's payload that stays; empty when the segment goes."""
     if marker in _STRUCTURE:
         return payload
-    if marker == _APP0 and payload.startswith(b"JFIF\0") and len(payload) >= _JFIF_BYTES:
+    # A shorter one says nothing to libjpeg, and made longer would change what it takes for RGB.
+    if marker == _APP0 and payload.startswith(b"JFIF\0") and len(payload) >= _JFIF_BYTES + 2:
         return payload[:_JFIF_BYTES] + b"\0\0"
     if marker == _APP14 and payload.startswith(b"Adobe") and len(payload) >= _ADOBE_BYTES:
         return payload[:_ADOBE_BYTES]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from app.errors import InvalidImageError
 from app.imaging.metadata import exif
+from app.imaging.metadata.icc import anonymous
 from app.imaging.metadata.metadata import Blocks, Metadata, Stripped, truncated
 from app.imaging.metadata.xmp import Packet
 
@@ -40,12 +41,17 @@ def strip(data: bytes) -> Stripped:
     if end > len(data):
         raise truncated()
     chunks = list(_chunks(data[_RIFF_HEADER_BYTES:end]))
-    copied = [(name, _essential(name, payload)) for name, payload in chunks if name in _COPIED]
+    flags = chunks[0][1][0] if chunks and chunks[0][0] == b"VP8X" and chunks[0][1] else 0
+    needed = _COPIED if flags & _ICC_FLAG else _COPIED - {b"ICCP"}
+    copied = [(name, _essential(name, payload)) for name, payload in chunks if name in needed]
     size = _canvas(*copied[0]) if copied else (0, 0)
     metadata = _metadata(chunks, copied)
     if end < len(data):
         metadata.others.add("trailer")
-    stripped, orientation = _riff(copied), metadata.exif.orientation
+    # Decoders pass over a chunk whose flag is not set.
+    named = metadata.exif.named_orientation if flags & _EXIF_FLAG else None
+    orientation = named or (metadata.xmp.orientation if flags & _XMP_FLAG else 1)
+    stripped = _riff(copied)
     return Stripped(stripped, size, orientation, end, _frame_count(copied), metadata)
 
 
@@ -103,7 +109,9 @@ def _chunks(body: bytes, most: int = _MAX_CHUNKS) -> Iterator[tuple[bytes, bytes
 
 
 def _essential(name: bytes, payload: bytes) -> bytes:
-    """Return an animation frame of its image alone; any other chunk as it is."""
+    """Return an animation frame of its image alone, and a profile that names no device."""
+    if name == b"ICCP":
+        return anonymous(payload)
     if name != b"ANMF" or len(payload) < _ANMF_HEADER_BYTES:
         return payload
     image = [c for c in _chunks(payload[_ANMF_HEADER_BYTES:], _MAX_FRAME_CHUNKS) if c[0] in _IMAGE]

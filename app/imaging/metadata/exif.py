@@ -11,19 +11,30 @@ Sources: EXIF 2.32 (CIPA DC-008), 4.5 and 4.6; TIFF 6.0, section 2.
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-_SHORT, _ASCII, _LONG = 3, 2, 4
-_NUMBERS = {_SHORT: "H", _LONG: "I"}
+from app.imaging.metadata.resolution import Resolution
+
+_SHORT, _ASCII, _LONG, _RATIONAL = 3, 2, 4, 5
+# Whole numbers: programs write them in any of these types.
+_NUMBERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _ENTRY_BYTES, _INLINE_BYTES = 12, 4
 _MAX_NOTICE_CHARACTERS = 1000
 _BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 
 
+# Orientations that swap width and height (EXIF 2.32, 4.6.4 A).
+QUARTER_TURNS = range(5, 9)
+
+
 class _Tag(IntEnum):
     ORIENTATION = 0x0112
+    ACROSS = 0x011A
+    DOWN = 0x011B
+    UNIT = 0x0128
     XMP = 0x02BC
     THUMBNAIL = 0x0201
     COPYRIGHT = 0x8298
@@ -43,6 +54,9 @@ _SAID_ELSEWHERE = frozenset(
     {_Tag.ORIENTATION, _Tag.XMP, _Tag.COPYRIGHT, _Tag.IPTC, _Tag.CAMERA, _Tag.GPS}
 )
 
+# Entries that have a name of their own in a receipt, or change with the picture.
+_NAMED = frozenset(_Tag) - {_Tag.ACROSS, _Tag.DOWN, _Tag.UNIT}
+
 # Descriptions, camera, resolution, software, date, artist, sampling; ratings, title and author as
 # Windows has them, not its comments and keywords.
 _PICTURE_TAGS = frozenset(
@@ -55,6 +69,10 @@ _CAMERA_TAGS = frozenset(
     {0x829A, 0x829D, *range(0x8822, 0x8836), *range(0x9000, 0x9406), *range(0xA000, 0xA501)}
     - {0x8825, 0x927C, 0xA005}
 )
+
+
+# Of the body and the lens: they tie pictures together, and to a person.
+_SERIAL_NUMBERS = (0xA431, 0xA435)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +103,37 @@ class Exif:
     @property
     def orientation(self) -> int:
         """The orientation, from 1 to 8; 1 where the block names none that exists."""
-        entry = self.picture.get(_Tag.ORIENTATION)
-        if entry is None or (entry.kind, entry.count) != (_SHORT, 1):
-            return 1
-        (orientation,) = struct.unpack(f"{self.byte_order}H", entry.value)
-        return orientation if orientation in range(1, 9) else 1
+        return self.named_orientation or 1
+
+    @property
+    def named_orientation(self) -> int | None:
+        """The orientation that the block names; None where it names none that exists."""
+        numbers = self.numbers(_Tag.ORIENTATION)
+        return numbers[0] if len(numbers) == 1 and numbers[0] in range(1, 9) else None
+
+    def numbers(self, tag: int) -> tuple[int, ...]:
+        """Return the whole numbers of an entry of the picture; nothing without one."""
+        entry = self.picture.get(tag)
+        if entry is None or (letter := _NUMBERS.get(entry.kind)) is None:
+            return ()
+        return struct.unpack(f"{self.byte_order}{entry.count}{letter}", entry.value)
+
+    @property
+    def resolution(self) -> Resolution | None:
+        """The density of the pixels; None where the block does not say it."""
+        across, down = (self._rational(tag) for tag in (_Tag.ACROSS, _Tag.DOWN))
+        unit, entry = 2, self.picture.get(_Tag.UNIT)
+        if entry and (entry.kind, entry.count) == (_SHORT, 1):
+            (unit,) = struct.unpack(f"{self.byte_order}H", entry.value)
+        return Resolution.of(across, down, unit - 1)
+
+    def _rational(self, tag: int) -> float:
+        entry = self.picture.get(tag)
+        # Some writers store two numbers, of which the first is meant.
+        if entry is None or entry.kind != _RATIONAL:
+            return 0
+        numerator, denominator = struct.unpack_from(f"{self.byte_order}II", entry.value)
+        return numerator / denominator if denominator else 0
 
     @property
     def copyright_notice(self) -> str:
@@ -118,7 +162,7 @@ class Exif:
     @property
     def tags(self) -> set[int]:
         """Tags of the picture and of the camera, but for those with names of their own."""
-        return ({*self.picture, *self.camera} - _STRUCTURE) - frozenset(_Tag)
+        return ({*self.picture, *self.camera} - _STRUCTURE) - _NAMED
 
     def names(self) -> set[str]:
         """Name everything that is there beside the orientation and the copyright notice."""
@@ -147,7 +191,8 @@ class Exif:
             camera[_Tag.WIDTH] = _Entry(_LONG, 1, width)
             camera[_Tag.HEIGHT] = _Entry(_LONG, 1, height)
         if not location:
-            camera.pop(_Tag.USER_COMMENT, None)
+            for tag in (_Tag.USER_COMMENT, *_SERIAL_NUMBERS):
+                camera.pop(tag, None)
         gps = self.gps if location else {}
         return _block(self.byte_order, picture, camera, gps, orientation, notice)
 
@@ -163,7 +208,8 @@ class Exif:
             for entry in (self.picture.get(tag), self.camera.get(tag)):
                 if entry and entry.count == 1 and entry.kind in _NUMBERS:
                     form = self.byte_order + _NUMBERS[entry.kind]
-                    struct.pack_into(form, patched, entry.at, value)
+                    with suppress(struct.error):  # too large for its type: it was wrong before
+                        struct.pack_into(form, patched, entry.at, value)
         return bytes(patched)
 
 
@@ -203,9 +249,17 @@ def parse(tiff: bytes) -> Exif:
     return Exif(tiff, byte_order, picture, camera, gps, has_thumbnail, end)
 
 
-def minimal(orientation: int, notice: str) -> bytes:
-    """Return the smallest block that says these two; nothing where there is nothing to say."""
-    return _block(">", {}, {}, {}, orientation, notice)
+def minimal(orientation: int, notice: str, resolution: Resolution | None = None) -> bytes:
+    """Return the smallest block that says these; nothing where there is nothing to say."""
+    picture: dict[int, _Entry] = {}
+    if resolution:
+        across, down, unit = resolution.in_exif()
+        picture = {
+            _Tag.ACROSS: _Entry(_RATIONAL, 1, across),
+            _Tag.DOWN: _Entry(_RATIONAL, 1, down),
+            _Tag.UNIT: _Entry(_SHORT, 1, struct.pack(">H", unit)),
+        }
+    return _block(">", picture, {}, {}, orientation, notice)
 
 
 def _read(tiff: bytes, order: str, at: int, entries: dict[int, _Entry]) -> tuple[int, int]:

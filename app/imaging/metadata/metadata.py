@@ -12,13 +12,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from app.errors import InvalidImageError
 from app.imaging.metadata import exif
 from app.imaging.metadata.exif import Exif
 from app.imaging.metadata.iptc import Datasets
 from app.imaging.metadata.xmp import Packet, names_a_place
+
+if TYPE_CHECKING:
+    from app.imaging.metadata.resolution import Resolution
 
 
 class MetadataOption(StrEnum):
@@ -96,6 +99,11 @@ class Metadata:
             if lost and name.removesuffix("-partly") in remaining
         }
 
+    @property
+    def orientation(self) -> int:
+        """The orientation, from 1 to 8: of EXIF, or of XMP where EXIF names none."""
+        return self.exif.named_orientation or self.xmp.orientation
+
     def copyright_notice(self) -> str:
         """Return the notice, wherever it stands; empty where there is none."""
         return (
@@ -105,23 +113,31 @@ class Metadata:
             or self.notice
         )
 
-    def chosen(self, option: MetadataOption, orientation: int, size: tuple[int, int]) -> Blocks:
+    def chosen(
+        self,
+        option: MetadataOption,
+        orientation: int,
+        size: tuple[int, int],
+        resolution: Resolution | None = None,
+    ) -> Blocks:
         """Return the blocks that go on with the picture.
 
         Args:
             option: The uploader's choice.
             orientation: The orientation to write, 1 to 8; 1 where the pixels are upright.
             size: `(width, height)` of the picture that the blocks go on with.
+            resolution: The density of its pixels, where only a block can say it.
         """
         notice = self.copyright_notice()
         packet = self.xmp.upright() if orientation == 1 else self.xmp
         if option is MetadataOption.KEEP:
-            block = self.exif.upright(size) or exif.minimal(orientation, notice)
+            block = self.exif.upright(size) or exif.minimal(orientation, notice, resolution)
             return Blocks(block, packet.data, self.iptc.data)
         if option is MetadataOption.STRIP_GPS:
             block = self.exif.copied(orientation, notice, size, location=False)
+            block = block or exif.minimal(orientation, notice, resolution)
             return Blocks(block, packet.without_location.data, self.iptc.without_location)
-        return Blocks(exif.minimal(orientation, notice))
+        return Blocks(exif.minimal(orientation, notice, resolution))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +151,9 @@ class Stripped:
         end: Where the picture ended in the upload; the bytes after it are no part of it.
         frame_count: Frames that a viewer shows; None where the decoder says it.
         metadata: Everything that was left out.
+        resolution: The density of the pixels as stored, if the container says it.
+        announced: Size that the container names where only the decoder knows the real one.
+        was_open: Whether the upload lacked its end marker, so that its picture may be cut short.
     """
 
     data: bytes
@@ -143,6 +162,9 @@ class Stripped:
     end: int
     frame_count: int | None = 1
     metadata: Metadata = field(default_factory=Metadata)
+    resolution: Resolution | None = None
+    announced: tuple[int, int] | None = None
+    was_open: bool = False
 
 
 def truncated() -> InvalidImageError:

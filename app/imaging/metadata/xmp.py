@@ -22,7 +22,11 @@ _MAX_BYTES = 1_000_000
 
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _DC = "http://purl.org/dc/elements/1.1/"
+_TIFF = "http://ns.adobe.com/tiff/1.0/"
 _LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
+
+# Those of a camera or a lens tie pictures together, and to a person.
+_NO_SERIAL = "(?![A-Za-z]*Serial)[A-Za-z0-9]+"
 
 # Prefix, namespace, and the properties in it that stay.
 _LOCATIONLESS: dict[str, tuple[str, str]] = {
@@ -39,10 +43,10 @@ _LOCATIONLESS: dict[str, tuple[str, str]] = {
         "http://ns.adobe.com/photoshop/1.0/",
         "AuthorsPosition|CaptionWriter|ColorMode|Credit|DateCreated|Headline|ICCProfile|Source",
     ),
-    "tiff": ("http://ns.adobe.com/tiff/1.0/", "Make|Model|Orientation|Software"),
+    "tiff": (_TIFF, "Make|Model|Orientation|Software"),
     "exif": ("http://ns.adobe.com/exif/1.0/", "(?!GPS|UserComment|MakerNote)[A-Za-z0-9]+"),
-    "exifEX": ("http://cipa.jp/exif/1.0/", "[A-Za-z0-9]+"),
-    "aux": ("http://ns.adobe.com/exif/1.0/aux/", "[A-Za-z0-9]+"),
+    "exifEX": ("http://cipa.jp/exif/1.0/", _NO_SERIAL),
+    "aux": ("http://ns.adobe.com/exif/1.0/aux/", _NO_SERIAL),
 }
 
 _PROPERTY = re.compile(
@@ -52,7 +56,7 @@ _PROPERTY = re.compile(
 )
 _POSITION = re.compile("gps|latitude|longitude", re.IGNORECASE)
 _SYNTAX = (f"{{{_RDF}}}", "{adobe:ns:meta/}", "{http://www.w3.org/XML/1998/namespace}")
-_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))[2-8]")
+_ORIENTATION = re.compile(rb"([\w.-]+:Orientation\s*(?:=\s*[\"']|>)\s*)[2-8]")
 
 for _prefix, (_uri, _) in _LOCATIONLESS.items():
     ET.register_namespace(_prefix, _uri)
@@ -78,6 +82,17 @@ class Packet:
         texts = list(rights.iter(f"{{{_RDF}}}li"))
         texts.sort(key=lambda text: text.get(_LANGUAGE) != "x-default")
         return clean_notice("".join((texts[0] if texts else rights).itertext()))
+
+    @property
+    def orientation(self) -> int:
+        """The orientation (tiff:Orientation), from 1 to 8; 1 where it names none that exists."""
+        root = self._root if b"Orientation" in self.data else None
+        if root is None:
+            return 1
+        name = f"{{{_TIFF}}}Orientation"
+        found = (each.text if each.tag == name else each.get(name) for each in root.iter())
+        text = next(filter(None, found), "").strip()
+        return int(text) if re.fullmatch("[1-8]", text) else 1
 
     @cached_property
     def properties(self) -> set[str]:

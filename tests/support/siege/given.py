@@ -33,7 +33,7 @@ def archived():
 
 def frames():
     """A GIF of as many frames as are allowed."""
-    return bombs.long_gif(256)
+    return bombs.long_gif(1_000)
 
 
 def bomb_files():

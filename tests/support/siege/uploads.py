@@ -117,7 +117,7 @@ async def bombs(attacker):
 
 
 async def many_frames(attacker):
-    """Twenty GIFs a second of 256 frames of a pixel each, 4 KB: 80 KB/s."""
+    """Twenty GIFs a second of 1,000 frames of a pixel each, 15 KB: 300 KB/s."""
     data = upload(attacker.bytes_of("frames"), Content_Type=_ANY)
     await attacker.every(0.05, lambda _: attacker.ask(data))
 
