@@ -7,11 +7,13 @@ that many ask for at once is read once: each of them would hold a copy of its ow
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
+
+from app.readings import Readings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,14 +35,6 @@ class _Cached:
     read_at: float
 
 
-@dataclass(slots=True)
-class _Read:
-    """A record that is being read, and how many wait for it."""
-
-    task: asyncio.Task[StoredRecord]
-    waiting: int = 0
-
-
 class RecordCache:
     """Reads a topic of a log through at most `max_bytes` of memory."""
 
@@ -53,7 +47,7 @@ class RecordCache:
         self._clock = clock
         self._bytes = 0
         self._cached: OrderedDict[Position, _Cached] = OrderedDict()
-        self._reads: dict[Position, _Read] = {}
+        self._readings: Readings[StoredRecord] = Readings()
 
     async def read(
         self, position: Position, belongs: Callable[[StoredRecord], bool]
@@ -70,16 +64,7 @@ class RecordCache:
         ):
             self._cached.move_to_end(position)
             return cached.record
-        if (read := self._reads.get(position)) is None:
-            read = self._reads[position] = _Read(asyncio.create_task(self._read(position)))
-        read.waiting += 1
-        try:
-            return await asyncio.shield(read.task)
-        finally:
-            read.waiting -= 1
-            if not read.waiting:
-                read.task.cancel()
-                del self._reads[position]
+        return await self._readings.once(position, partial(self._read, position))
 
     async def _read(self, position: Position) -> StoredRecord:
         fetched = await self._log.read(self._topic, position)

@@ -8,7 +8,10 @@ hundred replays leave the event loop and the catalog to others.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
+
+from app.readings import Readings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +34,7 @@ class Pages:
         self._catalog = catalog
         # First come, first served: after each page, a reader stands behind those that wait.
         self._turns = asyncio.Semaphore(_AT_ONCE)
-        self._reading: dict[tuple[int, int, int, str | None], asyncio.Task[Sequence[Fact]]] = {}
+        self._readings: Readings[Sequence[Fact]] = Readings()
 
     async def after(self, sequence: int, owner: str | None = None) -> Sequence[Fact]:
         """Return the first facts above `sequence` in order; none if it is the newest.
@@ -49,8 +52,4 @@ class Pages:
     async def _shared(self, sequence: int, owner: str | None) -> Sequence[Fact]:
         # With the progress: a query that began before the newest fact may not have found it.
         key = (self._feed.epoch, self._feed.sequence, sequence, owner)
-        if key not in self._reading:
-            reading = asyncio.create_task(self._catalog.facts(sequence, PAGE, owner))
-            self._reading[key] = reading
-            reading.add_done_callback(lambda _: self._reading.pop(key))
-        return await asyncio.shield(self._reading[key])
+        return await self._readings.once(key, partial(self._catalog.facts, sequence, PAGE, owner))

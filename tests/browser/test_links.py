@@ -4,6 +4,7 @@ import pytest
 
 from tests.support import images
 from tests.support.credentials import bearer, make_key
+from tests.support.links import link
 
 # True once the picture has pixels, which a broken one never gets.
 SHOWS = "image => image.complete && image.naturalWidth > 0"
@@ -16,13 +17,6 @@ def gateway(new_gateway, tmp_path):
     gateway = new_gateway()
     gateway.key = key
     return gateway
-
-
-def link(gateway, **wanted):
-    with gateway.client(headers=bearer(gateway.key)) as client:
-        response = client.post("/links", json=wanted)
-        assert response.status_code == 201, response.text
-        return response.json()["url"]
 
 
 def store(gateway):

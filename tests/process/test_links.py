@@ -6,7 +6,8 @@ import subprocess
 import pytest
 
 from tests.support import images
-from tests.support.credentials import bearer, make_key
+from tests.support.credentials import make_key
+from tests.support.links import link
 from tests.support.raw_http import RawClient
 
 
@@ -18,13 +19,6 @@ def gateway(new_gateway, log_settings, tmp_path):
     gateway = new_gateway(data_dir=data_dir, IMAGEGATE_LOG_LEVEL="debug", **log_settings)
     gateway.key = key
     return gateway
-
-
-def link(gateway, **wanted):
-    with gateway.client(headers=bearer(gateway.key)) as client:
-        response = client.post("/links", json=wanted)
-        assert response.status_code == 201, response.text
-        return response.json()["url"]
 
 
 def curl(folder, *arguments):

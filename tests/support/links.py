@@ -13,6 +13,14 @@ async def make(client, key=None, status=201, **wanted):
     return response.json()
 
 
+def link(gateway, **wanted):
+    """Make a link at a gateway that runs as a process, with its `key`; returns its address."""
+    with gateway.client(headers=bearer(gateway.key)) as client:
+        response = client.post("/links", json=wanted)
+        assert response.status_code == 201, response.text
+        return response.json()["url"]
+
+
 def changed(url, **parameters):
     """Another address: with these parameters, without those that are None."""
     path, _, query = url.partition("?")
