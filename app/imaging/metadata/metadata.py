@@ -152,6 +152,8 @@ class Stripped:
         frame_count: Frames that a viewer shows; None where the decoder says it.
         metadata: Everything that was left out.
         resolution: The density of the pixels as stored, if the container says it.
+        turns_itself: Whether the container turns the picture by a quarter, as all decoders but that
+            of AVIF do then.
         announced: Size that the container names where only the decoder knows the real one.
         was_open: Whether the upload lacked its end marker, so that its picture may be cut short.
     """
@@ -163,6 +165,7 @@ class Stripped:
     frame_count: int | None = 1
     metadata: Metadata = field(default_factory=Metadata)
     resolution: Resolution | None = None
+    turns_itself: bool = False
     announced: tuple[int, int] | None = None
     was_open: bool = False
 
