@@ -125,7 +125,7 @@ def _keep(data: bytes, decoded: Decoded, recipe: Recipe) -> Candidate:
     if recipe.metadata is MetadataOption.KEEP:
         kept = data[: stripped.end]
         if decoded.image_format is ImageFormat.JPEG and len(kept) < len(data):
-            kept = jpeg.without_index(kept)
+            kept = jpeg.of_one_picture(kept)
     else:
         size = decoded.image.size
         # An orientation that the decoder says is a property of the picture, not of EXIF.
