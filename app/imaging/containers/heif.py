@@ -98,15 +98,16 @@ def strip(data: bytes) -> Stripped:
         copied[profile] = anonymous(data[profile])
     if len(copied) < len(data):
         metadata.others.add("trailer")
+    stripped = bytes(copied)
     return Stripped(
-        bytes(copied),
+        stripped,
         size=None,
         orientation=1,
-        end=len(copied),
+        end=len(stripped),
         frame_count=None,
         metadata=metadata,
-        resolution=shape_of_pixels(data),
-        turns_itself=is_turned(data),
+        resolution=shape_of_pixels(stripped),
+        turns_itself=is_turned(stripped),
         announced=max(sizes(data, top), default=None, key=max),
     )
 

@@ -49,7 +49,8 @@ def aperture(
     None where that is all of it, and where it is no whole pixels inside it, as viewers ignore it
     then (ISO/IEC 14496-12, 12.1.4, clean aperture).
     """
-    for each in _of_item(data) if is_still else _of_frames(data):
+    top = list(boxes(data, 0, len(data)))
+    for each in _of_item(data) if is_still else _of_frames(data, top):
         if each.kind == b"clap" and each.end - each.body >= _APERTURE.size:
             return _part(_APERTURE.unpack_from(data, each.body), size)
     return None
@@ -105,7 +106,7 @@ def has_unusual_colours(data: bytes, *, has_profile: bool) -> bool:
 def profiles(data: bytes, top: list[Box]) -> Iterator[slice]:
     """Yield where the colour profiles of pictures and of frames are."""
     of_items = (each for meta in metas(data, top) for each in _described(data, meta, b"colr"))
-    for each in (*of_items, *_of_frames(data)):
+    for each in (*of_items, *_of_frames(data, top)):
         if each.kind == b"colr" and data[each.body : each.body + 4] in {b"prof", b"rICC"}:
             yield slice(each.body + 4, each.end)
 
@@ -133,9 +134,9 @@ def _of_item(data: bytes) -> Iterator[Box]:
             yield from properties(data, box, primary_item(data, box))
 
 
-def _of_frames(data: bytes) -> Iterator[Box]:
+def _of_frames(data: bytes, top: list[Box]) -> Iterator[Box]:
     """Yield the properties of the frames of all tracks."""
-    for box in boxes(data, 0, len(data), needed=frozenset({b"moov"})):
+    for box in top:
         if box.kind == b"moov":
             yield from sample_properties(data, box)
 

@@ -35,6 +35,7 @@ from app.imaging.metadata.exif_tags import (
 from app.imaging.metadata.resolution import Resolution
 
 _MAX_NOTICE_CHARACTERS = 1000
+_HEADER_BYTES = 8
 _BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 
 
@@ -205,9 +206,9 @@ class Exif:
 
     def _with_more(self, block: bytes, entries: dict[int, Entry]) -> bytes:
         """Return a block with entries in a new directory of the picture at its end."""
-        (start,) = struct.unpack_from(f"{self.byte_order}I", block, 4)
-        if not start + 2 <= self.end <= len(block):
+        if not _HEADER_BYTES < self.end <= len(block):
             return block
+        (start,) = struct.unpack_from(f"{self.byte_order}I", block, 4)
         rows = (block[at : at + ENTRY_BYTES] for at in range(start + 2, self.end, ENTRY_BYTES))
         others = tuple(row for row in rows if self._tag_of(row) not in entries)
         block += bytes(len(block) % 2)

@@ -132,7 +132,8 @@ class Metadata:
             turned: Whether the picture was turned by a quarter.
         """
         notice = self.copyright_notice()
-        packet = self.xmp.upright() if orientation == 1 else self.xmp
+        packet = self.xmp.of_one_picture() if option is MetadataOption.KEEP else self.xmp
+        packet = packet.upright() if orientation == 1 else packet
         own = self.exif.resolution
         if option is MetadataOption.STRIP:
             return Blocks(exif.minimal(orientation, notice, resolution))
@@ -140,7 +141,7 @@ class Metadata:
         if option is MetadataOption.KEEP:
             block = self.exif.upright(size, turned=turned, resolution=other)
             block = block or exif.minimal(orientation, notice, resolution)
-            return Blocks(block, packet.of_one_picture().data, self.iptc.data)
+            return Blocks(block, packet.data, self.iptc.data)
         block = self.exif.copied(
             orientation, notice, size, location=False, turned=turned, resolution=other
         )
