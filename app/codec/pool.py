@@ -153,7 +153,13 @@ class CodecPool:
         await self.stop()
 
     async def run(
-        self, task: Task[T], data: bytes, client: str = NOBODY, seconds: float | None = None
+        self,
+        task: Task[T],
+        data: bytes,
+        client: str = NOBODY,
+        *,
+        seconds: float | None = None,
+        let_in: bool = False,
     ) -> T:
         """Run a task in a worker, and return its result or raise its error.
 
@@ -165,6 +171,7 @@ class CodecPool:
             data: The image.
             client: Whose share of the workers it takes, as `app.client` names it.
             seconds: Time of a CPU for it, if not the one for an image.
+            let_in: Whether it belongs to work that the client's limits have let in.
 
         Raises:
             DecodeTimeoutError: The worker used more of a CPU than allowed, and was killed.
@@ -177,7 +184,7 @@ class CodecPool:
             RateLimitedError: The client is at its limit of workers' time.
             ShareExceededError: None was, and this client used more than its share.
         """
-        if self._allowance is not None and client != NOBODY:
+        if self._allowance is not None and client != NOBODY and not let_in:
             self._allowance.require()
         until = asyncio.get_running_loop().time() + self._queue_seconds
         seconds = self._deadline_seconds if seconds is None else seconds

@@ -50,7 +50,7 @@ class Development:
         seconds = self._packing_seconds
         task = Pack(developed.info, self._limits, upload.recipe, seconds)
         try:
-            return await self._pool.run(task, developed.data, client, seconds)
+            return await self._pool.run(task, developed.data, client, seconds=seconds, let_in=True)
         except GatewayError as error:
             PACKINGS_GIVEN_UP.labels(error.code).inc()
             mistake = error if isinstance(error, InternalError) else None
