@@ -1,32 +1,16 @@
 """Text and drawings in colour: what lies next to each other is not mixed."""
 
 import pytest
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from app.imaging.codecs import score
 from app.imaging.profiles import Profile
 from tests.support import images
 from tests.support.developing import develop
+from tests.support.pages import SIZE, screenshot, text
 
-SIZE = (480, 320)
 # What `balanced` promises for every file.
 FLOOR = 75
-
-
-def text(colour, ground="white", picture=None):
-    """A page of small text, or a picture with text in its upper half."""
-    page = picture or Image.new("RGB", SIZE, ground)
-    draw, font = ImageDraw.Draw(page), ImageFont.load_default(11)
-    for row in range(0, page.height // (2 if picture else 1), 15):
-        draw.text((4, row), "The quick brown fox jumps over the lazy dog 012 " * 3, colour, font)
-    return page
-
-
-def screenshot():
-    """A window with a photo in it, and coloured text."""
-    page = text("red", "white")
-    page.paste(images.photo((240, 160), noise=8), (120, 80))
-    return page
 
 
 PAGES = {
