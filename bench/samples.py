@@ -1,6 +1,4 @@
-"""The images that are measured with: gradients with noise, about as hard on a codec as photos, and
-drawings.
-"""
+"""The images that are measured with: gradients with noise, as hard on a codec as photos; drawings."""
 
 from dataclasses import dataclass
 

@@ -129,8 +129,10 @@ def _lossy(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
     elif is_jpeg and balanced and _is_near_enough(decoded):
         if decoded.is_seen_by_few:
             yield _with_own_tables(decoded)
-    elif not is_jpeg and (decoded.is_graphic or (balanced and _is_sharp_scan(decoded))):
+    elif not is_jpeg and (decoded.is_graphic or _is_sharp_scan(decoded)):
         yield _as_png(decoded)
+        if not (balanced or decoded.is_graphic):
+            yield _as_photo(decoded, recipe)
     else:
         yield _as_photo(decoded, recipe)
 

@@ -70,6 +70,12 @@ class TestSmall:
         assert stored.info.codec == "jpeg q85 4:4:4"
         assert sampling(stored.data) == 0x11
 
+    def test_a_scan_becomes_whatever_is_smaller(self):
+        drawn, noisy = images.bmp(text("red")), images.photo(SIZE, noise=60)
+        drawn_in_noise = images.bmp(text("red", picture=noisy))
+        stored = [develop(data, profile=Profile.SMALL) for data in (drawn, drawn_in_noise)]
+        assert [each.info.content_type for each in stored] == ["image/png", "image/jpeg"]
+
     def test_an_avif_does_too(self):
         stored = develop(jpeg(screenshot()), profile=Profile.SMALL, avif=True)
         assert stored.info.codec.endswith("4:4:4")
