@@ -1,4 +1,4 @@
-"""The images that are measured with: gradients with noise, as hard on a codec as photos; drawings."""
+"""The images that are measured with: gradients with noise, as hard on a codec as photos, and text."""
 
 from dataclasses import dataclass
 
