@@ -180,7 +180,7 @@ class Exif:
             resolution: The density of its pixels, where that is another one than the block's.
         """
         patched = bytearray(self.data)
-        if turned or self.orientation != 1:
+        if self.end and (turned or self.orientation != 1):
             patched[self.end : self.end + 4] = bytes(len(patched[self.end : self.end + 4]))
         for tag, value in ((Tag.ORIENTATION, 1), (Tag.WIDTH, size[0]), (Tag.HEIGHT, size[1])):
             for entry in (self.picture.get(tag), self.camera.get(tag)):
