@@ -7,9 +7,9 @@ import pytest
 from app.imaging.metadata import exif
 from app.imaging.metadata.metadata import MetadataOption
 from app.imaging.profiles import Profile
-from tests.support import blocks, images, tiff_files
+from tests.support import blocks, images, tiffs
 from tests.support.developing import LIMITS, develop
-from tests.support.tiff_files import BYTE, grey, tiff
+from tests.support.tiffs import BYTE, grey, tiff
 
 SIZE = (160, 120)
 PHOTO = images.photo(SIZE)
@@ -64,7 +64,7 @@ class TestTypes:
         assert develop(with_exif(block), LIMITS).info.width == 160
 
     def test_a_rational_number_of_a_tiff_is_applied(self):
-        data = tiff(grey(t274=(tiff_files.RATIONAL, 6, 1)))
+        data = tiff(grey(t274=(tiffs.RATIONAL, 6, 1)))
         stored = develop(data, LIMITS, Profile.LOSSLESS)
         assert (stored.info.width, stored.info.height) == (48, 64)
 
@@ -97,7 +97,7 @@ class TestXmp:
         entry = {"t700": (BYTE, *ATTRIBUTE)}
         stored = develop(tiff(grey(**entry)), LIMITS)
         assert (stored.info.width, stored.info.height) == (48, 64)
-        both = develop(tiff(grey(**entry, t274=(tiff_files.SHORT, 1))), LIMITS)
+        both = develop(tiff(grey(**entry, t274=(tiffs.SHORT, 1))), LIMITS)
         assert both.info.width == 64
 
     @pytest.mark.parametrize("packet", [ATTRIBUTE, ELEMENT, RENAMED])

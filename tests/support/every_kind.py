@@ -4,7 +4,7 @@ from PIL import Image
 
 from tests.support import arithmetic, bitmaps, gifs, images, odd_images, tiffs, transparent
 from tests.support.profiles import rgb_profile
-from tests.support.tiffs import tiff
+from tests.support.tiffs import of_planes
 
 SIZE = (96, 64)
 
@@ -46,13 +46,16 @@ def bmps():
 
 def kinds_of_tiff():
     size, rows = tiffs.SIZE, tiffs.rows
-    yield "TIFF, white is zero", tiff(size, (16,), 0, [rows(b"\0\0", b"\0\xc0")])
+    yield "TIFF, white is zero", of_planes(size, (16,), 0, [rows(b"\0\0", b"\0\xc0")])
     planes = [rows(left * 2, right * 2) for left, right in ((b"\xc8", b"\x0a"), (b"\x14", b"\x6e"))]
-    yield "TIFF in planes", tiff(size, (16,) * 3, 2, [*planes, planes[0]])
+    yield "TIFF in planes", of_planes(size, (16,) * 3, 2, [*planes, planes[0]])
     colours = tuple(range(256)) + tuple(range(255, -1, -1)) + (9,) * 256
-    yield "TIFF, small colour map", tiff(size, (8,), 3, [rows(b"\1", b"\xf0")], tag_320=colours)
+    yield (
+        "TIFF, small colour map",
+        of_planes(size, (8,), 3, [rows(b"\1", b"\xf0")], tag_320=colours),
+    )
     multiplied = rows(bytes((100, 0, 0, 128)), bytes(4))
-    yield "TIFF, multiplied alpha", tiff(size, (8,) * 4, 2, [multiplied], tag_338=(1,))
+    yield "TIFF, multiplied alpha", of_planes(size, (8,) * 4, 2, [multiplied], tag_338=(1,))
     yield "TIFF, fax", images.saved(plain("1"), "TIFF", compression="group4", dpi=(204, 98))
     yield "TIFF, turned", images.tiff(plain(), orientation=6, compression="tiff_lzw")
 
