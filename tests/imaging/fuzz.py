@@ -47,8 +47,9 @@ SIZE = (64, 48)
 # own way. A lossy one is compared in blocks, and loses some of its noise.
 KEPT, EXACT, LOSSY, ANYTHING = 0, 1.5, 8, 255
 NUMBERS, MARKS = b"\0\1", (b"ICC_PROFILE\0\1\1", b"Exif\0\0")
-# Of a BMP: the shortest header with all that is looked at, and compressions of runs.
-BMP_HEADER_BYTES, RUNS = 54, {1, 2}
+# Of a BMP: what comes before its header, the shortest one with all that is looked at, and
+# compressions of runs.
+BMP_START_BYTES, BMP_HEADER_BYTES, RUNS = 14, 54, {1, 2}
 COUNTS = (
     *("images", "accepted", "compared", "unchanged", "refused by the other decoder"),
     *("of a kind that decoders differ on", "ended their process", "mistakes of ours"),
@@ -175,11 +176,15 @@ def differ_by_nature(data):
         return data.count(b"NETSCAPE2.0") != data.count(b"NETSCAPE2.0\3\1")
     if data[:2] != b"BM" or len(data) < BMP_HEADER_BYTES:
         return False
-    (offset,), (bits, compression) = unpack_from("<I", data, 10), unpack_from("<HI", data, 28)
+    (offset, header), (bits, compression) = (
+        unpack_from("<II", data, 10),
+        unpack_from("<HI", data, 28),
+    )
     (colours,) = unpack_from("<I", data, 46)
     # Where a run is longer than its row, ImageMagick goes on in the next row. An index beyond the
     # palette it takes for the first one. It believes in pixels that begin in the header.
-    return compression in RUNS or 0 < colours < 1 << min(bits, 8) or offset < BMP_HEADER_BYTES
+    is_short = 0 < colours < 1 << min(bits, 8)
+    return compression in RUNS or is_short or offset < BMP_START_BYTES + header
 
 
 def develop_one(data, recipe, counts, decoder):
