@@ -149,11 +149,6 @@ def label(file: Candidate, decoded: Decoded, recipe: Recipe) -> Candidate:
     return replace(file, data=_ATTACH[file.image_format](data, blocks))
 
 
-def metadata_of(data: bytes, image_format: ImageFormat) -> Metadata:
-    """Return the metadata in a file."""
-    return _STRIP[image_format](data).metadata
-
-
 def sha256(data: bytes) -> str:
     """Return the digest in hex."""
     return hashlib.sha256(data).hexdigest()
@@ -161,7 +156,7 @@ def sha256(data: bytes) -> str:
 
 def _removed(metadata: Metadata, served: Candidate) -> tuple[str, ...]:
     """Name the metadata of the upload that is not found in the bytes of the served file."""
-    left = metadata_of(served.data, served.image_format)
+    left = _STRIP[served.image_format](served.data).metadata
     return tuple(sorted(metadata.removed(left)))
 
 
