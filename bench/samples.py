@@ -1,4 +1,4 @@
-"""The images that are measured with: gradients with noise, as hard on a codec as photos, and text."""
+"""The images that are measured with: gradients with noise, about as hard as photos, and text."""
 
 from dataclasses import dataclass
 

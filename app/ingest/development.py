@@ -54,5 +54,6 @@ class Development:
         except GatewayError as error:
             PACKINGS_GIVEN_UP.labels(error.code).inc()
             mistake = error if isinstance(error, InternalError) else None
-            logger.warning("packing_given_up", reason=error.code, exc_info=mistake)
+            context = structlog.contextvars.get_contextvars()
+            logger.warning("packing_given_up", reason=error.code, exc_info=mistake, **context)
             return None

@@ -5,6 +5,7 @@ import io
 import pytest
 from PIL import Image
 from prometheus_client import REGISTRY
+from structlog.contextvars import bound_contextvars
 from structlog.testing import capture_logs
 
 from app.codec.tasks import Develop, Pack
@@ -68,12 +69,12 @@ class TestGivenUp:
     async def test_a_jpeg_at_which_mozjpeg_ends_its_process_is_stored(self, pool):
         data = odd_images.jpeg_beyond_its_range()
         before = given_up("decoder-crashed")
-        with capture_logs() as lines:
+        with capture_logs() as lines, bound_contextvars(request_id="r1"):
             stored = await developed(pool, data)
         assert (stored.info.codec, stored.info.kept) == ("original", True)
         assert images.same_pixels(images.pixels(data), images.pixels(stored.data))
         [line] = [line for line in lines if line["event"] == "packing_given_up"]
-        assert line["reason"] == "decoder-crashed"
+        assert (line["reason"], line["request_id"]) == ("decoder-crashed", "r1")
         assert given_up("decoder-crashed") == before + 1
 
     @pytest.mark.parametrize(
