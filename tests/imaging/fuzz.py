@@ -52,7 +52,8 @@ NUMBERS, MARKS = b"\0\1", (b"ICC_PROFILE\0\1\1", b"Exif\0\0")
 BMP_START_BYTES, BMP_HEADER_BYTES, RUNS = 14, 54, {1, 2}
 COUNTS = (
     *("images", "accepted", "compared", "unchanged", "refused by the other decoder"),
-    *("of a kind that decoders differ on", "ended their process", "mistakes of ours"),
+    *("of a kind that decoders differ on", "that the other decoder sees differently each time"),
+    *("ended their process", "mistakes of ours"),
 )
 
 
@@ -143,7 +144,20 @@ def compare(data, file, info, counts, decoder):
         # Decoders read different colours from a damaged profile, or pass over it.
         both = (decoder.see(each, in_srgb=False) for each in (data, file))
         said = other_decoder.difference(*both, most, coarsely=not is_exact)
+    if said and not is_steady(data, decoder):
+        counts["that the other decoder sees differently each time"] += 1
+        return
     assert not said, said
+
+
+def is_steady(data, decoder):
+    """Tell whether the other decoder sees the input as before, when asked again.
+
+    Debian's libde265 does not in a damaged HEIC: it shows memory that nothing was decoded into. The
+    gateway's, which is newer, shows the same each time.
+    """
+    first, *others = (decoder.see(data) for _ in range(4))
+    return not any(other_decoder.difference(first, each, 0) for each in others)
 
 
 def resized(picture, info):
