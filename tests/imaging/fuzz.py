@@ -49,7 +49,7 @@ KEPT, EXACT, LOSSY, ANYTHING = 0, 1.5, 8, 255
 NUMBERS, MARKS = b"\0\1", (b"ICC_PROFILE\0\1\1", b"Exif\0\0")
 # Of a BMP: what comes before its header, the shortest one with all that is looked at, and
 # compressions of runs.
-BMP_START_BYTES, BMP_HEADER_BYTES, RUNS = 14, 54, {1, 2}
+BMP_START_BYTES, BMP_HEADER_BYTES, BMP_CORE_HEADER_BYTES, RUNS = 14, 54, 12, {1, 2}
 COUNTS = (
     *("images", "accepted", "compared", "unchanged", "refused by the other decoder"),
     *("of a kind that decoders differ on", "that the other decoder sees differently each time"),
@@ -196,9 +196,12 @@ def differ_by_nature(data):
     )
     (colours,) = unpack_from("<I", data, 46)
     # Where a run is longer than its row, ImageMagick goes on in the next row. An index beyond the
-    # palette it takes for the first one. It believes in pixels that begin in the header.
+    # palette it takes for the first one. It believes in pixels that begin in the header or palette.
+    most = 1 << bits if bits <= 8 else 0
     is_short = 0 < colours < 1 << min(bits, 8)
-    return compression in RUNS or is_short or offset < BMP_START_BYTES + header
+    palette_bytes = min(colours or most, most) * (3 if header == BMP_CORE_HEADER_BYTES else 4)
+    is_inside = offset < BMP_START_BYTES + header + palette_bytes
+    return compression in RUNS or is_short or is_inside
 
 
 def develop_one(data, recipe, counts, decoder):
