@@ -89,6 +89,14 @@ class ReadOnlyKafkaLog:
         """Request the first and the next offset from the partition's leader."""
         return await self._reading().bounds(topic, partition)
 
+    async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int | None:
+        """Return the first offset whose record was stored at a time or later, if there is one.
+
+        Raises:
+            LogUnavailableError: The log did not answer in time.
+        """
+        return await self._reading().offset_at(topic, partition, timestamp_ms)
+
     def member(self, group: str, session_seconds: float, handling_seconds: float) -> Member:
         """Return a member of a consumer group of the events, not started."""
         return Member(

@@ -76,6 +76,13 @@ class Reads:
         """Request the first and the next offset from the partition's leader."""
         return await self._fetcher.bounds(self._names[topic], partition)
 
+    async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int | None:
+        """Request the first offset of a time or later from the partition's leader."""
+        name = self._names[topic]
+        return await self.leaders.insist(
+            lambda: self.leaders.offset_at(name, partition, timestamp_ms)
+        )
+
 
 def request_ms(settings: KafkaSettings) -> int:
     """Return how long a broker may take for one request."""
