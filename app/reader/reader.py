@@ -152,6 +152,11 @@ class ImageReader:
             raise StopAsyncIteration
         return image
 
+    @property
+    def end(self) -> int | None:
+        """The sequence number behind the last event when reading began; None before that."""
+        return self._opened().end
+
     async def commit(self) -> None:
         """Commit that every image so far was handled; return once it is stored.
 

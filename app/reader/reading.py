@@ -137,6 +137,11 @@ class Reading:
         await self._progress.stop()
 
     @property
+    def end(self) -> int | None:
+        """The sequence number behind the last event when reading began; None before that."""
+        return self._end
+
+    @property
     def _is_at_the_end(self) -> bool:
         return self._is_drained and self._end is not None and self._place.offset >= self._end
 

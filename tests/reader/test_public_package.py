@@ -40,7 +40,7 @@ def test_the_package_has_these_names_and_no_other():
 
 
 def test_a_reader_has_these_members_and_options():
-    assert members(ImageReader) == {"commit", "from_settings"}
+    assert members(ImageReader) == {"commit", "end", "from_settings"}
     assert [*inspect.signature(ImageReader).parameters] == [
         "bootstrap_servers",
         "group_id",
