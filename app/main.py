@@ -66,7 +66,7 @@ from app.imaging.limits import ImageLimits
 from app.imaging.profiles import Profile
 from app.ingest.claims import Claims
 from app.ingest.ingest import Ingest
-from app.ingest.intake import COPIES
+from app.ingest.intake import COPIES, within
 from app.ingest.publish import Publisher
 from app.ingest.quota import Quota
 from app.limits import limits
@@ -76,6 +76,7 @@ from app.log.kafka import checkup
 from app.log.kafka.log import KafkaLog
 from app.log.sqlite.log import SqliteLog
 from app.records.signature import Signatures
+from app.records.value import ValueEncoding
 from app.section import variable
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ async def running(settings: Settings, rule: ReadRule) -> AsyncGenerator[State, N
     """
     check_extras(settings.imaging)
     async with AsyncExitStack() as stack:
-        if settings.kafka.bootstrap_servers:
+        if on_kafka := settings.kafka.bootstrap_servers is not None:
             # The embedded log locks its folder itself; on Kafka it holds the catalog alone.
             stack.enter_context(FolderLock(settings.data_dir))
         log = build_log(settings)
@@ -210,9 +211,12 @@ async def running(settings: Settings, rule: ReadRule) -> AsyncGenerator[State, N
         await stack.enter_async_context(pool)
         image_limits = build_limits(settings.imaging)
         upload = settings.upload
-        budget = ByteBudget(upload.budget_bytes, upload.patience_seconds, COPIES * upload.max_bytes)
+        # The embedded log is read through the gateway alone: Base64 would be of no use there.
+        encoding = ValueEncoding(settings.kafka.value_encoding if on_kafka else ValueEncoding.RAW)
+        memory = within(upload.budget_bytes, encoding)
+        budget = ByteBudget(memory, upload.patience_seconds, COPIES * upload.max_bytes)
         claims = Claims(catalog, feed)
-        publisher = Publisher(log, claims, trust.signatures)
+        publisher = Publisher(log, claims, trust.signatures, encoding)
         stack.push_async_callback(publisher.drain)
         stored = settings.limits
         quota = Quota(catalog, stored.principal_images, stored.principal_bytes_stored)

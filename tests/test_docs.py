@@ -14,6 +14,7 @@ from app.events import event as events
 from app.log import IMAGES, Position
 from app.records import image as records
 from app.records.signature import Signatures
+from app.records.value import ValueEncoding
 from app.telemetry import metrics
 from tests.support import facts
 
@@ -120,10 +121,11 @@ class TestKafka:
 
     def test_every_header_of_a_record_is_documented_and_no_other(self):
         cookie, data = bytes(12), memoryview(bytes(30))
-        chunks = records.chunk_records(cookie, data, 10)
+        base64 = ValueEncoding.BASE64
+        chunks = list(records.encoded_chunks(cookie, data, 10, base64))
         info = facts.info(content_encoding="lepton", owner="key:1", visibility="owner")
         places = [Position(0, 1)] * len(chunks)
-        head = records.head_record(cookie, data, info, 10, places, facts.claimed().claim)
+        head = records.head_record(cookie, data, info, 10, places, facts.claimed().claim, base64)
         head = Signatures({"k1": bytes(32)}).sign(IMAGES, head)
         written = {name for record in (head, *chunks) for name, _ in record.headers}
         assert first_column("docs/kafka.md", "header") == written

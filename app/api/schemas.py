@@ -28,7 +28,9 @@ class Receipt(BaseModel):
     received_bytes: int = Field(
         description="Size of the upload.", examples=[examples.RECEIVED_BYTES]
     )
-    stored_bytes: int = Field(description="Size in the log.", examples=[examples.CONTENT_LENGTH])
+    stored_bytes: int = Field(
+        description="Size in the log, before Base64.", examples=[examples.CONTENT_LENGTH]
+    )
     received_digest: str = Field(
         description="SHA-256 of the upload.", examples=[examples.RECEIVED_DIGEST]
     )

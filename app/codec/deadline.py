@@ -36,26 +36,15 @@ async def deadline(cpu_seconds: Callable[[], float], seconds: float) -> AsyncIte
         DecodeTimeoutError: It has used more.
         OverloadedError: It has not, after several times as long by the clock.
     """
-    loop = asyncio.get_running_loop()
-    end = cpu_seconds() + seconds
-    timer: asyncio.TimerHandle
-
-    def look() -> None:
-        nonlocal timer
-        left = end - cpu_seconds()
-        if left > 0:
-            timer = loop.call_later(max(left, _LEAST_SECONDS), look)
-        else:
-            timeout.reschedule(loop.time())
-
-    timer = loop.call_later(seconds, look)
+    watch = _Watch(cpu_seconds, seconds)
     try:
-        async with asyncio.timeout(_PATIENCE * seconds) as timeout:
+        async with watch.timeout:
+            watch.start()
             yield
     except TimeoutError as error:
-        if not timeout.expired():
+        if not watch.timeout.expired():
             raise
-        if cpu_seconds() >= end:
+        if watch.left_seconds() <= 0:
             raise DecodeTimeoutError(
                 f"Processing the image took more than {seconds:g} s of a CPU."
             ) from error
@@ -64,4 +53,36 @@ async def deadline(cpu_seconds: Callable[[], float], seconds: float) -> AsyncIte
             _RETRY_AFTER_SECONDS,
         ) from error
     finally:
-        timer.cancel()
+        watch.stop()
+
+
+class _Watch:
+    """Looks at the time that a worker has left, and ends `timeout` when that is none.
+
+    A function that calls itself later is a circle, and kept the task that it ended, with the image
+    in its result, until a full collection: 40 to 110 MB after uploads of up to 15 MB, 8 at once.
+    """
+
+    _timer: asyncio.TimerHandle
+
+    def __init__(self, cpu_seconds: Callable[[], float], seconds: float) -> None:
+        self._cpu_seconds = cpu_seconds
+        self._seconds = seconds
+        self._end = cpu_seconds() + seconds
+        self._loop = asyncio.get_running_loop()
+        self.timeout = asyncio.timeout(_PATIENCE * seconds)
+
+    def start(self) -> None:
+        self._timer = self._loop.call_later(self._seconds, self._look)
+
+    def stop(self) -> None:
+        self._timer.cancel()
+
+    def left_seconds(self) -> float:
+        return self._end - self._cpu_seconds()
+
+    def _look(self) -> None:
+        if (left := self.left_seconds()) > 0:
+            self._timer = self._loop.call_later(max(left, _LEAST_SECONDS), self._look)
+        else:
+            self.timeout.reschedule(self._loop.time())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.records.image import UnfitRecordError, has_length_of_chunk, is_chunk
+from app.records.image import chunk_part, head_part, is_chunk
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from app.delivery.cache import RecordCache
     from app.delivery.find import StoredImage
     from app.log import StoredRecord
+    from app.records.value import Part
 
 # A response is handed to the server in pieces of this size, so that a slow client holds one piece
 # in the server's buffer beside the chunk that it is cut from.
@@ -41,25 +42,22 @@ class Chunks:
         return self._stream(image, start, end, first)
 
     async def _stream(
-        self, image: StoredImage, start: int, end: int, first_chunk: bytes
+        self, image: StoredImage, start: int, end: int, first_part: Part
     ) -> AsyncGenerator[bytes, None]:
         size = image.chunk_bytes
         for number in range(start // size, -(-end // size)):
-            read = first_chunk if number == start // size else await self._read(image, number)
-            value = memoryview(read)
+            part = first_part if number == start // size else await self._read(image, number)
             first = max(start - number * size, 0)
             last = min(end - number * size, size)
             for at in range(first, last, PIECE_BYTES):
-                yield bytes(value[at : min(at + PIECE_BYTES, last)])
+                yield part.read(at, min(at + PIECE_BYTES, last))
 
-    async def _read(self, image: StoredImage, number: int) -> bytes:
+    async def _read(self, image: StoredImage, number: int) -> Part:
         if number == 0:
-            return image.first.value or b""
+            return head_part(image.first, image.head)
 
         def belongs(record: StoredRecord) -> bool:
             return is_chunk(record, image.address, number)
 
         record = await self._cache.read(image.head.chunks[number - 1], belongs)
-        if not (belongs(record) and has_length_of_chunk(record, image.head, number)):
-            raise UnfitRecordError(f"the record at {record.position} is not its chunk {number}")
-        return record.value or b""
+        return chunk_part(record, image.address, image.head, number)

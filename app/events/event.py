@@ -6,7 +6,8 @@ The key of the record and the event's `subject` are the image's id. `imagegateve
 extension attribute: a reader that meets a higher one than it knows must stop, as it might miss a
 deletion. `imagegatechunks` lists the positions of the chunks, and `imagegateclaim` is the use of an
 upload link, as in the head.
-The time of an event is the timestamp of its record, by the log's clock.
+An event's `time` is by the gateway's clock, for readers that know nothing of Kafka. The gateway
+itself goes by the timestamp of the record, by the log's clock, which all gateways share.
 
 A record is believed no more than a request. `_Envelope` is what every version keeps: nothing else
 can stop a reader. A type that is not known, at a version that is, belongs to a later release; what
@@ -15,6 +16,7 @@ may be ignored carries a version that older readers know.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 import uuid
@@ -180,11 +182,17 @@ def encode(event: Event) -> Record:
         "source": "urn:imagegate",
         "type": kind,
         "subject": subject,
+        "time": _now(),
         "imagegateversion": _version_of(event),
         **more,
     }
     headers = (("content-type", CONTENT_TYPE),)
     return Record(subject.encode(), json.dumps(envelope).encode(), headers)
+
+
+def _now() -> str:
+    """Return the time by the gateway's clock, as RFC 3339 writes it."""
+    return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _version_of(event: Event) -> int:

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from app.errors import RequestTimeoutError
+from app.records.value import ValueEncoding
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 # The copies of an upload in memory at its worst: the body, the developed image, aiokafka's batch,
 # and the request that holds the batch.
 COPIES = 4
+# With Base64 each byte becomes 1.33 in the record, the batch and the request, beside the body and
+# the developed image.
+_COPIES_BASE64 = 6
 # What an upload holds before anything of it came. As low as this, 2,000 silent connections hold a
 # quarter of the default budget. (What the server has read ahead, 65,536 bytes and a last read of up
 # to 256,000, belongs to the connection and is there before an upload is admitted.)
@@ -35,6 +39,12 @@ _SILENCE_SECONDS = 60.0
 def memory_for(received_bytes: int, max_bytes: int) -> int:
     """Return what an upload holds that may have `max_bytes`, before more than this is read."""
     return COPIES * min(received_bytes + _AHEAD_BYTES, max_bytes)
+
+
+def within(budget_bytes: int, encoding: ValueEncoding) -> int:
+    """Return the budget in which each byte counts for `COPIES`, if values have this encoding."""
+    is_raw = encoding is ValueEncoding.RAW
+    return budget_bytes if is_raw else budget_bytes * COPIES // _COPIES_BASE64
 
 
 class Intake:

@@ -9,6 +9,8 @@ Hides the record format, which is public: any Kafka client can read a picture wi
   bytes stored.
 - *Chunks* 1…n-1 have the key `cookie/n` and the header `imagegate-chunk: n`. The head's header
   `imagegate-chunks` lists `chunk size,partition:offset,…`. The head is written last: it commits.
+- Values are as they are, or in Base64, as `content-transfer-encoding` of head and chunks says
+  (`app.records.value`). All numbers of bytes are those of the image, or of what it is packed to.
 - A head with `imagegate-claim` is that of an image only if the claim counts (`app.records.claim`).
 
 - `imagegate-owner` and `imagegate-visibility` are there where the image has them.
@@ -37,20 +39,24 @@ from app.imaging.info import ImageInfo, Visibility
 from app.log import Position, Record, StoredRecord
 from app.records import chunk_list, claim
 from app.records.strict_json import first_problem, parse_object
+from app.records.value import Part, ValueEncoding, encoding_of, is_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from app.records.address import Address
     from app.records.claim import Claim
 
 # The highest that is known; a head has the lowest that says what it says (`version_of`).
-VERSION = 2
+VERSION = 3
 # With key and headers it fits the 1 MiB that Kafka allows for a batch by default.
 CHUNK_BYTES = 1_000_000
 # A head record's bytes beside its chunk: 8 KiB of metadata, the list of chunks (some 12 bytes each)
 # and the other headers.
 _HEADERS_BYTES = 32_768
+# In Base64 there are more chunks to list, as each holds less: 3,210 of the largest upload where a
+# topic allows the least.
+_HEADERS_BYTES_BASE64 = 48_000
 # None or Lepton; a newer version may pack in another way.
 _ENCODINGS = {"", "lepton"}
 # Some 1,000 are usual, with the longest file name 2,000.
@@ -72,30 +78,40 @@ class Head:
     chunk_bytes: int
     chunks: tuple[Position, ...]
     claim: Claim | None = None
+    encoding: ValueEncoding = ValueEncoding.RAW
 
 
 class UnfitRecordError(Exception):
     """A record that is no part of an image of imagegate's; the text says why."""
 
 
-def chunk_bytes(max_record_bytes: int) -> int:
+def chunk_bytes(max_record_bytes: int, encoding: ValueEncoding = ValueEncoding.RAW) -> int:
     """Return how many bytes of an image go into one record of a log with this limit.
 
     Never less than a reader believes: a topic whose limit was lowered too far refuses the records.
     """
-    return max(min(CHUNK_BYTES, max_record_bytes - _HEADERS_BYTES), chunk_list.MIN_CHUNK_BYTES)
+    is_raw = encoding is ValueEncoding.RAW
+    room = max_record_bytes - (_HEADERS_BYTES if is_raw else _HEADERS_BYTES_BASE64)
+    return max(encoding.part_bytes(min(CHUNK_BYTES, room)), chunk_list.MIN_CHUNK_BYTES)
 
 
 def chunk_records(cookie: bytes, data: memoryview, size: int) -> list[Record]:
-    """Return the records of chunks 1…n-1, none when the image fits its head."""
-    return [
-        Record(
-            _chunk_key(cookie, number),
-            data[start : start + size],
-            (("imagegate-version", b"1"), ("imagegate-chunk", b"%d" % number)),
+    """Return the records of chunks 1…n-1 as they are, none when the image fits its head."""
+    return list(encoded_chunks(cookie, data, size, ValueEncoding.RAW))
+
+
+def encoded_chunks(
+    cookie: bytes, data: memoryview, size: int, encoding: ValueEncoding
+) -> Iterator[Record]:
+    """Yield the records of chunks 1…n-1, each encoded when it is its turn."""
+    for number, start in enumerate(range(size, len(data), size), start=1):
+        headers = (
+            ("imagegate-version", b"%d" % _version_of(encoding)),
+            ("imagegate-chunk", b"%d" % number),
+            *encoding.headers,
         )
-        for number, start in enumerate(range(size, len(data), size), start=1)
-    ]
+        value = encoding.value_of(data[start : start + size])
+        yield Record(_chunk_key(cookie, number), value, headers)
 
 
 def head_record(
@@ -105,14 +121,17 @@ def head_record(
     size: int,
     chunks: Sequence[Position],
     claimed: Claim | None = None,
+    encoding: ValueEncoding = ValueEncoding.RAW,
 ) -> Record:
     """Return the record that commits the image, once its chunks are stored at these positions."""
+    version = max(version_of(info, claimed), _version_of(encoding))
     headers = [
         _CONTENT_TYPE.of(info),
         _CONTENT_LENGTH.of(info),
         _DIGEST.of(info),
-        ("imagegate-version", b"%d" % version_of(info, claimed)),
+        ("imagegate-version", b"%d" % version),
         ("imagegate-meta", INFO.dump_json(info, exclude=_VIEWED)),
+        *encoding.headers,
     ]
     if info.content_encoding:
         headers.append(_CONTENT_ENCODING.of(info))
@@ -122,7 +141,7 @@ def head_record(
         headers.append(("imagegate-chunks", chunk_list.write(size, chunks).encode()))
     if claimed:
         headers.append(("imagegate-claim", claim.write(claimed).encode()))
-    return Record(cookie.hex().encode(), data[:size], tuple(headers))
+    return Record(cookie.hex().encode(), encoding.value_of(data[:size]), tuple(headers))
 
 
 def version_of(info: ImageInfo, claimed: Claim | None) -> int:
@@ -131,6 +150,14 @@ def version_of(info: ImageInfo, claimed: Claim | None) -> int:
     Those of version 1 serve it to everyone who has its id, and even if its claim does not count.
     """
     return 1 if info.visibility in (None, Visibility.PUBLIC) and claimed is None else 2
+
+
+def _version_of(encoding: ValueEncoding) -> int:
+    """Return the lowest version whose readers decode a value: others would serve the letters.
+
+    Those of version 2 would call the image none of imagegate's, for its length.
+    """
+    return 1 if encoding is ValueEncoding.RAW else 3
 
 
 def parse_head(record: StoredRecord) -> Head:
@@ -162,13 +189,13 @@ def _head(record: StoredRecord) -> Head:
     check_lengths(info, info.content_length if stored_length is None else _number(stored_length))
     listed = (record.header("imagegate-chunks") or b"").decode("ascii")
     size, chunks = chunk_list.parse(listed, info.stored_bytes)
-    if len(record.value or b"") != (size or info.stored_bytes):
-        raise ValueError("the value has not the length that the headers say")
+    encoding = encoding_of(record)
+    Part(record.value or b"", size or info.stored_bytes, encoding).check()
     stated = record.header("imagegate-claim")
     claimed = None if stated is None else claim.parse(stated.decode("ascii"))
-    if version < version_of(info, claimed):
+    if version < max(version_of(info, claimed), _version_of(encoding)):
         raise ValueError("of a version that could not say this")
-    return Head(info, size, chunks, claimed)
+    return Head(info, size, chunks, claimed, encoding)
 
 
 def check_lengths(info: ImageInfo, stored_length: int) -> None:
@@ -191,10 +218,27 @@ def is_chunk(record: StoredRecord, address: Address, number: int) -> bool:
     return record.key == _chunk_key(address.cookie, number)
 
 
-def has_length_of_chunk(record: StoredRecord, head: Head, number: int) -> bool:
-    """Tell whether a chunk is as long as the head says."""
+def head_part(record: StoredRecord, head: Head) -> Part:
+    """Return the part of an image in the head record that `parse_head` has read."""
+    length = head.chunk_bytes or head.info.stored_bytes
+    return Part(record.value or b"", length, head.encoding)
+
+
+def chunk_part(record: StoredRecord, address: Address, head: Head, number: int) -> Part:
+    """Return the part of an image in the record of its chunk `number`.
+
+    Raises:
+        UnfitRecordError: The record is another one, or not as the head says.
+    """
+    if not (is_chunk(record, address, number) and is_in(record, head.encoding)):
+        raise UnfitRecordError(f"the record at {record.position} is not its chunk {number}")
     left = head.info.stored_bytes - number * head.chunk_bytes
-    return len(record.value or b"") == min(head.chunk_bytes, left)
+    part = Part(record.value or b"", min(head.chunk_bytes, left), head.encoding)
+    try:
+        part.check()
+    except ValueError as error:
+        raise UnfitRecordError(f"the chunk {number} at {record.position}: {error}") from error
+    return part
 
 
 def digest_field(digest: str) -> str:

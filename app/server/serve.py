@@ -28,6 +28,7 @@ from app.server.certificate import files_of, read_to_show
 from app.server.connections import Connections
 from app.server.descriptors import free_for_connections, raise_limit
 from app.server.handshake import Handshake
+from app.server.memory import giving_back
 from app.server.protocol import HttpProtocol
 from app.server.slices import Slices
 
@@ -125,8 +126,8 @@ async def _run(
     async with AsyncExitStack() as stack:
         with _cancelled_by_signals():
             await stack.enter_async_context(app.router.lifespan_context(app))
-        if contexts is not None:
-            job = _reading_again(contexts)
+        jobs = [giving_back(), None if contexts is None else _reading_again(contexts)]
+        for job in filter(None, jobs):
             job.start()
             stack.push_async_callback(job.stop)
         _limit(connections)

@@ -39,7 +39,9 @@ class TestTrouble:
     async def test_an_image_of_a_newer_version_is_a_503(self, client, method, path):
         cookie = bytes(12)
         head = records.head_record(cookie, memoryview(b"x"), info(), 100, ())
-        newer = dataclasses.replace(head, headers=(("imagegate-version", b"3"),))
+        newer = dataclasses.replace(
+            head, headers=(("imagegate-version", b"%d" % (records.VERSION + 1)),)
+        )
         [position] = await client.gateway.log.append(IMAGES, [newer])
         image_id = str(Address(position, cookie))
         response = await client.request(method, path.format(image_id=image_id))

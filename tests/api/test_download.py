@@ -168,7 +168,8 @@ class TestUnknown:
     async def test_an_image_of_a_newer_version_is_left_to_newer_replicas(self, shared_client):
         cookie = bytes(range(12))
         head = records.head_record(cookie, memoryview(b"x"), info(), 100, ())
-        newer = dataclasses.replace(head, headers=(("imagegate-version", b"3"),))
+        version = b"%d" % (records.VERSION + 1)
+        newer = dataclasses.replace(head, headers=(("imagegate-version", version),))
         [position] = await shared_client.gateway.log.append(IMAGES, [newer])
         response = await shared_client.get(f"/images/{Address(position, cookie)}")
         assert problem(response, 503, "newer-version")["retryable"] is True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import resource
 import signal
@@ -283,6 +284,18 @@ async def test_a_worker_that_is_lost_is_charged_to_the_client_of_its_image(monke
     # The time of the image itself, and that of the new worker.
     assert [name for name, _ in charged] == ["attacker", "attacker", "other"]
     assert all(seconds > 0 for _, seconds in charged)
+
+
+async def test_an_answer_is_freed_with_its_last_user_and_not_by_a_collection(pool):
+    task = Develop(ImageFormat.JPEG, ImageLimits(), Recipe())
+    gc.collect()
+    gc.disable()
+    try:
+        await pool.run(task, images.jpeg())
+        await asyncio.sleep(0)  # this step of the loop has the answer as well
+        assert not [each for each in gc.get_objects() if isinstance(each, Developed)]
+    finally:
+        gc.enable()
 
 
 async def test_a_caller_that_leaves_the_queue_costs_nothing():

@@ -17,6 +17,7 @@ from app.log.sqlite.log import SqliteLog
 from app.records import image as records
 from app.records.address import Address
 from app.records.image import UnfitRecordError
+from app.records.value import ValueEncoding
 from tests.support.credentials import RULE
 from tests.support.facts import info
 from tests.support.world import following
@@ -36,12 +37,13 @@ async def parts(tmp_path_factory):
     await log.stop()
 
 
-async def append(log, length, size):
+async def append(log, length, size, encoding=ValueEncoding.RAW):
     data, cookie = random.Random(length).randbytes(length), bytes(range(12))
-    chunks = records.chunk_records(cookie, memoryview(data), size)
+    chunks = list(records.encoded_chunks(cookie, memoryview(data), size, encoding))
     places = await log.append(IMAGES, chunks) if chunks else []
     described = info(content_length=length)
-    head = records.head_record(cookie, memoryview(data), described, size, places)
+    view = memoryview(data)
+    head = records.head_record(cookie, view, described, size, places, encoding=encoding)
     [position] = await log.append(IMAGES, [head])
     return data, str(Address(position, cookie)), places
 
@@ -49,9 +51,10 @@ async def append(log, length, size):
 @pytest.mark.parametrize(
     ("length", "size"), [(1, 1), (5, 10), (10, 10), (11, 10), (95, 10), (300_000, 100_000)]
 )
-async def test_every_range_is_cut_from_the_right_chunks(parts, length, size):
+@pytest.mark.parametrize("encoding", ValueEncoding)
+async def test_every_range_is_cut_from_the_right_chunks(parts, length, size, encoding):
     log, finder, chunks = parts
-    data, image_id, _ = await append(log, length, size)
+    data, image_id, _ = await append(log, length, size, encoding)
     image = await finder.find(image_id, ANYONE)
     chance = random.Random(size)
     edges = {0, 1, size - 1, size, size + 1, length - 1, length}

@@ -1,9 +1,14 @@
 """Events, as any CloudEvents reader sees them, and records that are none."""
 
+import datetime as dt
 import json
+import re
 import time
 
 import pytest
+from cloudevents.core.bindings.kafka import KafkaMessage, from_structured
+from cloudevents.core.formats.json import JSONFormat
+from cloudevents.core.v1.event import CloudEvent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -50,6 +55,28 @@ def with_data(**changes):
 )
 def test_an_event_survives_its_record(event):
     assert events.decode(as_stored(events.encode(event))) == event
+
+
+@pytest.mark.parametrize("event", [stored(5), deleted(5), events.SigningBegan((1, 2))])
+def test_the_sdk_of_cloudevents_reads_an_event_with_its_time(event):
+    before = dt.datetime.now(dt.UTC)
+    encoded = events.encode(event)
+    message = KafkaMessage(dict(encoded.headers), None, encoded.value)
+    read = from_structured(message, JSONFormat())
+    assert isinstance(read, CloudEvent)
+    written = json.loads(encoded.value)
+    assert (read.get_id(), read.get_type()) == (written["id"], written["type"])
+    assert (read.get_source(), read.get_subject()) == ("urn:imagegate", written["subject"])
+    assert read.get_extension("imagegateversion") == 1
+    assert read.get_data() == written.get("data")
+    # To the millisecond.
+    slack = dt.timedelta(milliseconds=1)
+    assert before - slack <= read.get_time() <= dt.datetime.now(dt.UTC)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", written["time"])
+
+
+def test_an_event_without_a_time_of_an_earlier_release_is_read():
+    assert isinstance(events.decode(record(envelope(time=None))), events.ImageStored)
 
 
 def test_an_event_is_a_cloudevent_in_structured_mode():

@@ -16,6 +16,7 @@ from PIL import Image
 from app.events.event import SigningBegan, encode
 from app.log import EVENTS, IMAGES, Record
 from app.records.claim import Claim
+from app.records.value import ValueEncoding
 from imagegate import (
     ConfigurationError,
     DigestMismatchError,
@@ -92,6 +93,14 @@ class TestWhatAppears:
             async for image in images:
                 assert [len(piece) async for piece in image.chunks()] == [CHUNK_BYTES] * 3 + [5]
                 assert await image.bytes() == data
+
+    async def test_base64_is_undone_beside_images_as_they_are(self, shelf, options):
+        data = random.Random(2).randbytes(2 * CHUNK_BYTES + 1)
+        for encoding in ValueEncoding:
+            await shelf.put(b"small", encoding=encoding)
+            await shelf.put(data, CHUNK_BYTES, encoding=encoding)
+        assert await read(options) == shelf.stored
+        assert len(shelf.stored) == 4
 
     async def test_deleted_images_copies_and_strangers_records_do_not_appear(self, shelf, options):
         link = Claim("A" * 16, 1, FAR_AHEAD)

@@ -55,6 +55,18 @@ def test_the_reader_writes_the_picture_byte_for_byte(stored, reader, data):
 
 
 @pytest.mark.kafka
+@pytest.mark.parametrize("data", [SMALL, LARGE], ids=["one record", "chunks"])
+def test_the_reader_undoes_base64(new_gateway, topics, reader, data):
+    gateway = new_gateway(IMAGEGATE_KAFKA__VALUE_ENCODING="base64", **topics)
+    with gateway.client() as client:
+        image = client.post("/images", content=data).json()
+        served = client.get(image["url"]).content
+    done = reader(image["id"])
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == served
+
+
+@pytest.mark.kafka
 def test_the_reader_unpacks_what_is_packed(stored, reader):
     image_id, served = stored(images.jpeg(images.photo((640, 480), noise=8)), "archive")
     done = reader(image_id)

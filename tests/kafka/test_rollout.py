@@ -1,4 +1,6 @@
-"""Gateways of two versions on one Kafka: the one before images had owners, and that of today."""
+"""Gateways of two versions on one Kafka: one of then, and that of today."""
+
+import hashlib
 
 import httpx
 import pytest
@@ -17,6 +19,8 @@ pytestmark = pytest.mark.kafka
 
 # The last commit whose heads and events are all of version 1.
 BEFORE = "12b6944ffd13193a90856c11f8d223cdf317384c"
+# The last one that knows no Base64.
+BEFORE_BASE64 = "f406f286556acc58c5801665d859b143a3d1ce28"
 SCOPES = ("images:write", "images:read", "images:list", "images:delete", "streams:read")
 PHOTOS = [images.jpeg(images.photo((80, 60), seed=seed)) for seed in range(6)]
 COOKIE = bytes(range(12))
@@ -86,3 +90,39 @@ async def test_what_is_public_is_read_by_both_and_anything_else_by_the_newer_alo
         assert then.get(image["url"], headers=keys["other"]).status_code == 200
     listed = today.get("/images", headers=keys["owner"]).json()["images"]
     assert [each["id"] for each in listed] == [own["id"], by_choice["id"], by_rule["id"]]
+
+
+def test_base64_is_refused_by_the_older_one_which_goes_on_with_everything_else(
+    new_gateway, topics, tmp_path
+):
+    program = program_of(BEFORE_BASE64, tmp_path / "code")
+    old = new_gateway(data_dir=tmp_path / "old", program=program, **topics)
+    new = new_gateway(data_dir=tmp_path / "new", IMAGEGATE_KAFKA__VALUE_ENCODING="base64", **topics)
+    small = images.jpeg(images.photo((80, 60)))
+    chunked = images.png(images.photo((1200, 750), noise=255), compress_level=1, private=False)
+    with httpx.Client(base_url=old.url) as then, httpx.Client(base_url=new.url) as today:
+
+        def upload(client, data):
+            answer = client.post("/images", content=data, params={"profile": "original"})
+            assert answer.status_code == 201, answer.text
+            return answer.json()
+
+        in_base64 = [upload(today, small), upload(today, chunked)]
+        as_it_is = [upload(then, small), upload(then, chunked)]
+        stored = [*in_base64, *as_it_is]
+        for image in stored:
+            answer = today.get(image["url"])
+            assert answer.status_code == 200, answer.text
+            assert hashlib.sha256(answer.content).hexdigest() == image["digest"].split(":")[1]
+        until(lambda: len(then.get("/images").json()["images"]) == len(stored))
+        assert then.get("/images").json()["images"] == today.get("/images").json()["images"]
+        for image in in_base64:
+            for headers in ({}, {"range": "bytes=0-9"}):
+                answer = then.get(image["url"], headers=headers)
+                assert (answer.status_code, answer.json()["code"]) == (503, "newer-version")
+            assert then.head(image["url"]).status_code == 503
+        for image in as_it_is:
+            assert then.get(image["url"]).status_code == 200
+        assert then.get("/health/ready").status_code == 200
+        assert today.delete(in_base64[1]["url"]).status_code == 204
+        until(lambda: then.get(in_base64[1]["url"]).status_code == 410)

@@ -16,7 +16,13 @@ from tests.support.facts import image_id
 
 ROOT = Path(__file__).parents[2]
 # Of writing, or of how the log is named.
-NOT_OF_A_READER = {"bootstrap_servers", "partitions", "producers", "append_timeout_seconds"}
+NOT_OF_A_READER = {
+    "bootstrap_servers",
+    "partitions",
+    "producers",
+    "append_timeout_seconds",
+    "value_encoding",
+}
 
 
 def test_the_package_has_these_names_and_no_other():

@@ -5,18 +5,21 @@ import dataclasses
 import json
 import random
 import time
+from contextlib import nullcontext
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import NewerVersionError
+from app.events.event import MAX_BYTES, ImageStored, encode
 from app.imaging.info import Visibility
 from app.log import Position, Record
 from app.records import chunk_list
 from app.records import image as records
 from app.records.address import Address
 from app.records.claim import Claim
+from app.records.value import ValueEncoding
 from tests.support.bounds import within_bounds
 from tests.support.facts import as_stored, info
 
@@ -229,8 +232,133 @@ def test_a_chunk_has_the_length_that_its_head_says():
     head = records.parse_head(broken())
     for number, length in ((1, 100_000), (2, 50_000)):
         for wrong in (0, 1, -1):
-            chunk = as_stored(Record(b"", bytes(length + wrong)))
-            assert records.has_length_of_chunk(chunk, head, number) == (wrong == 0)
+            key = f"{COOKIE.hex()}/{number}".encode()
+            chunk = as_stored(Record(key, bytes(length + wrong)))
+            with pytest.raises(records.UnfitRecordError) if wrong else nullcontext():
+                records.chunk_part(chunk, WHERE, head, number)
+
+
+def in_base64(data, size, described=None):
+    """The head and chunks of an image whose values are Base64, as they are read."""
+    view = memoryview(data)
+    chunks = list(records.encoded_chunks(COOKIE, view, size, ValueEncoding.BASE64))
+    places = [Position(number % 5, 100 + number) for number in range(len(chunks))]
+    described = described or info(content_length=len(data))
+    head = records.head_record(COOKIE, view, described, size, places, encoding=ValueEncoding.BASE64)
+    return [as_stored(each) for each in (head, *chunks)]
+
+
+@given(st.integers(1, 200_000), st.integers(chunk_list.MIN_CHUNK_BYTES, 250_000), st.data())
+def test_in_base64_any_range_of_a_part_is_that_of_the_image(length, size, drawn):
+    data = random.Random(length).randbytes(length)
+    stored = in_base64(data, size)
+    assert b"".join(base64.b64decode(each.value, validate=True) for each in stored) == data
+    head = records.parse_head(stored[0])
+    parts = [records.head_part(stored[0], head)]
+    parts += [
+        records.chunk_part(each, WHERE, head, number)
+        for number, each in enumerate(stored[1:], start=1)
+    ]
+    assert b"".join(part.read(0, part.length) for part in parts) == data
+    number = drawn.draw(st.integers(0, len(parts) - 1))
+    start = drawn.draw(st.integers(0, parts[number].length))
+    end = drawn.draw(st.integers(start, parts[number].length))
+    at = number * size
+    assert parts[number].read(start, end) == data[at + start : at + end]
+
+
+def test_base64_is_named_by_each_record_and_of_a_version_that_older_readers_refuse():
+    for record in in_base64(bytes(250_000), 100_000):
+        assert record.header("content-transfer-encoding") == b"base64"
+        assert record.header("imagegate-version") == b"3"
+    raw, chunks, _ = split(bytes(250_000), 100_000)
+    for record in (raw, *chunks):
+        assert "content-transfer-encoding" not in dict(record.headers)
+    claimed = records.head_record(
+        COOKIE, memoryview(b"x"), info(content_length=1), 9, (), None, ValueEncoding.BASE64
+    )
+    assert records.parse_head(as_stored(claimed)).encoding is ValueEncoding.BASE64
+
+
+@pytest.mark.parametrize("limit", [131_072, 262_144, 1_048_576, 10_000_000])
+@pytest.mark.parametrize("length", [1_000_000, 200_000_000])
+def test_the_limit_of_a_topic_counts_the_letters(limit, length):
+    size = records.chunk_bytes(limit, ValueEncoding.BASE64)
+    assert size % 3 == 0
+    assert ValueEncoding.BASE64.value_bytes(size) <= 1_000_000
+    count = -(-length // size) - 1
+    places = [Position(11, 10_000_000 + number) for number in range(count)]
+    described = info(content_length=length, filename="x" * 200, owner=OWNER)
+    head = records.head_record(
+        COOKIE, memoryview(bytes(size)), described, size, places, encoding=ValueEncoding.BASE64
+    )
+    assert head.size_bytes <= limit
+    assert len(encode(ImageStored("a" * 32, described, size, tuple(places))).value) <= MAX_BYTES
+
+
+def with_headers(record, **headers):
+    """A record with these headers in place of its own; without those that are None."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    merged = dict(record.headers) | named
+    kept = tuple((name, value) for name, value in merged.items() if value is not None)
+    return dataclasses.replace(record, headers=kept)
+
+
+class TestBase64ThatIsNone:
+    """What is decoded is what a gateway has written, and nothing near it."""
+
+    @pytest.mark.parametrize("length", [7, 8, 9])
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda value: value[:-1],
+            lambda value: value + b"=",
+            lambda value: value + b"\n",
+            lambda value: b" " + value[1:],
+            lambda value: b"-" + value[1:],
+            lambda value: b"=" + value[1:],
+            lambda value: value.rstrip(b"=")[:-1] + b"==",
+            lambda value: b"=" * len(value),
+            lambda value: b"\xff" + value[1:],
+        ],
+    )
+    def test_a_head_is_no_image(self, length, change):
+        [stored] = in_base64(b"\xfb" * length, 100_000)
+        value = change(stored.value)
+        if value == stored.value:
+            value = value[:-2]
+        with pytest.raises(records.UnfitRecordError, match="value"):
+            records.parse_head(dataclasses.replace(stored, value=value))
+
+    def test_a_chunk_is_none(self):
+        stored, chunk, _ = in_base64(bytes(250_000), 100_000)
+        head = records.parse_head(stored)
+        assert records.chunk_part(chunk, WHERE, head, 1).length == 100_000
+        bad = dataclasses.replace(chunk, value=b"!" + chunk.value[1:])
+        with pytest.raises(records.UnfitRecordError, match="no Base64"):
+            records.chunk_part(bad, WHERE, head, 1)
+
+    def test_a_chunk_is_encoded_as_its_head_is(self):
+        stored, chunk, _ = in_base64(bytes(250_000), 100_000)
+        raw, raw_chunks, _ = split(bytes(250_000), 100_000)
+        for head, other in ((stored, as_stored(raw_chunks[0])), (as_stored(raw), chunk)):
+            with pytest.raises(records.UnfitRecordError, match="not its chunk 1"):
+                records.chunk_part(other, WHERE, records.parse_head(head), 1)
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {"content_transfer_encoding": b"Base64"},
+            {"content_transfer_encoding": b"binary"},
+            {"content_transfer_encoding": None},
+            {"imagegate_version": b"2"},
+            {"imagegate_version": b"1"},
+        ],
+    )
+    def test_headers_that_no_gateway_writes_are_no_image(self, headers):
+        [stored] = in_base64(b"picture", 100_000)
+        with pytest.raises(records.UnfitRecordError, match=r"\w"):
+            records.parse_head(with_headers(stored, **headers))
 
 
 def test_a_head_of_a_newer_version_is_refused_by_name():
@@ -262,6 +390,7 @@ HEADERS = [
     "content-length",
     "content-digest",
     "content-encoding",
+    "content-transfer-encoding",
     "imagegate-stored-length",
     "imagegate-chunks",
     "imagegate-claim",

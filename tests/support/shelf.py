@@ -6,7 +6,8 @@ import hashlib
 from app.events.event import ImageDeleted, ImageStored, encode
 from app.log import EVENTS, IMAGES
 from app.records import address
-from app.records.image import chunk_records, head_record
+from app.records.image import encoded_chunks, head_record
+from app.records.value import ValueEncoding
 from tests.support.facts import info
 
 
@@ -17,20 +18,22 @@ class Shelf:
         self.log = log
         self.stored = {}
 
-    async def put(self, data, chunk_bytes=0, *, claim=None, **changes):
+    async def put(self, data, chunk_bytes=0, **options):
         """Store an image, and announce it; return its id."""
-        event = await self.put_silently(data, chunk_bytes, claim=claim, **changes)
+        event = await self.put_silently(data, chunk_bytes, **options)
         await self.announce(event)
         self.stored[event.image_id] = data
         return event.image_id
 
-    async def put_silently(self, data, chunk_bytes=0, *, claim=None, **changes):
+    async def put_silently(
+        self, data, chunk_bytes=0, *, claim=None, encoding=ValueEncoding.RAW, **changes
+    ):
         """Store the records of an image, in chunks if it is larger than one; return its event."""
         digest = hashlib.sha256(data).hexdigest()
         about = info(**{"content_length": len(data), "digest": digest} | changes)
         cookie, view, size = address.new_cookie(), memoryview(data), chunk_bytes or len(data)
-        chunks = await self.log.append(IMAGES, chunk_records(cookie, view, size))
-        head = head_record(cookie, view, about, size, chunks, claim)
+        chunks = await self.log.append(IMAGES, [*encoded_chunks(cookie, view, size, encoding)])
+        head = head_record(cookie, view, about, size, chunks, claim, encoding)
         [place] = await self.log.append(IMAGES, [head])
         where = str(address.Address(place, cookie))
         return ImageStored(where, about, size if chunks else 0, tuple(chunks), claim)
