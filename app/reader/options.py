@@ -5,7 +5,7 @@ Hides that they are the gateway's own settings of the section KAFKA, those of wr
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal, TypedDict
 
 from pydantic import ValidationError
@@ -24,6 +24,7 @@ Start = Literal["earliest", "latest"] | datetime | int
 # A hundred members of one kind, and a name of theirs; `image-events` has one order, which each of
 # them reads whole.
 _MAX_SHARDS = 1_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class KafkaOptions(TypedDict, total=False):
@@ -88,6 +89,11 @@ def check_start(start: Start) -> None:
     raise ConfigurationError(
         'start: "earliest", "latest", a datetime with a time zone, or a sequence number.'
     )
+
+
+def first_ms(moment: datetime) -> int:
+    """Return the first time of the log's clock, in Unix milliseconds, that is not before this."""
+    return -((_EPOCH - moment) // timedelta(milliseconds=1))
 
 
 def group_of(group_id: str, shard: tuple[int, int] | None) -> str:

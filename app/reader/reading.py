@@ -27,6 +27,7 @@ from app.errors import (
 )
 from app.log import EVENTS
 from app.reader.image import Image
+from app.reader.options import first_ms
 from app.reader.progress import Mark, Progress
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ class Reading:
             case "earliest":
                 return Mark(0)
             case datetime():
-                since = await self._view.catalog.first_since(int(self._start.timestamp() * 1000))
+                since = await self._view.catalog.first_since(first_ms(self._start))
                 if since is not None:
                     return Mark(since)
             case int():

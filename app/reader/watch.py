@@ -19,6 +19,7 @@ from app.events.sequenced import sort
 from app.events.trust import Trust
 from app.log import EVENTS
 from app.log.kafka.read_only import ReadOnlyKafkaLog
+from app.reader.options import first_ms
 from app.records.signature import Signatures
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Watch:
             case None:
                 return end
             case datetime():
-                found = await self._log.offset_at(EVENTS, 0, int(since.timestamp() * 1000))
+                found = await self._log.offset_at(EVENTS, 0, first_ms(since))
                 return end if found is None else found
             case _:
                 bounds = await self._log.bounds(EVENTS, 0)

@@ -200,7 +200,8 @@ class TestWhatAppears:
 class TestTheStart:
     async def test_a_new_group_begins_where_it_is_told(self, shelf, options):
         ids = await some(shelf, 4)
-        between = datetime.now(UTC)
+        between = datetime.now(UTC) + timedelta(milliseconds=1)
+        await until(lambda: datetime.now(UTC) > between + timedelta(milliseconds=1))
         later = await shelf.put(b"later")
         for number, (start, expected) in enumerate(
             [

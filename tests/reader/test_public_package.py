@@ -4,12 +4,14 @@ import inspect
 import subprocess
 import sys
 import zipfile
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
 import imagegate
 from app.log.kafka.settings import KafkaSettings
+from app.reader.options import first_ms
 from app.reader.reading import shard_of
 from imagegate import Image, ImageReader, KafkaOptions, ReadOptions
 from tests.support.facts import image_id
@@ -76,6 +78,15 @@ def test_every_setting_of_kafka_but_those_of_writing_is_an_option():
 
 def test_the_shard_of_an_image_is_the_documented_one_for_ever():
     assert [shard_of(image_id(number), 5) for number in range(8)] == [0, 2, 4, 0, 4, 0, 3, 4]
+
+
+def test_a_time_is_that_of_the_first_millisecond_that_is_not_before_it():
+    second = datetime(2026, 11, 26, 10, 0, 0, tzinfo=UTC)
+    whole = int(second.timestamp()) * 1000
+    assert first_ms(second) == whole
+    assert first_ms(second + timedelta(microseconds=1)) == whole + 1
+    assert first_ms(second - timedelta(microseconds=1)) == whole
+    assert first_ms(second.astimezone(timezone(timedelta(hours=5)))) == whole
 
 
 def test_importing_it_loads_neither_the_server_nor_the_settings():
