@@ -65,6 +65,7 @@ from app.imaging import extras
 from app.imaging.limits import ImageLimits
 from app.imaging.profiles import Profile
 from app.ingest.claims import Claims
+from app.ingest.development import Development
 from app.ingest.ingest import Ingest
 from app.ingest.intake import COPIES, within
 from app.ingest.publish import Publisher
@@ -220,7 +221,8 @@ async def running(settings: Settings, rule: ReadRule) -> AsyncGenerator[State, N
         stack.push_async_callback(publisher.drain)
         stored = settings.limits
         quota = Quota(catalog, stored.principal_images, stored.principal_bytes_stored)
-        ingest = Ingest(publisher, catalog, feed, pool, image_limits, budget, claims, quota)
+        development = Development(pool, image_limits, settings.imaging.packing_seconds)
+        ingest = Ingest(publisher, catalog, feed, development, budget, claims, quota)
         cache = RecordCache(log, IMAGES, settings.delivery.cache_bytes)
         finder = Finder(log, cache, catalog, feed, expiry, rule, trust)
         chunks = Chunks(cache)

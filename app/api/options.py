@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from app.imaging.settings import ImagingSettings
 
 # Named in an Accept field, and not with a weight of zero (RFC 9110, 12.5.1).
-_WEBP = re.compile(r"image/webp\s*(?:$|,|;(?!\s*q=0(?:\.0*)?\s*(?:,|$)))")
+_ACCEPTED = r"\s*(?:$|,|;(?!\s*q=0(?:\.0*)?\s*(?:,|$)))"
+_WEBP = re.compile(rf"image/webp{_ACCEPTED}")
+_HEIC = re.compile(rf"image/hei[cf]{_ACCEPTED}")
 
 
 class Options:
@@ -38,6 +40,7 @@ class Options:
             imaging.profile,
             imaging.metadata[0],
             webp=_WEBP.search(accept) is not None,
+            heic=_HEIC.search(accept) is not None,
             avif=imaging.avif,
             measure=imaging.measure_quality,
         )

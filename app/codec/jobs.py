@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from app.imaging import variants
+from app.imaging import packing, variants
 from app.imaging.codecs import lepton, score
 from app.imaging.develop import develop
 from app.imaging.formats import ImageFormat
+from app.imaging.info import ImageInfo
 from app.imaging.limits import ImageLimits
 from app.imaging.metadata.metadata import MetadataOption
 from app.imaging.profiles import Profile, Recipe
@@ -23,15 +24,26 @@ if TYPE_CHECKING:
 def _develop(
     data: bytes, *, image_format: str, limits: dict[str, Any], recipe: dict[str, Any]
 ) -> tuple[bytes, Mapping[str, Any]]:
-    wanted = Recipe(
-        **recipe
-        | {
-            "profile": Profile(recipe["profile"]),
-            "metadata": MetadataOption(recipe["metadata"]),
-        }
-    )
-    developed = develop(data, ImageFormat(image_format), ImageLimits(**limits), wanted)
+    developed = develop(data, ImageFormat(image_format), ImageLimits(**limits), _recipe(recipe))
     return developed.data, developed.info.as_dict()
+
+
+def _pack(
+    data: bytes,
+    *,
+    info: dict[str, Any],
+    limits: dict[str, Any],
+    recipe: dict[str, Any],
+    seconds: float,
+) -> tuple[bytes, Mapping[str, Any] | None]:
+    known = ImageInfo(**info | {"metadata_removed": tuple(info["metadata_removed"])})
+    packed = packing.pack(data, known, ImageLimits(**limits), _recipe(recipe), seconds)
+    return (packed.data, packed.info.as_dict()) if packed else (b"", None)
+
+
+def _recipe(values: dict[str, Any]) -> Recipe:
+    profile, metadata = Profile(values["profile"]), MetadataOption(values["metadata"])
+    return Recipe(**values | {"profile": profile, "metadata": metadata})
 
 
 def _still(data: bytes, *, limits: dict[str, Any], max_side: int) -> tuple[bytes, None]:
@@ -44,6 +56,7 @@ def _unpack(data: bytes, *, content_length: int, digest: str) -> tuple[bytes, No
 
 JOBS: Mapping[str, Callable[..., tuple[bytes, Mapping[str, Any] | None]]] = {
     "develop": _develop,
+    "pack": _pack,
     "still": _still,
     "unpack": _unpack,
 }

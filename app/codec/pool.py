@@ -152,7 +152,15 @@ class CodecPool:
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
-    async def run(self, task: Task[T], data: bytes, client: str = NOBODY) -> T:
+    async def run(
+        self,
+        task: Task[T],
+        data: bytes,
+        client: str = NOBODY,
+        *,
+        seconds: float | None = None,
+        let_in: bool = False,
+    ) -> T:
         """Run a task in a worker, and return its result or raise its error.
 
         Where the caller is cancelled, it waits for two seconds until the task ends; then the worker
@@ -162,6 +170,8 @@ class CodecPool:
             task: The task.
             data: The image.
             client: Whose share of the workers it takes, as `app.client` names it.
+            seconds: Time of a CPU for it, if not the one for an image.
+            let_in: Whether it belongs to work that the client's limits have let in.
 
         Raises:
             DecodeTimeoutError: The worker used more of a CPU than allowed, and was killed.
@@ -174,17 +184,19 @@ class CodecPool:
             RateLimitedError: The client is at its limit of workers' time.
             ShareExceededError: None was, and this client used more than its share.
         """
-        if self._allowance is not None and client != NOBODY:
+        if self._allowance is not None and client != NOBODY and not let_in:
             self._allowance.require()
         until = asyncio.get_running_loop().time() + self._queue_seconds
+        seconds = self._deadline_seconds if seconds is None else seconds
         try:
-            return await self._run(task, data, await self._await_turn(client, until, task.kind))
+            turn = await self._await_turn(client, until, task.kind)
+            return await self._run(task, data, turn, seconds)
         except HeavyImageError:
             turn = await self._await_turn(client, until, Kind.HEAVY)
-            return await self._run(task.when_heavy(), data, turn)
+            return await self._run(task.when_heavy(), data, turn, seconds)
 
-    async def _run(self, task: Task[T], data: bytes, turn: Turn) -> T:
-        work = asyncio.create_task(self._work(task, data, turn))
+    async def _run(self, task: Task[T], data: bytes, turn: Turn, seconds: float) -> T:
+        work = asyncio.create_task(self._work(task, data, turn, seconds))
         try:
             return await asyncio.shield(work)
         finally:
@@ -194,10 +206,10 @@ class CodecPool:
                 finally:
                     work.cancel()
 
-    async def _work(self, task: Task[T], data: bytes, turn: Turn) -> T:
+    async def _work(self, task: Task[T], data: bytes, turn: Turn, seconds: float) -> T:
         worker, reason = turn.worker.result(), Reason.LEFT
         try:
-            async with deadline(worker.cpu_seconds, self._deadline_seconds):
+            async with deadline(worker.cpu_seconds, seconds):
                 return await worker.ask(task, data)
         except DecodeTimeoutError:
             reason = Reason.DEADLINE

@@ -126,19 +126,14 @@ class Develop:
             "received_bytes": len(data),
             "received_digest": await _sha256(data),
             "stored_bytes": len(output),
+            "content_encoding": "",
+            "content_type": _content_type(output),
+            "content_length": len(output),
+            "digest": await _sha256(output),
         }
-        if info.content_encoding:
-            # What is packed cannot be seen here: its digest is compared when it is unpacked.
-            known["profile"] = Profile.ARCHIVE.value
-            known["content_encoding"] = lepton.CONTENT_ENCODING
-            known["content_type"] = ImageFormat.JPEG.content_type
-        else:
-            known["content_type"] = _content_type(output)
-            known["content_length"] = len(output)
-            known["digest"] = await _sha256(output)
-        wrong = [name for name, value in known.items() if getattr(info, name) != value]
-        if wrong or not self._is_possible(info):
-            raise ValueError(f"Properties that cannot be: {', '.join(wrong) or info}.")
+        _compare(info, known)
+        if not self._is_possible(info):
+            raise ValueError(f"Properties that cannot be: {info}.")
         return Developed(output, info)
 
     def _is_possible(self, info: ImageInfo) -> bool:
@@ -146,8 +141,66 @@ class Develop:
             max(info.width, info.height) <= self.limits.max_side
             and info.width * info.height <= self.limits.max_pixels
             and info.frame_count <= self.limits.max_frames
-            and (not info.content_encoding or info.content_length <= lepton.MAX_BYTES)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """Pack a developed image better, as `app.imaging.packing.pack` says.
+
+    Args:
+        info: The properties of the image.
+        limits: The limits that it was decoded with.
+        recipe: The recipe that it was developed by.
+        seconds: The time of a CPU for it.
+    """
+
+    info: ImageInfo
+    limits: ImageLimits
+    recipe: Recipe
+    seconds: float
+    name: ClassVar[str] = "pack"
+    kind: ClassVar[Kind] = Kind.UPLOAD
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        """The arguments of the job."""
+        return {
+            "info": self.info.as_dict(),
+            "limits": asdict(self.limits),
+            "recipe": asdict(self.recipe),
+            "seconds": self.seconds,
+        }
+
+    def when_heavy(self) -> Self:
+        """Return the task as it is: the image has been developed."""
+        return self
+
+    def max_output_bytes(self, data: bytes) -> int:
+        """Return the size of the image: nothing larger is wanted."""
+        return len(data)
+
+    async def result(self, properties: Any, output: bytes, data: bytes) -> Developed | None:
+        """Return the packed image, whose properties are those of the image but for its bytes."""
+        if properties is None and not output:
+            return None
+        info = _INFO.validate_python(properties)
+        known = self.info.as_dict() | {"stored_bytes": len(output), "codec": info.codec}
+        if info.content_encoding:
+            # What is packed cannot be seen here: its digest is compared when it is unpacked.
+            known["content_encoding"] = lepton.CONTENT_ENCODING
+            if self.recipe.profile is not Profile.ARCHIVE or len(data) > lepton.MAX_BYTES:
+                raise ValueError("An image that is to be served as it is stored was encoded.")
+        else:
+            known |= {
+                "kept": False,
+                "metadata_removed": info.metadata_removed,
+                "content_type": _content_type(output),
+                "content_length": len(output),
+                "digest": await _sha256(output),
+            }
+        _compare(info, known)
+        return Developed(output, info)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +268,12 @@ def pieces(data: memoryview) -> Iterator[memoryview]:
     """Yield parts that are short work for the event loop."""
     for start in range(0, len(data), PIECE_BYTES):
         yield data[start : start + PIECE_BYTES]
+
+
+def _compare(info: ImageInfo, known: Mapping[str, Any]) -> None:
+    wrong = [name for name, value in known.items() if getattr(info, name) != value]
+    if wrong:
+        raise ValueError(f"Properties that cannot be: {', '.join(wrong)}.")
 
 
 def _content_type(output: bytes) -> str:

@@ -7,21 +7,21 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from app.errors import InvalidImageError
-from app.imaging.codecs import lepton, optimize, score
+from app.imaging.codecs import score
 from app.imaging.colours import in_rgb
 from app.imaging.containers import bmp, gif, heif, jpeg, png, tiff, webp
 from app.imaging.decode import decode, stored_orientation, upright
-from app.imaging.encode import blocks_of_new, encode, must_be_encoded, optimizing_level
+from app.imaging.encode import blocks_of_new, encode, must_be_encoded
 from app.imaging.formats import ImageFormat
 from app.imaging.info import ImageInfo
 from app.imaging.metadata.metadata import Blocks, Metadata, MetadataOption, Stripped
 from app.imaging.picture import Candidate, Decoded
-from app.imaging.profiles import Profile, Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from app.imaging.limits import ImageLimits
+    from app.imaging.profiles import Recipe
 
 
 def _without(data: bytes, _: Blocks) -> bytes:
@@ -52,10 +52,7 @@ _ATTACH: dict[ImageFormat, Callable[[bytes, Blocks], bytes]] = {
 
 # A new encoding must be below this share of the upload's size: for a gain under 2 %, the upload is
 # the better picture, and an image that was developed before stays as it is.
-_WORTHWHILE = 0.98
-
-# Packing the upload better, which takes longest, does not beat a file below this share.
-_ENOUGH = 0.3
+WORTHWHILE = 0.98
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +68,8 @@ def develop(
 ) -> Developed:
     """Check an upload, and make the image to store of it, as the recipe says.
 
-    Blocks for up to seconds and takes hundreds of megabytes: runs in a codec worker.
+    `app.imaging.packing` may pack it better. Blocks for up to seconds and takes hundreds of
+    megabytes: runs in a codec worker.
 
     Args:
         data: The upload.
@@ -86,27 +84,24 @@ def develop(
     decoded = examine(data, image_format, limits)
     kept = _keep(data, decoded, recipe)
     served = _choose(kept, decoded, recipe)
-    packed = _pack(served) if recipe.profile is Profile.ARCHIVE else None
-    stored = packed or served.data
     info = ImageInfo(
         content_type=served.image_format.content_type,
         content_length=len(served.data),
-        digest=_sha256(served.data),
+        digest=sha256(served.data),
         width=served.size[0],
         height=served.size[1],
         frame_count=decoded.frame_count,
         filename=None,
         profile=recipe.profile.value,
-        codec=lepton.CONTENT_ENCODING if packed else served.codec,
+        codec=served.codec,
         kept=served is kept,
         received_bytes=len(data),
-        received_digest=_sha256(data),
-        stored_bytes=len(stored),
-        content_encoding=lepton.CONTENT_ENCODING if packed else "",
+        received_digest=sha256(data),
+        stored_bytes=len(served.data),
         metadata_removed=_removed(decoded.stripped.metadata, served),
         quality=_measure(decoded, served, limits) if recipe.measure else None,
     )
-    return Developed(stored, info)
+    return Developed(served.data, info)
 
 
 def examine(data: bytes, image_format: ImageFormat, limits: ImageLimits) -> Decoded:
@@ -137,17 +132,13 @@ def _keep(data: bytes, decoded: Decoded, recipe: Recipe) -> Candidate:
 
 def _choose(kept: Candidate, decoded: Decoded, recipe: Recipe) -> Candidate:
     """Return the smallest file that the profile allows, or the upload where that saves nothing."""
-    unkept = must_be_encoded(decoded, recipe.profile)
-    candidates = [_label(each, decoded, recipe) for each in encode(decoded, recipe)]
-    done = any(len(each.data) < _ENOUGH * len(kept.data) for each in candidates)
-    if not (unkept or done) and (level := optimizing_level(decoded, recipe)):
-        pixels = decoded.image.width * decoded.image.height * decoded.frame_count
-        candidates += optimize.optimized(kept, pixels, level)
+    unkept = must_be_encoded(decoded, recipe)
+    candidates = [label(each, decoded, recipe) for each in encode(decoded, recipe)]
     best = min(candidates, key=lambda each: len(each.data), default=kept)
-    return best if unkept or len(best.data) < _WORTHWHILE * len(kept.data) else kept
+    return best if unkept or len(best.data) < WORTHWHILE * len(kept.data) else kept
 
 
-def _label(file: Candidate, decoded: Decoded, recipe: Recipe) -> Candidate:
+def label(file: Candidate, decoded: Decoded, recipe: Recipe) -> Candidate:
     """Return a new encoding with the metadata that stays."""
     data, resolution = file.data, decoded.resolution
     if resolution and file.image_format is ImageFormat.JPEG:
@@ -158,21 +149,19 @@ def _label(file: Candidate, decoded: Decoded, recipe: Recipe) -> Candidate:
     return replace(file, data=_ATTACH[file.image_format](data, blocks))
 
 
-def _pack(served: Candidate) -> bytes | None:
-    """Pack a JPEG where that saves something; nothing else can be packed."""
-    if served.image_format is not ImageFormat.JPEG:
-        return None
-    packed = lepton.pack(served.data)
-    return packed if packed and len(packed) < _WORTHWHILE * len(served.data) else None
+def metadata_of(data: bytes, image_format: ImageFormat) -> Metadata:
+    """Return the metadata in a file."""
+    return _STRIP[image_format](data).metadata
 
 
-def _sha256(data: bytes) -> str:
+def sha256(data: bytes) -> str:
+    """Return the digest in hex."""
     return hashlib.sha256(data).hexdigest()
 
 
 def _removed(metadata: Metadata, served: Candidate) -> tuple[str, ...]:
     """Name the metadata of the upload that is not found in the bytes of the served file."""
-    left = _STRIP[served.image_format](served.data).metadata
+    left = metadata_of(served.data, served.image_format)
     return tuple(sorted(metadata.removed(left)))
 
 

@@ -1,19 +1,22 @@
 """The new encodings of a decoded image that each profile allows.
 
 - *original*, *archive*: none; the upload is kept, less its metadata.
-- *lossless*: TIFF and BMP become PNG; they and PNG become WebP for clients that accept it.
+- *lossless*: TIFF and BMP become PNG.
 - *balanced*: JPEG, and photos of HEIC, TIFF and BMP, become JPEG of quality 85; graphics become
-  PNG, and PNG stays, optimized. Compact images stay: a JPEG of lower quality, optimized;
-  animations, because Pillow merges frames and rounds durations; GIF, WebP and AVIF, because a
-  second pass gains little for a generation of quality (lossy) or for seconds (lossless).
+  PNG. Where colours that lie next to each other differ sharply, as in red text, they are not mixed:
+  a JPEG is kept, one above quality 95 and a HEIC become JPEG of that quality without subsampling,
+  TIFF and BMP become PNG. Compact images stay: PNG; a JPEG of lower quality; animations, because
+  Pillow merges frames and rounds durations; GIF, WebP and AVIF, because a second pass gains little
+  for a generation of quality (lossy) or for seconds (lossless).
 - *small*: as *balanced*, at most 2,048 pixels on a side, and photos of quality 70, those of PNG
   included; photos become AVIF where that is allowed.
 
 A photo that is transparent becomes WebP in place of JPEG.
 
 HEIC, which few clients show, and JPEG of arithmetic coding, which no browser does, become JPEG in
-the last two. An image whose colours the new file
-could not express is kept in all of them.
+the last two, but for a client that accepts HEIC. An image whose colours the new file could not
+express is kept in all of them. What takes long, and saves bytes alone, is left to
+`app.imaging.packing`.
 """
 
 from __future__ import annotations
@@ -24,12 +27,18 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 
 from app.errors import InvalidImageError
-from app.imaging.codecs import optimize
-from app.imaging.codecs.optimize import EXACT_LEVEL, QUICK_LEVEL
-from app.imaging.codecs.pillow import QUALITY, avif_of, jpeg_of, png_of, save, webp_of
-from app.imaging.colours import colour_space, icc_profile, in_rgb
-from app.imaging.containers import png
+from app.imaging.codecs.pillow import (
+    QUALITY,
+    avif_of,
+    jpeg_of,
+    png_of,
+    save,
+    sharp_jpeg_of,
+    webp_of,
+)
+from app.imaging.colours import icc_profile
 from app.imaging.decode import upright
+from app.imaging.edges import has_sharp_colours
 from app.imaging.formats import STORED, ImageFormat
 from app.imaging.picture import Candidate, Decoded
 from app.imaging.profiles import Profile, Recipe
@@ -41,17 +50,9 @@ if TYPE_CHECKING:
 
 _SMALL_SIDE = 2048
 
-# Any screenshot. Deflate at level 6 takes up to 0.85 s/MP on photos: a third of the deadline.
-_PNG_MAX_PIXELS = 4_200_000
-
-# Up to here both a PNG and a WebP are tried, at 3.6 s a megapixel. A larger WebP was a tenth to a
-# third smaller than the PNG of every photo and screenshot that was tried.
-_BOTH_MAX_PIXELS = 1_000_000
-
 # As JPEG, photos in PNG came to 0.06 of their size; text on many colours to half, hardly legible.
 _PHOTO_SHARE = 0.3
 
-_WEBP_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA"})
 _PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
 _COMPACT = frozenset({ImageFormat.GIF, ImageFormat.WEBP, ImageFormat.AVIF})
 # These say it in no other place.
@@ -60,13 +61,13 @@ _ENCODED_ALWAYS = frozenset(ImageFormat) - frozenset(STORED)
 _ALWAYS_KEPT = frozenset({Profile.ORIGINAL, Profile.ARCHIVE})
 
 
-def must_be_encoded(decoded: Decoded, profile: Profile) -> bool:
+def must_be_encoded(decoded: Decoded, recipe: Recipe) -> bool:
     """Tell whether the upload cannot be kept as it is.
 
     Raises:
         InvalidImageError: The profile requires that it is kept.
     """
-    image_format = decoded.image_format
+    image_format, profile = decoded.image_format, recipe.profile
     if image_format in _ENCODED_ALWAYS and profile in _ALWAYS_KEPT:
         raise InvalidImageError(
             f"The metadata of a {image_format.label} cannot be told from its picture without"
@@ -78,7 +79,8 @@ def must_be_encoded(decoded: Decoded, profile: Profile) -> bool:
             " be lost."
         )
     if decoded.is_seen_by_few:
-        return profile in QUALITY and decoded.is_still and not decoded.has_unusual_colours
+        may = profile in QUALITY and decoded.is_still and not decoded.has_unusual_colours
+        return may and not (recipe.heic and image_format is ImageFormat.HEIC)
     return image_format in _ENCODED_ALWAYS
 
 
@@ -93,7 +95,8 @@ def encode(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
     if profile in _ALWAYS_KEPT or not decoded.is_still:
         return
     if profile is Profile.LOSSLESS:
-        yield from _lossless(decoded, recipe)
+        if decoded.image_format in _ENCODED_ALWAYS:
+            yield _as_png(decoded)
     elif profile is Profile.SMALL and _is_too_large(decoded):
         if not decoded.has_unusual_colours:
             yield from _resized(decoded, recipe)
@@ -111,78 +114,43 @@ def blocks_of_new(
     return decoded.stripped.metadata.chosen(recipe.metadata, 1, size, resolution)
 
 
-def optimizing_level(decoded: Decoded, recipe: Recipe) -> int:
-    """Return the level at which a kept upload is optimized; 0 for not at all."""
-    is_png = decoded.image_format is ImageFormat.PNG
-    match recipe.profile:
-        case Profile.LOSSLESS:
-            return EXACT_LEVEL if _tries_png(decoded, recipe) else 0
-        case Profile.BALANCED:
-            return QUICK_LEVEL if is_png or decoded.is_coarse_jpeg else 0
-        case Profile.SMALL:
-            return QUICK_LEVEL if is_png and not _is_too_large(decoded) else 0
-    return 0
-
-
 def _is_too_large(decoded: Decoded) -> bool:
     return max(decoded.image.size) > _SMALL_SIDE
 
 
-def _tries_png(decoded: Decoded, recipe: Recipe) -> bool:
-    """Tell whether there is time for a PNG beside a WebP."""
-    small = _pixels(decoded.image) <= _BOTH_MAX_PIXELS
-    return small or not (recipe.webp and _fits_webp(decoded))
-
-
-def _lossless(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
-    if decoded.image_format in _ENCODED_ALWAYS and _tries_png(decoded, recipe):
-        yield _as_png(decoded)
-    if recipe.webp and _fits_webp(decoded):
-        picture, profile = _rgb_upright(decoded)
-        options: dict[str, Any] = {"lossless": True, "exact": True, "method": 4}
-        data = save(picture, "WEBP", icc_profile=profile, **options)
-        yield Candidate(data, "webp lossless", ImageFormat.WEBP, picture.size, exact=True)
-
-
-def _fits_webp(decoded: Decoded) -> bool:
-    """Tell whether a WebP can be lossless here: eight bits, usual colours, within the time."""
-    image = decoded.image
-    if decoded.image_format is ImageFormat.PNG:
-        same = decoded.is_rewritable_png and not decoded.has_unusual_colours
-    else:
-        same = decoded.image_format in _ENCODED_ALWAYS
-    same = same and colour_space(image) in {b"", b"RGB "}
-    return (
-        same
-        and image.mode in _WEBP_MODES
-        and _pixels(image) <= optimize.MAX_PNG_PIXELS[EXACT_LEVEL]
-    )
-
-
 def _lossy(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
-    if decoded.image_format is ImageFormat.PNG:
-        yield from _smaller_png(decoded, recipe)
-    elif decoded.has_unusual_colours:
+    balanced = recipe.profile is Profile.BALANCED
+    is_jpeg = decoded.image_format is ImageFormat.JPEG
+    if decoded.has_unusual_colours:
         return
-    elif recipe.profile is Profile.BALANCED and decoded.is_coarse_jpeg:
-        if decoded.is_seen_by_few or not optimize.can_optimize(ImageFormat.JPEG):
+    if decoded.image_format is ImageFormat.PNG:
+        if not balanced:
+            yield from _photo_of_png(decoded, recipe)
+    elif is_jpeg and balanced and _is_near_enough(decoded):
+        if decoded.is_seen_by_few:
             yield _with_own_tables(decoded)
-    elif decoded.is_graphic and decoded.image_format is not ImageFormat.JPEG:
+    elif not is_jpeg and (decoded.is_graphic or _is_sharp_scan(decoded)):
         yield _as_png(decoded)
+        if not (balanced or decoded.is_graphic):
+            yield _as_photo(decoded, recipe)
     else:
         yield _as_photo(decoded, recipe)
 
 
-def _smaller_png(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
-    """Yield a lossy file of a photo; otherwise a PNG, unless oxipng optimizes the upload itself."""
-    image = decoded.image
-    if recipe.profile is Profile.SMALL and not (decoded.is_graphic or decoded.has_unusual_colours):
-        photo = _as_photo(decoded, recipe)
-        if _pays_as_photo(photo, decoded):
-            yield photo
-    can = _pixels(image) <= _PNG_MAX_PIXELS and decoded.is_rewritable_png
-    if can and not optimize.can_optimize(ImageFormat.PNG):
-        yield _packed_png(decoded)
+def _is_near_enough(decoded: Decoded) -> bool:
+    """Tell whether a new JPEG would lose quality for few bytes, or for none."""
+    if decoded.is_coarse_jpeg:
+        return True
+    return decoded.has_sharp_colours and not decoded.is_fine_jpeg
+
+
+def _is_sharp_scan(decoded: Decoded) -> bool:
+    return decoded.image_format in _ENCODED_ALWAYS and decoded.has_sharp_colours
+
+
+def _photo_of_png(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
+    if not decoded.is_graphic and _pays_as_photo(photo := _as_photo(decoded, recipe), decoded):
+        yield photo
 
 
 def _with_own_tables(decoded: Decoded) -> Candidate:
@@ -202,19 +170,20 @@ def _with_own_tables(decoded: Decoded) -> Candidate:
 def _resized(decoded: Decoded, recipe: Recipe) -> Iterator[Candidate]:
     """Yield the picture, made to fit into 2,048 pixels."""
     picture, profile = _rgb_upright(decoded)
+    picture = picture.copy()
     picture.thumbnail((_SMALL_SIDE, _SMALL_SIDE), Image.Resampling.LANCZOS)
     # A JPEG of a compact image would be larger.
     if recipe.avif:
         yield _avif_of(picture, profile, decoded, recipe)
     elif decoded.image_format in _COMPACT:
-        yield webp_of(picture, profile, Profile.SMALL)
+        yield webp_of(picture, profile, Profile.SMALL, sharp=has_sharp_colours(picture))
     else:
         yield _small_of(picture, profile, decoded)
 
 
 def _small_of(picture: Image.Image, icc: bytes | None, decoded: Decoded) -> Candidate:
     """Return a photo, or a PNG of a graphic, unless that is larger than the upload."""
-    photo = _photo_of(picture, icc, Profile.SMALL)
+    photo = _photo_of(picture, icc, Profile.SMALL, sharp=has_sharp_colours(picture))
     drawn = decoded.is_graphic or not _pays_as_photo(photo, decoded)
     if not drawn or decoded.image.mode == "I;16":
         return photo
@@ -231,32 +200,27 @@ def _pays_as_photo(photo: Candidate, decoded: Decoded) -> bool:
 def _as_photo(decoded: Decoded, recipe: Recipe) -> Candidate:
     avif = recipe.avif and recipe.profile is Profile.SMALL
     if decoded.image.mode == "L" and not avif:
-        picture, profile = _upright(decoded), icc_profile(decoded.image)
-    else:
-        picture, profile = _rgb_upright(decoded)
+        return jpeg_of(_upright(decoded), icc_profile(decoded.image), recipe.profile)
+    picture, profile = _rgb_upright(decoded)
     if avif:
         return _avif_of(picture, profile, decoded, recipe)
-    return _photo_of(picture, profile, recipe.profile)
+    return _photo_of(picture, profile, recipe.profile, sharp=decoded.has_sharp_colours)
 
 
-def _photo_of(picture: Image.Image, icc: bytes | None, profile: Profile) -> Candidate:
+def _photo_of(
+    picture: Image.Image, icc: bytes | None, profile: Profile, *, sharp: bool
+) -> Candidate:
     """Return a JPEG, or a WebP where the picture is transparent."""
     if picture.mode == "RGBA":
-        return webp_of(picture, icc, profile)
-    return jpeg_of(picture, icc, profile)
+        return webp_of(picture, icc, profile, sharp=sharp)
+    return (sharp_jpeg_of if sharp else jpeg_of)(picture, icc, profile)
 
 
 def _avif_of(
     picture: Image.Image, icc: bytes | None, decoded: Decoded, recipe: Recipe
 ) -> Candidate:
     blocks = blocks_of_new(ImageFormat.AVIF, decoded, recipe, picture.size)
-    return avif_of(picture, icc, blocks)
-
-
-def _packed_png(decoded: Decoded) -> Candidate:
-    data = save(_upright(decoded), "PNG", compress_level=6)
-    data = png.with_appearance_of(decoded.stripped.data, data)
-    return Candidate(data, "png deflate 6", ImageFormat.PNG, decoded.size, exact=True)
+    return avif_of(picture, icc, blocks, sharp=has_sharp_colours(picture))
 
 
 def _as_png(decoded: Decoded) -> Candidate:
@@ -268,14 +232,10 @@ def _as_png(decoded: Decoded) -> Candidate:
     return png_of(picture, profile, exact=exact)
 
 
-def _pixels(image: Image.Image) -> int:
-    return image.width * image.height
-
-
 def _upright(decoded: Decoded) -> Image.Image:
     return upright(decoded.image, decoded.stripped.orientation)
 
 
 def _rgb_upright(decoded: Decoded) -> tuple[Image.Image, bytes | None]:
-    picture, profile = in_rgb(decoded.image)
+    picture, profile = decoded.in_rgb
     return upright(picture, decoded.stripped.orientation), profile

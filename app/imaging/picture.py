@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from PIL.JpegImagePlugin import JpegImageFile
 
-from app.imaging.colours import colour_space, icc_profile
+from app.imaging.colours import colour_space, icc_profile, in_rgb
 from app.imaging.containers import heif, jpeg, png
+from app.imaging.edges import has_sharp_colours, has_sharp_lines
 from app.imaging.formats import ImageFormat
 from app.imaging.metadata.exif import QUARTER_TURNS
 
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
     from app.imaging.metadata.metadata import Stripped
     from app.imaging.metadata.resolution import Resolution
 
-# Sum of libjpeg's luminance quantisation table at quality 85.
-_JPEG_TABLE_SUM = 1109
+# Sums of libjpeg's luminance quantisation table at quality 85 and 95.
+_COARSE_TABLE_SUM = 1109
+_FINE_TABLE_SUM = 369
 
-# Charts and screenshots have fewer, photos of any size more.
+# Charts and screenshots have fewer, and so has a photo of a plain wall: 938.
 _GRAPHIC_COLOURS = 4096
 
 # Tag of a TIFF (TIFF 6.0, section 8).
@@ -93,9 +95,25 @@ class Decoded:
 
     @cached_property
     def is_graphic(self) -> bool:
-        """Whether the picture is drawn or measured, and no photo: few colours, or deep ones."""
-        drawn = self.image.mode in {"1", "P", "I;16"}
-        return drawn or self.image.getcolors(_GRAPHIC_COLOURS) is not None
+        """Whether the picture is drawn or measured, and no photo.
+
+        Then it has few colours with sharp edges, or deep ones.
+        """
+        if self.image.mode in {"1", "P", "I;16"}:
+            return True
+        if self.image.getcolors(_GRAPHIC_COLOURS) is None:
+            return False
+        return has_sharp_lines(self.in_rgb[0])
+
+    @cached_property
+    def in_rgb(self) -> tuple[Image, bytes | None]:
+        """The picture as `app.imaging.colours.in_rgb` returns it, not yet upright."""
+        return in_rgb(self.image)
+
+    @cached_property
+    def has_sharp_colours(self) -> bool:
+        """Whether colours lie next to each other that are not to be mixed."""
+        return self.image.mode != "L" and has_sharp_colours(self.in_rgb[0])
 
     @cached_property
     def is_rewritable_png(self) -> bool:
@@ -112,9 +130,22 @@ class Decoded:
     @property
     def is_coarse_jpeg(self) -> bool:
         """Whether the file is a JPEG below quality 85: at 85 it would lose quality for nothing."""
-        if not isinstance(self.image, JpegImageFile) or self.image.mode == "CMYK":
-            return False
-        return sum(self.image.quantization.get(0, ())) >= _JPEG_TABLE_SUM
+        return self._is_rgb_jpeg and self._table_sum >= _COARSE_TABLE_SUM
+
+    @property
+    def is_fine_jpeg(self) -> bool:
+        """Whether the file is a JPEG above quality 95, which is smaller at 95."""
+        return self._is_rgb_jpeg and self._table_sum < _FINE_TABLE_SUM
+
+    @property
+    def _is_rgb_jpeg(self) -> bool:
+        return isinstance(self.image, JpegImageFile) and self.image.mode != "CMYK"
+
+    @property
+    def _table_sum(self) -> int:
+        """The sum of a JPEG's luminance quantisation table."""
+        assert isinstance(self.image, JpegImageFile)  # noqa: S101 - nothing else is asked
+        return sum(self.image.quantization.get(0, ()))
 
     @property
     def is_deep_tiff(self) -> bool:

@@ -26,6 +26,7 @@ class Recipe:
         profile: How much it may change.
         metadata: What becomes of metadata.
         webp: Whether `lossless` may make a WebP of PNG, TIFF and BMP.
+        heic: Whether `balanced` and `small` may keep a HEIC.
         avif: Whether `small` may take the time for an AVIF.
         measure: Whether the result is compared with the upload.
     """
@@ -33,5 +34,6 @@ class Recipe:
     profile: Profile = Profile.BALANCED
     metadata: MetadataOption = MetadataOption.STRIP
     webp: bool = False
+    heic: bool = False
     avif: bool = False
     measure: bool = False

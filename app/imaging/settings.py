@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from app.imaging.metadata.metadata import MetadataOption
 from app.imaging.profiles import Profile
-from app.section import Section, variable
+from app.section import Seconds, Section, variable
 
 Name = TypeVar("Name", bound=StrEnum)
 
@@ -28,6 +28,11 @@ class ImagingSettings(Section):
     avif: bool = Field(
         default=False,
         description="whether the profile small encodes AVIF: a third smaller, ten times slower",
+    )
+    packing_seconds: Seconds = Field(
+        5,
+        description="how much time of a CPU a worker may use to pack an image better, as `archive`,"
+        " `lossless` and PNG are; beyond it, the image is stored as it was before",
     )
     measure_quality: bool = Field(
         default=False,

@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from app.codec.tasks import Develop
 from app.errors import CatalogDamagedError
 from app.imaging.formats import sniff
 from app.ingest.intake import COPIES, memory_for
@@ -22,12 +21,11 @@ if TYPE_CHECKING:
     from app.budget import ByteBudget, Reservation
     from app.catalog.catalog import Catalog
     from app.catalog.images import CatalogImage
-    from app.codec.pool import CodecPool
     from app.feed.feed import Feed
     from app.imaging.develop import Developed
     from app.imaging.formats import ImageFormat
-    from app.imaging.limits import ImageLimits
     from app.ingest.claims import Claims
+    from app.ingest.development import Development
     from app.ingest.publish import Published, Publisher
     from app.ingest.quota import Quota
     from app.ingest.upload import Source, Upload
@@ -44,8 +42,7 @@ class Ingest:
         publisher: Publisher,
         catalog: Catalog,
         feed: Feed,
-        pool: CodecPool,
-        limits: ImageLimits,
+        development: Development,
         budget: ByteBudget,
         claims: Claims,
         quota: Quota,
@@ -55,8 +52,7 @@ class Ingest:
         self._publisher = publisher
         self._catalog = catalog
         self._feed = feed
-        self._pool = pool
-        self._limits = limits
+        self._development = development
         self._budget = budget
         self._claims = claims
         self._quota = quota
@@ -114,11 +110,7 @@ class Ingest:
     ) -> Developed:
         """Develop in a worker, unless the client leaves: then nobody wants the result."""
         left = asyncio.create_task(source.left())
-        work = asyncio.create_task(
-            self._pool.run(
-                Develop(image_format, self._limits, upload.recipe), upload.data, source.client
-            )
-        )
+        work = asyncio.create_task(self._development.develop(upload, image_format, source.client))
         try:
             await asyncio.wait({left, work}, return_when=asyncio.FIRST_COMPLETED)
             return work.result() if work.done() else left.result()

@@ -54,6 +54,11 @@ PRODUCERS_REPLACED = Counter(
 CODEC_WORKERS_REPLACED = Counter(
     "imagegate_codec_workers_replaced", "Codec workers that were replaced, and why.", ["reason"]
 )
+PACKINGS_GIVEN_UP = Counter(
+    "imagegate_packings_given_up",
+    "Images that were stored as they were before they were to be packed better, and why.",
+    ["reason"],
+)
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 

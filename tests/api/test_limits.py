@@ -165,7 +165,7 @@ async def test_refused_uploads_whose_rest_is_read_keep_no_others_from_beginning(
 async def test_the_time_of_workers_is_limited_for_uploads(gateways):
     # What is left of the window after one image is a debt for hours.
     client = await gateways(limits=ONE | {"address_worker_seconds": 0.000001})
-    client.gateway.ingest._pool._shares._clock = Clock()
+    client.gateway.ingest._development._pool._shares._clock = Clock()
     assert (await client.post("/images", content=PNG)).status_code == 201
     refused(await client.post("/images", content=PNG), "address-worker-seconds")
     assert (await client.get("/images")).status_code == 200
@@ -173,9 +173,10 @@ async def test_the_time_of_workers_is_limited_for_uploads(gateways):
 
 async def test_the_time_of_workers_is_limited_for_images_to_unpack(gateways):
     client = await gateways(limits=ONE | {"address_worker_seconds": 0.000001})
-    client.gateway.ingest._pool._shares._clock = Clock()
+    client.gateway.ingest._development._pool._shares._clock = Clock()
     data = images.jpeg(images.photo((320, 240), noise=20))
     stored = (await client.post("/images", content=data, params={"profile": "archive"})).json()
+    assert stored["receipt"]["codec"] == "lepton"  # part of an upload that was let in
     refused(await client.get(stored["url"]), "address-worker-seconds")
     assert (await other(client).get(stored["url"])).status_code == 200
 

@@ -333,13 +333,15 @@ async def test_a_pool_whose_workers_cannot_start_says_so():
 
 
 async def test_a_pool_that_starts_in_part_leaves_no_process_behind(monkeypatch):
-    ready, started = CodecProcess.ready, set()
+    ready, started = CodecProcess.ready, []
 
     async def second_fails(worker):
-        started.update(children())
-        await ready(worker)
-        if len(started) == 2:
+        started.append(worker._process.pid)
+        is_second = len(started) == 2
+        parts = await ready(worker)
+        if is_second:
             raise EOFError
+        return parts
 
     monkeypatch.setattr(CodecProcess, "ready", second_fails)
     with pytest.raises(ConfigurationError):

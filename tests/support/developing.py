@@ -2,6 +2,7 @@
 
 import hashlib
 
+from app.imaging import packing
 from app.imaging.codecs import lepton
 from app.imaging.develop import Developed
 from app.imaging.develop import develop as develop_by
@@ -12,6 +13,7 @@ from app.imaging.limits import ImageLimits
 from app.imaging.profiles import Profile, Recipe
 
 LIMITS = ImageLimits()
+PACKING_SECONDS = 5
 
 
 def served(developed: Developed) -> bytes:
@@ -43,7 +45,17 @@ def as_it_came(data: bytes, content_type: str) -> Developed:
 
 
 def develop(data, limits=LIMITS, profile=Profile.BALANCED, **recipe) -> Developed:
-    return develop_by(data, sniff(data), limits, Recipe(profile, **recipe))
+    return developed_and_packed(data, limits, Recipe(profile, **recipe))
+
+
+def developed_and_packed(
+    data: bytes, limits: ImageLimits, recipe: Recipe, seconds=PACKING_SECONDS
+) -> Developed:
+    """Return what the gateway stores."""
+    developed = develop_by(data, sniff(data), limits, recipe)
+    if not packing.can_be_packed(developed.info):
+        return developed
+    return packing.pack(developed.data, developed.info, limits, recipe, seconds) or developed
 
 
 def examine(data, limits=LIMITS):

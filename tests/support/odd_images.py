@@ -4,7 +4,9 @@ import random
 import struct
 import zlib
 
-from tests.support.images import chunk
+from PIL import Image
+
+from tests.support.images import chunk, saved, segment
 
 
 def raw_png(size, bit_depth: int, colour_type: int, channels: int, colour_key=b"") -> bytes:
@@ -64,3 +66,18 @@ def without_flags(data: bytes) -> bytes:
     """A WebP that has a profile and EXIF, and does not say so."""
     at = data.index(b"VP8X") + 8
     return data[:at] + bytes((data[at] & 0x12,)) + data[at + 1 :]
+
+
+def jpeg_beyond_its_range(blocks=8) -> bytes:
+    """A JPEG that decoders show, with coefficients of 12 bits, at which MozJPEG ends its process.
+
+    Its Huffman table for AC has two codes: the end of a block, and a coefficient of 12 bits.
+    """
+    data = saved(Image.new("L", (8 * blocks, 8), 128), "JPEG", quality=60)
+    start = data.index(b"\xff\xda")
+    end = start + 2 + int.from_bytes(data[start + 2 : start + 4])
+    table = segment(0xC4, bytes([0x10, 1, 1, *bytes(14), 0x00, 0x0C]))
+    bits = ("00" + "10" + format(4000, "012b") + "0") * blocks
+    bits += "1" * (-len(bits) % 8)
+    scan = int(bits, 2).to_bytes(len(bits) // 8).replace(b"\xff", b"\xff\0")
+    return data[:start] + table + data[start:end] + scan + b"\xff\xd9"

@@ -9,6 +9,7 @@ from app.imaging.formats import ACCEPTED
 from app.imaging.limits import ImageLimits
 from app.imaging.profiles import Recipe
 from app.ingest.claims import Claims
+from app.ingest.development import Development
 from app.ingest.ingest import Ingest
 from app.ingest.intake import COPIES
 from app.ingest.publish import Publisher
@@ -107,8 +108,7 @@ class Way:
             self.publisher,
             catalog,
             feed,
-            self.pool,
-            limits,
+            Development(self.pool, limits, packing_seconds=1),
             self.budget,
             self.claims,
             Quota(catalog),

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from app.errors import ImageLimitError
-from app.imaging.codecs import jpegli, optimize
+from app.imaging.codecs import jpegli
 from app.imaging.formats import ImageFormat
 from app.imaging.metadata.metadata import Metadata
 from app.imaging.picture import Candidate
@@ -20,6 +19,12 @@ if TYPE_CHECKING:
 
 # Over twelve camera photos, balanced: a median SSIMULACRA2 of 84; the aim is 80.
 QUALITY = {Profile.BALANCED: 85, Profile.SMALL: 70}
+
+# For text and drawings in colour: at 93 the worst text came to a SSIMULACRA2 of 76, at 85 to 49.
+_SHARP_QUALITY = {Profile.BALANCED: 95, Profile.SMALL: 85}
+
+# In a tenth of the time of level 9, and of a photo an eighth more bytes.
+_PNG_LEVEL = 3
 
 _WEBP_QUALITY = {Profile.BALANCED: 90, Profile.SMALL: 75}
 
@@ -39,30 +44,50 @@ def jpeg_of(picture: Image.Image, icc: bytes | None, profile: Profile) -> Candid
     return Candidate(data, codec, ImageFormat.JPEG, picture.size)
 
 
-def webp_of(picture: Image.Image, icc: bytes | None, profile: Profile) -> Candidate:
-    """Return a lossy WebP of an RGB or RGBA picture."""
+def sharp_jpeg_of(picture: Image.Image, icc: bytes | None, profile: Profile) -> Candidate:
+    """Return a JPEG of an RGB picture with each pixel's own colour (4:4:4), which jpegli lacks.
+
+    It is not progressive: that would take four times as long.
+    """
+    quality = _SHARP_QUALITY[profile]
+    data = save(picture, "JPEG", quality=quality, subsampling="4:4:4", icc_profile=icc)
+    return Candidate(data, f"jpeg q{quality} 4:4:4", ImageFormat.JPEG, picture.size)
+
+
+def webp_of(picture: Image.Image, icc: bytes | None, profile: Profile, *, sharp: bool) -> Candidate:
+    """Return a lossy WebP of an RGB or RGBA picture, which is always 4:2:0.
+
+    Where it is to be `sharp`, the encoder looks for colours that come out nearest.
+    """
     quality = _WEBP_QUALITY[profile]
-    data = save(picture, "WEBP", quality=quality, method=4, icc_profile=icc)
+    options: dict[str, Any] = {"method": 4, "use_sharp_yuv": sharp, "icc_profile": icc}
+    data = save(picture, "WEBP", quality=quality, **options)
     return Candidate(data, f"webp q{quality}", ImageFormat.WEBP, picture.size)
 
 
-def avif_of(picture: Image.Image, profile: bytes | None, blocks: Blocks) -> Candidate:
-    """Return an AVIF with its metadata, as inserting it later would move the other parts."""
+def avif_of(
+    picture: Image.Image, profile: bytes | None, blocks: Blocks, *, sharp: bool
+) -> Candidate:
+    """Return an AVIF with its metadata, as inserting it later would move the other parts.
+
+    Where it is to be `sharp`, each pixel has its own colour (4:4:4).
+    """
     # Pillow refuses a damaged block, so a new one is written of the same entries.
     metadata = Metadata.of(blocks)
     exif = metadata.exif.copied(1, metadata.copyright_notice())
-    options = {name: block for name, block in (("exif", exif), ("xmp", blocks.xmp)) if block}
+    options: dict[str, Any] = {
+        name: block for name, block in (("exif", exif), ("xmp", blocks.xmp)) if block
+    }
+    options["subsampling"] = "4:4:4" if sharp else "4:2:0"
     data = save(picture, "AVIF", icc_profile=profile, **_AVIF, **options)
-    codec = f"avif q{_AVIF['quality']} speed {_AVIF['speed']}"
+    codec = f"avif q{_AVIF['quality']} speed {_AVIF['speed']}" + (" 4:4:4" if sharp else "")
     return Candidate(data, codec, ImageFormat.AVIF, picture.size)
 
 
 def png_of(picture: Image.Image, icc: bytes | None, *, exact: bool = False) -> Candidate:
-    """Return a PNG in as few bytes as possible; `exact` where every pixel is the upload's."""
-    data = save(picture, "PNG", icc_profile=icc, compress_level=6)
-    file = Candidate(data, "png deflate 6", ImageFormat.PNG, picture.size, exact)
-    smaller = optimize.optimized(file, picture.width * picture.height, optimize.EXACT_LEVEL)
-    return replace(smaller[0], exact=exact) if smaller else file
+    """Return a PNG, to be packed better later; `exact` where every pixel is the upload's."""
+    data = save(picture, "PNG", icc_profile=icc, compress_level=_PNG_LEVEL)
+    return Candidate(data, f"png deflate {_PNG_LEVEL}", ImageFormat.PNG, picture.size, exact)
 
 
 def save(picture: Image.Image, format_name: str, **options: Any) -> bytes:

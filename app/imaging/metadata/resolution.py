@@ -60,8 +60,8 @@ class Resolution:
 
     @property
     def is_usual(self) -> bool:
-        """Whether it is what programs assume anyway."""
-        return self.is_absolute and (self.across, self.down) == (_USUAL, _USUAL)
+        """Whether it is what programs assume anyway: 72, or 2,835 a metre, which is a bit more."""
+        return self.is_absolute and round(self.across) == round(self.down) == _USUAL
 
     def turned(self) -> Resolution:
         """Return the resolution of the picture after a quarter turn."""
