@@ -418,3 +418,26 @@ async def test_the_program_of_the_page_prints_each_image(shelf, options, tmp_pat
         running.kill()
         await running.wait()
     assert lines == [[each, "image/png", "640", "480", "9"] for each in ids]
+
+
+@pytest.mark.apache_kafka
+async def test_a_reader_outlives_the_restart_of_its_broker(new_broker):
+    broker = new_broker()
+    async with opened_log(broker, append_timeout_seconds=20) as log:
+        shelf = Shelf(log)
+        ids = await some(shelf, 2)
+        async with ImageReader(**of(broker, log)) as images:
+            assert (await anext(images)).id == ids[0]
+            await asyncio.to_thread(broker.kill)
+            waiting = asyncio.create_task(_next_bytes(images))
+            await asyncio.to_thread(broker.start)
+            assert await asyncio.wait_for(waiting, 60) == b"picture 1"
+            await until(lambda: log.trouble is None, 30)
+            await shelf.put(b"after it")
+            assert await asyncio.wait_for(_next_bytes(images), 60) == b"after it"
+            await asyncio.wait_for(images.commit(), 30)
+        assert await read(of(broker, log)) == {}
+
+
+async def _next_bytes(images):
+    return await (await anext(images)).bytes()
