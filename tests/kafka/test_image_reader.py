@@ -66,6 +66,11 @@ async def read(options, **more):
         return {image.id: await image.bytes() async for image in images}
 
 
+async def after(images):
+    """Return the next image; one that does not come is a failure, and not for ever."""
+    return await asyncio.wait_for(anext(images), 30)
+
+
 async def some(shelf, count=3, **changes):
     return [await shelf.put(b"picture %d" % number, **changes) for number in range(count)]
 
@@ -149,7 +154,7 @@ class TestWhatAppears:
     ):
         await shelf.put(b"picture", digest="ab" * 32)
         async with ImageReader(**options, follow=False) as images:
-            image = await anext(images)
+            image = await after(images)
             pieces = image.chunks()
             assert await anext(pieces) == b"picture"
             with pytest.raises(DigestMismatchError):
@@ -164,9 +169,9 @@ class TestWhatAppears:
         await shelf.log.append(EVENTS, [NEWER])
         await shelf.put(b"behind")
         async with ImageReader(**options) as images:
-            assert (await anext(images)).id == first
+            assert (await after(images)).id == first
             with pytest.raises(NewerVersionError):
-                await anext(images)
+                await after(images)
 
     async def test_images_of_a_gateway_that_has_stopped_are_read_as_it_served_them(
         self, new_gateway, topics, kafka, prefix
@@ -275,8 +280,8 @@ class TestCommits:
     ):
         ids = await some(shelf)
         async with ImageReader(**options) as images:
-            assert (await anext(images)).id == ids[0]
-            assert (await anext(images)).id == ids[1]
+            assert (await after(images)).id == ids[0]
+            assert (await after(images)).id == ids[1]
         assert [*await read(options)] == ids[1:]
         assert [*await read(options)] == []
 
@@ -285,9 +290,9 @@ class TestCommits:
         explicit = options | {"auto_commit": False}
         assert [*await read(explicit)] == ids
         async with ImageReader(**explicit) as images:
-            assert (await anext(images)).id == ids[0]
+            assert (await after(images)).id == ids[0]
             await images.commit()
-            assert (await anext(images)).id == ids[1]
+            assert (await after(images)).id == ids[1]
         assert [*await read(explicit)] == ids[1:]
 
     async def test_what_is_passed_over_is_committed_as_well(self, shelf, options, kafka):
@@ -320,13 +325,13 @@ class TestGroups:
         await some(shelf, 2)
         async with contextlib.AsyncExitStack() as stack:
             first = await stack.enter_async_context(ImageReader(**options))
-            assert (await anext(first)).sequence == 0
+            assert (await after(first)).sequence == 0
             others = [await stack.enter_async_context(ImageReader(**options)) for _ in range(3)]
             waiting = [asyncio.create_task(anext(each)) for each in others]
             await until(lambda: all(each._member._coordinator.generation > 0 for each in others))
-            assert (await anext(first)).sequence == 1
+            assert (await after(first)).sequence == 1
             await shelf.put(b"another")
-            assert (await anext(first)).sequence == 2
+            assert (await after(first)).sequence == 2
             assert not any(each.done() for each in waiting)
             for each in waiting:
                 each.cancel()
@@ -356,7 +361,7 @@ class TestGroups:
         ids = await some(shelf, 2)
         slow = options | {"handling_timeout_seconds": 1.0, "auto_commit": False}
         async with ImageReader(**slow) as first, ImageReader(**options) as second:
-            assert (await anext(first)).id == ids[0]
+            assert (await after(first)).id == ids[0]
             assert (await asyncio.wait_for(anext(second), 30)).id == ids[0]
             with pytest.raises(TurnLostError):
                 await asyncio.wait_for(first.commit(), 5)
@@ -427,7 +432,7 @@ async def test_a_reader_outlives_the_restart_of_its_broker(new_broker):
         shelf = Shelf(log)
         ids = await some(shelf, 2)
         async with ImageReader(**of(broker, log)) as images:
-            assert (await anext(images)).id == ids[0]
+            assert (await after(images)).id == ids[0]
             await asyncio.to_thread(broker.kill)
             waiting = asyncio.create_task(_next_bytes(images))
             await asyncio.to_thread(broker.start)
