@@ -56,7 +56,7 @@ siege: $(VENV)/.dev ## attack gateways, each attack for so many SECONDS, and mea
 
 SECONDS := 60
 
-fuzz: $(VENV)/.dev ## develop damaged images for so many SECONDS; fails on an unexpected error
+fuzz: $(VENV)/.dev ## develop damaged images for so many SECONDS; fails on an unexpected error or picture
 	$(BIN)/python -m tests.imaging.fuzz $(SECONDS)
 
 lint: $(VENV)/.dev ## check the style of the code, and that imports point down

@@ -83,6 +83,8 @@ def with_key_as_alpha(
 def in_rgb(image: Image.Image) -> tuple[Image.Image, bytes | None]:
     """Return the image as RGB, or RGBA where it is transparent, and its profile.
 
+    That is the image itself where it is so already.
+
     Raises:
         InvalidImageError: Its look is not known, or cannot be expressed in RGB.
     """
@@ -95,7 +97,8 @@ def in_rgb(image: Image.Image) -> tuple[Image.Image, bytes | None]:
     if image.mode in _SUBTRACTIVE or (image.mode == "L" and space == b"GRAY"):
         return _through_profile(image, icc_profile(image)), None
     if image.mode in _SIMPLE:
-        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+        wanted = "RGBA" if image.has_transparency_data else "RGB"
+        image = image if image.mode == wanted else image.convert(wanted)
     if image.mode == "RGBA" and image.getchannel("A").getextrema() == _OPAQUE:
         image = image.convert("RGB")
     if image.mode in {"RGB", "RGBA"}:

@@ -25,7 +25,8 @@ from app.errors import ImageLimitError, InvalidImageError
 from app.imaging.codecs.bmp import BmpFile
 from app.imaging.codecs.tiff import TiffFile
 from app.imaging.colours import with_key_as_alpha
-from app.imaging.containers import gif, heif, jpeg, png
+from app.imaging.containers import gif, jpeg, png
+from app.imaging.containers.heif_properties import aperture
 from app.imaging.formats import ImageFormat
 from app.imaging.metadata.metadata import truncated
 
@@ -144,10 +145,17 @@ def _require_all_of(stripped: Stripped) -> None:
 
 
 def _cropped(image: ImageFile, data: bytes) -> Image.Image:
-    """Return the part of a still AVIF that viewers show, which Pillow does not know of."""
-    is_still = getattr(image, "n_frames", 1) == 1
-    part = heif.aperture(data, image.size) if is_still else None
-    return image.crop(part) if part else image
+    """Return the part of an AVIF that viewers show, which Pillow does not know of.
+
+    Of an animation that is its first frame.
+    """
+    count = getattr(image, "n_frames", 1)
+    if (part := aperture(data, image.size, is_still=count == 1)) is None:
+        return image
+    cropped = image.crop(part)
+    # As images of several frames have it.
+    cropped.n_frames = count  # type: ignore[attr-defined]
+    return cropped
 
 
 def _with_alpha(image: ImageFile, data: bytes) -> Image.Image:

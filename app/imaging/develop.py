@@ -120,7 +120,7 @@ def _keep(data: bytes, decoded: Decoded, recipe: Recipe) -> Candidate:
     if recipe.metadata is MetadataOption.KEEP:
         kept = data[: stripped.end]
         if decoded.image_format is ImageFormat.JPEG and len(kept) < len(data):
-            kept = jpeg.without_index(kept)
+            kept = jpeg.of_one_picture(kept)
     else:
         size = decoded.image.size
         # An orientation that the decoder says is a property of the picture, not of EXIF.
@@ -149,11 +149,6 @@ def label(file: Candidate, decoded: Decoded, recipe: Recipe) -> Candidate:
     return replace(file, data=_ATTACH[file.image_format](data, blocks))
 
 
-def metadata_of(data: bytes, image_format: ImageFormat) -> Metadata:
-    """Return the metadata in a file."""
-    return _STRIP[image_format](data).metadata
-
-
 def sha256(data: bytes) -> str:
     """Return the digest in hex."""
     return hashlib.sha256(data).hexdigest()
@@ -161,7 +156,7 @@ def sha256(data: bytes) -> str:
 
 def _removed(metadata: Metadata, served: Candidate) -> tuple[str, ...]:
     """Name the metadata of the upload that is not found in the bytes of the served file."""
-    left = metadata_of(served.data, served.image_format)
+    left = _STRIP[served.image_format](served.data).metadata
     return tuple(sorted(metadata.removed(left)))
 
 

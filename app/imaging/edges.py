@@ -21,6 +21,8 @@ _LIGHT_SHARE = 0.01
 
 # Pixels on a side of a tile.
 _TILE = 32
+# Rows looked at together: of the whole picture, new memory alone would take as long as the work.
+_STRIP = 256
 
 
 def has_sharp_colours(picture: Image.Image) -> bool:
@@ -32,14 +34,23 @@ def has_sharp_colours(picture: Image.Image) -> bool:
     Args:
         picture: RGB or RGBA.
     """
-    width, height = picture.width // 2, picture.height // 2
-    if not (width and height):
-        return False
-    picture = picture.convert("RGB").crop((0, 0, 2 * width, 2 * height))
-    pixels = picture.resize((width, height), Image.Resampling.NEAREST).convert("YCbCr")
+    width, height = picture.width // 2 * 2, picture.height // 2 * 2
+    strips = (
+        picture.crop((0, top, width, min(top + _STRIP, height))) for top in range(0, height, _STRIP)
+    )
+    return width > 0 and any(
+        _has_tile(_chroma_lost(strip.convert("RGB")), _COLOUR_DIFFERENCE, _COLOUR_SHARE)
+        for strip in strips
+    )
+
+
+def _chroma_lost(picture: Image.Image) -> Image.Image:
+    """Return how far the colour of each second pixel is from the mean that 4:2:0 keeps."""
+    half = picture.width // 2, picture.height // 2
+    pixels = picture.resize(half, Image.Resampling.NEAREST).convert("YCbCr")
     means = picture.reduce(2).convert("YCbCr")
     _, blue, red = ImageChops.difference(pixels, means).split()
-    return _has_tile(ImageChops.lighter(blue, red), _COLOUR_DIFFERENCE, _COLOUR_SHARE)
+    return ImageChops.lighter(blue, red)
 
 
 def has_sharp_lines(picture: Image.Image) -> bool:

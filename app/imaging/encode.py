@@ -111,7 +111,9 @@ def blocks_of_new(
     resolution = decoded.resolution
     if resolution and (resolution.is_usual or image_format not in _RESOLUTION_IN_EXIF):
         resolution = None
-    return decoded.stripped.metadata.chosen(recipe.metadata, 1, size, resolution)
+    return decoded.stripped.metadata.chosen(
+        recipe.metadata, 1, size, resolution, turned=decoded.is_turned
+    )
 
 
 def _is_too_large(decoded: Decoded) -> bool:

@@ -2,7 +2,7 @@
 
 It is a task of its own, after the image that is stored otherwise: a packer that fails, that ends
 its process or uses up its time costs no upload. Packers get files that were checked, with the
-metadata that stays, and change no pixel.
+metadata that stays, and may change no pixel; none is believed: both files are decoded and compared.
 
 - *archive*: JPEG by Lepton, unpacked when it is read.
 - *lossless*: JPEG by MozJPEG, PNG by oxipng; PNG becomes WebP for clients that accept it.
@@ -14,12 +14,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from app.errors import InternalError
 from app.imaging.codecs import lepton, optimize
 from app.imaging.codecs.pillow import save
-from app.imaging.colours import colour_space
+from app.imaging.colours import colour_space, icc_profile
 from app.imaging.containers import png
 from app.imaging.decode import upright
-from app.imaging.develop import WORTHWHILE, Developed, examine, label, metadata_of, sha256
+from app.imaging.develop import WORTHWHILE, Developed, examine, label, sha256
 from app.imaging.formats import ImageFormat, sniff
 from app.imaging.picture import Candidate
 from app.imaging.profiles import Profile
@@ -76,6 +77,9 @@ def pack(
         limits: The limits that it was decoded with.
         recipe: The recipe that it was developed by.
         seconds: How long this may take; what would most likely take longer is not tried.
+
+    Raises:
+        InternalError: A packer changed the picture.
     """
     if recipe.profile is Profile.ARCHIVE:
         return _by_lepton(data, info, seconds)
@@ -89,6 +93,11 @@ def pack(
     most = WORTHWHILE * len(data) if info.kept else len(data)
     if best is None or len(best.data) >= most:
         return None
+    before = examine(data, sniff(data), limits)
+    after = examine(best.data, best.image_format, limits)
+    if not _is_same(before, after):
+        raise InternalError(f"The codec {best.codec!r} changed the picture.")
+    removed = before.stripped.metadata.removed(after.stripped.metadata)
     packed = replace(
         info,
         content_type=best.image_format.content_type,
@@ -97,7 +106,7 @@ def pack(
         codec=best.codec,
         kept=False,
         stored_bytes=len(best.data),
-        metadata_removed=_removed(data, info, best),
+        metadata_removed=tuple(sorted({*info.metadata_removed, *removed})),
     )
     return Developed(best.data, packed)
 
@@ -184,11 +193,23 @@ def _candidate(data: bytes, codec: str, image_format: ImageFormat, info: ImageIn
     return Candidate(data, codec, image_format, (info.width, info.height), exact=True)
 
 
-def _removed(data: bytes, info: ImageInfo, packed: Candidate) -> tuple[str, ...]:
-    """Name the metadata that the upload had and the packed file lacks."""
-    left = metadata_of(data, sniff(data))
-    return tuple(
-        sorted(
-            {*info.metadata_removed, *left.removed(metadata_of(packed.data, packed.image_format))}
-        )
+def _is_same(before: Decoded, after: Decoded) -> bool:
+    """Tell whether two files show the same, frame by frame."""
+    if after.image_format is ImageFormat.JPEG:
+        return before.image.tobytes() == after.image.tobytes()
+    frames = [each.frame_count for each in (before, after)]
+    profiles = [icc_profile(each.image) for each in (before, after)]
+    return (
+        frames[0] == frames[1]
+        and profiles[0] == profiles[1]
+        and all(_shown(before, number) == _shown(after, number) for number in range(frames[0]))
     )
+
+
+def _shown(decoded: Decoded, number: int) -> bytes:
+    """Return the pixels of a frame as viewers show it."""
+    image = decoded.image
+    if decoded.frame_count > 1:
+        image.seek(number)
+    picture = upright(image, decoded.stripped.orientation)
+    return (picture if picture.mode == "I;16" else picture.convert("RGBA")).tobytes()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from PIL.JpegImagePlugin import JpegImageFile
 
 from app.imaging.colours import colour_space, icc_profile, in_rgb
-from app.imaging.containers import heif, jpeg, png
+from app.imaging.containers import heif_properties, jpeg, png
 from app.imaging.edges import has_sharp_colours, has_sharp_lines
 from app.imaging.formats import ImageFormat
 from app.imaging.metadata.exif import QUARTER_TURNS
@@ -67,9 +67,13 @@ class Decoded:
     def resolution(self) -> Resolution | None:
         """The density of the pixels as viewers show them; None where nothing says it."""
         stored = self.stripped.resolution or self.stripped.metadata.exif.resolution
-        if stored and self.stripped.orientation in QUARTER_TURNS:
-            return stored.turned()
-        return stored
+        return stored.turned() if stored and self.is_turned else stored
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether the picture as viewers show it is turned by a quarter from the stored pixels."""
+        by_decoder = self.stripped.turns_itself and self.image_format is not ImageFormat.AVIF
+        return by_decoder or self.stripped.orientation in QUARTER_TURNS
 
     @property
     def frame_count(self) -> int:
@@ -90,7 +94,7 @@ class Decoded:
         if self.image_format is ImageFormat.PNG:
             return not has_profile and png.has_unusual_colours(self.stripped.data)
         if self.image_format in {ImageFormat.HEIC, ImageFormat.AVIF}:
-            return heif.has_unusual_colours(self.stripped.data, has_profile=has_profile)
+            return heif_properties.has_unusual_colours(self.stripped.data, has_profile=has_profile)
         return False
 
     @cached_property

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from app.imaging.metadata import exif
+from app.imaging.metadata.resolution import Resolution
 from tests.support import blocks, images
 from tests.support.developing import LIMITS, develop
 from tests.support.every_case import every_case
@@ -59,6 +60,8 @@ class TestBrokenExif:
                     parsed = exif.parse(whole[:cut])
                     assert parsed.copied(1, "") is not None
                     assert len(parsed.upright((64, 48))) == cut
+                    dense = parsed.upright((64, 48), resolution=Resolution(300, 150, True))
+                    assert exif.parse(dense).picture.keys() >= parsed.picture.keys()
                     parsed.names()
 
 

@@ -261,6 +261,63 @@ class TestAperture:
         assert (stored.info.width, stored.info.height) == (2400, 320)
 
 
+class TestApertureOfSequences:
+    def test_what_is_shown_of_the_frames_is_measured(self):
+        first, *rest = images.frames(4, size=(320, 240))
+        options = {"save_all": True, "append_images": rest, "icc_profile": images.icc_profile()}
+        data = images.saved(first, "AVIF", **options)
+        # The profile in the description of the samples makes room for the aperture.
+        at = data.index(b"colrprof", data.index(b"stsd")) - 4
+        length = int.from_bytes(data[at : at + 4])
+        room = box(b"free", bytes(length - 40 - 8))
+        cropped = data[:at] + clap(300, 1, 200, 1, 0, 1, 10, 1) + room + data[at + length :]
+        stored = develop(cropped, LIMITS)
+        assert (stored.info.frame_count, stored.info.kept) == (4, True)
+        assert b"clap" in stored.data
+        assert (stored.info.width, stored.info.height) == (300, 200)
+        whole = develop(data, LIMITS)
+        assert (whole.info.width, whole.info.height) == (320, 240)
+
+
+def pasp(across, down):
+    return box(b"pasp", struct.pack(">II", across, down))
+
+
+class TestPixelAspect:
+    """Pixels that are no squares: twice as wide as high is half as dense across as down."""
+
+    @pytest.mark.parametrize("turns", [0, 1, 2, 3])
+    def test_a_jpeg_of_a_heic_says_it(self, turns):
+        plain = images.heic(images.photo((320, 240)), private=False, icc=False)
+        data = with_property(plain, pasp(2, 1))
+        stored = develop(with_property(data, box(b"irot", bytes((turns,)))), LIMITS)
+        assert stored.info.content_type == "image/jpeg"
+        assert stored.info.width == (240 if turns % 2 else 320)
+        expected = (2, 1) if turns % 2 else (1, 2)
+        assert struct.unpack_from(">BHH", stored.data, 13) == (0, *expected)
+
+    @pytest.mark.parametrize("orientation", [1, 6])
+    def test_a_smaller_picture_of_an_avif_says_it(self, orientation):
+        picture = images.photo((2400, 320))
+        plain = images.avif(picture, orientation=orientation, private=False, icc=False)
+        stored = develop(with_property(plain, pasp(2, 1)), LIMITS, Profile.SMALL)
+        assert not stored.info.kept
+        block = images.exif_of(stored.data)
+        said = tuple(int(block[tag]) for tag in (0x0128, 0x011A, 0x011B))
+        assert said == ((1, 1, 2) if orientation == 1 else (1, 2, 1))
+
+    @pytest.mark.parametrize("numbers", [(0, 1), (1, 1)])
+    def test_nothing_is_said_of_squares_and_of_nothing(self, numbers):
+        plain = images.heic(images.photo((320, 240)), private=False, icc=False)
+        stored = develop(with_property(plain, pasp(*numbers)), LIMITS)
+        assert b"JFIF" not in stored.data
+
+    def test_it_stays_where_the_file_is_kept(self):
+        plain = images.heic(images.photo((320, 240)), private=False, icc=False)
+        stored = develop(with_property(plain, pasp(2, 1)), LIMITS, Profile.ORIGINAL)
+        assert pasp(2, 1) in stored.data
+
+
 def sharing(kind, count):
     """A file of so many items of a kind, whose bytes are the same 400."""
     numbers = range(1, count + 1)

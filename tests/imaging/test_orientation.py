@@ -7,9 +7,9 @@ import pytest
 from app.imaging.metadata import exif
 from app.imaging.metadata.metadata import MetadataOption
 from app.imaging.profiles import Profile
-from tests.support import blocks, images, tiff_files
+from tests.support import blocks, images, tiffs
 from tests.support.developing import LIMITS, develop
-from tests.support.tiff_files import BYTE, grey, tiff
+from tests.support.tiffs import BYTE, grey, tiff
 
 SIZE = (160, 120)
 PHOTO = images.photo(SIZE)
@@ -46,6 +46,28 @@ class TestTypes:
         for option in (MetadataOption.STRIP, MetadataOption.STRIP_GPS):
             assert turned(develop(with_exif(block), LIMITS, profile, metadata=option))
 
+    @pytest.mark.parametrize("order", ["<", ">"], ids=["little", "big"])
+    @pytest.mark.parametrize(("kind", "form"), [(5, "II"), (10, "ii")], ids=["plain", "signed"])
+    @pytest.mark.parametrize("numbers", [(6, 1), (12, 2)])
+    def test_a_rational_number_is_applied(self, kind, form, order, numbers):
+        head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", 8, 1)
+        entry = struct.pack(f"{order}HHII", 0x0112, kind, 1, 26) + bytes(4)
+        block = head + entry + struct.pack(order + form, *numbers)
+        for profile in (Profile.ORIGINAL, Profile.BALANCED):
+            for option in (MetadataOption.STRIP, MetadataOption.STRIP_GPS):
+                assert turned(develop(with_exif(block), LIMITS, profile, metadata=option))
+        assert exif.parse(exif.parse(block).upright((120, 160))).named_orientation == 1
+
+    @pytest.mark.parametrize("numbers", [(6, 0), (13, 2), (0, 1)])
+    def test_a_rational_number_that_is_no_orientation_is_none(self, numbers):
+        block = b"MM\0*" + struct.pack(">IHHHII4xII", 8, 1, 0x0112, 5, 1, 26, *numbers)
+        assert develop(with_exif(block), LIMITS).info.width == 160
+
+    def test_a_rational_number_of_a_tiff_is_applied(self):
+        data = tiff(grey(t274=(tiffs.RATIONAL, 6, 1)))
+        stored = develop(data, LIMITS, Profile.LOSSLESS)
+        assert (stored.info.width, stored.info.height) == (48, 64)
+
     def test_a_size_that_its_type_cannot_hold_stays_as_it_was(self):
         block = blocks.camera_exif(6)
         height = struct.pack(">HH", 0xA003, 4)
@@ -75,7 +97,7 @@ class TestXmp:
         entry = {"t700": (BYTE, *ATTRIBUTE)}
         stored = develop(tiff(grey(**entry)), LIMITS)
         assert (stored.info.width, stored.info.height) == (48, 64)
-        both = develop(tiff(grey(**entry, t274=(tiff_files.SHORT, 1))), LIMITS)
+        both = develop(tiff(grey(**entry, t274=(tiffs.SHORT, 1))), LIMITS)
         assert both.info.width == 64
 
     @pytest.mark.parametrize("packet", [ATTRIBUTE, ELEMENT, RENAMED])
@@ -85,6 +107,46 @@ class TestXmp:
         assert b"Orientation" in stored
         assert b'Orientation="6' not in stored
         assert b"> 6 <" not in stored
+
+
+# Of a Pixel: a motion photo by the new and by the old properties, and the gain map of an Ultra HDR.
+MOTION = blocks.packet(
+    b'<rdf:Description xmlns:GCamera="http://ns.google.com/photos/1.0/camera/"'
+    b' xmlns:Container="http://ns.google.com/photos/1.0/container/"'
+    b' xmlns:Item="http://ns.google.com/photos/1.0/container/item/"'
+    b' xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0"'
+    b' GCamera:MotionPhoto="1" GCamera:MotionPhotoVersion="1" GCamera:MicroVideo="1"'
+    b' GCamera:MotionPhotoPresentationTimestampUs="9" GCamera:MicroVideoOffset="12"'
+    b' GCamera:PortraitVersion="3" dc:format="image/jpeg">'
+    b'<Container:Directory><rdf:Seq><rdf:li rdf:parseType="Resource">'
+    b'<Container:Item Item:Mime="video/mp4" Item:Semantic="MotionPhoto" Item:Length="12"/>'
+    b"</rdf:li></rdf:Seq></Container:Directory></rdf:Description>"
+)
+
+
+class TestMotionPhotos:
+    """The video after a picture is cut off, and so nothing says that it is there."""
+
+    @pytest.mark.parametrize("profile", [Profile.ORIGINAL, Profile.BALANCED])
+    def test_no_xmp_names_the_video(self, profile):
+        data = images.saved(PHOTO, "JPEG", quality=95, xmp=MOTION) + b"\0\0\0\x0cftypmp42"
+        stored = develop(data, LIMITS, profile, metadata=MetadataOption.KEEP)
+        for name in (b"MotionPhoto", b"MicroVideo", b"Directory", b"video/mp4", b"hdrgm:Version"):
+            assert name not in stored.data
+        for name in (b"PortraitVersion", b"image/jpeg"):
+            assert name in stored.data
+        assert {"trailer", "xmp-partly"} <= set(stored.info.metadata_removed)
+
+    @pytest.mark.parametrize("profile", [Profile.ORIGINAL, Profile.ARCHIVE])
+    def test_a_file_without_one_is_kept_as_it_is(self, profile):
+        data = images.saved(PHOTO, "JPEG", quality=95, xmp=MOTION)
+        stored = develop(data, LIMITS, profile, metadata=MetadataOption.KEEP)
+        assert stored.info.received_digest == stored.info.digest
+
+    def test_xmp_that_names_no_video_stays_byte_for_byte(self):
+        data = images.saved(PHOTO, "JPEG", quality=95, xmp=ELEMENT)
+        stored = develop(data + b"more", LIMITS, Profile.ORIGINAL, metadata=MetadataOption.KEEP)
+        assert stored.data == data
 
 
 class TestSeveralPictures:

@@ -6,11 +6,12 @@ import struct
 import pytest
 from PIL import ImageCms
 
+from app.imaging.containers import gif
 from app.imaging.metadata import exif, icc
 from app.imaging.metadata.metadata import MetadataOption
 from app.imaging.metadata.xmp import Packet
 from app.imaging.profiles import Profile
-from tests.support import blocks, images, profiles
+from tests.support import blocks, gifs, images, profiles
 from tests.support.developing import LIMITS, develop
 
 PROFILE = profiles.of_a_screen(images.icc_profile())
@@ -68,8 +69,32 @@ class TestProfile:
         stored = develop(data, LIMITS, Profile.ORIGINAL).data
         assert images.profile_of(stored) == icc.anonymous(PROFILE)
 
-    def test_it_stays_where_all_metadata_is_kept(self):
-        data = images.saved(PHOTO, "JPEG", icc_profile=PROFILE)
+    @pytest.mark.parametrize("option", [MetadataOption.STRIP, MetadataOption.STRIP_GPS])
+    def test_one_in_a_gif_names_none(self, option):
+        data = gifs.gif(loops=gifs.icc_block(PROFILE))
+        stored = develop(data, LIMITS, Profile.ORIGINAL, metadata=option).data
+        assert gif.icc_profile(stored) == icc.anonymous(PROFILE)
+        assert len(stored) == len(data)
+
+    def test_one_of_a_sequence_names_none(self):
+        frames = images.frames()
+        options = {"save_all": True, "append_images": frames[1:], "icc_profile": PROFILE}
+        data = images.saved(frames[0], "AVIF", **options)
+        assert data.count(b"SECRET-MODEL") == 2
+        stored = develop(data, LIMITS, Profile.ORIGINAL)
+        assert b"SECRET" not in stored.data
+        assert stored.data.count(icc.anonymous(PROFILE)) == 2
+        both = images.frames_of(data), images.frames_of(stored.data)
+        assert all(
+            images.same_pixels(one, other) for (one, *_), (other, *_) in zip(*both, strict=True)
+        )
+
+    @pytest.mark.parametrize("name", ["JPEG", "GIF"])
+    def test_it_stays_where_all_metadata_is_kept(self, name):
+        if name == "GIF":
+            data = gifs.gif(loops=gifs.icc_block(PROFILE))
+        else:
+            data = images.saved(PHOTO, "JPEG", icc_profile=PROFILE)
         stored = develop(data, LIMITS, Profile.ORIGINAL, metadata=MetadataOption.KEEP)
         assert stored.data == data
 

@@ -6,8 +6,11 @@ import struct
 import pytest
 from PIL import Image
 
+from app.imaging.metadata import exif
+from app.imaging.metadata.metadata import MetadataOption
+from app.imaging.metadata.resolution import Resolution
 from app.imaging.profiles import Profile
-from tests.support import bitmaps, images
+from tests.support import bitmaps, blocks, images
 from tests.support.developing import LIMITS, develop
 
 LARGE = (320, 240)
@@ -131,3 +134,61 @@ class TestRatio:
         data = jpeg()
         data = data[:13] + struct.pack(">BHH", 1, *dpi) + data[18:]
         assert b"JFIF" not in develop(data, LIMITS).data
+
+
+KEEPING = [MetadataOption.KEEP, MetadataOption.STRIP_GPS]
+
+
+class TestBesideExif:
+    """EXIF that goes on with the picture says the same as the picture."""
+
+    @staticmethod
+    def png(**entries):
+        block = images.exif(private=False)
+        block[0x010F] = "a maker"
+        for tag, value in entries.items():
+            block[int(tag[1:])] = value
+        return images.saved(images.photo((2400, 60)), "PNG", exif=block, dpi=(300, 150))
+
+    @pytest.mark.parametrize("option", KEEPING)
+    @pytest.mark.parametrize("entries", [{}, {"t282": 72.0, "t283": 72.0, "t296": 2}])
+    @pytest.mark.parametrize("options", [{"webp": True}, {"avif": True}], ids=["WebP", "AVIF"])
+    def test_a_new_file_says_in_it_what_the_png_said(self, option, entries, options):
+        profile = Profile.LOSSLESS if "webp" in options else Profile.SMALL
+        stored = develop(self.png(**entries), LIMITS, profile, metadata=option, **options)
+        assert stored.info.content_type in {"image/webp", "image/avif"}
+        assert said(stored.data) == pytest.approx((300, 150), abs=0.1)
+        block = images.exif_of(stored.data)
+        assert (block[0x010F], block[0x0128]) == ("a maker", 2)
+
+    @pytest.mark.parametrize("order", ["<", ">"], ids=["little", "big"])
+    def test_what_was_there_stays_readable(self, order):
+        block = exif.parse(blocks.camera_exif(1, order))
+        written = exif.parse(block.upright((64, 48), resolution=Resolution(300, 150, True)))
+        assert written.resolution == Resolution(300, 150, True)
+        assert written.picture.keys() == block.picture.keys() | {0x011A, 0x011B, 0x0128}
+        assert written.camera.keys() == block.camera.keys()
+        assert written.gps == block.gps
+        assert written.has_thumbnail
+        assert written.copyright_notice == block.copyright_notice
+
+    @pytest.mark.parametrize("option", KEEPING)
+    @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+    @pytest.mark.parametrize("make", ["JPEG", "TIFF", "XMP"])
+    def test_a_quarter_turn_turns_it_there_too(self, option, orientation, make):
+        block = images.exif(orientation if make != "XMP" else 1, private=False)
+        block[0x011A], block[0x011B], block[0x0128] = 300.0, 150.0, 2
+        picture, options = images.photo(LARGE), {"exif": block}
+        if make == "XMP":
+            del block[0x0112]
+            options["xmp"] = blocks.packet(
+                b'<rdf:Description tiff:Orientation="%d"/>' % orientation
+            )
+        if make == "TIFF":
+            options["dpi"] = (300, 150)
+        data = images.saved(picture, "TIFF" if make == "TIFF" else "JPEG", quality=95, **options)
+        stored = develop(data, LIMITS, metadata=option).data
+        parsed = exif.parse(bytes(images.exif_of(stored).tobytes()[6:]))
+        turned = orientation in {6, 8}
+        assert images.pixels(stored).size == (LARGE[::-1] if turned else LARGE)
+        assert parsed.resolution == Resolution(*((150, 300) if turned else (300, 150)), True)

@@ -9,7 +9,7 @@ from app.imaging.profiles import Profile
 from app.imaging.variants import still
 from tests.support import images
 from tests.support.developing import LIMITS, develop
-from tests.support.tiffs import SIZE, rows, tiff
+from tests.support.tiffs import SIZE, of_planes, rows
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK = 0, 1, 2, 3, 5
 NEW = [Profile.LOSSLESS, Profile.BALANCED, Profile.SMALL]
@@ -33,13 +33,13 @@ class TestWhiteIsZero:
     @pytest.mark.parametrize("profile", NEW)
     def test_grey_of_16_bits_is_no_negative(self, order, profile):
         samples = rows(struct.pack(f"{order}H", 0), struct.pack(f"{order}H", 0xC000))
-        data = tiff(SIZE, (16,), WHITE_IS_ZERO, [samples], order)
+        data = of_planes(SIZE, (16,), WHITE_IS_ZERO, [samples], order)
         assert halves(data, profile) == [(255,) * 3, (63,) * 3]
 
     @pytest.mark.parametrize("order", ORDERS)
     def test_nor_is_a_still_of_it(self, order):
         samples = rows(struct.pack(f"{order}H", 0), struct.pack(f"{order}H", 0xFFFF))
-        data = tiff(SIZE, (16,), WHITE_IS_ZERO, [samples], order)
+        data = of_planes(SIZE, (16,), WHITE_IS_ZERO, [samples], order)
         picture = images.pixels(still(data, LIMITS, 32)).convert("L")
         assert picture.getpixel((8, 1)) > 240
         assert picture.getpixel((24, 1)) < 15
@@ -52,14 +52,14 @@ class TestWhiteIsZero:
         pair = bytes((white,)), bytes((dark,))
         width = SIZE[0] * bits // 8
         samples = rows(*pair, size=(width, SIZE[1]))
-        data = tiff(SIZE, (bits,), WHITE_IS_ZERO, [samples], tag_266=(fill_order,))
+        data = of_planes(SIZE, (bits,), WHITE_IS_ZERO, [samples], tag_266=(fill_order,))
         seen = 0 if bits == 1 else 0x22
         assert halves(data) == [(255,) * 3, (seen,) * 3]
 
     @pytest.mark.parametrize("order", ORDERS)
     def test_deep_grey_whose_zero_is_black_stays(self, order):
         samples = rows(struct.pack(f"{order}H", 0), struct.pack(f"{order}H", 0xC000))
-        data = tiff(SIZE, (16,), BLACK_IS_ZERO, [samples], order)
+        data = of_planes(SIZE, (16,), BLACK_IS_ZERO, [samples], order)
         assert halves(data) == [(0,) * 3, (0xC0,) * 3]
 
 
@@ -73,7 +73,7 @@ class TestPalette:
         colour_map = tuple(value * factor for value in (*red, *green, *blue))
         width = SIZE[0] * bits // 8
         samples = rows(b"\0", b"\1" if bits == 8 else b"\x11", size=(width, SIZE[1]))
-        data = tiff(SIZE, (bits,), PALETTE, [samples], tag_320=colour_map)
+        data = of_planes(SIZE, (bits,), PALETTE, [samples], tag_320=colour_map)
         assert halves(data) == [(200, 0, 0), (0, 100, 50)]
 
 
@@ -86,7 +86,7 @@ class TestPlanes:
         factor = 257 if bits == 16 else 1
         shades = [(200, 10), (20, 110), (30, 210)]
         planes = [rows(*(struct.pack(form, each * factor) for each in pair)) for pair in shades]
-        data = tiff(SIZE, (bits,) * 3, RGB, planes, order, tag_274=(orientation,))
+        data = of_planes(SIZE, (bits,) * 3, RGB, planes, order, tag_274=(orientation,))
         picture = images.pixels(develop(data, profile=Profile.BALANCED).data).convert("RGB")
         assert picture.size == (SIZE if orientation < 5 else SIZE[::-1])
         first = picture.getpixel((0, 0))
@@ -99,7 +99,7 @@ class TestAlpha:
     @pytest.mark.parametrize(("kind", "red"), [(1, 100), (2, 200)])
     def test_colours_that_are_multiplied_with_it_or_not(self, kind, red):
         samples = rows(bytes((red, 0, 0, 128)), bytes((0, 0, 0, 0)))
-        data = tiff(SIZE, (8,) * 4, RGB, [samples], tag_338=(kind,))
+        data = of_planes(SIZE, (8,) * 4, RGB, [samples], tag_338=(kind,))
         left, right = halves(data, mode="RGBA")
         assert left == pytest.approx((200, 0, 0, 128), abs=1)
         assert right[3] == 0
@@ -107,14 +107,14 @@ class TestAlpha:
     @pytest.mark.parametrize(("kind", "shade"), [(1, 100), (2, 200)])
     def test_so_for_grey(self, kind, shade):
         samples = rows(bytes((shade, 128)), bytes((0, 0)))
-        data = tiff(SIZE, (8,) * 2, BLACK_IS_ZERO, [samples], tag_338=(kind,))
+        data = of_planes(SIZE, (8,) * 2, BLACK_IS_ZERO, [samples], tag_338=(kind,))
         left, right = halves(data, mode="LA")
         assert left == pytest.approx((200, 128), abs=1)
         assert right[1] == 0
 
     def test_an_extra_sample_that_means_nothing_hides_nothing(self):
         samples = rows(bytes((200, 0, 0, 9)), bytes((0, 100, 0, 0)))
-        data = tiff(SIZE, (8,) * 4, RGB, [samples], tag_338=(0,))
+        data = of_planes(SIZE, (8,) * 4, RGB, [samples], tag_338=(0,))
         assert halves(data, mode="RGBA") == [(200, 0, 0, 255), (0, 100, 0, 255)]
 
 
@@ -136,6 +136,6 @@ class TestRefusedByName:
         ],
     )
     def test_its_kind_is_named(self, bits, photometric, more, name):
-        data = tiff(SIZE, bits, photometric, [bytes(4096)], **more)
+        data = of_planes(SIZE, bits, photometric, [bytes(4096)], **more)
         with pytest.raises(InvalidImageError, match=name):
             develop(data, profile=Profile.BALANCED)

@@ -6,9 +6,9 @@ import pytest
 
 from app.errors import InvalidImageError
 from app.imaging.profiles import Profile
-from tests.support import images, tiff_files
+from tests.support import images, tiffs
 from tests.support.developing import LIMITS, develop
-from tests.support.tiff_files import ASCII, BYTE, IFD, LONG, RATIONAL, SHORT, grey, tiff
+from tests.support.tiffs import ASCII, BYTE, IFD, LONG, RATIONAL, SHORT, grey, tiff
 
 
 def lossless(data):
@@ -83,7 +83,7 @@ class TestPages:
         assert lossless(data).data == lossless(tiff(grey())).data
 
     def test_a_thumbnail_whose_picture_is_a_raw_one_is_refused(self):
-        data = tiff(grey(t254=(LONG, 1)) | {tiff_files.SUB_DIRECTORIES: (IFD, 8)})
+        data = tiff(grey(t254=(LONG, 1)) | {tiffs.SUB_DIRECTORIES: (IFD, 8)})
         with pytest.raises(InvalidImageError, match="raw"):
             lossless(data)
 

@@ -14,3 +14,9 @@ def gif(control=CONTROL, loops=b"", between=b""):
     frame = b",\0\0\0\0\2\0\2\0\0" + b"\2\3\x44\x34\x05\0"
     one = b"!\xf9" + control + b"\0" + between + frame
     return b"GIF89a\2\0\2\0\x80\0\0" + b"\xff\0\0\0\xff\0" + loops + one * 2 + b";"
+
+
+def icc_block(profile):
+    """A colour profile in sub-blocks of 255 bytes (ICC.1:2022, B.5)."""
+    pieces = (profile[at : at + 255] for at in range(0, len(profile), 255))
+    return b"!\xff\x0bICCRGBG1012" + b"".join(bytes((len(each),)) + each for each in pieces) + b"\0"

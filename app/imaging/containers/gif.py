@@ -11,10 +11,15 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from app.errors import InvalidImageError
+from app.imaging.metadata.icc import anonymous
 from app.imaging.metadata.metadata import Metadata, Stripped, truncated
 from app.imaging.metadata.resolution import Resolution
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _SCREEN_BYTES, _IMAGE_BYTES = 13, 10
 _TABLE_FLAG = 0x80
@@ -157,7 +162,7 @@ def _copy_extension(cursor: _Cursor, copy: _Copy) -> None:
         copy.parts.append(_extension(kind, head, loops))
         copy.metadata.size_bytes += len(block)
     elif kind == _APPLICATION and head == _ICC:
-        copy.parts.append(block)
+        copy.parts.append(_extension(kind, head, *_anonymous(contents)))
         copy.metadata.size_bytes += len(block)
     elif kind == _APPLICATION and head == b"XMP DataXMP":
         copy.metadata.add_other("xmp", block)
@@ -173,6 +178,14 @@ def _loops(contents: list[bytes]) -> bytes:
         if len(each) >= _LOOP_BYTES and each[0] & 7 == _LOOP_ID:
             return bytes((_LOOP_ID,)) + each[1:_LOOP_BYTES]
     return b""
+
+
+def _anonymous(contents: list[bytes]) -> Iterator[bytes]:
+    """Yield the pieces of a colour profile that names no device, each as long as before."""
+    profile, at = anonymous(b"".join(contents)), 0
+    for each in contents:
+        yield profile[at : at + len(each)]
+        at += len(each)
 
 
 def _extension(label: int, *contents: bytes) -> bytes:

@@ -8,27 +8,31 @@ nothing points to. The bytes after the last box are cut off. EXIF and XMP that s
 to their old places. Orientation and colour are properties of the picture and stay, as do its
 auxiliary pictures: alpha, depth, HDR gain map.
 
-Sources: ISO/IEC 14496-12 (`colr`, `infe` flags), ISO/IEC 23008-12 (item types, `thmb`, `Exif` and
-`mime` items), ISO/IEC 23091-2 (colour primaries and transfer), AV1 Image File Format 1.1.
+Sources: ISO/IEC 14496-12 (`infe` flags), ISO/IEC 23008-12 (item types, `thmb`, `Exif` and `mime`
+items), AV1 Image File Format 1.1.
 """
 
 from __future__ import annotations
 
-import struct
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from app.errors import InvalidImageError
+from app.imaging.containers.heif_properties import (
+    is_turned,
+    metas,
+    profiles,
+    shape_of_pixels,
+    sizes,
+)
 from app.imaging.containers.isobmff import (
     Box,
     Item,
     boxes,
-    children,
     inside,
     items,
     primary_item,
-    properties,
     references,
+    sample_properties,
 )
 from app.imaging.metadata import exif
 from app.imaging.metadata.icc import anonymous
@@ -55,22 +59,11 @@ _EMPTY = frozenset({b"", _EMPTY_TIFF.strip(b"\0"), _EMPTY_XMP})
 # Before the TIFF in an Exif item: its distance (ISO/IEC 23008-12, A.2.1).
 _OFFSET_BYTES = 4
 
-# Numerators and denominators: width, height, and how far the centre is off, right and down.
-_APERTURE = struct.Struct(">IIIIiIiI")
-
 _DATED = frozenset({b"mvhd", b"tkhd", b"mdhd"})
-_FULL_BOX_BYTES, _SPATIAL_EXTENTS_BYTES = 4, 12
+_FULL_BOX_BYTES = 4
 
 _XMP_MARK = b"<x:xmpmeta"
 _HIDDEN_FLAG = 1
-
-# BT.709, which sRGB has too; not specified; those of standard definition, which hardly differ.
-_USUAL_PRIMARIES = frozenset({1, 2, 5, 6})
-
-# Those of SDR video and of sRGB.
-_USUAL_TRANSFERS = frozenset({1, 2, 4, 5, 6, 13, 14, 15})
-
-_HDR_TRANSFERS = frozenset({16, 18})
 
 
 def strip(data: bytes) -> Stripped:
@@ -98,15 +91,25 @@ def strip(data: bytes) -> Stripped:
     for times in _times(data, top):
         metadata.others |= {"date"} if any(data[times]) else set()
         copied[times] = bytes(times.stop - times.start)
-    for meta in _metas(data, top):
+    for meta in metas(data, top):
         _copy_description(data, copied, meta, metadata)
-        for profile in _profiles(data, meta):
-            copied[profile] = anonymous(data[profile])
         _copy_items(data, copied, meta, metadata)
+    for profile in profiles(data, top):
+        copied[profile] = anonymous(data[profile])
     if len(copied) < len(data):
         metadata.others.add("trailer")
-    announced = max(_sizes(data, top), default=None, key=max)
-    return Stripped(bytes(copied), None, 1, len(copied), None, metadata, announced=announced)
+    stripped = bytes(copied)
+    return Stripped(
+        stripped,
+        size=None,
+        orientation=1,
+        end=len(stripped),
+        frame_count=None,
+        metadata=metadata,
+        resolution=shape_of_pixels(stripped),
+        turns_itself=is_turned(stripped),
+        announced=max(sizes(data, top), default=None, key=max),
+    )
 
 
 def attach(data: bytes, blocks: Blocks) -> bytes:
@@ -114,7 +117,7 @@ def attach(data: bytes, blocks: Blocks) -> bytes:
     if not blocks.exif and not blocks.xmp:
         return data
     written, exif_left, xmp_left = bytearray(data), blocks.exif, blocks.xmp
-    for meta in _metas(data, list(boxes(data, 0, len(data)))):
+    for meta in metas(data, list(boxes(data, 0, len(data)))):
         for item in items(data, meta, sharing=_PICTURE_ITEMS):
             # Of several items of a kind, the first was read.
             if item.kind == b"Exif":
@@ -122,53 +125,6 @@ def attach(data: bytes, blocks: Blocks) -> bytes:
             elif item.kind == b"mime":
                 xmp_left = xmp_left and _write(written, item, xmp_left)
     return bytes(written)
-
-
-def aperture(data: bytes, size: tuple[int, int]) -> tuple[int, int, int, int] | None:
-    """Return the part of a picture of this size that viewers show, left, top, right and bottom.
-
-    None where that is all of it, and where it is no whole pixels inside it, as viewers ignore it
-    then (ISO/IEC 14496-12, 12.1.4, clean aperture).
-    """
-    for box in boxes(data, 0, len(data)):
-        if box.kind == b"meta":
-            for each in properties(data, box, primary_item(data, box)):
-                if each.kind == b"clap" and each.end - each.body >= _APERTURE.size:
-                    return _part(_APERTURE.unpack_from(data, each.body), size)
-    return None
-
-
-def _part(numbers: tuple[int, ...], size: tuple[int, int]) -> tuple[int, int, int, int] | None:
-    if not all(numbers[1::2]):
-        return None
-    width, height, across, down = map(Fraction, numbers[::2], numbers[1::2])
-    left, top = across + (size[0] - width) / 2, down + (size[1] - height) / 2
-    part = (left, top, left + width, top + height)
-    is_whole = all(each.denominator == 1 for each in part)
-    is_inside = 0 <= left < part[2] <= size[0] and 0 <= top < part[3] <= size[1]
-    if not is_whole or not is_inside:
-        return None
-    return int(part[0]), int(part[1]), int(part[2]), int(part[3])
-
-
-def has_unusual_colours(data: bytes, *, has_profile: bool) -> bool:
-    """Tell whether a picture says by code points that its colours are wide or of high range.
-
-    Other formats can hold a colour profile, but not these code points for HDR.
-    """
-    for meta in _metas(data, list(boxes(data, 0, len(data)))):
-        iprp = children(data, meta).get(b"iprp")
-        for colr in _descend(data, iprp, (b"ipco", b"colr")) if iprp else ():
-            kind, primaries, transfer = struct.unpack(
-                ">4sHH", data[colr.body : colr.body + 8].ljust(8, b"\0")
-            )
-            if kind == b"nclx" and (
-                transfer in _HDR_TRANSFERS
-                if has_profile
-                else primaries not in _USUAL_PRIMARIES or transfer not in _USUAL_TRANSFERS
-            ):
-                return True
-    return False
 
 
 def _times(data: bytes, top: list[Box]) -> Iterator[slice]:
@@ -181,24 +137,6 @@ def _times(data: bytes, top: list[Box]) -> Iterator[slice]:
                 yield slice(start, min(end, each.end))
 
 
-def _profiles(data: bytes, meta: Box) -> Iterator[slice]:
-    """Yield where the pictures' colour profiles are."""
-    iprp = children(data, meta).get(b"iprp")
-    for colr in _descend(data, iprp, (b"ipco", b"colr")) if iprp else ():
-        if data[colr.body : colr.body + 4] in {b"prof", b"rICC"}:
-            yield slice(colr.body + 4, colr.end)
-
-
-def _sizes(data: bytes, top: list[Box]) -> Iterator[tuple[int, int]]:
-    """Yield the sizes that pictures have by their descriptions (ISO/IEC 23008-12, 6.5.3)."""
-    for meta in _metas(data, top):
-        iprp = children(data, meta).get(b"iprp")
-        for ispe in _descend(data, iprp, (b"ipco", b"ispe")) if iprp else ():
-            if ispe.end - ispe.body >= _SPATIAL_EXTENTS_BYTES:
-                width, height = struct.unpack_from(">II", data, ispe.body + 4)
-                yield width, height
-
-
 def _copy(data: bytes, copied: bytearray, start: int, end: int) -> None:
     copied[start:end] = data[start:end]
 
@@ -209,16 +147,11 @@ def _collect_other(content: bytes, name: str, metadata: Metadata) -> None:
         metadata.others.add(name)
 
 
-def _metas(data: bytes, top: list[Box]) -> Iterator[Box]:
-    for box in top:
-        inner = inside(data, box) if box.kind == b"moov" else ()
-        yield from (each for each in (box, *inner) if each.kind == b"meta")
-
-
 def _private_track_boxes(data: bytes, top: list[Box]) -> Iterator[Box]:
     for box in top:
         if box.kind == b"moov":
-            yield from (each for each in inside(data, box) if each.kind in _PRIVATE_TRACK_BOXES)
+            every = (*inside(data, box), *sample_properties(data, box))
+            yield from (each for each in every if each.kind in _PRIVATE_TRACK_BOXES)
 
 
 def _copy_description(data: bytes, copied: bytearray, meta: Box, metadata: Metadata) -> None:
@@ -312,11 +245,3 @@ def _write(copied: bytearray, item: Item, content: bytes) -> bytes:
             copied[start:end] = content.ljust(end - start, b"\0")
             return b""
     return content
-
-
-def _descend(data: bytes, box: Box, path: tuple[bytes, ...]) -> Iterator[Box]:
-    for inner in boxes(data, box.body, box.end):
-        if inner.kind == path[0] and len(path) == 1:
-            yield inner
-        elif inner.kind == path[0]:
-            yield from _descend(data, inner, path[1:])

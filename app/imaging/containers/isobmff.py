@@ -29,6 +29,9 @@ _MAX_DEPTH = 10
 _TRACK_CONTAINERS = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"dinf"})
 _HEADER_BYTES, _FULL_BOX_BYTES = 8, 4
 
+# Before the first description of samples, and before the boxes in one of pictures.
+_STSD_BYTES, _VISUAL_ENTRY_BYTES = 8, 78
+
 # Construction methods of `iloc`.
 _IN_FILE, _IN_IDAT = 0, 1
 
@@ -106,6 +109,19 @@ def inside(data: bytes, box: Box, depth: int = 0) -> Iterator[Box]:
         yield inner
         if inner.kind in _TRACK_CONTAINERS:
             yield from inside(data, inner, depth + 1)
+
+
+def sample_properties(data: bytes, moov: Box) -> Iterator[Box]:
+    """Yield the boxes in the descriptions of the samples of all tracks (12.1.3, 8.5.2).
+
+    Of a description that is not of pictures, and has other fields, nothing has to make sense.
+    """
+    anything: frozenset[bytes] = frozenset()
+    for box in inside(data, moov):
+        if box.kind == b"stsd":
+            for entry in boxes(data, box.body + _STSD_BYTES, box.end, needed=anything):
+                start = entry.body + _VISUAL_ENTRY_BYTES
+                yield from boxes(data, start, entry.end, needed=anything)
 
 
 def children(data: bytes, meta: Box) -> dict[bytes, Box]:

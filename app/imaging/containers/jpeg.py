@@ -160,13 +160,23 @@ def attach(data: bytes, blocks: Blocks) -> bytes:
     return _insert(data, segments)
 
 
-def without_index(data: bytes) -> bytes:
-    """Return a JPEG without the index of pictures that came after it (CIPA DC-007, 5.2)."""
+def of_one_picture(data: bytes) -> bytes:
+    """Return a JPEG that does not tell of pictures and videos that came after it.
+
+    Their index goes (CIPA DC-007, 5.2), and what XMP says of them.
+    """
     parts, start = [], 0
     for marker, payload, _, end in _segments(data):
+        at = end - len(payload) - _SEGMENT_HEADER_BYTES
         if marker == _APP2 and payload.startswith(_INDEX):
-            parts.append(data[start : end - len(payload) - _SEGMENT_HEADER_BYTES])
+            parts.append(data[start:at])
             start = end
+        elif marker == _APP1 and payload.startswith(_XMP):
+            packet = Packet(payload[len(_XMP) :])
+            alone = _XMP + packet.of_one_picture().data
+            if alone != payload and len(alone) <= _MAX_PAYLOAD_BYTES:
+                parts += [data[start:at], _segment(marker, alone)]
+                start = end
     return b"".join((*parts, data[start:]))
 
 

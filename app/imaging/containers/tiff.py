@@ -68,10 +68,16 @@ def strip(data: bytes) -> Stripped:
     _check_kind(exif.parse(page))
     # The decoder applies the orientation of the directory, and knows nothing of XMP.
     orientation = 1 if block.named_orientation else metadata.xmp.orientation
-    resolution = block.resolution
-    if resolution and block.orientation in QUARTER_TURNS:  # the decoder turns it
-        resolution = resolution.turned()
-    return Stripped(page, None, orientation, len(data), None, metadata, resolution)
+    return Stripped(
+        page,
+        size=None,
+        orientation=orientation,
+        end=len(data),
+        frame_count=None,
+        metadata=metadata,
+        resolution=block.resolution,
+        turns_itself=block.orientation in QUARTER_TURNS,
+    )
 
 
 def _check_kind(block: Exif) -> None:

@@ -19,6 +19,7 @@ from app.imaging.metadata.metadata import truncated
 _BYTE_ORDERS = {b"II": "<", b"MM": ">"}
 _HEADER_BYTES, _ENTRY_BYTES = 8, 12
 _BYTE, _SHORT, _LONG, _RATIONAL = 1, 3, 4, 5
+_FRACTIONS = {_RATIONAL, 10}
 
 _NEW_SUBFILE_TYPE, _SUBFILE_TYPE, _WIDTH, _ORIENTATION = 254, 255, 256, 274
 _SUB_DIRECTORIES = 330
@@ -45,15 +46,24 @@ class _Directory:
     at: int
     entries: tuple[bytes, ...]
     order: str
+    data: bytes
 
     def number(self, tag: int) -> int | None:
         """Return the number of an entry; None without one."""
         for entry in self.entries:
             found, kind = struct.unpack_from(f"{self.order}HH", entry)
             if found == tag:
-                form = {_BYTE: "B", _SHORT: "H"}.get(kind, "I")
-                return int(struct.unpack_from(self.order + form, entry, 8)[0])
+                return self._fraction(entry) if kind in _FRACTIONS else self._whole(entry, kind)
         return None
+
+    def _whole(self, entry: bytes, kind: int) -> int:
+        form = {_BYTE: "B", _SHORT: "H"}.get(kind, "I")
+        return int(struct.unpack_from(self.order + form, entry, 8)[0])
+
+    def _fraction(self, entry: bytes) -> int | None:
+        (at,) = struct.unpack_from(f"{self.order}I", entry, 8)
+        above, below = struct.unpack(f"{self.order}II", self.data[at : at + 8].ljust(8, b"\0"))
+        return above // below if below and above % below == 0 else None
 
     @property
     def is_page(self) -> bool:
@@ -111,7 +121,7 @@ def _directories(data: bytes) -> list[_Directory]:
                 raise InvalidImageError(f"The image has over {len(found):,} directories.")
             places = range(first, last, _ENTRY_BYTES)
             entries = tuple(data[place : place + _ENTRY_BYTES] for place in places)
-            found[at] = _Directory(at, entries, order)
+            found[at] = _Directory(at, entries, order, data)
             at = following
     except struct.error as error:
         raise truncated() from error

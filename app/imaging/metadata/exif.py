@@ -11,76 +11,36 @@ Sources: EXIF 2.32 (CIPA DC-008), 4.5 and 4.6; TIFF 6.0, section 2.
 from __future__ import annotations
 
 import struct
-from contextlib import suppress
 from dataclasses import dataclass, field
-from enum import IntEnum
 
+from app.imaging.metadata.exif_directory import (
+    ASCII,
+    ENTRY_BYTES,
+    LONG,
+    RATIONAL,
+    SHORT,
+    Entry,
+    read,
+    written,
+)
+from app.imaging.metadata.exif_tags import (
+    CAMERA_TAGS,
+    NAMED,
+    PICTURE_TAGS,
+    SAID_ELSEWHERE,
+    SERIAL_NUMBERS,
+    STRUCTURE,
+    Tag,
+)
 from app.imaging.metadata.resolution import Resolution
 
-_SHORT, _ASCII, _LONG, _RATIONAL = 3, 2, 4, 5
-# Whole numbers: programs write them in any of these types.
-_NUMBERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
-_TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
-_ENTRY_BYTES, _INLINE_BYTES = 12, 4
 _MAX_NOTICE_CHARACTERS = 1000
+_HEADER_BYTES = 8
 _BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 
 
 # Orientations that swap width and height (EXIF 2.32, 4.6.4 A).
 QUARTER_TURNS = range(5, 9)
-
-
-class _Tag(IntEnum):
-    ORIENTATION = 0x0112
-    ACROSS = 0x011A
-    DOWN = 0x011B
-    UNIT = 0x0128
-    XMP = 0x02BC
-    THUMBNAIL = 0x0201
-    COPYRIGHT = 0x8298
-    IPTC = 0x83BB
-    CAMERA = 0x8769
-    GPS = 0x8825
-    MAKER_NOTE = 0x927C
-    USER_COMMENT = 0x9286
-    WIDTH = 0xA002
-    HEIGHT = 0xA003
-
-
-# How a TIFF stores its pixels (TIFF 6.0, sections 8 to 21): says nothing of the picture.
-_STRUCTURE = frozenset({*range(254, 269), *range(273, 282), *range(284, 294), *range(317, 348)})
-
-_SAID_ELSEWHERE = frozenset(
-    {_Tag.ORIENTATION, _Tag.XMP, _Tag.COPYRIGHT, _Tag.IPTC, _Tag.CAMERA, _Tag.GPS}
-)
-
-# Entries that have a name of their own in a receipt, or change with the picture.
-_NAMED = frozenset(_Tag) - {_Tag.ACROSS, _Tag.DOWN, _Tag.UNIT}
-
-# Descriptions, camera, resolution, software, date, artist, sampling; ratings, title and author as
-# Windows has them, not its comments and keywords.
-_PICTURE_TAGS = frozenset(
-    {*range(0x010D, 0x0111), 0x011A, 0x011B, 0x0128, 0x0131, 0x0132, 0x013B, 0x013C}
-    | {0x0213, 0x4746, 0x4749, 0x9C9B, 0x9C9D}
-)
-
-# EXIF 2.32, 4.6.5, without the maker's notes and entries that point elsewhere.
-_CAMERA_TAGS = frozenset(
-    {0x829A, 0x829D, *range(0x8822, 0x8836), *range(0x9000, 0x9406), *range(0xA000, 0xA501)}
-    - {0x8825, 0x927C, 0xA005}
-)
-
-
-# Of the body and the lens: they tie pictures together, and to a person.
-_SERIAL_NUMBERS = (0xA431, 0xA435)
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    kind: int
-    count: int
-    value: bytes
-    at: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +53,9 @@ class Exif:
 
     data: bytes = b""
     byte_order: str = ">"
-    picture: dict[int, _Entry] = field(default_factory=dict)
-    camera: dict[int, _Entry] = field(default_factory=dict)
-    gps: dict[int, _Entry] = field(default_factory=dict)
+    picture: dict[int, Entry] = field(default_factory=dict)
+    camera: dict[int, Entry] = field(default_factory=dict)
+    gps: dict[int, Entry] = field(default_factory=dict)
     has_thumbnail: bool = False
     end: int = 0
     is_broken: bool = False
@@ -108,29 +68,23 @@ class Exif:
     @property
     def named_orientation(self) -> int | None:
         """The orientation that the block names; None where it names none that exists."""
-        numbers = self.numbers(_Tag.ORIENTATION)
+        entry = self.picture.get(Tag.ORIENTATION)
+        numbers = entry.whole_numbers(self.byte_order) if entry else ()
         return numbers[0] if len(numbers) == 1 and numbers[0] in range(1, 9) else None
-
-    def numbers(self, tag: int) -> tuple[int, ...]:
-        """Return the whole numbers of an entry of the picture; nothing without one."""
-        entry = self.picture.get(tag)
-        if entry is None or (letter := _NUMBERS.get(entry.kind)) is None:
-            return ()
-        return struct.unpack(f"{self.byte_order}{entry.count}{letter}", entry.value)
 
     @property
     def resolution(self) -> Resolution | None:
         """The density of the pixels; None where the block does not say it."""
-        across, down = (self._rational(tag) for tag in (_Tag.ACROSS, _Tag.DOWN))
-        unit, entry = 2, self.picture.get(_Tag.UNIT)
-        if entry and (entry.kind, entry.count) == (_SHORT, 1):
+        across, down = (self._rational(tag) for tag in (Tag.ACROSS, Tag.DOWN))
+        unit, entry = 2, self.picture.get(Tag.UNIT)
+        if entry and (entry.kind, entry.count) == (SHORT, 1):
             (unit,) = struct.unpack(f"{self.byte_order}H", entry.value)
         return Resolution.of(across, down, unit - 1)
 
     def _rational(self, tag: int) -> float:
         entry = self.picture.get(tag)
         # Some writers store two numbers, of which the first is meant.
-        if entry is None or entry.kind != _RATIONAL:
+        if entry is None or entry.kind != RATIONAL:
             return 0
         numerator, denominator = struct.unpack_from(f"{self.byte_order}II", entry.value)
         return numerator / denominator if denominator else 0
@@ -138,40 +92,40 @@ class Exif:
     @property
     def copyright_notice(self) -> str:
         """The notice in words; empty where there is none."""
-        entry = self.picture.get(_Tag.COPYRIGHT)
+        entry = self.picture.get(Tag.COPYRIGHT)
         return clean_notice(entry.value) if entry else ""
 
     @property
     def xmp(self) -> bytes:
         """The XMP packet that a TIFF holds."""
-        entry = self.picture.get(_Tag.XMP)
+        entry = self.picture.get(Tag.XMP)
         return entry.value if entry else b""
 
     @property
     def iptc(self) -> bytes:
         """The IPTC datasets that a TIFF holds."""
-        entry = self.picture.get(_Tag.IPTC)
+        entry = self.picture.get(Tag.IPTC)
         return entry.value if entry else b""
 
     @property
     def value_bytes(self) -> int:
         """Size of all entries, but for those that describe how pixels are stored."""
         entries = (*self.picture.items(), *self.camera.items())
-        return sum(len(entry.value) for tag, entry in entries if tag not in _STRUCTURE)
+        return sum(len(entry.value) for tag, entry in entries if tag not in STRUCTURE)
 
     @property
     def tags(self) -> set[int]:
         """Tags of the picture and of the camera, but for those with names of their own."""
-        return ({*self.picture, *self.camera} - _STRUCTURE) - _NAMED
+        return ({*self.picture, *self.camera} - STRUCTURE) - NAMED
 
     def names(self) -> set[str]:
         """Name everything that is there beside the orientation and the copyright notice."""
-        said = self.picture.keys() - _STRUCTURE - _SAID_ELSEWHERE
+        said = self.picture.keys() - STRUCTURE - SAID_ELSEWHERE
         says_more = bool(said or self.camera or self.is_broken)
         found = {"exif"} if says_more else set()
-        found |= {"gps"} if _Tag.GPS in self.picture else set()
-        found |= {"maker-note"} if _Tag.MAKER_NOTE in self.camera else set()
-        found |= {"comment"} if _Tag.USER_COMMENT in self.camera else set()
+        found |= {"gps"} if Tag.GPS in self.picture else set()
+        found |= {"maker-note"} if Tag.MAKER_NOTE in self.camera else set()
+        found |= {"comment"} if Tag.USER_COMMENT in self.camera else set()
         found |= {"thumbnail"} if self.has_thumbnail else set()
         return found
 
@@ -182,35 +136,97 @@ class Exif:
         size: tuple[int, int] | None = None,
         *,
         location: bool = True,
+        turned: bool = False,
+        resolution: Resolution | None = None,
     ) -> bytes:
-        """Return a new block of the allowed entries, those of GPS only if `location`."""
-        picture = {tag: entry for tag, entry in self.picture.items() if tag in _PICTURE_TAGS}
-        camera = {tag: entry for tag, entry in self.camera.items() if tag in _CAMERA_TAGS}
-        if size and _Tag.WIDTH in camera:
+        """Return a new block of the allowed entries.
+
+        Args:
+            orientation: The orientation to write.
+            notice: The copyright notice.
+            size: `(width, height)`, where that changes.
+            location: Whether entries of GPS stay.
+            turned: Whether the picture was turned by a quarter.
+            resolution: The density of its pixels, where that is another one than the block's.
+        """
+        picture = self._with_density(turned, resolution)
+        picture = {tag: entry for tag, entry in picture.items() if tag in PICTURE_TAGS}
+        camera = {tag: entry for tag, entry in self.camera.items() if tag in CAMERA_TAGS}
+        if size and Tag.WIDTH in camera:
             width, height = (struct.pack(f"{self.byte_order}I", side) for side in size)
-            camera[_Tag.WIDTH] = _Entry(_LONG, 1, width)
-            camera[_Tag.HEIGHT] = _Entry(_LONG, 1, height)
+            camera[Tag.WIDTH] = Entry(LONG, 1, width)
+            camera[Tag.HEIGHT] = Entry(LONG, 1, height)
         if not location:
-            for tag in (_Tag.USER_COMMENT, *_SERIAL_NUMBERS):
+            for tag in (Tag.USER_COMMENT, *SERIAL_NUMBERS):
                 camera.pop(tag, None)
         gps = self.gps if location else {}
         return _block(self.byte_order, picture, camera, gps, orientation, notice)
 
-    def upright(self, size: tuple[int, int]) -> bytes:
-        """Return the block for a picture that was turned and now has this size.
+    def upright(
+        self,
+        size: tuple[int, int],
+        *,
+        turned: bool = False,
+        resolution: Resolution | None = None,
+    ) -> bytes:
+        """Return the block for a picture that is upright now, and has this size.
 
-        The pointer to the thumbnail is cleared, as a turned picture's thumbnail would be sideways.
+        Everything else stays in its place. The pointer to the thumbnail is cleared, as a turned
+        picture's thumbnail would be sideways.
+
+        Args:
+            size: `(width, height)`.
+            turned: Whether the picture was turned by a quarter.
+            resolution: The density of its pixels, where that is another one than the block's.
         """
         patched = bytearray(self.data)
-        if self.orientation != 1:
+        if self.end and (turned or self.orientation != 1):
             patched[self.end : self.end + 4] = bytes(len(patched[self.end : self.end + 4]))
-        for tag, value in ((_Tag.ORIENTATION, 1), (_Tag.WIDTH, size[0]), (_Tag.HEIGHT, size[1])):
+        for tag, value in ((Tag.ORIENTATION, 1), (Tag.WIDTH, size[0]), (Tag.HEIGHT, size[1])):
             for entry in (self.picture.get(tag), self.camera.get(tag)):
-                if entry and entry.count == 1 and entry.kind in _NUMBERS:
-                    form = self.byte_order + _NUMBERS[entry.kind]
-                    with suppress(struct.error):  # too large for its type: it was wrong before
-                        struct.pack_into(form, patched, entry.at, value)
-        return bytes(patched)
+                if entry and (number := entry.one(value, self.byte_order)):
+                    patched[entry.at : entry.at + len(number)] = number
+        changed: dict[int, Entry] = {}
+        for key, new in self._with_density(turned, resolution).items():
+            old = self.picture.get(key)
+            if old and (old.kind, old.count) == (new.kind, new.count):
+                if old != new:
+                    patched[old.at : old.at + len(new.value)] = new.value
+            else:
+                changed[key] = new
+        return self._with_more(bytes(patched), changed) if changed else bytes(patched)
+
+    def _with_density(self, turned: bool, resolution: Resolution | None) -> dict[int, Entry]:
+        """Return the entries of the picture with the density of its pixels as they are now."""
+        picture = dict(self.picture)
+        if turned and picture.keys() >= {Tag.ACROSS, Tag.DOWN}:
+            across, down = picture[Tag.ACROSS], picture[Tag.DOWN]
+            picture |= {Tag.ACROSS: down, Tag.DOWN: across}
+        return picture | (_density(self.byte_order, resolution) if resolution else {})
+
+    def _with_more(self, block: bytes, entries: dict[int, Entry]) -> bytes:
+        """Return a block with entries in a new directory of the picture at its end."""
+        if not _HEADER_BYTES < self.end <= len(block):
+            return block
+        (start,) = struct.unpack_from(f"{self.byte_order}I", block, 4)
+        rows = (block[at : at + ENTRY_BYTES] for at in range(start + 2, self.end, ENTRY_BYTES))
+        others = tuple(row for row in rows if self._tag_of(row) not in entries)
+        block += bytes(len(block) % 2)
+        following = block[self.end : self.end + 4].ljust(4, b"\0")
+        more = written(self.byte_order, entries, len(block), others, following)
+        return block[:4] + struct.pack(f"{self.byte_order}I", len(block)) + block[8:] + more
+
+    def _tag_of(self, row: bytes) -> int:
+        return int(struct.unpack_from(f"{self.byte_order}H", row)[0])
+
+
+def _density(order: str, resolution: Resolution) -> dict[int, Entry]:
+    across, down, unit = resolution.in_exif(order)
+    return {
+        Tag.ACROSS: Entry(RATIONAL, 1, across),
+        Tag.DOWN: Entry(RATIONAL, 1, down),
+        Tag.UNIT: Entry(SHORT, 1, struct.pack(f"{order}H", unit)),
+    }
 
 
 def clean_notice(raw: bytes | str) -> str:
@@ -232,90 +248,51 @@ def parse(tiff: bytes) -> Exif:
     """Read a block, without the `Exif` prefix; a broken one as far as it makes sense."""
     if (byte_order := _BYTE_ORDERS.get(tiff[:4])) is None:
         return Exif(tiff, is_broken=bool(tiff.strip(b"\0")))
-    picture: dict[int, _Entry] = {}
-    camera: dict[int, _Entry] = {}
-    gps: dict[int, _Entry] = {}
+    picture: dict[int, Entry] = {}
+    camera: dict[int, Entry] = {}
+    gps: dict[int, Entry] = {}
     more = end = 0
     try:
         (at,) = struct.unpack_from(f"{byte_order}I", tiff, 4)
-        end, more = _read(tiff, byte_order, at, picture)
-        for tag, entries in ((_Tag.CAMERA, camera), (_Tag.GPS, gps)):
-            if (pointer := picture.get(tag)) and pointer.kind == _LONG:
+        end, more = read(tiff, byte_order, at, picture)
+        for tag, entries in ((Tag.CAMERA, camera), (Tag.GPS, gps)):
+            if (pointer := picture.get(tag)) and pointer.kind == LONG:
                 (at,) = struct.unpack_from(f"{byte_order}I", pointer.value)
-                _read(tiff, byte_order, at, entries)
+                read(tiff, byte_order, at, entries)
     except struct.error:
         pass
-    has_thumbnail = bool(more) or _Tag.THUMBNAIL in picture
+    has_thumbnail = bool(more) or Tag.THUMBNAIL in picture
     return Exif(tiff, byte_order, picture, camera, gps, has_thumbnail, end)
 
 
 def minimal(orientation: int, notice: str, resolution: Resolution | None = None) -> bytes:
     """Return the smallest block that says these; nothing where there is nothing to say."""
-    picture: dict[int, _Entry] = {}
-    if resolution:
-        across, down, unit = resolution.in_exif()
-        picture = {
-            _Tag.ACROSS: _Entry(_RATIONAL, 1, across),
-            _Tag.DOWN: _Entry(_RATIONAL, 1, down),
-            _Tag.UNIT: _Entry(_SHORT, 1, struct.pack(">H", unit)),
-        }
+    picture = _density(">", resolution) if resolution else {}
     return _block(">", picture, {}, {}, orientation, notice)
-
-
-def _read(tiff: bytes, order: str, at: int, entries: dict[int, _Entry]) -> tuple[int, int]:
-    """Read a directory into `entries`; return where it ends, and where the next one is."""
-    # Entries that share bytes could be made to hold far more than the block does.
-    budget = len(tiff)
-    (count,) = struct.unpack_from(f"{order}H", tiff, at)
-    for place in range(at + 2, at + 2 + count * _ENTRY_BYTES, _ENTRY_BYTES):
-        tag, kind, items = struct.unpack_from(f"{order}HHI", tiff, place)
-        length = items * _TYPE_BYTES.get(kind, 0)
-        start = place + 8
-        if length > _INLINE_BYTES:
-            (start,) = struct.unpack_from(f"{order}I", tiff, start)
-        if length and length <= budget and start + length <= len(tiff):
-            budget -= length
-            entries.setdefault(tag, _Entry(kind, items, tiff[start : start + length], start))
-    end = at + 2 + count * _ENTRY_BYTES
-    return end, int.from_bytes(tiff[end : end + 4])
 
 
 def _block(
     order: str,
-    picture: dict[int, _Entry],
-    camera: dict[int, _Entry],
-    gps: dict[int, _Entry],
+    picture: dict[int, Entry],
+    camera: dict[int, Entry],
+    gps: dict[int, Entry],
     orientation: int,
     notice: str,
 ) -> bytes:
     picture = dict(picture)
     if orientation != 1:
         value = struct.pack(f"{order}H", orientation)
-        picture[_Tag.ORIENTATION] = _Entry(_SHORT, 1, value)
+        picture[Tag.ORIENTATION] = Entry(SHORT, 1, value)
     if notice:
         text = notice.encode() + b"\0"
-        picture[_Tag.COPYRIGHT] = _Entry(_ASCII, len(text), text)
+        picture[Tag.COPYRIGHT] = Entry(ASCII, len(text), text)
     at, inner = 8, b""
-    for tag, entries in ((_Tag.CAMERA, camera), (_Tag.GPS, gps)):
+    for tag, entries in ((Tag.CAMERA, camera), (Tag.GPS, gps)):
         if entries:
-            picture[tag] = _Entry(_LONG, 1, struct.pack(f"{order}I", at))
-            directory = _directory(order, entries, at)
+            picture[tag] = Entry(LONG, 1, struct.pack(f"{order}I", at))
+            directory = written(order, entries, at)
             at, inner = at + len(directory), inner + directory
     if not picture:
         return b""
     header = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", 42, at)
-    return header + inner + _directory(order, picture, at)
-
-
-def _directory(order: str, entries: dict[int, _Entry], at: int) -> bytes:
-    table, values = bytearray(struct.pack(f"{order}H", len(entries))), bytearray()
-    values_at = at + 2 + len(entries) * _ENTRY_BYTES + 4
-    for tag, entry in sorted(entries.items()):
-        table += struct.pack(f"{order}HHI", tag, entry.kind, entry.count)
-        if len(entry.value) <= _INLINE_BYTES:
-            table += entry.value.ljust(_INLINE_BYTES, b"\0")
-        else:
-            table += struct.pack(f"{order}I", values_at + len(values))
-            # A value begins on a word (TIFF 6.0, section 2).
-            values += entry.value + b"\0" * (len(entry.value) % 2)
-    return bytes(table + bytes(4) + values)
+    return header + inner + written(order, picture, at)

@@ -119,6 +119,8 @@ class Metadata:
         orientation: int,
         size: tuple[int, int],
         resolution: Resolution | None = None,
+        *,
+        turned: bool = False,
     ) -> Blocks:
         """Return the blocks that go on with the picture.
 
@@ -127,17 +129,23 @@ class Metadata:
             orientation: The orientation to write, 1 to 8; 1 where the pixels are upright.
             size: `(width, height)` of the picture that the blocks go on with.
             resolution: The density of its pixels, where only a block can say it.
+            turned: Whether the picture was turned by a quarter.
         """
         notice = self.copyright_notice()
-        packet = self.xmp.upright() if orientation == 1 else self.xmp
+        packet = self.xmp.of_one_picture() if option is MetadataOption.KEEP else self.xmp
+        packet = packet.upright() if orientation == 1 else packet
+        own = self.exif.resolution
+        if option is MetadataOption.STRIP:
+            return Blocks(exif.minimal(orientation, notice, resolution))
+        other = None if own and resolution == (own.turned() if turned else own) else resolution
         if option is MetadataOption.KEEP:
-            block = self.exif.upright(size) or exif.minimal(orientation, notice, resolution)
-            return Blocks(block, packet.data, self.iptc.data)
-        if option is MetadataOption.STRIP_GPS:
-            block = self.exif.copied(orientation, notice, size, location=False)
+            block = self.exif.upright(size, turned=turned, resolution=other)
             block = block or exif.minimal(orientation, notice, resolution)
-            return Blocks(block, packet.without_location.data, self.iptc.without_location)
-        return Blocks(exif.minimal(orientation, notice, resolution))
+            return Blocks(block, packet.data, self.iptc.data)
+        block = self.exif.copied(
+            orientation, notice, size, location=False, turned=turned, resolution=other
+        )
+        return Blocks(block, packet.without_location.data, self.iptc.without_location)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +160,8 @@ class Stripped:
         frame_count: Frames that a viewer shows; None where the decoder says it.
         metadata: Everything that was left out.
         resolution: The density of the pixels as stored, if the container says it.
+        turns_itself: Whether the container turns the picture by a quarter, as all decoders but that
+            of AVIF do then.
         announced: Size that the container names where only the decoder knows the real one.
         was_open: Whether the upload lacked its end marker, so that its picture may be cut short.
     """
@@ -163,6 +173,7 @@ class Stripped:
     frame_count: int | None = 1
     metadata: Metadata = field(default_factory=Metadata)
     resolution: Resolution | None = None
+    turns_itself: bool = False
     announced: tuple[int, int] | None = None
     was_open: bool = False
 

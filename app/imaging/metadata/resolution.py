@@ -85,12 +85,14 @@ class Resolution:
         metres = (round(each / _INCH_IN_METRES) for each in (self.across, self.down))
         return struct.pack(">IIB", *metres, 1)
 
-    def in_exif(self) -> tuple[bytes, bytes, int]:
-        """Return both as rational numbers, and the unit, as EXIF has them in big-endian order."""
+    def in_exif(self, order: str) -> tuple[bytes, bytes, int]:
+        """Return both as rational numbers, and the unit, as EXIF of this byte order has them."""
         given = (self.across, self.down)
         both = given if self.is_absolute else _ratio(*given)
         parts = (Fraction(each).limit_denominator(10_000) for each in both)
-        across, down = (struct.pack(">II", each.numerator, each.denominator) for each in parts)
+        across, down = (
+            struct.pack(f"{order}II", each.numerator, each.denominator) for each in parts
+        )
         return across, down, 1 + (_PER_INCH if self.is_absolute else _RATIO)
 
 

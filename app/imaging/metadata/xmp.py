@@ -4,7 +4,8 @@ A packet is read only where it is no larger than usual, is UTF-8, and declares n
 entities could unpack to far more. Properties that stay are on an allow-list, as cameras and
 programs have names of their own for a place, and some hold a whole picture.
 
-Sources: XMP part 1, ISO 16684-1 (7, RDF); XMP part 2 (dc, xmp, tiff, exif, photoshop); CIPA DC-010.
+Sources: XMP part 1, ISO 16684-1 (7, RDF); XMP part 2 (dc, xmp, tiff, exif, photoshop); CIPA DC-010;
+Motion Photo format 1.0, Ultra HDR image format 1.1, Dynamic Depth 1.0.
 """
 
 from __future__ import annotations
@@ -48,6 +49,19 @@ _LOCATIONLESS: dict[str, tuple[str, str]] = {
     "exifEX": ("http://cipa.jp/exif/1.0/", _NO_SERIAL),
     "aux": ("http://ns.adobe.com/exif/1.0/aux/", _NO_SERIAL),
 }
+
+# What tells of pictures and videos after a JPEG: motion photos, depth, and gain maps for HDR.
+_GOOGLE = "http://ns.google.com/photos"
+_ATTACHED = {
+    f"{_GOOGLE}/1.0/camera/": "(MotionPhoto|MicroVideo)[A-Za-z0-9]*",
+    f"{_GOOGLE}/1.0/container/": "Directory",
+    f"{_GOOGLE}/dd/1.0/device/": "Container",
+    "http://ns.adobe.com/hdr-gain-map/1.0/": "[A-Za-z0-9]+",
+    "http://ns.apple.com/HDRGainMap/1.0/": "[A-Za-z0-9]+",
+}
+_OF_ATTACHED = re.compile(
+    "|".join(rf"\{{{re.escape(uri)}\}}{names}" for uri, names in _ATTACHED.items())
+)
 
 _PROPERTY = re.compile(
     "|".join(
@@ -117,6 +131,19 @@ class Packet:
             if not len(description) and not description.attrib.keys() - {f"{{{_RDF}}}about"}:
                 rdf.remove(description)
         return Packet(ET.tostring(root)) if len(rdf) else Packet()
+
+    def of_one_picture(self) -> Packet:
+        """Return the packet without what tells of others after it; itself where nothing does."""
+        if not any(_OF_ATTACHED.fullmatch(name) for name in self.properties):
+            return self
+        root = deepcopy(self._root)
+        assert root is not None  # noqa: S101 - it has properties
+        for element in root.iter():
+            for name in [each for each in element.attrib if _OF_ATTACHED.fullmatch(each)]:
+                del element.attrib[name]
+            for child in [each for each in element if _OF_ATTACHED.fullmatch(each.tag)]:
+                element.remove(child)
+        return Packet(ET.tostring(root))
 
     def upright(self) -> Packet:
         """Return the packet for a picture that is upright now; itself if nothing changes."""
