@@ -8,8 +8,9 @@ from app.budget import ByteBudget
 from app.client import NOBODY
 from app.errors import RequestTimeoutError
 from app.ingest import intake as intakes
-from app.ingest.intake import Intake, memory_for
+from app.ingest.intake import COPIES, Intake, memory_for, within
 from app.ingest.settings import BodySettings
+from app.records.value import ValueEncoding
 from tests.support.facts import until
 
 MAX_BYTES = 100_000
@@ -153,3 +154,9 @@ async def test_complete_silence_ends_a_body_though_nobody_waits(new_body, monkey
     with pytest.raises(RequestTimeoutError, match="Nothing came"):
         await body.task
     assert body.budget._free_bytes == MOST
+
+
+def test_in_base64_a_budget_is_for_as_many_bytes_of_images_as_six_for_each_make():
+    budget_bytes = 600_000
+    assert within(budget_bytes, ValueEncoding.RAW) // COPIES == budget_bytes // 4
+    assert within(budget_bytes, ValueEncoding.BASE64) // COPIES == budget_bytes // 6

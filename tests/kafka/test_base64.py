@@ -9,6 +9,7 @@ from collections import Counter
 import pytest
 
 from app.cli.main import main
+from app.telemetry import logs
 from tests.support import images, plain
 from tests.support.gateway_process import until
 from tests.support.in_process import in_process
@@ -141,4 +142,5 @@ def test_a_deployment_that_writes_base64_passes_the_doctor(
     for name, value in (topics | BASE64).items():
         monkeypatch.setenv(name, str(value))
     monkeypatch.setenv("IMAGEGATE_DATA_DIR", str(tmp_path / "doctor"))
+    monkeypatch.setattr(logs, "configure", lambda _: None)
     assert main(["doctor"]) == 0, capsys.readouterr().out
