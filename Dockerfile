@@ -21,6 +21,7 @@ RUN python -m venv --without-pip /opt/imagegate \
 # The root file system is read-only later on: modules not compiled now would be at every start.
 COPY pyproject.toml README.md LICENSE ./
 COPY app/ app/
+COPY imagegate/ imagegate/
 RUN /opt/build/bin/pip wheel --no-build-isolation --no-deps --no-index --wheel-dir /dist . \
  && /opt/build/bin/pip --python /opt/imagegate install --no-deps --no-index /dist/*.whl \
  && /opt/imagegate/bin/python -m compileall -q -f --invalidation-mode unchecked-hash \

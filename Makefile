@@ -105,7 +105,7 @@ lock: $(VENV)/.made ## resolve requirements/ again; make lock ARGS=--upgrade all
 	$(COMPILE) --all-extras --group dev -c requirements/runtime.txt pyproject.toml -o requirements/dev.txt
 	$(BUILD_REQUIREMENTS) | $(COMPILE) -c requirements/dev.txt - -o requirements/build.txt
 
-RUNTIME_EXTRAS := --extra speed --extra heic --extra codecs --extra archive --extra msk
+RUNTIME_EXTRAS := --extra speed --extra heic --extra codecs --extra archive --extra msk --extra progress
 
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --custom-compile-command 'make lock' --no-emit-index-url --no-emit-find-links $(ARGS)

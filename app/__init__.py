@@ -23,6 +23,7 @@ The map of the code: the three paths, and the file of each step. `docs/architect
     and how much of it        api/limiter.py, limits/meters.py, ingest/quota.py
     an error on any of them   errors.py, api/problems.py
     a change to an image      changes/delete.py
+    without a gateway         reader/reader.py (the public package imagegate/)
     the start                 cli/serve.py, settings.py, main.py (the only wiring), server/serve.py
     what the process reports  telemetry/logs.py, telemetry/metrics.py
 """

@@ -47,6 +47,8 @@
     ├── HeavyImageError                  a codec worker asks to be given it again, as heavy work
     ├── RecordMissingError               no record was ever stored at this position
     ├── RecordGoneError                  the record was erased, trimmed or has expired
+    ├── TurnLostError                    another member of the consumer group may have the turn
+    ├── DigestMismatchError              the bytes of an image are not those of its digest
     └── ConfigurationError               the process cannot start with these settings
 
 A class without a code cannot be raised: it stands for its subclasses. `detail` is safe to show to a
@@ -411,3 +413,20 @@ class RecordGoneError(GatewayError):
     """The record at this position was erased, trimmed or has expired."""
 
     code, title = "record-gone", "Record gone"
+
+
+class TurnLostError(GatewayError):
+    """Another member of the consumer group may have the turn: nothing was committed."""
+
+    code, title = "turn-lost", "Turn lost"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Another member of the group may read now: what was not committed is handled again."
+        )
+
+
+class DigestMismatchError(GatewayError):
+    """The bytes of an image are not those of its digest: do not use them."""
+
+    code, title = "digest-mismatch", "Digest mismatch"

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 class ReadRule:
-    """The rule that `settings` name, or else the one that fits `access`."""
+    """The rule that `settings` name, or else the one that fits `access`; None where nobody asks."""
 
-    def __init__(self, settings: AccessSettings, access: Access) -> None:
+    def __init__(self, settings: AccessSettings, access: Access | None) -> None:
         self._settings = settings
         self._access = access
 
@@ -29,7 +29,8 @@ class ReadRule:
         """The visibility of an image that has none of its own."""
         if self._settings.read is not None:
             return self._settings.read
-        return Visibility.OWNER if self._access.is_on else Visibility.PUBLIC
+        is_on = self._access is not None and self._access.is_on
+        return Visibility.OWNER if is_on else Visibility.PUBLIC
 
     @property
     def choices(self) -> tuple[Visibility, ...]:

@@ -162,6 +162,11 @@ class Catalog:
             return await self._images(f"WHERE {below}", before, limit)
         return await self._images(f"WHERE owner = ? AND {below}", owner, before, limit)
 
+    async def first_since(self, timestamp_ms: int) -> int | None:
+        """Return the lowest sequence of the listed images stored at or after a time, if any was."""
+        [first] = await self._database.query(lambda row: row[0], images.FIRST_SINCE, timestamp_ms)
+        return None if first is None else int(first)
+
     async def facts(self, after: int, limit: int, owner: str | None = None) -> list[Fact]:
         """Return facts in ascending order of sequence, above `after`; all, or one's own."""
         if owner is None:

@@ -44,6 +44,8 @@ CREATE TABLE deleted (
 """
 # The columns that `image_of` reads, in this order.
 COLUMNS = "images.id, images.sequence, created_at_ms, info"
+# The first image that was stored at or after a time. Times of the log's clock may step back.
+FIRST_SINCE = "SELECT min(sequence) FROM images WHERE created_at_ms >= ?"
 # The columns that `ownership_of` reads, of an image that is listed or deleted.
 OWNERSHIP = (
     "SELECT owner, visibility, 0 FROM images WHERE id = ?1"

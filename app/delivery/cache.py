@@ -18,7 +18,7 @@ from app.readings import Readings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from app.log import Fetched, Log, Position, StoredRecord
+    from app.log import Fetched, Position, ReadableLog, StoredRecord
 
 # A record with its position, tuples and dictionary entry (sys.getsizeof), rounded up.
 _OVERHEAD_BYTES = 500
@@ -39,7 +39,7 @@ class RecordCache:
     """Reads a topic of a log through at most `max_bytes` of memory."""
 
     def __init__(
-        self, log: Log, topic: str, max_bytes: int, clock: Callable[[], float] = monotonic
+        self, log: ReadableLog, topic: str, max_bytes: int, clock: Callable[[], float] = monotonic
     ) -> None:
         self._log = log
         self._topic = topic

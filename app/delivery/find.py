@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from app.feed.expiry import Expiry
     from app.feed.feed import Feed
     from app.imaging.info import ImageInfo, Visibility
-    from app.log import Log, StoredRecord
+    from app.log import ReadableLog, StoredRecord
     from app.records.address import Address
 
 # Whether an image of this owner and visibility is told of.
@@ -77,7 +77,7 @@ class Finder:
 
     def __init__(
         self,
-        log: Log,
+        log: ReadableLog,
         cache: RecordCache,
         catalog: Catalog,
         feed: Feed,

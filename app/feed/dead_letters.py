@@ -21,7 +21,7 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import ConfigurationError, RecordDamagedError, RecordGoneError, RecordMissingError
-from app.log import EVENTS, MAX_OFFSETS, REJECTS, Position, Record
+from app.log import EVENTS, MAX_OFFSETS, REJECTS, Log, Position, Record
 from app.records.signature import NO_SIGNATURES, Signatures, Verdict
 from app.records.strict_json import parse_object
 from app.telemetry import metrics
@@ -29,7 +29,7 @@ from app.telemetry import metrics
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
-    from app.log import Log, StoredRecord
+    from app.log import ReadableLog, StoredRecord
 
 logger = structlog.get_logger(__name__)
 
@@ -57,10 +57,14 @@ class _Skip(BaseModel):
 
 
 class DeadLetters:
-    """Writes letters into `log`, with `signatures`, and reads them."""
+    """Writes letters into `log`, with `signatures`, and reads them.
 
-    def __init__(self, log: Log, signatures: Signatures = NO_SIGNATURES) -> None:
+    Where the log is only read, beside the gateways, none is written.
+    """
+
+    def __init__(self, log: ReadableLog, signatures: Signatures = NO_SIGNATURES) -> None:
         self._log = log
+        self._writable = log if isinstance(log, Log) else None
         self._signatures = signatures
         # The next letter to read, and what those before it say of records at `_start` or behind.
         self._next_letter = 0
@@ -70,7 +74,7 @@ class DeadLetters:
 
     async def write(self, rejected: Mapping[StoredRecord, str]) -> None:
         """Write a letter for each record of `image-events`, given with its reason."""
-        if not rejected:
+        if not rejected or self._writable is None:
             return
         await self._read_on(min(record.position.offset for record in rejected))
         letters = {
@@ -117,7 +121,9 @@ class DeadLetters:
 
     async def _append(self, letters: Mapping[bytes, bytes]) -> None:
         records = [self._signatures.sign(REJECTS, Record(*each)) for each in letters.items()]
-        await self._log.append(REJECTS, records)
+        if self._writable is None:
+            raise TypeError("a letter for a log that is only read")
+        await self._writable.append(REJECTS, records)
 
     async def _read_on(self, start: int) -> None:
         """Read the letters that came since the last time, about records from `start` on."""

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from app.log import EVENTS
 
 if TYPE_CHECKING:
-    from app.log import Log
+    from app.log import ReadableLog
 
 
 class EventsEnd:
     """Asks `log` for the end of the events."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: ReadableLog) -> None:
         self._log = log
         self._running: asyncio.Task[int] | None = None
         self._next: asyncio.Task[int] | None = None

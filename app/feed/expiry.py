@@ -17,7 +17,7 @@ from app.log import IMAGES
 
 if TYPE_CHECKING:
     from app.catalog.catalog import Catalog
-    from app.log import Log
+    from app.log import ReadableLog
 
 logger = structlog.get_logger(__name__)
 
@@ -35,7 +35,7 @@ class Expiry:
 
     def __init__(
         self,
-        log: Log,
+        log: ReadableLog,
         catalog: Catalog,
         *,
         period_seconds: float = _PERIOD_SECONDS,

@@ -22,7 +22,7 @@ from app.feed.end import EventsEnd
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from app.log import Log
+    from app.log import ReadableLog
 
 # Applying the newest events takes milliseconds.
 _CATCH_UP_SECONDS = 5.0
@@ -39,7 +39,7 @@ class Feed:
         closing: Whether the readers of the catalog should end.
     """
 
-    def __init__(self, log: Log, *, catch_up_seconds: float = _CATCH_UP_SECONDS) -> None:
+    def __init__(self, log: ReadableLog, *, catch_up_seconds: float = _CATCH_UP_SECONDS) -> None:
         self._end = EventsEnd(log)
         self._catch_up_seconds = catch_up_seconds
         self._caught_up_once = False

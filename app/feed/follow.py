@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from app.events.sequenced import SequencedEvent
     from app.feed.expiry import Expiry
     from app.feed.feed import Feed
-    from app.log import Log
+    from app.log import ReadableLog
 
 logger = structlog.get_logger(__name__)
 
@@ -60,7 +60,7 @@ class Follower:
 
     def __init__(
         self,
-        log: Log,
+        log: ReadableLog,
         catalog: Catalog,
         feed: Feed,
         expiry: Expiry,

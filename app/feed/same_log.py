@@ -15,14 +15,14 @@ from app.log import EVENTS, ErasableLog, Position
 if TYPE_CHECKING:
     from app.catalog.progress import Progress
     from app.feed.dead_letters import DeadLetters
-    from app.log import Log
+    from app.log import ReadableLog
 
 
 class OtherLogError(Exception):
     """The log does not hold the events that the catalog was built from."""
 
 
-async def require_same_log(log: Log, letters: DeadLetters, progress: Progress) -> None:
+async def require_same_log(log: ReadableLog, letters: DeadLetters, progress: Progress) -> None:
     """Check that the catalog with this progress was built from this very log.
 
     Raises:
@@ -53,7 +53,7 @@ async def require_same_log(log: Log, letters: DeadLetters, progress: Progress) -
         raise OtherLogError("the last event applied is another one now")
 
 
-async def _lacks_nothing(log: Log, progress: Progress) -> bool:
+async def _lacks_nothing(log: ReadableLog, progress: Progress) -> bool:
     """Tell whether the last event applied may be gone without another event being lost."""
     bounds = await log.bounds(EVENTS, 0)
     if isinstance(log, ErasableLog) and progress.last_offset >= bounds.start:

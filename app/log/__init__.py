@@ -7,9 +7,10 @@ Terms, as Kafka uses them: a *topic* has *partitions*, a partition is a sequence
 ascending, zero-based, not necessarily contiguous *offsets*; a *cursor* is a consumer group's
 committed offset. A *position* is (partition, offset) in a topic that the context names.
 
-`Log` is the core, which everything needs. An ability that some engines lack, or few callers need,
-is an opt-in protocol: `ErasableLog`, `TrimmableLog`, `CursorLog`, `ExaminableLog`. A parameter
-names the narrowest protocol that its function needs; where one may be missing, `isinstance` tells.
+`ReadableLog` is the half of `Log` that reads: all that a reader beside the gateways has. `Log` is
+the core, which a gateway needs. An ability that some engines lack, or few callers need, is an
+opt-in protocol: `ErasableLog`, `TrimmableLog`, `CursorLog`, `ExaminableLog`. A parameter names the
+narrowest protocol that its function needs; where one may be missing, `isinstance` tells.
 """
 
 from __future__ import annotations
@@ -119,12 +120,10 @@ class Bounds:
 
 
 @runtime_checkable
-class Log(Protocol):
-    """An append-only log of records in partitioned topics.
+class ReadableLog(Protocol):
+    """The records of partitioned topics, to be read.
 
-    Every call is bounded by the log's own deadlines. After `stop`, appends raise `NotWrittenError`,
-    `require_writable` a `NotReadyError` where the engine knows, and everything else
-    `LogUnavailableError`.
+    Every call is bounded by the log's own deadlines. After `stop` all raise `LogUnavailableError`.
     """
 
     @property
@@ -132,13 +131,8 @@ class Log(Protocol):
         """The name that tells this log from every other: the cluster's id, or the database's."""
         ...
 
-    @property
-    def trouble(self) -> str | None:
-        """The reason why appends fail now, as a clause without a full stop, or None."""
-        ...
-
     async def start(self) -> None:
-        """Connect, create what is missing, check what exists.
+        """Connect, and check what exists.
 
         Raises:
             ConfigurationError: The log does not fit; the detail says what to change.
@@ -146,47 +140,11 @@ class Log(Protocol):
         ...
 
     async def stop(self) -> None:
-        """Finish the appends under way, within a bound, and release everything."""
-        ...
-
-    def max_record_bytes(self, topic: str) -> int:
-        """Return the limit for `Record.size_bytes` in `topic`."""
+        """Release everything, within a bound."""
         ...
 
     def partitions(self, topic: str) -> int:
         """Return the number of partitions of `topic`."""
-        ...
-
-    def deadline(self) -> float:
-        """Return the loop time by which an append that begins now is answered."""
-        ...
-
-    def require_writable(self) -> None:
-        """Check that an image could be stored now, before work is put into it.
-
-        Raises:
-            NotReadyError: Its records would be refused at once.
-        """
-        ...
-
-    async def append(
-        self, topic: str, records: Sequence[Record], deadline: float | None = None
-    ) -> list[Position]:
-        """Append the records; they are durable on return. Order is kept within a partition.
-
-        Args:
-            topic: The topic.
-            records: The records.
-            deadline: A result of `deadline()`, where several appends share one.
-
-        Returns:
-            The position of each record, in the order given.
-
-        Raises:
-            NotWrittenError: No record was handed over; none will ever appear.
-            OutcomeUnknownError: At least one was handed over without an acknowledgement. Its
-                `outcomes` tell record by record, and `settled` when the log has let go of them.
-        """
         ...
 
     async def read(self, topic: str, position: Position) -> Fetched:
@@ -220,6 +178,56 @@ class Log(Protocol):
         Raises:
             RecordMissingError: The topic has no such partition.
             LogUnavailableError: The log did not answer in time.
+        """
+        ...
+
+
+@runtime_checkable
+class Log(ReadableLog, Protocol):
+    """An append-only log of records in partitioned topics.
+
+    After `stop`, appends raise `NotWrittenError`, and `require_writable` a `NotReadyError` where
+    the engine knows. `start` creates what is missing, and `stop` finishes the appends under way.
+    """
+
+    @property
+    def trouble(self) -> str | None:
+        """The reason why appends fail now, as a clause without a full stop, or None."""
+        ...
+
+    def max_record_bytes(self, topic: str) -> int:
+        """Return the limit for `Record.size_bytes` in `topic`."""
+        ...
+
+    def deadline(self) -> float:
+        """Return the loop time by which an append that begins now is answered."""
+        ...
+
+    def require_writable(self) -> None:
+        """Check that an image could be stored now, before work is put into it.
+
+        Raises:
+            NotReadyError: Its records would be refused at once.
+        """
+        ...
+
+    async def append(
+        self, topic: str, records: Sequence[Record], deadline: float | None = None
+    ) -> list[Position]:
+        """Append the records; they are durable on return. Order is kept within a partition.
+
+        Args:
+            topic: The topic.
+            records: The records.
+            deadline: A result of `deadline()`, where several appends share one.
+
+        Returns:
+            The position of each record, in the order given.
+
+        Raises:
+            NotWrittenError: No record was handed over; none will ever appear.
+            OutcomeUnknownError: At least one was handed over without an acknowledgement. Its
+                `outcomes` tell record by record, and `settled` when the log has let go of them.
         """
         ...
 

@@ -69,6 +69,25 @@ def configure(level: str) -> None:
         logging.getLogger(name).setLevel(quiet)
 
 
+def configure_library() -> None:
+    """Send logs to `logging`, where a program that uses this as a library expects them.
+
+    A program that has configured structlog, as the gateway has, keeps what it has.
+    """
+    if structlog.is_configured():
+        return
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.KeyValueRenderer(key_order=["event"]),
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+    )
+    logging.getLogger("aiokafka").setLevel(_QUIET["aiokafka"])
+
+
 def escape_controls(
     _logger: Any, _name: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:

@@ -189,3 +189,16 @@ class TestBanner:
         assert "test-images" in destination
         assert "test-image-events" in destination
         assert "one:9092" in destination
+
+
+def test_watching_the_embedded_log_is_refused_and_says_where_its_events_are(run):
+    status, output, errors = run("watch")
+    assert (status, output) == (2, "")
+    assert "/streams/images" in errors
+
+
+@pytest.mark.parametrize("wrong", ["yesterday", "2026-13-01", "5y", "99999999w", ""])
+def test_a_time_that_is_none_is_refused_with_the_forms_of_one(run, wrong):
+    status, _, errors = run("watch", "--since", wrong)
+    assert status == 2
+    assert "2h, 7d, 4w ago" in errors

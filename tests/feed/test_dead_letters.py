@@ -9,6 +9,7 @@ import pytest
 from app.errors import ConfigurationError, LogUnavailableError, NotReadyError, RecordDamagedError
 from app.feed.dead_letters import DeadLetters
 from app.log import EVENTS, REJECTS, Batch, Record
+from tests.support.core_log import readable_of
 from tests.support.facts import stored, until
 from tests.support.world import POISON, listed
 
@@ -190,3 +191,12 @@ class TestDamage:
         letters += [b"", b"[]", b"[" * 100_000, json.dumps(right)[:-1].encode() + b', "offset": 1}']
         await world.log.append(REJECTS, [Record(b"image-events:0:1", each) for each in letters])
         assert await DeadLetters(world.log).skipped(1) is None
+
+
+async def test_a_reader_of_the_log_writes_no_letters_and_goes_on(world):
+    await world.append(POISON, stored(1))
+    log, world.log = world.log, readable_of(world.log)
+    _, catalog = await world.follow()
+    assert await listed(catalog) == [1]
+    world.log = log
+    assert await world.letters() == []

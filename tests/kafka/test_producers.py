@@ -147,11 +147,11 @@ async def test_connections_that_uvloop_has_closed_already_are_replaced(log):
     [position] = await log.append(IMAGES, [Record(b"key", b"value", (), 0)])
     assert (await log.read(IMAGES, position)).record.value == b"value"
     producers = [lane._producer for lane in log._appender.lanes]
-    for client in (log._client, *(producer.client for producer in producers)):
+    for client in (log._reads.client, *(producer.client for producer in producers)):
         break_all(client)
     assert (await log.read(IMAGES, position)).record.value == b"value"
     async with asyncio.timeout(5):
-        assert await log._client.force_metadata_update()
+        assert await log._reads.client.force_metadata_update()
     for partition in range(2):
         await log.append(IMAGES, [Record(b"key", b"value", (), partition)])
     assert [lane._producer for lane in log._appender.lanes] == producers

@@ -130,6 +130,11 @@ class Leaders:
         start = await self._list_offset(topic, partition, _EARLIEST)
         return Bounds(start, await self._list_offset(topic, partition, _LATEST))
 
+    async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int | None:
+        """Return the first offset whose record is of a time or later; None if there is none."""
+        offset = await self._list_offset(topic, partition, timestamp_ms)
+        return None if offset < 0 else offset
+
     async def _list_offset(self, topic: str, partition: int, timestamp: int) -> int:
         request = OffsetRequest(-1, READ_UNCOMMITTED, [(topic, [(partition, timestamp)])])
         response = await self._client.send(await self.leader(topic, partition), request)

@@ -19,16 +19,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from aiokafka.client import AIOKafkaClient
-
 from app.errors import ConfigurationError, LogUnavailableError, NotReadyError, NotWrittenError
 from app.log import EVENTS, IMAGES, Batch, Bounds, Fetched, Position, Record
 from app.log.kafka import checkup, cursors, transport, trim
 from app.log.kafka.appender import Appender
 from app.log.kafka.connections import Connections
-from app.log.kafka.fetch import Fetcher
 from app.log.kafka.lane import Lane
-from app.log.kafka.leaders import Leaders
+from app.log.kafka.reads import Reads, request_ms
 from app.log.kafka.watched_topics import WatchedTopics
 
 if TYPE_CHECKING:
@@ -37,8 +34,6 @@ if TYPE_CHECKING:
     from app.log.findings import Finding
     from app.log.kafka.settings import KafkaSettings
 
-# A read is sent again when a broker has not answered within this part of the read's time.
-_READ_ATTEMPTS = 3
 # A record that is still held at the end has been given up by its sender.
 _FLUSH_SECONDS = 3.0
 
@@ -50,9 +45,7 @@ class KafkaLog:
         self._settings = settings
         self._connections = Connections(settings)
         self._topics = WatchedTopics(settings, self._connections, self._renew_producers)
-        self._client: Any = None
-        self._leaders: Leaders | None = None
-        self._fetcher: Fetcher | None = None
+        self._reads: Reads | None = None
         self._appender: Appender | None = None
 
     @property
@@ -93,13 +86,12 @@ class KafkaLog:
     async def stop(self) -> None:
         """Flush, within a bound, then close every connection."""
         await self._topics.stop()
-        self._leaders = self._fetcher = None
+        reads, self._reads = self._reads, None
         if self._appender is not None:
             appender, self._appender = self._appender, None
             await asyncio.gather(*(lane.stop(_FLUSH_SECONDS) for lane in appender.lanes))
-        if self._client is not None:
-            client, self._client = self._client, None
-            await client.close()
+        if reads is not None:
+            await reads.close()
 
     def max_record_bytes(self, topic: str) -> int:
         """Return the topic's own limit, or the size of one of our batches if that is smaller."""
@@ -130,15 +122,15 @@ class KafkaLog:
 
     async def read(self, topic: str, position: Position) -> Fetched:
         """Read one record by a direct fetch from the partition's leader."""
-        return await self._reading().read(self._topics.names[topic], position)
+        return await self._reading().read(topic, position)
 
     def tail(self, topic: str, partition: int, start: int) -> AsyncGenerator[Batch, None]:
         """Follow a partition on a connection of its own."""
-        return self._reading().tail(self._topics.names[topic], partition, start)
+        return self._reading().tail(topic, partition, start)
 
     async def bounds(self, topic: str, partition: int) -> Bounds:
         """Request the first and the next offset from the partition's leader."""
-        return await self._reading().bounds(self._topics.names[topic], partition)
+        return await self._reading().bounds(topic, partition)
 
     async def trim(self, topic: str, partition: int, before: int) -> None:
         """Delete records by a DeleteRecords request.
@@ -146,47 +138,38 @@ class KafkaLog:
         Raises:
             ValueError: `before` is beyond the end, or the topic's policy forbids it.
         """
-        name, leaders = self._topics.names[topic], self._asking()
+        name, reads = self._topics.names[topic], self._reading()
 
         async def attempt() -> None:
-            leader = await leaders.leader(name, partition)
+            leader = await reads.leaders.leader(name, partition)
             seconds = self._settings.read_timeout_seconds
-            await trim.trim(self._client, leader, name, partition, before, seconds)
+            await trim.trim(reads.client, leader, name, partition, before, seconds)
 
-        await leaders.insist(attempt)
+        await reads.leaders.insist(attempt)
 
     async def commit(self, cursor: str, topic: str, partition: int, offset: int) -> None:
         """Commit an offset for the consumer group `cursor`, which has no members."""
-        name = self._topics.names[topic]
-        await self._asking().insist(
-            lambda: cursors.commit(self._client, cursor, name, partition, offset)
+        name, reads = self._topics.names[topic], self._reading()
+        await reads.leaders.insist(
+            lambda: cursors.commit(reads.client, cursor, name, partition, offset)
         )
 
     async def committed(self, cursor: str, topic: str, partition: int) -> int | None:
         """Return the committed offset of the consumer group `cursor`."""
-        name = self._topics.names[topic]
-        return await self._asking().insist(
-            lambda: cursors.committed(self._client, cursor, name, partition)
+        name, reads = self._topics.names[topic], self._reading()
+        return await reads.leaders.insist(
+            lambda: cursors.committed(reads.client, cursor, name, partition)
         )
 
     async def _connect(self) -> None:
-        read_ms = int(self._settings.read_timeout_seconds * 1000 / _READ_ATTEMPTS)
-        self._client = AIOKafkaClient(**self._connections.options("reads", read_ms))
-        await self._connections.until_connected(self._client.bootstrap)
-        await self._client.set_topics(self._topics.names.values())
-        leaders = Leaders(self._client, self._settings.read_timeout_seconds, self._topics.look_soon)
-        fetcher = Fetcher(
-            self._client,
-            leaders,
-            self._settings.read_connections,
-            self._settings.read_timeout_seconds,
+        read_ms = request_ms(self._settings)
+        # Closed by `stop`, whichever step fails.
+        self._reads = reads = Reads(
+            self._settings, self._connections, self._topics.names, self._topics.look_soon
         )
-        # Metadata may name a leader that does not know it yet: only its own answer counts.
-        for role, name in self._topics.names.items():
-            for partition in range(self.partitions(role)):
-                await fetcher.bounds(name, partition)
+        await reads.start({role: self.partitions(role) for role in self._topics.names})
         self._appender = Appender(
-            self._client,
+            reads.client,
             self._topics.by_role,
             [
                 self._lane(f"images-{number}", IMAGES, read_ms / 1000)
@@ -198,7 +181,6 @@ class KafkaLog:
         )
         connect = self._connections.until_connected
         await asyncio.gather(*(connect(lane.start) for lane in self._appender.lanes))
-        self._leaders, self._fetcher = leaders, fetcher
         self._topics.start()
 
     def _lane(self, name: str, role: str, connect_timeout_seconds: float) -> Lane:
@@ -211,15 +193,10 @@ class KafkaLog:
     def _producing(self, role: str) -> dict[str, Any]:
         return self._connections.producing(role, self.max_record_bytes(role))
 
-    def _reading(self) -> Fetcher:
-        if self._fetcher is None:
+    def _reading(self) -> Reads:
+        if self._reads is None:
             raise LogUnavailableError("The log is closed.")
-        return self._fetcher
-
-    def _asking(self) -> Leaders:
-        if self._leaders is None:
-            raise LogUnavailableError("The log is closed.")
-        return self._leaders
+        return self._reads
 
     def _check_sizes(self, topic: str, records: Sequence[Record]) -> None:
         limit = self.max_record_bytes(topic)

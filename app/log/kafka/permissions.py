@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # What the gateway does with each topic. Read and Write include Describe.
 NEEDED = ("Read", "Write", "DescribeConfigs")
+# What a reader beside the gateways does.
+NEEDED_TO_READ = ("Read",)
 # The codes of AclOperation, which are the numbers of the bits.
 _OPERATIONS = {3: "Read", 4: "Write", 5: "Create", 8: "Describe", 10: "DescribeConfigs"}
 # The answer of a broker without access control: it does not say, and everything is allowed.
@@ -103,12 +105,12 @@ class Permissions:
     topics: dict[str, frozenset[str] | None]
     hidden: frozenset[str]
 
-    def lacking(self, topic: str) -> tuple[str, ...]:
+    def lacking(self, topic: str, needed: tuple[str, ...] = NEEDED) -> tuple[str, ...]:
         """Return the needed operations that are not allowed on a topic, as far as is known."""
         if topic in self.hidden:
-            return NEEDED
+            return needed
         allowed = self.topics.get(topic)
-        return tuple(each for each in NEEDED if allowed is not None and each not in allowed)
+        return tuple(each for each in needed if allowed is not None and each not in allowed)
 
 
 async def ask(client: AIOKafkaClient, node: int, topics: Iterable[str]) -> Permissions:
@@ -127,7 +129,9 @@ async def ask(client: AIOKafkaClient, node: int, topics: Iterable[str]) -> Permi
     )
 
 
-async def require(client: AIOKafkaClient, topics: Iterable[str]) -> None:
+async def require(
+    client: AIOKafkaClient, topics: Iterable[str], needed: tuple[str, ...] = NEEDED
+) -> None:
     """Check that everything needed is allowed on topics; older brokers do not tell.
 
     Raises:
@@ -138,7 +142,7 @@ async def require(client: AIOKafkaClient, topics: Iterable[str]) -> None:
         found = await ask(client, client.get_random_node(), topics)
     except NotImplementedError:
         return
-    if lacking := {name: each for name in topics if (each := found.lacking(name))}:
+    if lacking := {name: each for name in topics if (each := found.lacking(name, needed))}:
         said = "; ".join(f"{', '.join(each)} on {name}" for name, each in lacking.items())
         commands = "; ".join(grant(name, each) for name, each in lacking.items())
         raise ConfigurationError(f"Kafka does not allow {said}. Remedy: {commands}.")

@@ -47,6 +47,11 @@ def names(prefix: str) -> dict[str, str]:
     return {role: f"{prefix}{role}" for role in (IMAGES, EVENTS, REJECTS)}
 
 
+def identity(cluster_id: str, names: Mapping[str, str]) -> str:
+    """Return the identity of a log: the cluster's id and the topic of the events."""
+    return f"kafka:{cluster_id}:{names[EVENTS]}"
+
+
 async def prepare(
     admin: AIOKafkaAdminClient, names: Mapping[str, str], image_partitions: int
 ) -> dict[str, Topic]:
@@ -80,6 +85,22 @@ async def inspect(admin: AIOKafkaAdminClient, names: Mapping[str, str]) -> dict[
     if missing := await find_missing(admin, names):
         raise ConfigurationError(f"There is no topic {' and no topic '.join(missing.values())}.")
     return await _fitting(admin, names)
+
+
+async def readable(admin: AIOKafkaAdminClient, names: Mapping[str, str]) -> dict[str, int]:
+    """Return the number of partitions of each topic, by role, for a client that only reads.
+
+    Raises:
+        ConfigurationError: A topic is missing, or may not be read.
+        KafkaError: The broker failed.
+    """
+    await permissions.require(admin._client, names.values(), permissions.NEEDED_TO_READ)
+    if missing := await find_missing(admin, names):
+        raise ConfigurationError(
+            f"There is no topic {' and no topic '.join(missing.values())}. A gateway creates them."
+        )
+    described = await _settled_metadata(admin, list(names.values()))
+    return {role: len(described[name]["partitions"]) for role, name in names.items()}
 
 
 async def _fitting(admin: AIOKafkaAdminClient, names: Mapping[str, str]) -> dict[str, Topic]:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from aiokafka.errors import KafkaError
 
-from app.log import EVENTS
 from app.log.kafka import topics
 from app.log.kafka.watch import Watch
 
@@ -122,4 +121,4 @@ class WatchedTopics:
 
     async def _identify(self, admin: AIOKafkaAdminClient) -> str:
         cluster = await admin.describe_cluster()
-        return f"kafka:{cluster['cluster_id']}:{self.names[EVENTS]}"
+        return topics.identity(cluster["cluster_id"], self.names)

@@ -1,0 +1,118 @@
+"""`imagegate export`: write the images in Kafka into a folder, a file each."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.cli import progress
+from app.cli.options import load
+from app.cli.times import FORM, moment
+from app.errors import ConfigurationError
+from app.reader.environment import kafka_options
+from app.reader.export import STATE_NAME, Counts, Export, group_of_folder
+from app.reader.files import ImageFiles, Layout
+from app.reader.reader import ImageReader
+from app.section import variable
+from app.telemetry import logs
+
+if TYPE_CHECKING:
+    import argparse
+
+    from app.reader.image import Image
+    from app.settings import Settings
+
+# The shell's convention: 128 and the number of SIGINT.
+_INTERRUPTED = 130
+# The shortest that brokers allow by default: an export that was killed goes on after this.
+_SESSION_SECONDS = 6.0
+
+
+def add(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "export",
+        help="write the images in Kafka into a folder; 1 if any could not be read",
+        epilog="It goes on where it was ended: run it again, with the same folder.",
+    )
+    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder")
+    command.add_argument("--kafka", metavar="HOST:PORT", help="one or more brokers")
+    command.add_argument(
+        "--group", metavar="ID", help="the consumer group; without, one that belongs to the folder"
+    )
+    command.add_argument(
+        "--follow", action="store_true", help="wait for more where the log ends, instead of ending"
+    )
+    command.add_argument(
+        "--since", type=moment, metavar="TIME", help=f"only images stored then or later: {FORM}"
+    )
+    command.add_argument(
+        "--until", type=moment, metavar="TIME", help="end before the first image stored then"
+    )
+    command.add_argument(
+        "--layout",
+        type=Layout,
+        choices=[*Layout],
+        default=Layout.FLAT,
+        help="all in one folder (flat), or in folders by day (date) or owner (owner)",
+    )
+    command.set_defaults(run=_export, data_dir=None)
+
+
+def _export(options: argparse.Namespace) -> int:
+    logs.configure("warning")
+    settings = load(options)
+    if not settings.kafka.bootstrap_servers:
+        raise ConfigurationError(
+            f"There is no Kafka to export from: set {variable('kafka', 'bootstrap_servers')} or use"
+            " --kafka."
+        )
+    try:
+        counts = asyncio.run(_run(options, settings))
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    print(_summary(counts, options.out))  # noqa: T201
+    return int(counts.failed > 0)
+
+
+async def _run(options: argparse.Namespace, settings: Settings) -> Counts:
+    state = options.out / STATE_NAME
+    bootstrap_servers, kafka = kafka_options(settings)
+    reader = ImageReader(
+        bootstrap_servers=bootstrap_servers,
+        group_id=options.group or group_of_folder(state),
+        start=options.since or "earliest",
+        follow=options.follow,
+        state_dir=state / "log",
+        session_timeout_seconds=_SESSION_SECONDS,
+        **kafka,
+    )
+    files = ImageFiles(options.out, options.layout, state / "unfinished")
+    with progress.shown() as show:
+        async with reader as images:
+
+            def on_image(image: Image, counts: Counts) -> None:
+                show(image.sequence + 1, max(images.end or 0, image.sequence + 1), _said(counts))
+
+            # Only now is the folder this process's own.
+            files.clear()
+            export = Export(
+                images, files, since=options.since, until=options.until, on_image=on_image
+            )
+            await export.run()
+    return export.counts
+
+
+def _said(counts: Counts) -> str:
+    return f"{counts.written:,} images, {counts.written_bytes / 1e6:,.1f} MB"
+
+
+def _summary(counts: Counts, folder: Path) -> str:
+    parts = [
+        (counts.there, "were there already"),
+        (counts.gone, "were deleted meanwhile"),
+        (counts.failed, "could not be read"),
+    ]
+    more = "".join(f"; {count:,} {text}" for count, text in parts if count)
+    return f"{_said(counts)} written to {folder}{more}."

@@ -1,0 +1,136 @@
+"""`imagegate watch`: print the events in the log as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from contextlib import aclosing
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from app.cli.options import load
+from app.cli.times import FORM, moment_or_sequence
+from app.errors import ConfigurationError
+from app.events.event import ImageDeleted, ImageStored, SigningBegan
+from app.reader.watch import opened_watch
+from app.section import variable
+from app.telemetry import logs
+
+if TYPE_CHECKING:
+    import argparse
+
+    from app.events.sequenced import SequencedEvent
+    from app.settings import Settings
+
+# The shell's convention: 128 and the number of SIGINT.
+_INTERRUPTED = 130
+
+
+def add(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "watch", help="print the events in Kafka as they come, a line each"
+    )
+    command.add_argument("--kafka", metavar="HOST:PORT", help="one or more brokers")
+    command.add_argument("--json", action="store_true", help="print each event as JSON")
+    command.add_argument(
+        "--since",
+        type=moment_or_sequence,
+        metavar="TIME",
+        help=f"first print those since then: {FORM}; or a sequence number",
+    )
+    command.add_argument(
+        "--no-follow", action="store_true", help="end where the log ends, instead of waiting"
+    )
+    command.add_argument(
+        "--type", action="append", help="only events of this type, such as image.stored; repeatable"
+    )
+    command.add_argument("--owner", help="only events of images of this owner")
+    command.add_argument(
+        "--content-type",
+        metavar="TYPE",
+        help="only images of this type that were stored, such as image/png or 'image/*'",
+    )
+    command.set_defaults(run=_watch, data_dir=None)
+
+
+def _watch(options: argparse.Namespace) -> int:
+    logs.configure("warning")
+    settings = load(options)
+    if not settings.kafka.bootstrap_servers:
+        raise ConfigurationError(
+            f"There is no Kafka to watch: set {variable('kafka', 'bootstrap_servers')} or use"
+            " --kafka. A gateway on the embedded log has its events at /streams/images."
+        )
+    try:
+        asyncio.run(_print(options, settings))
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Who read the lines has enough. Nothing is left to be flushed at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+async def _print(options: argparse.Namespace, settings: Settings) -> None:
+    form = _as_json if options.json else _as_line
+    has_keys = bool(settings.kafka.keys)
+    async with opened_watch(settings.kafka) as watch:
+        events = watch.events(options.since, follow=not options.no_follow)
+        async with aclosing(events):
+            async for each in events:
+                said = _said(each, has_keys=has_keys)
+                if _is_wanted(options, said):
+                    print(form(said), flush=True)  # noqa: T201
+
+
+def _said(sequenced: SequencedEvent, *, has_keys: bool) -> dict[str, Any]:
+    """Return what an event says, and what is known of it."""
+    at = datetime.fromtimestamp(sequenced.timestamp_ms / 1000, UTC)
+    said: dict[str, Any] = {
+        "sequence": sequenced.sequence,
+        "time": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+    }
+    match sequenced.event:
+        case ImageStored() as event:
+            said |= {"type": "image.stored", "id": event.image_id}
+            said |= event.info.as_dict() | {"metadata_removed": list(event.info.metadata_removed)}
+        case ImageDeleted() as event:
+            said |= {"type": "image.deleted", "id": event.image_id, "owner": event.owner}
+        case SigningBegan():
+            said |= {"type": "image.signing-began"}
+        case event:
+            said |= {"type": event.type, "id": event.image_id}
+    return said | ({"signed": sequenced.signed} if has_keys else {})
+
+
+def _is_wanted(options: argparse.Namespace, said: dict[str, Any]) -> bool:
+    return (
+        (not options.type or said["type"] in options.type)
+        and (options.owner is None or said.get("owner") == options.owner)
+        and (
+            options.content_type is None
+            or fnmatchcase(said.get("content_type", ""), options.content_type)
+        )
+    )
+
+
+def _as_json(said: dict[str, Any]) -> str:
+    return json.dumps(said)
+
+
+def _as_line(said: dict[str, Any]) -> str:
+    parts = [f"{said['time']}  {said['sequence']:>8}  {said['type']:<14}", said.get("id", "")]
+    if "width" in said:
+        parts += [
+            said["content_type"],
+            f"{said['width']}x{said['height']}",
+            f"{said['content_length']} bytes",
+            json.dumps(said["filename"], ensure_ascii=False) if said["filename"] else "",
+        ]
+    parts.append(f"of {said['owner']}" if said.get("owner") else "")
+    parts.append("unsigned" if said.get("signed") is False else "")
+    return "  ".join(filter(None, parts))

@@ -1,0 +1,112 @@
+"""The options of a reader: how it reaches Kafka, and where a new group begins.
+
+Hides that they are the gateway's own settings of the section KAFKA, those of writing left out.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Literal, TypedDict
+
+from pydantic import ValidationError
+
+from app.errors import ConfigurationError
+from app.log.kafka.settings import KafkaSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+# The first image that there is, the first one from now on, the first one stored at or after a time,
+# or the first one at or after a sequence number.
+Start = Literal["earliest", "latest"] | datetime | int
+
+# A hundred members of one kind, and a name of theirs; `image-events` has one order, which each of
+# them reads whole.
+_MAX_SHARDS = 1_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class KafkaOptions(TypedDict, total=False):
+    """How a reader reaches the log and reads it: as the settings `IMAGEGATE_KAFKA__…` say it."""
+
+    topic_prefix: str
+    security_protocol: str
+    tls_ca_file: str | Path
+    tls_cert_file: str | Path
+    tls_key_file: str | Path
+    sasl_mechanism: str
+    sasl_username: str
+    sasl_password: str
+    sasl_password_file: str | Path
+    oauth_token_url: str
+    oauth_client_id: str
+    oauth_client_secret: str
+    oauth_client_secret_file: str | Path
+    oauth_scope: str
+    oauth_ca_file: str | Path
+    aws_region: str
+    signing_keys: str
+    connect_timeout_seconds: float
+    read_timeout_seconds: float
+    read_connections: int
+
+
+def kafka_settings(bootstrap_servers: str, options: Mapping[str, object]) -> KafkaSettings:
+    """Return the settings that options make.
+
+    Raises:
+        ConfigurationError: An option is unknown, or its value is not allowed.
+    """
+    if unknown := sorted(options.keys() - KafkaOptions.__annotations__.keys()):
+        raise ConfigurationError(f"A reader has no option {', '.join(unknown)}.")
+    try:
+        return KafkaSettings.model_validate({"bootstrap_servers": bootstrap_servers, **options})
+    except ValidationError as error:
+        # Without the value, which may be a password.
+        problems = [
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg'].removeprefix('Value error, ')}"
+            for problem in error.errors(include_url=False, include_input=False)
+        ]
+        raise ConfigurationError("; ".join(problems)) from error
+
+
+def check_start(start: Start) -> None:
+    """Check where a new group is to begin.
+
+    Raises:
+        ConfigurationError: That is no place.
+    """
+    match start:
+        case "earliest" | "latest":
+            return
+        case datetime() if start.tzinfo is not None:
+            return
+        case datetime():
+            raise ConfigurationError("start: a time needs a time zone.")
+        case int() if start >= 0 and not isinstance(start, bool):
+            return
+    raise ConfigurationError(
+        'start: "earliest", "latest", a datetime with a time zone, or a sequence number.'
+    )
+
+
+def first_ms(moment: datetime) -> int:
+    """Return the first time of the log's clock, in Unix milliseconds, that is not before this."""
+    return -((_EPOCH - moment) // timedelta(milliseconds=1))
+
+
+def group_of(group_id: str, shard: tuple[int, int] | None) -> str:
+    """Return the id of the consumer group: each shard has one of its own.
+
+    Raises:
+        ConfigurationError: There is no such group or shard.
+    """
+    if not group_id:
+        raise ConfigurationError("group_id: should not be empty.")
+    if shard is None:
+        return group_id
+    number, count = shard
+    if not 0 <= number < count <= _MAX_SHARDS:
+        raise ConfigurationError(f"shard: (k, n) with 0 <= k < n <= {_MAX_SHARDS}.")
+    return f"{group_id}.{number}-of-{count}"
