@@ -98,6 +98,12 @@ class TestPhotos:
         assert stored.info.codec == "jpegli q85"
         assert likeness(data, stored) >= FLOOR
 
+    @pytest.mark.parametrize("ground", ["white", "black", (60, 60, 60)])
+    def test_a_grey_page_of_text_is_legible(self, ground):
+        page = text((200, 200, 200) if ground != "white" else "black", ground).convert("L")
+        data = images.saved(page, "JPEG", quality=95)
+        assert likeness(data, develop(data)) >= FLOOR
+
     @pytest.mark.parametrize("make", [images.heic, images.tiff], ids=["HEIC", "TIFF"])
     def test_a_photo_of_few_colours_is_a_photo(self, make):
         wall = Image.linear_gradient("L").resize((640, 480)).point(lambda value: 150 + value // 8)
@@ -115,6 +121,13 @@ class TestPhotos:
         for make in (jpeg, images.bmp):
             stored = develop(make(Image.new("RGB", size, "red")))
             assert (stored.info.width, stored.info.height) == size
+
+    def test_grey_is_not_encoded_at_the_cost_of_a_progressive_jpeg(self):
+        data = images.saved(images.photo(SIZE, "L", noise=12), "JPEG", quality=95)
+        stored = develop(data)
+        assert (stored.info.codec, images.pixels(stored.data).mode) == ("jpeg q82", "L")
+        assert likeness(data, stored) >= FLOOR
+        assert len(stored.data) < 0.6 * len(data)
 
 
 class TestHeic:
