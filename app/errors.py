@@ -420,10 +420,12 @@ class TurnLostError(GatewayError):
 
     code, title = "turn-lost", "Turn lost"
 
-    def __init__(self) -> None:
-        super().__init__(
-            "Another member of the group may read now: what was not committed is handled again."
-        )
+    def __init__(
+        self,
+        detail: str = "Another member of the group may read now: what was not committed is handled"
+        " again.",
+    ) -> None:
+        super().__init__(detail)
 
 
 class DigestMismatchError(GatewayError):

@@ -7,15 +7,24 @@ import re
 
 from app.errors import (
     ConfigurationError,
+    DigestMismatchError,
     GatewayError,
     HeavyImageError,
     RecordGoneError,
     RecordMissingError,
+    TurnLostError,
 )
 from app.main import create_app
 from app.settings import Settings
 
-INTERNAL = {ConfigurationError, HeavyImageError, RecordGoneError, RecordMissingError}
+INTERNAL = {
+    ConfigurationError,
+    DigestMismatchError,
+    HeavyImageError,
+    RecordGoneError,
+    RecordMissingError,
+    TurnLostError,
+}
 DOCUMENT = create_app(Settings.model_construct()).openapi()
 METHODS = {"get", "put", "post", "delete", "head", "patch", "options", "trace"}
 # Headers that the server adds to every answer, and those that frame a body.
