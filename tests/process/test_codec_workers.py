@@ -55,7 +55,7 @@ async def test_a_killed_worker_fails_its_own_upload_while_ten_others_succeed(new
 
 
 async def test_a_decoder_that_spins_is_killed_while_ten_others_succeed(new_gateway):
-    gateway = new_gateway(IMAGEGATE_IMAGING__WORKERS=WORKERS, IMAGEGATE_IMAGING__DEADLINE_SECONDS=3)
+    gateway = new_gateway(IMAGEGATE_IMAGING__WORKERS=WORKERS, IMAGEGATE_IMAGING__DEADLINE_SECONDS=1)
     before = gateway.worker_pids()
     small = [images.jpeg(images.photo(seed=seed)) for seed in range(10)]
     async with gateway.async_client() as client:
