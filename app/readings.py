@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Reading(Generic[T]):
-    """What is being read, and how many wait for it."""
+    """A reading under way, and the number that wait for it."""
 
     task: asyncio.Task[T]
     waiting: int = 0

@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.cli import progress
-from app.cli.options import load
+from app.cli.options import INTERRUPTED, add_kafka, load_kafka
 from app.cli.times import FORM, moment
-from app.errors import ConfigurationError
 from app.reader.environment import kafka_options
 from app.reader.export import STATE_NAME, Counts, Export, group_of_folder
 from app.reader.files import ImageFiles, Layout
 from app.reader.reader import ImageReader
-from app.section import variable
 from app.telemetry import logs
 
 if TYPE_CHECKING:
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
     from app.reader.image import Image
     from app.settings import Settings
 
-# The shell's convention: 128 and the number of SIGINT.
-_INTERRUPTED = 130
 # The shortest that brokers allow by default: an export that was killed goes on after this.
 _SESSION_SECONDS = 6.0
 
@@ -37,7 +33,7 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
         epilog="It goes on where it was ended: run it again, with the same folder.",
     )
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder")
-    command.add_argument("--kafka", metavar="HOST:PORT", help="one or more brokers")
+    add_kafka(command)
     command.add_argument(
         "--group", metavar="ID", help="the consumer group; without, one that belongs to the folder"
     )
@@ -57,21 +53,16 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
         default=Layout.FLAT,
         help="all in one folder (flat), or in folders by day (date) or owner (owner)",
     )
-    command.set_defaults(run=_export, data_dir=None)
+    command.set_defaults(run=_export)
 
 
 def _export(options: argparse.Namespace) -> int:
     logs.configure("warning")
-    settings = load(options)
-    if not settings.kafka.bootstrap_servers:
-        raise ConfigurationError(
-            f"There is no Kafka to export from: set {variable('kafka', 'bootstrap_servers')} or use"
-            " --kafka."
-        )
+    settings = load_kafka(options, "to export from")
     try:
         counts = asyncio.run(_run(options, settings))
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return INTERRUPTED
     print(_summary(counts, options.out))  # noqa: T201
     return int(counts.failed > 0)
 

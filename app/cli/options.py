@@ -6,12 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app import settings
+from app.errors import ConfigurationError
 from app.log import findings
+from app.section import variable
 
 if TYPE_CHECKING:
     import argparse
 
     from app.settings import Settings
+
+
+# The exit status after Ctrl-C, as shells have it: 128 and the number of SIGINT.
+INTERRUPTED = 130
 
 
 def add_log(command: argparse.ArgumentParser) -> None:
@@ -37,6 +43,29 @@ def load(options: argparse.Namespace, **sections: dict[str, Any]) -> Settings:
     """
     kafka = given(bootstrap_servers=options.kafka)
     return settings.load(**given(data_dir=options.data_dir, kafka=kafka, **sections))
+
+
+def add_kafka(command: argparse.ArgumentParser) -> None:
+    """Add the option that names the brokers, for a command that only reads Kafka."""
+    command.add_argument("--kafka", metavar="HOST:PORT", help="one or more brokers")
+    command.set_defaults(data_dir=None)
+
+
+def load_kafka(options: argparse.Namespace, purpose: str, *, hint: str = "") -> Settings:
+    """Load the settings of a command that only reads Kafka; raises as `load`.
+
+    Args:
+        options: The options of the command.
+        purpose: What Kafka is needed for: "to watch".
+        hint: A further sentence for whoever has none.
+    """
+    loaded = load(options)
+    if not loaded.kafka.bootstrap_servers:
+        raise ConfigurationError(
+            f"There is no Kafka {purpose}: set {variable('kafka', 'bootstrap_servers')} or use"
+            f" --kafka.{hint and f' {hint}'}"
+        )
+    return loaded
 
 
 def given(**values: Any) -> dict[str, Any]:

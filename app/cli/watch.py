@@ -11,12 +11,10 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from app.cli.options import load
+from app.cli.options import INTERRUPTED, add_kafka, load_kafka
 from app.cli.times import FORM, moment_or_sequence
-from app.errors import ConfigurationError
 from app.events.event import ImageDeleted, ImageStored, SigningBegan
 from app.reader.watch import opened_watch
-from app.section import variable
 from app.telemetry import logs
 
 if TYPE_CHECKING:
@@ -25,16 +23,13 @@ if TYPE_CHECKING:
     from app.events.sequenced import SequencedEvent
     from app.settings import Settings
 
-# The shell's convention: 128 and the number of SIGINT.
-_INTERRUPTED = 130
-
 
 def add(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the command."""
     command = commands.add_parser(
         "watch", help="print the events in Kafka as they come, a line each"
     )
-    command.add_argument("--kafka", metavar="HOST:PORT", help="one or more brokers")
+    add_kafka(command)
     command.add_argument("--json", action="store_true", help="print each event as JSON")
     command.add_argument(
         "--since",
@@ -54,21 +49,17 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
         metavar="TYPE",
         help="only images of this type that were stored, such as image/png or 'image/*'",
     )
-    command.set_defaults(run=_watch, data_dir=None)
+    command.set_defaults(run=_watch)
 
 
 def _watch(options: argparse.Namespace) -> int:
     logs.configure("warning")
-    settings = load(options)
-    if not settings.kafka.bootstrap_servers:
-        raise ConfigurationError(
-            f"There is no Kafka to watch: set {variable('kafka', 'bootstrap_servers')} or use"
-            " --kafka. A gateway on the embedded log has its events at /streams/images."
-        )
+    hint = "A gateway on the embedded log has its events at /streams/images."
+    settings = load_kafka(options, "to watch", hint=hint)
     try:
         asyncio.run(_print(options, settings))
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return INTERRUPTED
     except BrokenPipeError:
         # Who read the lines has enough. Nothing is left to be flushed at the exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -36,7 +36,7 @@ _RETRY_SECONDS = 1.0
 
 @dataclass(slots=True)
 class Counts:
-    """What became of images: written now, there before, deleted meanwhile, or not readable."""
+    """Counts of images: written now, there before, deleted meanwhile, or not readable."""
 
     written: int = 0
     written_bytes: int = 0

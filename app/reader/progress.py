@@ -39,7 +39,7 @@ class Mark:
 
     @property
     def text(self) -> str:
-        """What is committed beside the offset."""
+        """The metadata that is committed beside the offset."""
         return f"{self.sequence}:{self.image_id}" if self.image_id else ""
 
 

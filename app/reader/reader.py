@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class ReadOptions(TypedDict, total=False):
-    """What is read; see `ImageReader`."""
+    """The options of reading; see `ImageReader`."""
 
     start: Start
     shard: tuple[int, int] | None

@@ -5,7 +5,8 @@ and need none. glibc keeps what is freed between two blocks that are still used:
 to 15 MB, 8 at once, 45 MB for ever. Giving that back takes 3 ms, without anything to give 0.1 ms.
 
 Measured and rejected: `MALLOC_ARENA_MAX=2` gave back nothing, and a fixed `MALLOC_MMAP_THRESHOLD_`
-(128 KB, 512 KB) cost 40 to 60 % more of a CPU an upload, as each block is mapped and zeroed anew.
+(128 KB, 512 KB) cost uploads 40 to 60 % more CPU in single runs, as each block is mapped and zeroed
+anew.
 """
 
 from __future__ import annotations

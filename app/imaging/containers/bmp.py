@@ -42,7 +42,7 @@ _BYTE, _BYTEWISE_BITS = 0xFF, 32
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What a header says.
+    """The fields of a header.
 
     Args:
         size: `(width, height)`.

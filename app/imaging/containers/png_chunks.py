@@ -76,7 +76,7 @@ def chunks(data: bytes) -> Iterator[Chunk]:
 
 @dataclass(slots=True)
 class Reader:
-    """What libpng knows after the chunks so far."""
+    """The state of libpng after the chunks so far."""
 
     bit_depth: int = 8
     colour_type: int = TRUECOLOUR

@@ -139,7 +139,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is no
 
     @property
     def changed(self) -> asyncio.Event:
-        """What is set when the turn comes or goes after this call."""
+        """The event that is set when the turn comes or goes after this call."""
         return self._changed
 
     async def committed(self) -> tuple[int, str] | None:
