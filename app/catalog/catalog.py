@@ -192,11 +192,12 @@ def _apply(connection: sqlite3.Connection, sequenced: SequencedEvent) -> None:
                 moves.add(connection, event)
                 if sequenced.signed:
                     signing.add_signed(connection, image_id)
-        case ImageDeleted(image_id) as deletion:
+        case ImageDeleted() as event:
+            deletion = moves.resolved(connection, event)
             # Where the log has erased the event that announced the image, this one has its claim.
             _counts(connection, sequenced, deletion)
             images.delete(connection, deletion)
-            facts.add_deleted(connection, sequenced.sequence, image_id)
+            facts.add_deleted(connection, sequenced.sequence, deletion.image_id)
         case SigningBegan(ends):
             # Without keys nothing is known to be signed, and the fact is ignored.
             if sequenced.signed:

@@ -6,12 +6,13 @@ import that was interrupted, or two at once, may move an image twice.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import sqlite3
 
-    from app.events.event import ImageStored
+    from app.events.event import ImageDeleted, ImageStored
 
 SCHEMA = """
 CREATE TABLE former_ids (
@@ -44,6 +45,12 @@ def add(connection: sqlite3.Connection, event: ImageStored) -> None:
             "INSERT OR IGNORE INTO former_ids VALUES (?, ?)",
             [(each, event.image_id) for each in event.move.former_ids],
         )
+
+
+def resolved(connection: sqlite3.Connection, event: ImageDeleted) -> ImageDeleted:
+    """Return a deletion by the id that the image has in this log."""
+    [image_id] = connection.execute(f"SELECT {ID_NOW}", (event.image_id,)).fetchone()
+    return event if image_id == event.image_id else replace(event, image_id=image_id)
 
 
 def forget(connection: sqlite3.Connection, image_id: str) -> list[str]:

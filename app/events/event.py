@@ -73,6 +73,11 @@ class ImageStored:
         """The type of the event."""
         return "image.stored" if self.move is None else "image.moved"
 
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of the image: that of this log, and those of others."""
+        return (self.image_id, *(self.move.former_ids if self.move else ()))
+
 
 @dataclass(frozen=True, slots=True)
 class ImageDeleted:

@@ -36,17 +36,23 @@ async def erase_deleted(
     A repetition finds nothing to do, so a crash in between does no harm.
     """
     stored_here = {
-        each.event.image_id: each.sequence for each in events if isinstance(each.event, ImageStored)
+        image_id: (each.event.image_id, each.sequence)
+        for each in events
+        if isinstance(each.event, ImageStored)
+        for image_id in each.event.ids
     }
     for each in events:
         if isinstance(each.event, ImageDeleted):
-            image_id = each.event.image_id
+            listed = await catalog.image(each.event.image_id)
+            announced = (listed.id, listed.sequence) if listed else None
+            announced = announced or stored_here.get(each.event.image_id)
+            if announced is None:
+                await _erase_image(log, each.event.image_id)
+                continue
+            image_id, sequence = announced
             await _erase_image(log, image_id)
             # The event that announced the image holds its file name.
-            listed = await catalog.image(image_id)
-            announced_at = listed.sequence if listed else stored_here.get(image_id)
-            if announced_at is not None:
-                await log.erase(EVENTS, [Position(0, announced_at)])
+            await log.erase(EVENTS, [Position(0, sequence)])
 
 
 async def _erase_image(log: ErasableLog, image_id: str) -> None:

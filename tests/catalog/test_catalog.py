@@ -209,6 +209,16 @@ class TestMoves:
             assert (await self.now(catalog, number))[1:] == (False, True)
         assert await catalog.is_deleted(image_id(1))
 
+    async def test_it_is_deleted_by_an_id_that_it_had(self, catalog):
+        of_link = dataclasses.replace(moved(3, 1, 2), claim=claimed(uses=2).claim)
+        deletion = ImageDeleted(image_id(1), claim=of_link.claim)
+        await apply(catalog, of_link, deletion)
+        for number in (1, 2, 3):
+            assert (await self.now(catalog, number))[1:] == (False, True)
+        [_, last] = await catalog.facts(-1, 10)
+        assert (last.type, last.image_id) == ("image.deleted", image_id(3))
+        assert await catalog.uses_of(of_link.claim.link) == 1
+
     async def test_deleted_it_stays_so_where_the_log_has_erased_the_move_or_is_replaced(
         self, catalog
     ):
