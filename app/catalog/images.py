@@ -166,16 +166,18 @@ def delete(connection: sqlite3.Connection, event: ImageDeleted) -> None:
     What is listed of its owner and visibility counts before what the event says, which a gateway
     that knew no owners left out. Its former ids are those of a deleted image from now on.
     """
-    image = (event.image_id,)
-    listed = connection.execute("SELECT owner, visibility FROM images WHERE id = ?", image)
+    listed = connection.execute(
+        "SELECT owner, visibility FROM images WHERE id = ?", (event.image_id,)
+    )
     owner, visibility = listed.fetchone() or (event.owner or None, event.visibility)
     ids = {event.image_id, *event.former_ids, *moves.forget(connection, event.image_id)}
     connection.executemany(
         "INSERT OR IGNORE INTO deleted (id, owner, visibility) VALUES (?, ?, ?)",
         [(each, owner, visibility) for each in ids],
     )
-    connection.execute("DELETE FROM images WHERE id = ?", image)
-    connection.execute("DELETE FROM places WHERE image_id = ?", image)
+    # By a former id it is listed where it came back into a log in which it was before.
+    connection.executemany("DELETE FROM images WHERE id = ?", [(each,) for each in ids])
+    connection.executemany("DELETE FROM places WHERE image_id = ?", [(each,) for each in ids])
 
 
 def forget_before(connection: sqlite3.Connection, starts: Mapping[int, int]) -> None:

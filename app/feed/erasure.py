@@ -43,16 +43,14 @@ async def erase_deleted(
     }
     for each in events:
         if isinstance(each.event, ImageDeleted):
-            listed = await catalog.image(each.event.image_id)
-            announced = (listed.id, listed.sequence) if listed else None
-            announced = announced or stored_here.get(each.event.image_id)
-            if announced is None:
-                await _erase_image(log, each.event.image_id)
-                continue
-            image_id, sequence = announced
-            await _erase_image(log, image_id)
-            # The event that announced the image holds its file name.
-            await log.erase(EVENTS, [Position(0, sequence)])
+            for image_id in (each.event.image_id, *each.event.former_ids):
+                listed = await catalog.image(image_id)
+                known = (listed.id, listed.sequence) if listed else stored_here.get(image_id)
+                id_now, announced_at = known or (image_id, None)
+                await _erase_image(log, id_now)
+                # The event that announced the image holds its file name.
+                if announced_at is not None:
+                    await log.erase(EVENTS, [Position(0, announced_at)])
 
 
 async def _erase_image(log: ErasableLog, image_id: str) -> None:

@@ -29,18 +29,16 @@ from app.delivery.delivery import Delivery
 from app.delivery.find import Finder, StoredImage
 from app.delivery.unpack import Unpacker
 from app.errors import (
-    CatalogDamagedError,
     DigestMismatchError,
     ImageNotFoundError,
     LogUnavailableError,
     NewerVersionError,
-    NotReadyError,
 )
 from app.events.trust import Trust
 from app.feed.expiry import Expiry
 from app.feed.feed import Feed
 from app.feed.follow import Follower
-from app.log import IMAGES
+from app.log import EVENTS, IMAGES
 from app.records.image import UnfitRecordError, parse_head
 
 if TYPE_CHECKING:
@@ -133,18 +131,19 @@ class View:
         Raises:
             NewerVersionError: Only a newer version understands one of the events.
         """
-        trouble = None
+        end = await self._end()
         while not self.feed.is_stopped:
-            try:
-                await self.feed.caught_up()
-            except (LogUnavailableError, NotReadyError, CatalogDamagedError) as error:
-                if error.detail != trouble:
-                    logger.info("reader_waits", reason=error.detail)
-                    trouble = error.detail
-                await asyncio.sleep(_RETRY_SECONDS)
-            else:
+            if await self.feed.applied_within(end - 1, _RETRY_SECONDS):
                 return
         raise NewerVersionError(f"{self.feed.trouble}.")
+
+    async def _end(self) -> int:
+        while True:
+            try:
+                return (await self._log.bounds(EVENTS, 0)).end
+            except LogUnavailableError as error:
+                logger.warning("reader_waits", reason=error.detail)
+                await asyncio.sleep(_RETRY_SECONDS)
 
     async def look_at(self, where: Address) -> StoredImage:
         """Return the image at an address, whether or not an event announces it.

@@ -197,11 +197,11 @@ class Transfer:
                 return None
 
     async def _event_of(self, fact: Fact) -> Event | None:
-        there = await self._target.catalog.known(fact.image_id)
         if fact.type == "image.deleted":
-            is_deleted = there.ownership is not None and there.ownership.is_deleted
-            return None if is_deleted else await self._deletion(fact)
-        if there.ownership is not None or there.image_id != fact.image_id:
+            there = (await self._target.catalog.known(fact.image_id)).ownership
+            return None if there and there.is_deleted else await self._deletion(fact)
+        former_ids = fact.image.former_ids if fact.image else ()
+        if any([await self._is_there(each) for each in (fact.image_id, *former_ids)]):
             self.counts.there += 1
             return None
         if fact.image is not None:
@@ -214,6 +214,11 @@ class Transfer:
             # The fact that says so is still to come.
             return None
         return await self._deletion(fact)
+
+    async def _is_there(self, image_id: str) -> bool:
+        """Tell whether the target knows an image by this id, deleted ones included."""
+        known = await self._target.catalog.known(image_id)
+        return known.ownership is not None or known.image_id != image_id
 
     async def _deletion(self, fact: Fact) -> ImageDeleted:
         """Return that the image of a fact is gone, with all that the source knows of it."""
