@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from app.records.claim import Claim
 
 # The highest that is known; an event has the lowest that says what it says (`_version_of`).
-VERSION = 3
+VERSION = 5
 CONTENT_TYPE = b"application/cloudevents+json; charset=UTF-8"
 # Some 1,100 are usual; the list of chunks of the largest upload has 45,000 at the most.
 MAX_BYTES = 65_536
@@ -225,7 +225,9 @@ def _version_of(event: Event) -> int:
     match event:
         case ImageStored(move=None):
             return version_of(event.info, event.claim)
-        case ImageStored() | ImageDeleted(former_ids=[_, *_]):
+        case ImageStored():
+            return max(3, version_of(event.info, event.claim))
+        case ImageDeleted(former_ids=[_, *_]):
             return 3
         case ImageDeleted() | SigningBegan():
             return 1
@@ -234,7 +236,7 @@ def _version_of(event: Event) -> int:
 def _about(event: ImageStored) -> dict[str, object]:
     chunks = chunk_list.write(event.chunk_bytes, event.chunks) if event.chunks else ""
     info = event.info.as_dict()
-    owned = _given(owner=info.pop("owner"), visibility=info.pop("visibility"))
+    owned = _given(**{name: info.pop(name) for name in ("owner", "visibility", "expires_at")})
     moved = event.move.members() if event.move else {}
     return _given(imagegatechunks=chunks) | _claimed(event) | moved | _data(info | owned)
 

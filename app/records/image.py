@@ -13,7 +13,8 @@ Hides the record format, which is public: any Kafka client can read a picture wi
   (`app.records.value`). All numbers of bytes are those of the image, or of what it is packed to.
 - A head with `imagegate-claim` is that of an image only if the claim counts (`app.records.claim`).
 
-- `imagegate-owner` and `imagegate-visibility` are there where the image has them.
+- `imagegate-owner`, `imagegate-visibility` and `imagegate-expires-at` are there where the image has
+  them.
 
 `imagegate-version` stops readers that are older than the format: `version_of` says what they would
 misread. A property that is added to `ImageInfo` is in the meta without a change here.
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from app.records.claim import Claim
 
 # The highest that is known; a head has the lowest that says what it says (`version_of`).
-VERSION = 3
+VERSION = 5
 # With key and headers it fits the 1 MiB that Kafka allows for a batch by default.
 CHUNK_BYTES = 1_000_000
 # A head record's bytes beside its chunk: 8 KiB of metadata, the list of chunks (some 12 bytes each)
@@ -136,7 +137,7 @@ def head_record(
     if info.content_encoding:
         headers.append(_CONTENT_ENCODING.of(info))
         headers.append(("imagegate-stored-length", b"%d" % info.stored_bytes))
-    headers += [view.of(info) for view in (_OWNER, _VISIBILITY) if getattr(info, view.field)]
+    headers += [view.of(info) for view in _OPTIONAL if getattr(info, view.field)]
     if chunks:
         headers.append(("imagegate-chunks", chunk_list.write(size, chunks).encode()))
     if claimed:
@@ -147,8 +148,11 @@ def head_record(
 def version_of(info: ImageInfo, claimed: Claim | None) -> int:
     """Return the lowest version whose readers treat an image rightly.
 
-    Those of version 1 serve it to everyone who has its id, and even if its claim does not count.
+    Those of version 1 serve it to everyone who has its id, and even if its claim does not count,
+    those of version 4 for ever.
     """
+    if info.expires_at is not None:
+        return 5
     return 1 if info.visibility in (None, Visibility.PUBLIC) and claimed is None else 2
 
 
@@ -284,5 +288,12 @@ _OWNER = _View("owner", "imagegate-owner", str.encode, bytes.decode)
 _VISIBILITY = _View(
     "visibility", "imagegate-visibility", str.encode, lambda field: field.decode() or None
 )
-_VIEWS = (_CONTENT_TYPE, _CONTENT_LENGTH, _DIGEST, _CONTENT_ENCODING, _OWNER, _VISIBILITY)
+_EXPIRES_AT = _View(
+    "expires_at",
+    "imagegate-expires-at",
+    lambda seconds: b"%d" % seconds,
+    lambda field: _number(field) if field else None,
+)
+_OPTIONAL = (_OWNER, _VISIBILITY, _EXPIRES_AT)
+_VIEWS = (_CONTENT_TYPE, _CONTENT_LENGTH, _DIGEST, _CONTENT_ENCODING, *_OPTIONAL)
 _VIEWED = {view.field for view in _VIEWS}
