@@ -25,6 +25,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 from annotated_types import Gt, Le, MaxLen, Predicate
 
 from app.api import schemas
+from app.events.move import MAX_FORMER_IDS
 from app.imaging import info, names
 from app.imaging.formats import ImageFormat
 from app.log import MAX_OFFSETS, MAX_PARTITIONS
@@ -53,6 +54,10 @@ _PREDICATES: dict[Any, Schema] = {
     },
     names.is_label: _LABEL,
 }
+_SUBJECTS = {
+    "image.deleted": "Id of the image, perhaps one that it had in another log",
+    "image.signing-began": "That of no image",
+}
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
 # Members that are written only where they say something, and then are neither empty nor null.
 _UNSAID = {"owner", "visibility"}
@@ -65,41 +70,43 @@ _DESCRIPTIONS = {
 
 def documents() -> dict[str, Schema]:
     """Return the schema of each event, by its type."""
+    chunks = _text(
+        "Chunk size, then `partition:offset` of the chunks 1, 2 and so on; missing where the image"
+        " is in one record.",
+        "[1-9][0-9]{0,8}(,(0|[1-9][0-9]{0,4}):(0|[1-9][0-9]{0,14}))+",
+    )
+    former = _text(
+        "Ids that the image had in other logs, the newest last; each still means this image.",
+        f"{_ID}(,{_ID}){{0,{MAX_FORMER_IDS - 1}}}",
+    )
     stored = {
-        "imagegatechunks": _text(
-            "Chunk size, then `partition:offset` of the chunks 1, 2 and so on; missing where the"
-            " image is in one record.",
-            "[1-9][0-9]{0,8}(,(0|[1-9][0-9]{0,4}):(0|[1-9][0-9]{0,14}))+",
-        ),
-        "imagegateclaim": _text(
-            "`LINK,USES,EXPIRES` of the upload link that the image came by; missing where it came"
-            " by none. The image exists only if this claim counts.",
-            "[A-Za-z0-9_-]{16},[1-9][0-9]{0,5},[1-9][0-9]{0,11}",
-        ),
+        "imagegatechunks": chunks,
+        "imagegateclaim": _claim("The image exists only if this claim counts."),
+        "data": _image(),
     }
-    data = {"data": _image()}
-    former = _text("Ids that the image had before, the newest last.", f"{_ID}(,{_ID})*")
     moved = {
+        "imagegatechunks": chunks,
+        "imagegateclaim": _claim("It is a use of the link, and the image exists in any case."),
         "imagegateformerids": former,
         "imagegatecreatedat": _text("Time of the first storing, in UTC.", _TIME),
+        "data": _image(),
     }
     deleted = {
         "imagegateowner": _constrained(str, Predicate(info.is_owner_or_empty))
         | _described("owner"),
         "imagegatevisibility": _schema_of(info.Visibility) | _described("visibility"),
-        "imagegateclaim": stored["imagegateclaim"],
+        "imagegateclaim": _claim("It still is a use of the link."),
         "imagegateformerids": former,
     }
+    began = {"data": _ends()}
     return {
-        "image.stored": _event(
-            "image.stored", "An image was stored.", [1, 2], stored | data, ["data"]
-        ),
+        "image.stored": _event("image.stored", "An image was stored.", [1, 2], stored, ["data"]),
         "image.moved": _event(
             "image.moved",
             "An image was brought from another log, where it had another id.",
             [3],
-            stored | moved | data,
-            [*moved, "data"],
+            moved,
+            ["imagegateformerids", "imagegatecreatedat", "data"],
         ),
         "image.deleted": _event(
             "image.deleted", "An image was deleted for ever.", [1, 3], deleted, []
@@ -108,7 +115,7 @@ def documents() -> dict[str, Schema]:
             "image.signing-began",
             "Records without a signature are strangers' from here on.",
             [1],
-            {"data": _ends()},
+            began,
             ["data"],
         ),
     }
@@ -127,7 +134,7 @@ def _event(
         "id": {"type": "string", "description": "Id of the event."} | _LABEL,
         "source": _constant("urn:imagegate"),
         "type": _constant(kind),
-        "subject": _text("Id of the image, which is also the record's key.", _ID),
+        "subject": _text(_SUBJECTS.get(kind, "Id of the image") + "; also the record's key.", _ID),
         "time": _text(
             "Time by the gateway's clock, in UTC; missing in events of earlier releases.", _TIME
         ),
@@ -140,7 +147,7 @@ def _event(
     if "data" in more:
         envelope["datacontenttype"] = _constant("application/json")
     if kind == "image.signing-began":
-        envelope["subject"] = _constant("a" * 32) | {"description": "It is about no image."}
+        envelope["subject"] |= {"const": "a" * 32}
     optional = {"time", "datacontenttype"}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -151,6 +158,14 @@ def _event(
         "properties": envelope | more,
         "required": [*(name for name in envelope if name not in optional), *required],
     }
+
+
+def _claim(meaning: str) -> Schema:
+    return _text(
+        "`LINK,USES,EXPIRES` of the upload link that the image came by; missing where it came by"
+        f" none. {meaning}",
+        "[A-Za-z0-9_-]{16},[1-9][0-9]{0,5},[1-9][0-9]{0,11}",
+    )
 
 
 def _image() -> Schema:
