@@ -84,6 +84,11 @@ def test_the_files_are_those_of_the_code():
     assert list(documents()) == TYPES
 
 
+def test_the_schemas_are_for_every_version_that_a_gateway_knows():
+    versions = [schema(kind)["properties"]["imagegateversion"]["enum"] for kind in TYPES]
+    assert set().union(*versions) == set(range(1, events.VERSION + 1))
+
+
 @pytest.mark.parametrize("kind", TYPES)
 def test_a_schema_means_the_same_in_2020_12_and_in_draft_7(kind):
     for draft in (Draft202012Validator, Draft7Validator):
@@ -124,6 +129,7 @@ def test_the_example_of_a_reader_that_validates_refuses_what_is_not_as_described
     [example] = [
         each for each in re.findall(r"(?ms)^```python\n(.*?)^```", page) if "SCHEMAS" in each
     ]
+    assert f'if event["imagegateversion"] > {events.VERSION}:' in example
     monkeypatch.chdir(EVENTS.parents[1])
     names = {}
     exec(example, names)  # noqa: S102
