@@ -106,8 +106,7 @@ def _go(folder):
     for name in ("go.mod", "go.sum"):
         shutil.copy(GO_MODULE / name, folder)
     (folder / "main.go").write_text(*blocks("go"))
-    # The Go that is there, at the versions that are named: nothing newer is fetched.
-    options = {"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly -buildvcs=false", "GOWORK": "off"}
+    options = {"GOFLAGS": "-mod=readonly -buildvcs=false", "GOWORK": "off"}
     fetched = run(["go", "mod", "download"], cwd=folder, seconds=_BUILD_SECONDS, **options)
     if fetched.returncode:
         raise UnavailableError(f"no modules: {fetched.stderr.decode()}")
