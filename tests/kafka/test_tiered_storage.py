@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from types import SimpleNamespace
 
+import httpx
 import pytest
 
 from dev.kafka.broker import Broker
@@ -104,9 +105,17 @@ def test_a_range_over_two_records_that_no_broker_keeps_is_served(stored, client)
     assert part.content == image.bytes[999_990:1_000_010]
 
 
-def test_a_catalog_is_rebuilt_from_events_that_no_broker_keeps(stored, settings, tmp_path):
-    with GatewayProcess(tmp_path, **settings).start() as another, another.client() as client:
-        listed = [image["id"] for image in client.get("/images").json()["images"]]
+def test_a_catalog_is_rebuilt_once_the_storage_of_its_events_answers(
+    stored, broker, settings, prefix, tmp_path
+):
+    with GatewayProcess(tmp_path, **settings) as another:
+        with broker.stalled(f"{prefix}image-events"):
+            another.spawn("--port", "0", wait=False)
+            until(lambda: another.url and broker.stalled_reads() > 1)
+            assert httpx.get(f"{another.url}/health/ready").status_code == 503
+        another.await_ready()
+        with another.client() as client:
+            listed = [image["id"] for image in client.get("/images").json()["images"]]
         assert [image_id for image_id in listed if image_id in stored] == [*stored][::-1]
 
 

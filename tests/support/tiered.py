@@ -59,7 +59,7 @@ class TieredBroker:
         assert self._copies(topic, partition)
 
     @contextmanager
-    def stalled(self, topic, partition):
+    def stalled(self, topic, partition=0):
         """Let no read of a partition's segments in the remote storage end."""
         kept = {path: path.with_suffix(".kept") for path in self._copies(topic, partition)}
         for path, file in kept.items():
