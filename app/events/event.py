@@ -5,7 +5,8 @@ https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-proto
 The key of the record and the event's `subject` are the image's id. `imagegateversion` is an
 extension attribute: a reader that meets a higher one than it knows must stop, as it might miss a
 deletion. `imagegatechunks` lists the positions of the chunks, and `imagegateclaim` is the use of an
-upload link, as in the head.
+upload link, as in the head. `image.moved` says all that `image.stored` says, of an image that was
+brought from another log, and which ids it had there (`app.events.move`).
 An event's `time` is by the gateway's clock, for readers that know nothing of Kafka. The gateway
 itself goes by the timestamp of the record, by the log's clock, which all gateways share.
 
@@ -27,6 +28,8 @@ from annotated_types import Predicate
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from app.errors import ImageNotFoundError, NewerVersionError
+from app.events import move
+from app.events.move import Move
 from app.imaging.info import ImageInfo, Visibility, is_owner_or_empty
 from app.imaging.names import is_label
 from app.log import MAX_OFFSETS, MAX_PARTITIONS, Position, Record, StoredRecord
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
     from app.records.claim import Claim
 
 # The highest that is known; an event has the lowest that says what it says (`_version_of`).
-VERSION = 2
+VERSION = 3
 CONTENT_TYPE = b"application/cloudevents+json; charset=UTF-8"
 # Some 1,100 are usual; the list of chunks of the largest upload has 45,000 at the most.
 MAX_BYTES = 65_536
@@ -54,7 +57,8 @@ class ImageStored:
     """An image was stored; from now on it is listed.
 
     `chunks` are the positions of chunks 1…n-1, so that a reader knows when one has left the log.
-    With a `claim` it is listed only if that counts.
+    With a `claim` it is listed only if that counts. With a `move` it was not uploaded, but brought
+    from another log: its claim counted there.
     """
 
     image_id: str
@@ -62,6 +66,17 @@ class ImageStored:
     chunk_bytes: int = 0
     chunks: tuple[Position, ...] = ()
     claim: Claim | None = None
+    move: Move | None = None
+
+    @property
+    def type(self) -> str:
+        """The type of the event."""
+        return "image.stored" if self.move is None else "image.moved"
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of the image: that of this log, and those of others."""
+        return (self.image_id, *(self.move.former_ids if self.move else ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +84,15 @@ class ImageDeleted:
     """An image was deleted for ever.
 
     Its owner and visibility say who is told of it, even where nothing else is left of the image,
-    and its claim counts even where a log has erased the event that made it.
+    and its claim counts even where a log has erased the event that made it. The ids that it had in
+    other logs are those of a deleted image too.
     """
 
     image_id: str
     owner: str = ""
     visibility: Visibility | None = None
     claim: Claim | None = None
+    former_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +160,17 @@ class _Stored(_Claimed):
     imagegatechunks: str = ""
 
 
+class _Moved(_Stored):
+    """The members of `image.moved` beside its envelope."""
+
+    imagegateformerids: str
+    imagegatecreatedat: str
+
+
 class _Deleted(_Claimed):
     """The members of `image.deleted` beside its envelope."""
+
+    imagegateformerids: str = ""
 
     imagegateowner: Annotated[str, Predicate(is_owner_or_empty)] = ""
     imagegatevisibility: Visibility | None = None
@@ -170,10 +196,11 @@ def encode(event: Event) -> Record:
     """Return the record of an event, under an event id of its own."""
     match event:
         case ImageStored(subject):
-            kind, more = "image.stored", _about(event)
+            kind, more = event.type, _about(event)
         case ImageDeleted(subject, owner, visibility):
             kind = "image.deleted"
             more = _given(imagegateowner=owner, imagegatevisibility=visibility) | _claimed(event)
+            more |= _given(imagegateformerids=move.write_ids(event.former_ids))
         case SigningBegan(ends):
             kind, more, subject = "image.signing-began", _data({"images": ends}), _NO_IMAGE
     envelope = {
@@ -182,7 +209,7 @@ def encode(event: Event) -> Record:
         "source": "urn:imagegate",
         "type": kind,
         "subject": subject,
-        "time": _now(),
+        "time": move.write_time(dt.datetime.now(dt.UTC)),
         "imagegateversion": _version_of(event),
         **more,
     }
@@ -190,16 +217,16 @@ def encode(event: Event) -> Record:
     return Record(subject.encode(), json.dumps(envelope).encode(), headers)
 
 
-def _now() -> str:
-    """Return the time by the gateway's clock, as RFC 3339 writes it."""
-    return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def _version_of(event: Event) -> int:
-    """Return the lowest version whose readers understand an event."""
+    """Return the lowest version whose readers understand an event.
+
+    Those of version 2 would not find an image by an id that it had in another log.
+    """
     match event:
-        case ImageStored():
+        case ImageStored(move=None):
             return version_of(event.info, event.claim)
+        case ImageStored() | ImageDeleted(former_ids=[_, *_]):
+            return 3
         case ImageDeleted() | SigningBegan():
             return 1
 
@@ -208,7 +235,8 @@ def _about(event: ImageStored) -> dict[str, object]:
     chunks = chunk_list.write(event.chunk_bytes, event.chunks) if event.chunks else ""
     info = event.info.as_dict()
     owned = _given(owner=info.pop("owner"), visibility=info.pop("visibility"))
-    return _given(imagegatechunks=chunks) | _claimed(event) | _data(info | owned)
+    moved = event.move.members() if event.move else {}
+    return _given(imagegatechunks=chunks) | _claimed(event) | moved | _data(info | owned)
 
 
 def _claimed(event: ImageStored | ImageDeleted) -> dict[str, object]:
@@ -240,8 +268,10 @@ def decode(record: StoredRecord) -> Event | UnknownEvent:
         match envelope.type:
             case "image.stored":
                 return _stored(envelope, _Stored.model_validate_json(value))
+            case "image.moved":
+                return _moved(envelope, _Moved.model_validate_json(value))
             case "image.deleted":
-                return _deleted(envelope.subject, _Deleted.model_validate_json(value))
+                return _deleted(envelope, _Deleted.model_validate_json(value))
             case "image.signing-began":
                 return SigningBegan(tuple(_Began.model_validate_json(value).data.images))
         return UnknownEvent(envelope.subject, envelope.type)
@@ -251,21 +281,36 @@ def decode(record: StoredRecord) -> Event | UnknownEvent:
         raise PoisonEventError(f"event: {error}") from error
 
 
-def _stored(envelope: _Envelope, stored: _Stored) -> ImageStored:
+def _stored(envelope: _Envelope, stored: _Stored, moved: Move | None = None) -> ImageStored:
     check_lengths(stored.data, stored.data.stored_bytes)
     try:
         chunk_bytes, chunks = chunk_list.parse(stored.imagegatechunks, stored.data.stored_bytes)
     except ValueError as error:
         raise PoisonEventError(f"imagegatechunks: {error}") from error
-    event = ImageStored(envelope.subject, stored.data, chunk_bytes, chunks, _claim(stored))
-    if envelope.imagegateversion < _version_of(event):
-        raise PoisonEventError("imagegateversion: lower than what the event says needs")
+    claimed = _claim(stored)
+    event = ImageStored(envelope.subject, stored.data, chunk_bytes, chunks, claimed, moved)
+    _check_version(envelope, event)
     return event
 
 
-def _deleted(image_id: str, deleted: _Deleted) -> ImageDeleted:
+def _moved(envelope: _Envelope, moved: _Moved) -> ImageStored:
+    former = move.parse_ids(moved.imagegateformerids, envelope.subject)
+    if not former:
+        raise PoisonEventError("imagegateformerids: none")
+    return _stored(envelope, moved, Move(former, move.parse_time(moved.imagegatecreatedat)))
+
+
+def _deleted(envelope: _Envelope, deleted: _Deleted) -> ImageDeleted:
     owner, visibility = deleted.imagegateowner, deleted.imagegatevisibility
-    return ImageDeleted(image_id, owner, visibility, _claim(deleted))
+    former = move.parse_ids(deleted.imagegateformerids, envelope.subject)
+    event = ImageDeleted(envelope.subject, owner, visibility, _claim(deleted), former)
+    _check_version(envelope, event)
+    return event
+
+
+def _check_version(envelope: _Envelope, event: Event) -> None:
+    if envelope.imagegateversion < _version_of(event):
+        raise PoisonEventError("imagegateversion: lower than what the event says needs")
 
 
 def _claim(members: _Claimed) -> Claim | None:
