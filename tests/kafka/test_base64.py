@@ -49,41 +49,6 @@ def pairs(clients):
     return stored
 
 
-def first_picture(client):
-    """Return the newest picture of the live stream."""
-    with client.stream("GET", "/streams/images.mjpeg") as answer:
-        pieces, received = answer.iter_raw(), b""
-        while b"\r\n\r\n" not in received:
-            received += next(pieces)
-        head, _, body = received.partition(b"\r\n\r\n")
-        length = int(head.rpartition(b"Content-Length: ")[2].split()[0])
-        while len(body) < length:
-            body += next(pieces)
-        return body[:length]
-
-
-def test_both_forms_of_one_topic_are_served_alike_by_every_way_out(clients, pairs):
-    for as_it_is, in_letters in pairs:
-        assert as_it_is["digest"] == in_letters["digest"]
-        assert as_it_is["receipt"]["stored_bytes"] == in_letters["receipt"]["stored_bytes"]
-    for client, image in itertools.product(clients, itertools.chain(*pairs)):
-        whole = client.get(image["url"])
-        digest = f"sha256:{hashlib.sha256(whole.content).hexdigest()}"
-        assert (whole.status_code, digest) == (200, image["digest"])
-        length = len(whole.content)
-        assert client.head(image["url"]).headers["content-length"] == str(length)
-        for start, end in ((0, 1), (1, 9), (749_998, 750_003), (length - 5, length)):
-            if start < length:
-                part = client.get(image["url"], headers={"range": f"bytes={start}-{end - 1}"})
-                assert (part.status_code, part.content) == (206, whole.content[start:end])
-        assert client.get(f"{image['url']}/metadata").json() == image
-    newest = clients[0].get(pairs[-1][1]["url"]).content
-    assert [first_picture(client) for client in clients] == [newest, newest]
-    for (one, two), url in itertools.product([clients], [each["url"] for _, each in pairs]):
-        assert one.delete(url).status_code == 204
-        until(lambda url=url, two=two: two.get(url).status_code == 410)
-
-
 async def test_each_record_says_its_form_and_any_reader_of_text_can_undo_it(pairs, kafka, prefix):
     records = await plain.read(kafka, f"{prefix}images", partitions=3)
     events = (await plain.read(kafka, f"{prefix}image-events")).values()
