@@ -176,7 +176,7 @@ def delete(connection: sqlite3.Connection, event: ImageDeleted) -> None:
         "SELECT owner, visibility FROM images WHERE id = ?", (event.image_id,)
     )
     owner, visibility = listed.fetchone() or (event.owner or None, event.visibility)
-    ids = {event.image_id, *event.former_ids, *moves.forget(connection, event.image_id)}
+    ids = moves.ids_of(connection, event)
     connection.executemany(
         "INSERT OR IGNORE INTO deleted (id, owner, visibility) VALUES (?, ?, ?)",
         [(each, owner, visibility) for each in ids],

@@ -22,6 +22,11 @@ CREATE INDEX former_ids_of_image ON former_ids (image_id);
 """
 # The id in this log of the image with the id `?1`, which any image had or has.
 ID_NOW = "coalesce((SELECT image_id FROM former_ids WHERE former_id = ?1), ?1)"
+# The id in this log of an image that it knows by the id `?1`.
+_HERE = (
+    "SELECT image_id FROM former_ids WHERE former_id = ?1"
+    " UNION ALL SELECT image_id FROM facts WHERE image_id = ?1 LIMIT 1"
+)
 _KNOWN_OTHERWISE = (
     "SELECT 1 FROM former_ids WHERE former_id = ?1 AND image_id != ?2"
     " UNION ALL SELECT 1 FROM images WHERE id = ?1"
@@ -48,9 +53,22 @@ def add(connection: sqlite3.Connection, event: ImageStored) -> None:
 
 
 def resolved(connection: sqlite3.Connection, event: ImageDeleted) -> ImageDeleted:
-    """Return a deletion by the id that the image has in this log."""
-    [image_id] = connection.execute(f"SELECT {ID_NOW}", (event.image_id,)).fetchone()
-    return event if image_id == event.image_id else replace(event, image_id=image_id)
+    """Return a deletion by the id that the image has in this log, whichever its ids are there.
+
+    One that was moved here and to another log, and deleted there, has only its older ids in common.
+    """
+    for each in (event.image_id, *reversed(event.former_ids)):
+        if found := connection.execute(_HERE, (each,)).fetchone():
+            ids = {event.image_id, *event.former_ids} - set(found)
+            return replace(event, image_id=found[0], former_ids=tuple(ids))
+    return event
+
+
+def ids_of(connection: sqlite3.Connection, event: ImageDeleted) -> set[str]:
+    """Return every id of a deleted image, of this log and of others, and forget its former ids."""
+    ids = {event.image_id, *event.former_ids}
+    here = {connection.execute(f"SELECT {ID_NOW}", (each,)).fetchone()[0] for each in ids}
+    return ids | here | {former for each in here for former in forget(connection, each)}
 
 
 def forget(connection: sqlite3.Connection, image_id: str) -> list[str]:

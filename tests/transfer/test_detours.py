@@ -1,0 +1,29 @@
+"""Imports by more than one way: what is deleted stays so, and nothing is lost on the way."""
+
+import pytest
+
+from tests.support.in_process import problem
+from tests.transfer.test_embedded import Logs, listed, photo, upload
+
+
+@pytest.fixture
+def logs(tmp_path):
+    return Logs(tmp_path)
+
+
+async def test_a_deletion_that_comes_by_another_way_deletes_the_image_that_came_by_this_one(logs):
+    headers, third = logs.headers["one"], logs.folder / "third"
+    async with logs.gateway(logs.source) as client:
+        old = await upload(client, photo(1), headers, visibility="owner")
+    logs.move()
+    logs.move(target=third)
+    async with logs.gateway(logs.target) as client:
+        await client.delete(old["url"], headers=headers)
+    async with logs.gateway(third) as client:
+        [here] = await listed(client, headers)
+    logs.move(source=logs.target, target=third)
+    async with logs.gateway(third) as client:
+        assert await listed(client, headers) == []
+        for url in (old["url"], here["url"]):
+            problem(await client.get(url, headers=headers), 410, "image-gone")
+            problem(await client.get(f"{url}/metadata", headers=headers), 410, "image-gone")
