@@ -40,9 +40,11 @@ class Catalog:
         path: The file.
         fingerprint: That of the keys by which events are judged (`Signatures`). A file that was
             filled with others, or without, has another schema version.
+        keeps_deleted: Whether deleted images are remembered when it is filled from another log.
     """
 
-    def __init__(self, path: Path, fingerprint: str = "") -> None:
+    def __init__(self, path: Path, fingerprint: str = "", *, keeps_deleted: bool = True) -> None:
+        self._keeps_deleted = keeps_deleted
         self._has_keys = bool(fingerprint)
         schema = _SCHEMA + (signing.SCHEMA if fingerprint else "")
         self._database = Database(path, schema, signing.version(_SCHEMA_VERSION, fingerprint))
@@ -74,14 +76,14 @@ class Catalog:
     async def reset(self, identity: str) -> Progress:
         """Empty the catalog, to fill it from another log or again, and return its progress.
 
-        Deleted images are remembered: a topic that was replaced, or lost its end, may lack the
-        event, and ids are never given twice.
+        A gateway remembers deleted images: a topic that was replaced, or lost its end, may lack the
+        event. For a reader, what was deleted in one log may well be in another that it came from.
         """
         start = Progress(identity)
 
         def reset(connection: sqlite3.Connection) -> None:
             facts.clear(connection)
-            images.clear(connection)
+            images.clear(connection, keeps_deleted=self._keeps_deleted)
             moves.clear(connection)
             claims.clear(connection)
             if self._has_keys:

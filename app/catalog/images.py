@@ -197,10 +197,12 @@ def forget_before(connection: sqlite3.Connection, starts: Mapping[int, int]) -> 
         connection.execute("DELETE FROM places WHERE partition = ? AND offset < ?", place)
 
 
-def clear(connection: sqlite3.Connection) -> None:
-    """List nothing; deleted images stay deleted."""
+def clear(connection: sqlite3.Connection, *, keeps_deleted: bool) -> None:
+    """List nothing; deleted images stay deleted, if so wanted."""
     connection.execute("DELETE FROM images")
     connection.execute("DELETE FROM places")
+    if not keeps_deleted:
+        connection.execute("DELETE FROM deleted")
 
 
 def _places(event: ImageStored) -> Iterator[tuple[int, int, str]]:

@@ -77,7 +77,8 @@ class View:
         self._lock = FolderLock(folder)
         self._log = log
         self._trust = trust = Trust(signatures)
-        self.catalog = Catalog(folder / "catalog.db", signatures.fingerprint)
+        path = folder / "catalog.db"
+        self.catalog = Catalog(path, signatures.fingerprint, keeps_deleted=False)
         self.feed = Feed(log)
         self._expiry = Expiry(log, self.catalog)
         self._follower = Follower(log, self.catalog, self.feed, self._expiry, trust)

@@ -27,3 +27,29 @@ async def test_a_deletion_that_comes_by_another_way_deletes_the_image_that_came_
         for url in (old["url"], here["url"]):
             problem(await client.get(url, headers=headers), 410, "image-gone")
             problem(await client.get(f"{url}/metadata", headers=headers), 410, "image-gone")
+
+
+async def test_what_is_known_of_one_target_says_nothing_of_another(logs):
+    headers, third = logs.headers["one"], logs.folder / "third"
+    state = ("--state-dir", logs.folder / "state")
+    async with logs.gateway(logs.source) as client:
+        old = await upload(client, photo(1), headers, visibility="owner")
+    logs.move(*state)
+    async with logs.gateway(logs.target) as client:
+        await client.delete(old["url"], headers=headers)
+    logs.move(*state)
+    assert logs.move(*state, target=third).startswith("1 images")
+    async with logs.gateway(third) as client:
+        assert (await client.get(old["url"], headers=headers)).status_code == 200
+
+
+async def test_what_is_known_of_one_source_says_nothing_of_another(logs):
+    headers, third = logs.headers["one"], logs.folder / "third"
+    state = ("--state-dir", logs.folder / "state")
+    async with logs.gateway(logs.source) as client:
+        old = await upload(client, photo(1), headers, visibility="owner")
+    logs.move()
+    async with logs.gateway(logs.target) as client:
+        await client.delete(old["url"], headers=headers)
+    logs.move(*state, source=logs.target, target=logs.folder / "fourth")
+    assert logs.move(*state, target=third).startswith("1 images")
