@@ -93,11 +93,27 @@ class Catalog:
         await self._database.write(reset)
         return start
 
-    async def apply(self, events: Sequence[SequencedEvent], reached: Progress) -> None:
-        """Apply events and save the progress, in one transaction."""
+    async def apply(
+        self,
+        events: Sequence[SequencedEvent],
+        reached: Progress,
+        starts: Mapping[int, int] | None = None,
+    ) -> None:
+        """Apply events and save the progress, in one transaction.
+
+        Args:
+            events: The events.
+            reached: The progress that they make.
+            starts: Where some were moved here, the first offset that can be read, by partition of
+                `images`.
+        """
 
         def apply(connection: sqlite3.Connection) -> None:
             for event in events:
+                if isinstance(event.event, ImageStored) and event.event.move and starts:
+                    # An image may come back once it has left this log, which no event says: a
+                    # catalog that is built later must not take it for one that is still here.
+                    images.forget_gone(connection, event.event.move.former_ids, starts)
                 _apply(connection, event)
             progress.save(connection, reached)
 

@@ -13,7 +13,7 @@ from app.records.image import INFO
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from app.events.event import ImageDeleted, ImageStored
 
@@ -195,6 +195,19 @@ def forget_before(connection: sqlite3.Connection, starts: Mapping[int, int]) -> 
             place,
         )
         connection.execute("DELETE FROM places WHERE partition = ? AND offset < ?", place)
+
+
+def forget_gone(
+    connection: sqlite3.Connection, image_ids: Iterable[str], starts: Mapping[int, int]
+) -> None:
+    """Remove from the list those of these images that have a record below a partition's start."""
+    for image_id in image_ids:
+        places = connection.execute(
+            "SELECT partition, offset FROM places WHERE image_id = ?", (image_id,)
+        )
+        if any(offset < starts.get(partition, 0) for partition, offset in places.fetchall()):
+            connection.execute("DELETE FROM images WHERE id = ?", (image_id,))
+            connection.execute("DELETE FROM places WHERE image_id = ?", (image_id,))
 
 
 def clear(connection: sqlite3.Connection, *, keeps_deleted: bool) -> None:

@@ -57,18 +57,26 @@ class Expiry:
         """Compare soon."""
         self._job.ask()
 
+    async def compare(self) -> None:
+        """Remove from the listing what is gone now.
+
+        Raises:
+            GatewayError: The log does not answer.
+        """
+        if starts := await self.starts():
+            await self._catalog.forget_before(starts)
+
+    async def starts(self) -> dict[int, int]:
+        """Return the first offset that can be read, of each partition that lost some."""
+        partitions = range(self._log.partitions(IMAGES))
+        bounds = await asyncio.gather(*(self._log.bounds(IMAGES, each) for each in partitions))
+        return {each: bounds[each].start for each in partitions if bounds[each].start > 0}
+
     async def _try(self) -> None:
         try:
-            await self._compare()
+            await self.compare()
         except GatewayError as error:
             logger.info("expiry_not_compared", reason=error.detail, cause=repr(error.__cause__))
         # Comparing must go on, whatever the catalog's disk does; the follower meets it too.
         except Exception:
             logger.exception("expiry_failed")
-
-    async def _compare(self) -> None:
-        partitions = range(self._log.partitions(IMAGES))
-        bounds = await asyncio.gather(*(self._log.bounds(IMAGES, each) for each in partitions))
-        starts = {each: bounds[each].start for each in partitions if bounds[each].start > 0}
-        if starts:
-            await self._catalog.forget_before(starts)

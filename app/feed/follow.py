@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from app.catalog.catalog import Catalog
+    from app.events.event import Event
     from app.events.sequenced import SequencedEvent
     from app.feed.expiry import Expiry
     from app.feed.feed import Feed
@@ -187,7 +188,9 @@ class Follower:
                 await erase_deleted(self._erasable_log, self._catalog, found.events)
             if batch.next_offset > progress.next_offset:
                 progress = progress.after(batch)
-                await self._catalog.apply(found.events, progress)
+                has_moves = any(_is_move(each.event) for each in found.events)
+                starts = await self._expiry.starts() if has_moves else None
+                await self._catalog.apply(found.events, progress, starts)
                 owners = _owners(found.events)
                 self._has_failed = False
         # A replica that has just become the leader may say that the end comes earlier.
@@ -223,6 +226,10 @@ def _owners(events: Sequence[SequencedEvent]) -> set[str] | None:
             case _:
                 return None
     return owners
+
+
+def _is_move(event: Event | UnknownEvent) -> bool:
+    return isinstance(event, ImageStored) and event.move is not None
 
 
 def _before(batch: Batch, offset: int) -> Batch:

@@ -135,8 +135,17 @@ class View:
         end = await self._end()
         while not self.feed.is_stopped:
             if await self.feed.applied_within(end - 1, _RETRY_SECONDS):
-                return
+                return await self._compare()
         raise NewerVersionError(f"{self.feed.trouble}.")
+
+    async def _compare(self) -> None:
+        """Know what has left the log by itself."""
+        while True:
+            try:
+                return await self._expiry.compare()
+            except LogUnavailableError as error:
+                logger.warning("reader_waits", reason=error.detail)
+                await asyncio.sleep(_RETRY_SECONDS)
 
     async def _end(self) -> int:
         while True:

@@ -210,8 +210,11 @@ class Transfer:
             except ImageGoneError:
                 logger.info("import_passed_over", image_id=fact.image_id)
         here = await self._source.catalog.known(fact.image_id)
+        if here.image_id != fact.image_id:
+            # It left the log, and came back: the fact that says so is still to come.
+            return None
         if here.ownership is not None and here.ownership.is_deleted:
-            # The fact that says so is still to come.
+            # So is the one that says so.
             return None
         return await self._deletion(fact)
 

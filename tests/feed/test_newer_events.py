@@ -125,10 +125,10 @@ class TestRecordThatCannotBeApplied:
         feed, catalog = await world.follow()
         apply = catalog.apply
 
-        async def faulty(events, reached):
+        async def faulty(events, reached, starts):
             if any(each.sequence == 2 for each in events):
                 raise ZeroDivisionError
-            await apply(events, reached)
+            await apply(events, reached, starts)
 
         monkeypatch.setattr(catalog, "apply", faulty)
         await world.append(stored(2), stored(3), stored(4))

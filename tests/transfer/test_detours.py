@@ -2,13 +2,20 @@
 
 import pytest
 
+from app.log import IMAGES
 from tests.support.in_process import problem
-from tests.transfer.test_embedded import Logs, listed, photo, upload
+from tests.transfer.test_embedded import Logs, listed, opened, photo, upload
 
 
 @pytest.fixture
 def logs(tmp_path):
     return Logs(tmp_path)
+
+
+async def trim(folder):
+    async with opened(folder) as log:
+        for partition in range(log.partitions(IMAGES)):
+            await log.trim(IMAGES, partition, (await log.bounds(IMAGES, partition)).end)
 
 
 async def test_a_deletion_that_comes_by_another_way_deletes_the_image_that_came_by_this_one(logs):
@@ -53,3 +60,28 @@ async def test_what_is_known_of_one_source_says_nothing_of_another(logs):
         await client.delete(old["url"], headers=headers)
     logs.move(*state, source=logs.target, target=logs.folder / "fourth")
     assert logs.move(*state, target=third).startswith("1 images")
+
+
+async def test_what_left_a_log_by_itself_and_came_back_comes_along_from_there(logs):
+    headers, third = logs.headers["one"], logs.folder / "third"
+    async with logs.gateway(logs.source) as client:
+        old = await upload(client, photo(1), headers, visibility="owner")
+    logs.move()
+    await trim(logs.source)
+    assert logs.move(source=logs.target, target=logs.source).startswith("1 images")
+    logs.move(target=third)
+    async with logs.gateway(third) as client:
+        assert (await client.get(old["url"], headers=headers)).status_code == 200
+
+
+async def test_what_came_back_is_there_when_the_catalog_is_rebuilt(logs):
+    headers = logs.headers["one"]
+    async with logs.gateway(logs.source) as client:
+        old = await upload(client, photo(1), headers, visibility="owner")
+    logs.move()
+    await trim(logs.source)
+    assert logs.move(source=logs.target, target=logs.source).startswith("1 images")
+    (logs.source / "catalog.db").unlink()
+    async with logs.gateway(logs.source) as client:
+        assert (await client.get(old["url"], headers=headers)).status_code == 200
+        assert len(await listed(client, headers)) == 1
