@@ -111,8 +111,8 @@ class LivePictures:
                     yield shown
                 due, repeat_at = clock() + pause_seconds, clock() + _REPEAT_SECONDS
             elif shown is not None and now >= repeat_at:
-                is_shown = shown.picture.is_there
-                if is_shown and not await self._catalog.is_deleted(shown.image_id):
+                # Deleted, or expired, it is no longer listed.
+                if shown.picture.is_there and await self._catalog.image(shown.image_id):
                     yield shown
                 # A waiting watcher holds no picture: at low rates, each would hold a different one.
                 shown = None

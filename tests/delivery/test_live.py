@@ -1,6 +1,7 @@
 """The newest picture: read from the log once and resized once, however many watch it."""
 
 import asyncio
+import time
 from collections import Counter
 from contextlib import aclosing
 
@@ -90,6 +91,19 @@ async def test_a_picture_that_is_deleted_meanwhile_is_not_repeated(counted):
         assert not (await asyncio.wait({following}, timeout=1))[0]
         second = await stored(counted, images.jpeg(images.photo(seed=2)))
         assert (await following).image_id == second
+
+
+async def test_a_picture_that_expires_meanwhile_is_not_repeated(counted, monkeypatch):
+    real = time.time
+    data = images.jpeg(images.photo(seed=1))
+    answer = await counted.post("/images", content=data, params={"expires_in": 3_600})
+    async with aclosing(counted.gateway.pictures.watch()) as frames:
+        assert (await anext(frames)).image_id == answer.json()["id"]
+        monkeypatch.setattr(time, "time", lambda: real() + 3_605)
+        following = asyncio.ensure_future(anext(frames))
+        assert not (await asyncio.wait({following}, timeout=1))[0]
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
 
 
 async def test_an_owner_watches_its_own_and_is_not_woken_by_others(tmp_path, monkeypatch):
