@@ -227,7 +227,8 @@ def _apply(connection: sqlite3.Connection, sequenced: SequencedEvent) -> None:
     """Apply one event: the first copy of it counts, and a deletion is final."""
     match sequenced.event:
         case ImageStored(image_id) as event:
-            counts = _counts(connection, sequenced, event) and moves.counts(connection, event)
+            # In this order: an image that was moved here twice is one use of its link.
+            counts = moves.counts(connection, event) and _counts(connection, sequenced, event)
             if counts and facts.add_stored(connection, sequenced.sequence, event):
                 images.add(connection, sequenced.sequence, sequenced.timestamp_ms, event)
                 moves.add(connection, event)

@@ -259,6 +259,12 @@ class TestMoves:
         assert await listed(catalog) == [1, 0]
         assert await catalog.uses_of(claimed().claim.link) == 1
 
+    async def test_moved_twice_it_is_one_use_of_its_link(self, catalog):
+        of_link = {"claim": claimed(uses=2).claim}
+        one, again = (dataclasses.replace(moved(*each), **of_link) for each in ((3, 1), (4, 1)))
+        await apply(catalog, one, again, claimed(5, uses=2))
+        assert await listed(catalog) == [2, 0]
+
 
 class TestOwners:
     async def test_an_owners_images_and_facts_come_without_those_of_others(self, catalog):
