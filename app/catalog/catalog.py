@@ -45,6 +45,7 @@ class Catalog:
 
     def __init__(self, path: Path, fingerprint: str = "", *, keeps_deleted: bool = True) -> None:
         self._keeps_deleted = keeps_deleted
+        self._is_scrubbed = True
         self._has_keys = bool(fingerprint)
         schema = _SCHEMA + (signing.SCHEMA if fingerprint else "")
         self._database = Database(path, schema, signing.version(_SCHEMA_VERSION, fingerprint))
@@ -118,6 +119,17 @@ class Catalog:
             progress.save(connection, reached)
 
         await self._database.write(apply)
+        if any(isinstance(each.event, ImageDeleted) for each in events):
+            self._is_scrubbed = False
+
+    async def scrub(self) -> None:
+        """Leave nothing in the files of what was deleted; call it again while readers prevent it.
+
+        Raises:
+            CatalogDamagedError: The file is damaged.
+        """
+        if not self._is_scrubbed:
+            self._is_scrubbed = await self._database.scrub()
 
     async def forget_before(self, starts: Mapping[int, int]) -> None:
         """Remove from the list the images with a record below the start of its partition.

@@ -34,6 +34,8 @@ _READERS = 4
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
 # The low byte of an extended result code.
 _PRIMARY_CODE = 0xFF
+# A long query of a reader is not waited for: the next try comes soon.
+_SCRUB_BUSY_MS = 50
 # For a backup or a curious operator that holds the file's lock briefly.
 _BUSY_TIMEOUT_SECONDS = 10
 
@@ -112,6 +114,23 @@ class Database:
                 change(connection)
 
         await self._run(self._writing, write)
+
+    async def scrub(self) -> bool:
+        """Empty the write-ahead log, where deleted rows are still to be read; tell if it worked."""
+
+        def scrub() -> bool:
+            connection = self._connection()
+            connection.execute(f"PRAGMA busy_timeout = {_SCRUB_BUSY_MS}")
+            try:
+                [busy, *_] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            except sqlite3.OperationalError:
+                # The disk is full or failing, which the next transaction reports.
+                return False
+            finally:
+                connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_SECONDS * 1000}")
+            return not busy
+
+        return await self._run(self._writing, scrub)
 
     async def _run(self, executor: ThreadPoolExecutor, work: Callable[[], T]) -> T:
         generation = self._generation

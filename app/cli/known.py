@@ -21,15 +21,17 @@ if TYPE_CHECKING:
 async def known_log(settings: Settings) -> AsyncGenerator[tuple[Log, View], None]:
     """Provide the log and a view of everything in it; at the end, wait until the view has it all.
 
-    So the embedded log has erased what was deleted.
+    So the embedded log has erased what was deleted; as the view is in the catalog of its gateway,
+    no file name stays there either.
 
     Raises:
         ConfigurationError: The log cannot be opened.
         NewerVersionError: Only a newer version understands one of its events.
     """
     async with opened_log(settings) as log:
-        with state_folder(None) as folder:
-            view = View(log, folder, Signatures(settings.kafka.keys))
+        is_embedded = not settings.kafka.bootstrap_servers
+        with state_folder(settings.data_dir if is_embedded else None) as folder:
+            view = View(log, folder, Signatures(settings.kafka.keys), of_gateway=is_embedded)
             await view.open()
             try:
                 await view.filled()

@@ -197,6 +197,8 @@ class Follower:
         if self._feed.advance(progress, max(batch.end, self._goal), owners):
             logger.info("feed_caught_up", sequence=self._feed.sequence)
             self._expiry.ask()
+        # Nobody waits for that.
+        await self._catalog.scrub()
         if newer is not None:
             raise newer
 

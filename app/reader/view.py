@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from typing import TYPE_CHECKING
 
 import structlog
@@ -67,18 +67,26 @@ class View:
         log: A started log.
         folder: A folder of its own. What is known of the log stays there for the next time.
         signatures: The keys by which records are judged.
+        of_gateway: The folder is that of a gateway, which is locked with the embedded log.
 
     Attributes:
         catalog: What is known.
         feed: How far that is.
     """
 
-    def __init__(self, log: ReadableLog, folder: Path, signatures: Signatures) -> None:
-        self._lock = FolderLock(folder)
+    def __init__(
+        self,
+        log: ReadableLog,
+        folder: Path,
+        signatures: Signatures,
+        *,
+        of_gateway: bool = False,
+    ) -> None:
+        self._lock = nullcontext() if of_gateway else FolderLock(folder)
         self._log = log
         self._trust = trust = Trust(signatures)
         path = folder / "catalog.db"
-        self.catalog = Catalog(path, signatures.fingerprint, keeps_deleted=False)
+        self.catalog = Catalog(path, signatures.fingerprint, keeps_deleted=of_gateway)
         self.feed = Feed(log)
         self._expiry = Expiry(log, self.catalog)
         self._follower = Follower(log, self.catalog, self.feed, self._expiry, trust)

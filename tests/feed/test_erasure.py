@@ -9,8 +9,9 @@ from app.events.event import encode
 from app.log import IMAGES, Position
 from app.records import image as records
 from app.records.address import Address
+from tests.support import images
 from tests.support.core_log import core_of
-from tests.support.facts import deleted, image_id, info, stored
+from tests.support.facts import deleted, image_id, info, stored, until
 
 pytestmark = pytest.mark.usefixtures("tiny_chunks")
 
@@ -113,6 +114,18 @@ async def test_a_log_that_cannot_erase_is_left_alone(world):
     assert await catalog.is_deleted(str(where))
     for place in places:
         await world.log.read(IMAGES, place)
+
+
+async def test_a_file_name_does_not_stay_in_the_files_of_the_catalog(client):
+    answer = await client.post("/images", files={"file": ("face-of-a-friend.png", images.png())})
+    folder = client.gateway.log.path.parent
+
+    def named():
+        return [each for each in folder.iterdir() if b"face-of-a-friend" in each.read_bytes()]
+
+    assert len(named()) == 2
+    assert (await client.delete(answer.json()["url"])).status_code == 204
+    await until(lambda: not named())
 
 
 def deleted_at(where):
