@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from io import StringIO
 from typing import TYPE_CHECKING, cast
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from app import given_file, settings
 from app.errors import ConfigurationError
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from app.settings import Settings
 
+_VARIABLE = re.compile(r"IMAGEGATE_[A-Z0-9_]+")
 # Some twenty variables, with a list of brokers.
 _MAX_FILE_BYTES = 65_536
 
@@ -50,12 +52,19 @@ def kafka_options_in(path: Path) -> KafkaOptions:
     if len(text) > _MAX_FILE_BYTES:
         raise ConfigurationError(f"{path} is over {_MAX_FILE_BYTES:,} bytes.")
     # As it is: `$` is a sign that passwords have.
-    named = dotenv_values(stream=StringIO(text), interpolate=False)
+    bindings = [each for each in parse_stream(StringIO(text)) if each.key or each.error]
+    for each in bindings:
+        if each.error or each.value is None or not _VARIABLE.fullmatch(each.key or ""):
+            # Without the line, which may be a password, or a part of one.
+            raise ConfigurationError(
+                f"{path}: line {each.original.line} is not {variable('kafka', '…')}=…."
+            )
+    named = {each.key: each.value for each in bindings if each.key}
     known = {variable("kafka", each): each for each in KafkaOptions.__annotations__}
     if unknown := sorted(named.keys() - known.keys()):
         raise ConfigurationError(
             f"{path} names {', '.join(unknown)}; only how to reach and read Kafka is of use there:"
             f" {', '.join(sorted(known))}."
         )
-    options = {known[name]: value for name, value in named.items() if value is not None}
+    options = {known[name]: value for name, value in named.items()}
     return cast("KafkaOptions", options)

@@ -315,6 +315,11 @@ class TestRefusals:
         file.write_text("IMAGEGATE_KAFKA__TOPIC_PREFIX=old-\nIMAGEGATE_HTTP__PORT=80\n")
         errors = logs.move("--source-env", file, source="127.0.0.1:9", status=2)
         assert "source.env names IMAGEGATE_HTTP__PORT" in errors
+        for text in ("hunter2\n", 'IMAGEGATE_KAFKA__SASL_PASSWORD="hunter2\n', "hunter2=hunter2\n"):
+            file.write_text(f"# How to reach it\n{text}")
+            errors = logs.move("--source-env", file, source="127.0.0.1:9", status=2)
+            assert "source.env: line 2 is not IMAGEGATE_KAFKA__…=…" in errors
+            assert "hunter2" not in errors
         async with logs.gateway(logs.source):
             pass
         file.write_text("IMAGEGATE_KAFKA__TOPIC_PREFIX=old-\n")
