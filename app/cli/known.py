@@ -25,7 +25,7 @@ async def known_log(settings: Settings) -> AsyncGenerator[tuple[Log, View], None
     no file name stays there either.
 
     Raises:
-        ConfigurationError: The log cannot be opened.
+        ConfigurationError: The log cannot be opened, or its gateways sign and no key is set.
         NewerVersionError: Only a newer version understands one of its events.
     """
     async with opened_log(settings) as log:
@@ -35,6 +35,7 @@ async def known_log(settings: Settings) -> AsyncGenerator[tuple[Log, View], None
             await view.open()
             try:
                 await view.filled()
+                view.require_keys()
                 yield log, view
                 await view.filled()
             finally:

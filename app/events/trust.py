@@ -49,11 +49,13 @@ class Trust:
     Attributes:
         signatures: The keys of this gateway, perhaps none.
         start: Where signing began, as far as the events were read; None if it has not.
+        lacks_keys: Whether an event says that signing began, and there are no keys to heed it.
     """
 
     def __init__(self, signatures: Signatures = NO_SIGNATURES) -> None:
         self.signatures = signatures
         self.start: SigningStart | None = None
+        self.lacks_keys = False
         # A head is hashed once, however often it is served from memory.
         self._heads: WeakKeyDictionary[StoredRecord, Verdict] = WeakKeyDictionary()
 
@@ -80,6 +82,7 @@ class Trust:
             PoisonEventError: Nobody who has a key says so.
         """
         if not self.signatures:
+            self.lacks_keys = True
             return
         if not signed:
             raise PoisonEventError("that signing began is not signed")

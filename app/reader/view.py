@@ -29,6 +29,7 @@ from app.delivery.delivery import Delivery
 from app.delivery.find import Finder, StoredImage
 from app.delivery.unpack import Unpacker
 from app.errors import (
+    ConfigurationError,
     DigestMismatchError,
     ImageNotFoundError,
     LogUnavailableError,
@@ -40,6 +41,7 @@ from app.feed.feed import Feed
 from app.feed.follow import Follower
 from app.log import EVENTS, IMAGES
 from app.records.image import UnfitRecordError, parse_head
+from app.section import variable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -85,8 +87,9 @@ class View:
         self._lock = nullcontext() if of_gateway else FolderLock(folder)
         self._log = log
         self._trust = trust = Trust(signatures)
-        path = folder / "catalog.db"
-        self.catalog = Catalog(path, signatures.fingerprint, keeps_deleted=of_gateway)
+        self._path = folder / "catalog.db"
+        self._is_kept = True
+        self.catalog = Catalog(self._path, signatures.fingerprint, keeps_deleted=of_gateway)
         self.feed = Feed(log)
         self._expiry = Expiry(log, self.catalog)
         self._follower = Follower(log, self.catalog, self.feed, self._expiry, trust)
@@ -125,6 +128,8 @@ class View:
     async def close(self) -> None:
         """Stop everything."""
         await self._parts.aclose()
+        if not self._is_kept:
+            self._path.unlink(missing_ok=True)
 
     async def find(self, image_id: str) -> StoredImage:
         """Find an image.
@@ -145,6 +150,20 @@ class View:
             if await self.feed.applied_within(end - 1, _RETRY_SECONDS):
                 return await self._compare()
         raise NewerVersionError(f"{self.feed.trouble}.")
+
+    def require_keys(self) -> None:
+        """Check that what is written into this log counts there; call it once the view is filled.
+
+        Raises:
+            ConfigurationError: Its gateways sign, and would take what is written for a stranger's.
+        """
+        if self._trust.lacks_keys:
+            # The next view, too, has to come across the event that says so.
+            self._is_kept = False
+            raise ConfigurationError(
+                "The gateways of this log sign their records, and pass over what is not signed:"
+                f" set {variable('kafka', 'signing_keys')} as they do."
+            )
 
     async def _compare(self) -> None:
         """Know what has left the log by itself."""

@@ -122,7 +122,7 @@ class Transfer:
         """Move everything, until the source has nothing more.
 
         Raises:
-            ConfigurationError: Both are one log.
+            ConfigurationError: Both are one log, or the target's gateways sign and no key is set.
             NewerVersionError: Only a newer version understands an event of one of them.
             GatewayError: A log refuses what it is asked for.
         """
@@ -131,6 +131,7 @@ class Transfer:
         # In turn: each takes a core.
         await self._source.filled()
         await self._target.filled()
+        self._target.require_keys()
         try:
             async for fact in self._facts():
                 size_bytes = fact.image.info.stored_bytes if fact.image else 0

@@ -4,9 +4,14 @@ import time
 
 import pytest
 
+from app.events.event import SigningBegan, encode
+from app.log import EVENTS
 from tests.support import commands, images
 from tests.support.credentials import bearer, make_key, owner_of
+from tests.support.facts import deleted
 from tests.support.in_process import in_process, problem
+from tests.support.signing import OURS
+from tests.transfer.test_embedded import opened
 
 SCOPES = ("images:write", "images:read", "images:list")
 JPEG = images.jpeg(images.photo((40, 30)))
@@ -46,6 +51,23 @@ async def test_everything_of_one_owner_is_gone_and_nothing_of_others(tmp_path, k
         for image in gone:
             problem(await client.get(image["url"], headers=bearer(one)), 410, "image-gone")
         assert (await client.get(kept["url"], headers=bearer(other))).status_code == 200
+
+
+@pytest.mark.parametrize("command", [("forget", "--owner", "key:1"), ("sweep",), ("import",)])
+async def test_without_its_keys_nothing_is_written_into_a_log_that_is_signed(tmp_path, command):
+    async with opened(tmp_path / "log") as log:
+        began = OURS.sign(EVENTS, encode(SigningBegan((0,))))
+        await log.append(EVENTS, [began, encode(deleted(1))])
+    async with opened(tmp_path / "source") as log:
+        await log.append(EVENTS, [encode(deleted(2))])
+    more = (
+        (tmp_path / "source", "--state-dir", tmp_path / "state") if command == ("import",) else ()
+    )
+    for _ in range(2 if more else 1):
+        said = commands.run(*command, *more, status=2, IMAGEGATE_DATA_DIR=tmp_path / "log")
+        assert "set IMAGEGATE_KAFKA__SIGNING_KEYS" in said
+    async with opened(tmp_path / "log") as log:
+        assert (await log.bounds(EVENTS, 0)).end == 2
 
 
 def test_what_can_be_no_owner_is_refused(tmp_path):
