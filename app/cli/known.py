@@ -27,6 +27,7 @@ async def known_log(settings: Settings) -> AsyncGenerator[tuple[Log, View], None
     Raises:
         ConfigurationError: The log cannot be opened, or its gateways sign and no key is set.
         NewerVersionError: Only a newer version understands one of its events.
+        NotReadyError: What is known of it had to be rebuilt meanwhile.
     """
     async with opened_log(settings) as log:
         is_embedded = not settings.kafka.bootstrap_servers
@@ -36,7 +37,9 @@ async def known_log(settings: Settings) -> AsyncGenerator[tuple[Log, View], None
             try:
                 await view.filled()
                 view.require_keys()
+                epoch = view.feed.epoch
                 yield log, view
                 await view.filled()
+                view.require_unbroken(epoch)
             finally:
                 await view.close()

@@ -34,6 +34,7 @@ from app.errors import (
     ImageNotFoundError,
     LogUnavailableError,
     NewerVersionError,
+    NotReadyError,
 )
 from app.events.trust import Trust
 from app.feed.expiry import Expiry
@@ -164,6 +165,17 @@ class View:
                 "The gateways of this log sign their records, and pass over what is not signed:"
                 f" set {variable('kafka', 'signing_keys')} as they do."
             )
+
+    def require_unbroken(self, epoch: int) -> None:
+        """Check that what is known was not rebuilt since an epoch of the feed.
+
+        Pages of it that were read meanwhile may have ended anywhere.
+
+        Raises:
+            NotReadyError: It was, or is being rebuilt.
+        """
+        if self.feed.epoch != epoch or not self.feed.has_caught_up_once:
+            raise NotReadyError("The log had to be read anew meanwhile. Run the command again.")
 
     async def _compare(self) -> None:
         """Know what has left the log by itself."""

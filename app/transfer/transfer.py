@@ -124,6 +124,7 @@ class Transfer:
         Raises:
             ConfigurationError: Both are one log, or the target's gateways sign and no key is set.
             NewerVersionError: Only a newer version understands an event of one of them.
+            NotReadyError: What was known of the source had to be rebuilt meanwhile.
             GatewayError: A log refuses what it is asked for.
         """
         if self._source_log.identity == self._log.identity:
@@ -151,11 +152,12 @@ class Transfer:
         return len(self._works) < _AT_ONCE and held + size_bytes <= _BYTES_AT_ONCE
 
     async def _facts(self) -> AsyncGenerator[Fact, None]:
-        sequence = -1
+        sequence, epoch = -1, self._source.feed.epoch
         while page := await self._source.catalog.facts(sequence, _PAGE):
             for fact in page:
                 yield fact
             sequence = page[-1].sequence
+        self._source.require_unbroken(epoch)
 
     async def _finish_some(self) -> None:
         """Wait for the oldest work; append the events of all up to the first that is unfinished."""
@@ -211,6 +213,9 @@ class Transfer:
             except ImageGoneError:
                 logger.info("import_passed_over", image_id=fact.image_id)
         here = await self._source.catalog.known(fact.image_id)
+        if not self._source.feed.is_stopped:
+            # An empty catalog, which has just replaced another, knows nothing to be there.
+            self._source.feed.require_caught_up()
         if here.image_id != fact.image_id:
             # It left the log, and came back: the fact that says so is still to come.
             return None

@@ -4,8 +4,11 @@ import time
 
 import pytest
 
+from app.cli.known import known_log
+from app.errors import NotReadyError
 from app.events.event import SigningBegan, encode
 from app.log import EVENTS
+from app.settings import load
 from tests.support import commands, images
 from tests.support.credentials import bearer, make_key, owner_of
 from tests.support.facts import deleted
@@ -68,6 +71,14 @@ async def test_without_its_keys_nothing_is_written_into_a_log_that_is_signed(tmp
         assert "set IMAGEGATE_KAFKA__SIGNING_KEYS" in said
     async with opened(tmp_path / "log") as log:
         assert (await log.bounds(EVENTS, 0)).end == 2
+
+
+async def test_nothing_is_said_of_a_log_that_had_to_be_read_anew_meanwhile(tmp_path):
+    with pytest.raises(NotReadyError, match="Run the command again"):
+        async with known_log(load(data_dir=tmp_path)) as (_, view):
+            view.feed.distrust_catalog()
+            await view.catalog.discard()
+            view.feed.start_epoch(await view.catalog.reset(view.feed.progress.identity))
 
 
 def test_what_can_be_no_owner_is_refused(tmp_path):

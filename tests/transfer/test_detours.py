@@ -1,9 +1,19 @@
 """Imports by more than one way: what is deleted stays so, and nothing is lost on the way."""
 
+from contextlib import AsyncExitStack
+
 import pytest
 
+from app.errors import NotReadyError
 from app.log import IMAGES
+from app.reader.source import ReadingHalf
+from app.reader.view import View
+from app.records.signature import NO_SIGNATURES
+from app.records.writer import ImageWriter
+from app.transfer.copy import Copier
+from app.transfer.transfer import Transfer
 from tests.support.in_process import problem
+from tests.support.shelf import Shelf
 from tests.transfer.test_embedded import Logs, listed, opened, photo, upload
 
 
@@ -85,3 +95,34 @@ async def test_what_came_back_is_there_when_the_catalog_is_rebuilt(logs):
     async with logs.gateway(logs.source) as client:
         assert (await client.get(old["url"], headers=headers)).status_code == 200
         assert len(await listed(client, headers)) == 1
+
+
+async def test_it_does_not_end_as_complete_where_the_source_became_unknown_meanwhile(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("app.transfer.transfer._PAGE", 5)
+    async with opened(tmp_path / "source") as source_log, opened(tmp_path / "target") as log:
+        shelf = Shelf(source_log)
+        await shelf.put_many([bytes([each]) * 100 for each in range(20)], 1_000)
+        source, target = (
+            View(ReadingHalf(each), tmp_path / f"of-{name}", NO_SIGNATURES)
+            for each, name in ((source_log, "source"), (log, "target"))
+        )
+        async with AsyncExitStack() as views:
+            for view in (source, target):
+                await view.open()
+                views.push_async_callback(view.close)
+            facts = source.catalog.facts
+
+            async def damaged(after, limit):
+                if after > 0:
+                    # As the follower does where the file is damaged.
+                    source.feed.distrust_catalog()
+                    await source.catalog.discard()
+                return await facts(after, limit)
+
+            monkeypatch.setattr(source.catalog, "facts", damaged)
+            copier = Copier(source, log, ImageWriter(log), target)
+            transfer = Transfer(source_log, source, log, target, copier, NO_SIGNATURES)
+            with pytest.raises(NotReadyError, match="Run the command again"):
+                await transfer.run()
