@@ -74,11 +74,14 @@ async def test_without_its_keys_nothing_is_written_into_a_log_that_is_signed(tmp
 
 
 async def test_nothing_is_said_of_a_log_that_had_to_be_read_anew_meanwhile(tmp_path):
-    with pytest.raises(NotReadyError, match="Run the command again"):
+    async def run():
         async with known_log(load(data_dir=tmp_path)) as (_, view):
             view.feed.distrust_catalog()
             await view.catalog.discard()
             view.feed.start_epoch(await view.catalog.reset(view.feed.progress.identity))
+
+    with pytest.raises(NotReadyError, match="Run the command again"):
+        await run()
 
 
 def test_what_can_be_no_owner_is_refused(tmp_path):
