@@ -152,18 +152,21 @@ class View:
                 return await self._compare()
         raise NewerVersionError(f"{self.feed.trouble}.")
 
-    def require_keys(self) -> None:
-        """Check that what is written into this log counts there; call it once the view is filled.
+    def require_keys(self, where: str = "") -> None:
+        """Check that there are keys if the log is signed; call it once the view is filled.
+
+        Args:
+            where: A place to set them in, unless that is the environment.
 
         Raises:
-            ConfigurationError: Its gateways sign, and would take what is written for a stranger's.
+            ConfigurationError: What is written would be a stranger's, and strangers' records count.
         """
         if self._trust.lacks_keys:
             # The next view, too, has to come across the event that says so.
             self._is_kept = False
             raise ConfigurationError(
                 "The gateways of this log sign their records, and pass over what is not signed:"
-                f" set {variable('kafka', 'signing_keys')} as they do."
+                f" set {variable('kafka', 'signing_keys')}{where} as they do."
             )
 
     def require_unbroken(self, epoch: int) -> None:

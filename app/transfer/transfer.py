@@ -122,7 +122,7 @@ class Transfer:
         """Move everything, until the source has nothing more.
 
         Raises:
-            ConfigurationError: Both are one log, or the target's gateways sign and no key is set.
+            ConfigurationError: Both are one log, or one is signed and its keys are not set.
             NewerVersionError: Only a newer version understands an event of one of them.
             NotReadyError: What was known of the source had to be rebuilt meanwhile.
             GatewayError: A log refuses what it is asked for.
@@ -131,6 +131,8 @@ class Transfer:
             raise ConfigurationError("That is the log to import into: name another one.")
         # In turn: each takes a core.
         await self._source.filled()
+        # The target's keys would sign what strangers wrote.
+        self._source.require_keys(" in --source-env")
         await self._target.filled()
         self._target.require_keys()
         try:

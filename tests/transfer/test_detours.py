@@ -4,16 +4,19 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from app.errors import NotReadyError
-from app.log import IMAGES
+from app.errors import ConfigurationError, NotReadyError
+from app.events.event import SigningBegan, encode
+from app.log import EVENTS, IMAGES
 from app.reader.source import ReadingHalf
 from app.reader.view import View
 from app.records.signature import NO_SIGNATURES
 from app.records.writer import ImageWriter
 from app.transfer.copy import Copier
 from app.transfer.transfer import Transfer
+from tests.support.facts import deleted
 from tests.support.in_process import problem
 from tests.support.shelf import Shelf
+from tests.support.signing import OURS
 from tests.transfer.test_embedded import Logs, listed, opened, photo, upload
 
 
@@ -104,14 +107,9 @@ async def test_it_does_not_end_as_complete_where_the_source_became_unknown_meanw
     async with opened(tmp_path / "source") as source_log, opened(tmp_path / "target") as log:
         shelf = Shelf(source_log)
         await shelf.put_many([bytes([each]) * 100 for each in range(20)], 1_000)
-        source, target = (
-            View(ReadingHalf(each), tmp_path / f"of-{name}", NO_SIGNATURES)
-            for each, name in ((source_log, "source"), (log, "target"))
-        )
         async with AsyncExitStack() as views:
-            for view in (source, target):
-                await view.open()
-                views.push_async_callback(view.close)
+            source = await opened_view(views, source_log, tmp_path / "of-source")
+            target = await opened_view(views, log, tmp_path / "of-target")
             facts = source.catalog.facts
 
             async def damaged(after, limit):
@@ -126,3 +124,27 @@ async def test_it_does_not_end_as_complete_where_the_source_became_unknown_meanw
             transfer = Transfer(source_log, source, log, target, copier, NO_SIGNATURES)
             with pytest.raises(NotReadyError, match="Run the command again"):
                 await transfer.run()
+
+
+async def test_without_its_keys_a_signed_log_is_no_source(tmp_path):
+    async with opened(tmp_path / "source") as source_log, opened(tmp_path / "target") as log:
+        # Behind it, a stranger's.
+        began = OURS.sign(EVENTS, encode(SigningBegan((0,))))
+        await source_log.append(EVENTS, [began, encode(deleted(1))])
+        async with AsyncExitStack() as views:
+            source, target = [
+                await opened_view(views, each, tmp_path / f"of-{number}")
+                for number, each in enumerate((source_log, log))
+            ]
+            copier = Copier(source, log, ImageWriter(log), target)
+            transfer = Transfer(source_log, source, log, target, copier, NO_SIGNATURES)
+            with pytest.raises(ConfigurationError, match="--source-env"):
+                await transfer.run()
+        assert (await log.bounds(EVENTS, 0)).end == 0
+
+
+async def opened_view(views, log, folder):
+    view = View(ReadingHalf(log), folder, NO_SIGNATURES)
+    await view.open()
+    views.push_async_callback(view.close)
+    return view
