@@ -56,8 +56,10 @@ _PAGE = 200
 # Images copied at once, and their bytes: each is in memory three times at most.
 _AT_ONCE = 16
 _BYTES_AT_ONCE = 48_000_000
-# Between attempts while a log does not answer.
+# Between attempts while a log does not answer; each is twice as long as the one before, as parts of
+# a large image may be written each time, and stay in the log.
 _RETRY_SECONDS = 1.0
+_MAX_DOUBLINGS = 6
 _TEMPORARY = (LogUnavailableError, NotReadyError, NotWrittenError, OutcomeUnknownError)
 
 
@@ -116,6 +118,7 @@ class Transfer:
         self._signatures = signatures
         self._on_facts = on_facts
         self._works: deque[_Work] = deque()
+        self._trouble = ""
         self.counts = Counts()
 
     async def run(self) -> None:
@@ -178,24 +181,29 @@ class Transfer:
                 self.counts.moved_bytes += event.info.content_length
             else:
                 self.counts.deleted += 1
+        self._trouble = ""
         self._on_facts(sequence + 1, self._source.feed.sequence + 1, self.counts)
 
     async def _append(self, events: list[Record]) -> None:
+        attempts = 0
         while events:
             try:
                 await self._log.append(EVENTS, events)
             except (NotWrittenError, OutcomeUnknownError) as error:
-                await _wait_after(error)
+                attempts += 1
+                await self._wait_after(error, attempts)
             else:
                 return
 
     async def _carry(self, fact: Fact) -> Event | None:
         """Return the event that is to say in the target what a fact says in the source."""
+        attempts = 0
         while True:
             try:
                 return await self._event_of(fact)
             except _TEMPORARY as error:
-                await _wait_after(error)
+                attempts += 1
+                await self._wait_after(error, attempts)
             except GatewayError as error:
                 self.counts.failed += 1
                 logger.error("import_failed", image_id=fact.image_id, reason=error.detail)  # noqa: TRY400
@@ -251,7 +259,9 @@ class Transfer:
         except (RecordGoneError, RecordMissingError, RecordDamagedError, PoisonEventError):
             return None
 
-
-async def _wait_after(error: GatewayError) -> None:
-    logger.warning("import_waits", reason=error.detail)
-    await asyncio.sleep(_RETRY_SECONDS)
+    async def _wait_after(self, error: GatewayError, attempts: int) -> None:
+        if error.detail != self._trouble:
+            # Once for all that wait, until something else happens.
+            logger.warning("import_waits", reason=error.detail)
+            self._trouble = error.detail
+        await asyncio.sleep(_RETRY_SECONDS * 2 ** min(attempts - 1, _MAX_DOUBLINGS))

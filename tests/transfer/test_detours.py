@@ -1,10 +1,12 @@
 """Imports by more than one way: what is deleted stays so, and nothing is lost on the way."""
 
+import asyncio
+from collections import Counter
 from contextlib import AsyncExitStack
 
 import pytest
 
-from app.errors import ConfigurationError, NotReadyError
+from app.errors import ConfigurationError, NotReadyError, NotWrittenError
 from app.events.event import SigningBegan, encode
 from app.log import EVENTS, IMAGES
 from app.reader.source import ReadingHalf
@@ -141,6 +143,31 @@ async def test_without_its_keys_a_signed_log_is_no_source(tmp_path):
             with pytest.raises(ConfigurationError, match="--source-env"):
                 await transfer.run()
         assert (await log.bounds(EVENTS, 0)).end == 0
+
+
+async def test_while_the_target_is_full_it_is_said_once_and_tried_less_and_less(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("app.transfer.transfer._RETRY_SECONDS", 0.01)
+    async with opened(tmp_path / "source") as source_log, opened(tmp_path / "target") as log:
+        await Shelf(source_log).put_many([bytes([each]) * 100 for each in range(8)], 1_000)
+        appends = Counter()
+
+        async def full(topic, records, deadline=None):
+            appends[topic] += 1
+            raise NotWrittenError("The disk is full.")
+
+        monkeypatch.setattr(log, "append", full)
+        async with AsyncExitStack() as views:
+            source = await opened_view(views, source_log, tmp_path / "of-source")
+            target = await opened_view(views, log, tmp_path / "of-target")
+            copier = Copier(source, log, ImageWriter(log), target)
+            transfer = Transfer(source_log, source, log, target, copier, NO_SIGNATURES)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(transfer.run(), 1)
+    # Eight images, each after 0, 0.01, 0.03, 0.07 … seconds, the last of them 0.64 apart.
+    assert 8 < appends[IMAGES] <= 8 * 8
+    assert capsys.readouterr().out.count("import_waits") == 1
 
 
 async def opened_view(views, log, folder):
