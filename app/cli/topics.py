@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def add(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the command."""
     command = commands.add_parser(
-        "topics", help="create missing topics and report misfits; exit status 1 if there are any"
+        "topics", help="create missing topics and report misfits; status 1 if there are any"
     )
     add_log(command)
     command.add_argument("--check", action="store_true", help="only report, create nothing")
