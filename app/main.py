@@ -281,10 +281,10 @@ def keys_file(settings: Settings) -> Path:
     return settings.access.keys_file or settings.data_dir / KEYS_NAME
 
 
-def build_log(settings: Settings) -> ExaminableLog:
+def build_log(settings: Settings, *, must_exist: bool = False) -> ExaminableLog:
     """Return the log that the settings name, not started."""
     if settings.kafka.bootstrap_servers:
-        return KafkaLog(settings.kafka)
+        return KafkaLog(settings.kafka, must_exist=must_exist)
     return SqliteLog(settings.data_dir)
 
 
@@ -303,7 +303,8 @@ async def opened_log(
 
     Args:
         settings: Those of the gateway.
-        must_exist: Refuse a folder without an embedded log, where a new one would be made.
+        must_exist: Refuse a folder without an embedded log, or a Kafka without the topics, where a
+            new log would be made.
 
     Raises:
         ConfigurationError: The log cannot be opened, or is not there.
@@ -315,7 +316,7 @@ async def opened_log(
             f"There is no embedded log in {folder}: no {DATABASE_NAME}. Name its folder,"
             " --data-dir, or brokers, --kafka."
         )
-    log = build_log(settings)
+    log = build_log(settings, must_exist=must_exist)
     await log.start()
     try:
         yield log
