@@ -25,7 +25,7 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
     command.add_argument("--check", action="store_true", help="only report, create nothing")
     add_json(command)
     command.set_defaults(run=_topics)
-    sign_from = command.add_subparsers(metavar="command").add_parser(
+    sign_from = command.add_subparsers(metavar="[command]").add_parser(
         "sign-from",
         help="from now on, unsigned records are strangers'; every gateway must have the keys",
         # An option that is given before the name counts too.

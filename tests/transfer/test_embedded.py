@@ -318,7 +318,7 @@ class TestRefusals:
         async with logs.gateway(logs.source):
             pass
         file.write_text("IMAGEGATE_KAFKA__TOPIC_PREFIX=old-\n")
-        assert "no settings of Kafka" in logs.move("--source-env", file, status=2)
+        assert "--source-env is for brokers" in logs.move("--source-env", file, status=2)
 
 
 async def test_a_deletion_of_an_image_that_never_was_here_is_remembered(logs):
