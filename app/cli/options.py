@@ -74,7 +74,7 @@ def given(**values: Any) -> dict[str, Any]:
 
 
 def summary(done: str, *others: tuple[int, str]) -> str:
-    """Return a sentence on what was done, and, where there are any, on how many others there are."""
+    """Return a sentence on what was done, and on how many others there are, where there are any."""
     return done + "".join(f"; {count:,} {what}" for count, what in others if count) + "."
 
 
