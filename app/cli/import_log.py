@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.cli import progress
-from app.cli.options import INTERRUPTED, add_log, load
+from app.cli.options import INTERRUPTED, add_log, load, summary
 from app.errors import ConfigurationError
 from app.main import opened_log, value_encoding
 from app.reader.environment import kafka_options_in
@@ -31,7 +31,10 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the command."""
     command = commands.add_parser(
         "import",
-        help="move everything from another log into this one; 1 if any image could not be moved",
+        help="move everything from another log into this one; status 1 if any image could not be",
+        description="Move everything from another log, FROM, into the one that --kafka, --data-dir"
+        " or the settings name. Stop the gateway of an embedded log first. The status is 1 if any"
+        " image could not be moved.",
         epilog="Old ids go on working. Run it again, and it goes on where it was ended.",
     )
     command.add_argument(
@@ -42,13 +45,14 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
         "--source-env",
         type=Path,
         metavar="FILE",
-        help="a file of variables IMAGEGATE_KAFKA__…, how to reach and read the brokers of FROM",
+        help="a file with lines IMAGEGATE_KAFKA__…=…, which say how to reach and read the brokers"
+        " of FROM",
     )
     command.add_argument(
         "--state-dir",
         type=Path,
         metavar="DIR",
-        help="a folder in which what is known of both logs stays, for the next time",
+        help="a folder that keeps what is known of both logs, so that the next run reads less",
     )
     command.set_defaults(run=_import)
 
@@ -103,10 +107,9 @@ def _said(counts: Counts) -> str:
 
 
 def _summary(counts: Counts) -> str:
-    parts = [
+    return summary(
+        f"{_said(counts)} moved",
         (counts.there, "were there already"),
         (counts.deleted, "deleted or expired ones stay gone"),
         (counts.failed, "could not be moved"),
-    ]
-    more = "".join(f"; {count:,} {text}" for count, text in parts if count)
-    return f"{_said(counts)} moved{more}."
+    )

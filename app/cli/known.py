@@ -25,11 +25,12 @@ async def known_log(settings: Settings) -> AsyncGenerator[tuple[Log, View], None
     no file name stays there either.
 
     Raises:
-        ConfigurationError: The log cannot be opened, or its gateways sign and no key is set.
+        ConfigurationError: The log cannot be opened, or is embedded and not there; or its gateways
+            sign, and no key is set.
         NewerVersionError: Only a newer version understands one of its events.
         NotReadyError: What is known of it had to be rebuilt meanwhile.
     """
-    async with opened_log(settings) as log:
+    async with opened_log(settings, must_exist=True) as log:
         is_embedded = not settings.kafka.bootstrap_servers
         with state_folder(settings.data_dir if is_embedded else None) as folder:
             view = View(log, folder, Signatures(settings.kafka.keys), of_gateway=is_embedded)

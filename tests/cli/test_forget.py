@@ -49,7 +49,8 @@ async def test_everything_of_one_owner_is_gone_and_nothing_of_others(tmp_path, k
         " erased; backups still have them.\n"
     )
     assert not [each for each in tmp_path.iterdir() if b"face-of-a-friend" in each.read_bytes()]
-    assert commands.run(*arguments, **environment).startswith("0 images")
+    said = commands.run(*arguments, **environment)
+    assert said.startswith(f"0 images of {owner_of(one)}: nothing was deleted.")
     async with in_process(tmp_path) as client:
         for image in gone:
             problem(await client.get(image["url"], headers=bearer(one)), 410, "image-gone")
@@ -74,6 +75,9 @@ async def test_without_its_keys_nothing_is_written_into_a_log_that_is_signed(tmp
 
 
 async def test_nothing_is_said_of_a_log_that_had_to_be_read_anew_meanwhile(tmp_path):
+    async with opened(tmp_path):
+        pass
+
     async def run():
         async with known_log(load(data_dir=tmp_path)) as (_, view):
             view.feed.distrust_catalog()
@@ -90,6 +94,13 @@ def test_what_can_be_no_owner_is_refused(tmp_path):
             "forget", "--owner", name, status=2, IMAGEGATE_DATA_DIR=tmp_path / "data"
         )
         assert "can be no owner" in said
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("arguments", [("sweep",), ("forget", "--owner", "key:h3x8w2")])
+def test_a_folder_without_a_log_is_refused_and_none_is_made(tmp_path, arguments):
+    said = commands.run(*arguments, status=2, IMAGEGATE_DATA_DIR=tmp_path / "data")
+    assert "There is no embedded log" in said
     assert not (tmp_path / "data").exists()
 
 

@@ -3,14 +3,14 @@
 import asyncio
 import json
 import signal
-import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from app.events.event import SigningBegan, encode
 from app.log import EVENTS, Record
-from tests.support.facts import NEWER, UNKNOWN, until
+from tests.support.commands import Command
+from tests.support.facts import NEWER, UNKNOWN, image_id, moved, until
 from tests.support.shelf import Shelf
 from tests.support.signing import K1, OURS, keys
 
@@ -31,21 +31,16 @@ async def watch(kafka, log):
 
     async def start(*arguments, **settings):
         prefix = log._topics.names[EVENTS].removesuffix(EVENTS)
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "app", "watch", "--kafka", kafka.bootstrap_servers),
-            *map(str, arguments),
-            env={"IMAGEGATE_KAFKA__TOPIC_PREFIX": prefix} | settings,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+        process = await Command.start(
+            *("watch", "--kafka", kafka.bootstrap_servers, *arguments),
+            environment={"IMAGEGATE_KAFKA__TOPIC_PREFIX": prefix} | settings,
         )
         running.append(process)
         return process
 
     yield start
     for each in running:
-        if each.returncode is None:
-            each.kill()
-        await each.communicate()
+        each.close()
 
 
 async def ended(process):
@@ -86,6 +81,13 @@ async def test_json_has_everything_that_is_known(shelf, watch):
     assert (said["content_length"], said["metadata_removed"]) == (7, [])
     at = datetime.fromisoformat(said["time"])
     assert abs(at - datetime.now(UTC)) < timedelta(minutes=5)
+
+
+async def test_json_of_a_moved_image_says_when_it_was_first_stored(shelf, watch):
+    await shelf.announce(moved(1, 2))
+    [said] = await found(watch)
+    assert (said["type"], said["former_ids"]) == ("image.moved", [image_id(2)])
+    assert said["created_at"] == "2020-09-13T12:26:40.123Z"
 
 
 async def test_filters_leave_only_what_is_asked_for(shelf, watch):
@@ -141,7 +143,7 @@ async def test_who_has_enough_ends_it_without_an_error(shelf, watch):
     process = await watch("--since", "0")
     async with asyncio.timeout(SECONDS):
         await process.stdout.readline()
-        process._transport.get_pipe_transport(1).close()
+        process.stdout.close()
         while process.returncode is None:
             await shelf.put(b"another")
     assert process.returncode == 0
