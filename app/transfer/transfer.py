@@ -233,7 +233,11 @@ class Transfer:
         if here.ownership is not None and here.ownership.is_deleted:
             # So is the one that says so.
             return None
-        return await self._deletion(fact)
+        gone = await self._deletion(fact)
+        if any([await self._is_there(each) for each in gone.former_ids]):
+            # It left the source by itself, and nobody deleted it where it was before.
+            return None
+        return gone
 
     async def _is_there(self, image_id: str) -> bool:
         """Tell whether the target knows an image by this id, deleted ones included."""

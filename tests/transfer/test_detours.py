@@ -102,6 +102,20 @@ async def test_what_came_back_is_there_when_the_catalog_is_rebuilt(logs):
         assert len(await listed(client, headers)) == 1
 
 
+async def test_what_left_one_log_by_itself_stays_in_the_log_that_it_came_from(logs):
+    headers, third = logs.headers["one"], logs.folder / "third"
+    async with logs.gateway(logs.source) as client:
+        old = await upload(client, photo(1), headers, visibility="owner")
+    logs.move()
+    logs.move(target=third)
+    await trim(logs.target)
+    for folder in (logs.source, third):
+        logs.move(source=logs.target, target=folder)
+        async with logs.gateway(folder) as client:
+            assert (await client.get(old["url"], headers=headers)).status_code == 200
+            assert len(await listed(client, headers)) == 1
+
+
 async def test_it_does_not_end_as_complete_where_the_source_became_unknown_meanwhile(
     tmp_path, monkeypatch
 ):
