@@ -15,7 +15,7 @@ from app.api.guard import API_KEY, AUTHORIZATION
 from app.api.headers import PRIVATE, RESOURCE_POLICY, VARY, FixedHeader, ResponseHeader
 from app.api.settings import Embedding
 from app.imaging.formats import ImageFormat
-from app.records.image import digest_field
+from app.records.views import digest_field
 
 if TYPE_CHECKING:
     from app.delivery.find import StoredImage

@@ -5,7 +5,7 @@ https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-proto
 The key of the record and the event's `subject` are the image's id. `imagegateversion` is an
 extension attribute: a reader that meets a higher one than it knows must stop, as it might miss a
 deletion. `imagegatechunks` lists the positions of the chunks, and `imagegateclaim` is the use of an
-upload link, as in the head.
+upload link, as in the head. What names somebody is sealed if the image is (`app.records.seal`).
 An event's `time` is by the gateway's clock, for readers that know nothing of Kafka. The gateway
 itself goes by the timestamp of the record, by the log's clock, which all gateways share.
 
@@ -20,7 +20,7 @@ import datetime as dt
 import json
 import re
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Predicate
@@ -29,16 +29,18 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from app.errors import ImageNotFoundError, NewerVersionError
 from app.imaging.info import ImageInfo, Visibility, is_owner_or_empty
 from app.imaging.names import is_label
-from app.log import MAX_OFFSETS, MAX_PARTITIONS, Position, Record, StoredRecord
-from app.records import address, chunk_list, claim
+from app.log import EVENTS, MAX_OFFSETS, MAX_PARTITIONS, Position, Record, StoredRecord
+from app.records import address, chunk_list, claim, seal
 from app.records.image import check_lengths, version_of
+from app.records.seal import Fields, Sealing
 from app.records.strict_json import first_problem, parse_object
 
 if TYPE_CHECKING:
     from app.records.claim import Claim
+    from app.sealing.wrapped_key import DataKey
 
 # The highest that is known; an event has the lowest that says what it says (`_version_of`).
-VERSION = 2
+VERSION = 4
 CONTENT_TYPE = b"application/cloudevents+json; charset=UTF-8"
 # Some 1,100 are usual; the list of chunks of the largest upload has 45,000 at the most.
 MAX_BYTES = 65_536
@@ -54,7 +56,7 @@ class ImageStored:
     """An image was stored; from now on it is listed.
 
     `chunks` are the positions of chunks 1…n-1, so that a reader knows when one has left the log.
-    With a `claim` it is listed only if that counts.
+    With a `claim` it is listed only if that counts. `sealing` has what its properties lack.
     """
 
     image_id: str
@@ -62,6 +64,7 @@ class ImageStored:
     chunk_bytes: int = 0
     chunks: tuple[Position, ...] = ()
     claim: Claim | None = None
+    sealing: Sealing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +169,12 @@ class _Began(BaseModel):
     data: _Ends
 
 
-def encode(event: Event) -> Record:
-    """Return the record of an event, under an event id of its own."""
+def encode(event: Event, key: DataKey | None = None) -> Record:
+    """Return the record of an event, under an event id of its own; `key` is a sealed image's."""
+    fields = Fields()
+    if key is not None and isinstance(event, ImageStored):
+        fields = Fields(event.info.filename)
+        event = replace(event, info=replace(event.info, filename=None))
     match event:
         case ImageStored(subject):
             kind, more = "image.stored", _about(event)
@@ -183,11 +190,14 @@ def encode(event: Event) -> Record:
         "type": kind,
         "subject": subject,
         "time": _now(),
-        "imagegateversion": _version_of(event),
+        "imagegateversion": _version_of(event, sealed=key is not None),
         **more,
     }
-    headers = (("content-type", CONTENT_TYPE),)
-    return Record(subject.encode(), json.dumps(envelope).encode(), headers)
+    headers: tuple[tuple[str, bytes], ...] = (("content-type", CONTENT_TYPE),)
+    value = json.dumps(envelope).encode()
+    if key is not None:
+        headers = seal.with_fields(EVENTS, subject.encode(), value, headers, key, fields)
+    return Record(subject.encode(), value, headers)
 
 
 def _now() -> str:
@@ -195,9 +205,11 @@ def _now() -> str:
     return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _version_of(event: Event) -> int:
+def _version_of(event: Event, *, sealed: bool = False) -> int:
     """Return the lowest version whose readers understand an event."""
     match event:
+        case ImageStored() if sealed:
+            return seal.VERSION
         case ImageStored():
             return version_of(event.info, event.claim)
         case ImageDeleted() | SigningBegan():
@@ -239,7 +251,8 @@ def decode(record: StoredRecord) -> Event | UnknownEvent:
             raise _newer(record)
         match envelope.type:
             case "image.stored":
-                return _stored(envelope, _Stored.model_validate_json(value))
+                sealing = seal.sealing_of(EVENTS, record)
+                return _stored(envelope, _Stored.model_validate_json(value), sealing)
             case "image.deleted":
                 return _deleted(envelope.subject, _Deleted.model_validate_json(value))
             case "image.signing-began":
@@ -251,14 +264,14 @@ def decode(record: StoredRecord) -> Event | UnknownEvent:
         raise PoisonEventError(f"event: {error}") from error
 
 
-def _stored(envelope: _Envelope, stored: _Stored) -> ImageStored:
+def _stored(envelope: _Envelope, stored: _Stored, sealing: Sealing | None) -> ImageStored:
     check_lengths(stored.data, stored.data.stored_bytes)
     try:
         chunk_bytes, chunks = chunk_list.parse(stored.imagegatechunks, stored.data.stored_bytes)
     except ValueError as error:
         raise PoisonEventError(f"imagegatechunks: {error}") from error
-    event = ImageStored(envelope.subject, stored.data, chunk_bytes, chunks, _claim(stored))
-    if envelope.imagegateversion < _version_of(event):
+    event = ImageStored(envelope.subject, stored.data, chunk_bytes, chunks, _claim(stored), sealing)
+    if envelope.imagegateversion < _version_of(event, sealed=sealing is not None):
         raise PoisonEventError("imagegateversion: lower than what the event says needs")
     return event
 

@@ -16,9 +16,11 @@ from app.errors import NotWrittenError, OutcomeUnknownError
 from app.events.event import ImageStored, encode
 from app.log import EVENTS, IMAGES
 from app.records.address import Address, new_cookie
-from app.records.image import chunk_bytes, encoded_chunks, head_record
+from app.records.image import chunk_bytes, encoded_chunks, head_record, sealed_head
 from app.records.signature import NO_SIGNATURES, Signatures
 from app.records.value import ValueEncoding
+from app.sealing.data_keys import NO_KEYS, DataKeys
+from app.sealing.off_loop import off_loop
 from app.telemetry import metrics
 
 if TYPE_CHECKING:
@@ -43,8 +45,8 @@ class Published:
 class Publisher:
     """Appends images to `log`, each in a task of its own: a client that leaves does not end it.
 
-    `claims` tells whether those with a claim are stored, and `encoding` is the form of the records'
-    values.
+    `claims` tells whether those with a claim are stored, `encoding` is the form of the records'
+    values, and `keys` are those that images are sealed with, if they are.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Publisher:
         claims: Claims,
         signatures: Signatures = NO_SIGNATURES,
         encoding: ValueEncoding = ValueEncoding.RAW,
+        keys: DataKeys = NO_KEYS,
         *,
         drain_seconds: float = _DRAIN_SECONDS,
     ) -> None:
@@ -60,6 +63,7 @@ class Publisher:
         self._claims = claims
         self._signatures = signatures
         self._encoding = encoding
+        self._keys = keys
         self._drain_seconds = drain_seconds
         self._publishing: set[asyncio.Task[Published]] = set()
 
@@ -122,13 +126,18 @@ class Publisher:
             task.exception()
 
     async def _append(self, data: bytes, info: ImageInfo, claim: Claim | None) -> Published:
-        """Append chunks 1…n-1, then the head, which commits them, then the event."""
+        """Append chunks 1…n-1, then the head, which commits them, then the event, each sealed."""
+        key = await self._keys.new()
         # One deadline for all appends: a client waits for the whole image.
         deadline = self._log.deadline()
         cookie, view = new_cookie(), memoryview(data)
-        size = chunk_bytes(self._log.max_record_bytes(IMAGES), self._encoding)
+        max_bytes = self._log.max_record_bytes(IMAGES)
+        size = chunk_bytes(max_bytes, self._encoding, sealed=key is not None)
+        sealed = sealed_head(cookie, info, size, claim, key) if key else None
+        part_bytes = min(size, len(view)) if sealed else 0
         chunks = []
-        for chunk in encoded_chunks(cookie, view, size, self._encoding):
+        cut = encoded_chunks(cookie, view, size, self._encoding, sealed)
+        while (chunk := await off_loop(part_bytes, next, cut, None)) is not None:
             chunks.append(chunk)
             # Base64 takes 1.2 ms a chunk.
             await asyncio.sleep(0)
@@ -139,11 +148,13 @@ class Publisher:
             lost = NotWrittenError("The log did not acknowledge a part of the image.")
             lost.settled = error.settled
             raise lost from error
-        head = head_record(cookie, view, info, size, places, claim, self._encoding)
+        head = await off_loop(
+            part_bytes, head_record, cookie, view, info, size, places, claim, self._encoding, sealed
+        )
         head = self._signatures.sign(IMAGES, head)
         [head_place] = await self._log.append(IMAGES, [head], deadline)
         image_id = str(Address(head_place, cookie))
-        event = encode(ImageStored(image_id, info, size, tuple(places), claim))
+        event = encode(ImageStored(image_id, info, size, tuple(places), claim), key)
         event = self._signatures.sign(EVENTS, event)
         [event_place] = await self._log.append(EVENTS, [event], deadline)
         return Published(image_id, event_place.offset)
