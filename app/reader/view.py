@@ -28,7 +28,9 @@ from app.events.trust import Trust
 from app.feed.expiry import Expiry
 from app.feed.feed import Feed
 from app.feed.follow import Follower
+from app.feed.unlocking import Unlocking
 from app.log import IMAGES
+from app.sealing.data_keys import NO_KEYS, DataKeys
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -52,22 +54,26 @@ class View:
         log: A started log.
         folder: A folder of its own. What is known of the log stays there for the next time.
         signatures: The keys by which records are judged.
+        keys: Those that open what is sealed.
 
     Attributes:
         catalog: What is known.
         feed: How far that is.
     """
 
-    def __init__(self, log: ReadableLog, folder: Path, signatures: Signatures) -> None:
+    def __init__(
+        self, log: ReadableLog, folder: Path, signatures: Signatures, keys: DataKeys = NO_KEYS
+    ) -> None:
         self._lock = FolderLock(folder)
         trust = Trust(signatures)
         self.catalog = Catalog(folder / "catalog.db", signatures.fingerprint)
         self.feed = Feed(log)
         self._expiry = Expiry(log, self.catalog)
-        self._follower = Follower(log, self.catalog, self.feed, self._expiry, trust)
+        self._follower = Follower(log, self.catalog, self.feed, self._expiry, trust, keys)
+        self._unlocking = Unlocking(log, self.catalog, trust, keys)
         cache = RecordCache(log, IMAGES, _CACHE_BYTES)
         rule = ReadRule(AccessSettings(), None)
-        self._finder = Finder(log, cache, self.catalog, self.feed, self._expiry, rule, trust)
+        self._finder = Finder(log, cache, self.catalog, self.feed, self._expiry, rule, trust, keys)
         chunks = Chunks(cache)
         codec = CodecSettings()
         self._pool = CodecPool(
@@ -94,6 +100,8 @@ class View:
             parts.push_async_callback(self._follower.stop)
             self._expiry.start()
             parts.push_async_callback(self._expiry.stop)
+            self._unlocking.start()
+            parts.push_async_callback(self._unlocking.stop)
             parts.push_async_callback(self._pool.stop)
             self._parts = parts.pop_all()
 

@@ -14,6 +14,7 @@ from tests.support import images, plain
 from tests.support.gateway_process import until
 from tests.support.in_process import in_process
 from tests.support.links import make
+from tests.support.pictures import first_picture
 
 pytestmark = pytest.mark.kafka
 
@@ -47,19 +48,6 @@ def pairs(clients):
     for client in clients:
         until(lambda client=client: len(client.get("/images").json()["images"]) == len(UPLOADS) * 2)
     return stored
-
-
-def first_picture(client):
-    """Return the newest picture of the live stream."""
-    with client.stream("GET", "/streams/images.mjpeg") as answer:
-        pieces, received = answer.iter_raw(), b""
-        while b"\r\n\r\n" not in received:
-            received += next(pieces)
-        head, _, body = received.partition(b"\r\n\r\n")
-        length = int(head.rpartition(b"Content-Length: ")[2].split()[0])
-        while len(body) < length:
-            body += next(pieces)
-        return body[:length]
 
 
 def test_both_forms_of_one_topic_are_served_alike_by_every_way_out(clients, pairs):

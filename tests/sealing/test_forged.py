@@ -245,6 +245,20 @@ async def test_a_forged_event_that_came_without_a_key_is_forgotten_when_the_key_
     assert [each["event"] for each in logs].count("event_rejected") == 1
 
 
+async def test_an_image_whose_event_was_not_opened_yet_is_not_served_though_its_key_is_here(
+    client, monkeypatch
+):
+    image = await upload(client, SMALL)
+
+    async def locked(_):
+        return True
+
+    with monkeypatch.context() as context:
+        context.setattr(client.gateway.catalog, "lock_of", locked)
+        problem(await client.get(image["url"]), 503, "key-unavailable")
+    assert (await client.get(image["url"])).status_code == 200
+
+
 async def test_a_broken_seal_is_reported_once(client, monkeypatch):
     image = await upload(client, SMALL)
     head = await stored_head(client, image)
