@@ -79,7 +79,7 @@ from app.log.kafka.log import KafkaLog
 from app.log.sqlite.log import SqliteLog
 from app.records.signature import Signatures
 from app.records.value import ValueEncoding
-from app.sealing.data_keys import data_keys
+from app.sealing.configured import data_keys
 from app.section import variable
 
 if TYPE_CHECKING:

@@ -61,6 +61,15 @@ class SealingOptions(TypedDict, total=False):
 
     sealing_keys: str
     sealing_keys_file: str | Path
+    sealing_vault_url: str
+    sealing_vault_key: str
+    sealing_vault_mount: str
+    sealing_vault_namespace: str
+    sealing_vault_token: str
+    sealing_vault_token_file: str | Path
+    sealing_vault_ca_file: str | Path
+    sealing_vault_timeout_seconds: float
+    sealing_vault_cache_seconds: float
 
 
 class LogOptions(KafkaOptions, SealingOptions, total=False):

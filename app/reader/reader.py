@@ -23,7 +23,7 @@ from app.reader.options import (
 from app.reader.reading import Reading
 from app.reader.view import View
 from app.records.signature import Signatures
-from app.sealing.data_keys import data_keys
+from app.sealing.configured import data_keys
 from app.telemetry import logs
 
 if TYPE_CHECKING:

@@ -20,8 +20,6 @@ from app.sealing.wrapped_key import DATA_KEY_BYTES, DataKey, WrappedKey
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-# The alias of the key that encrypts, which is the first one.
-FIRST = ""
 # One takes 3 µs.
 _ON_LOOP = 100
 
@@ -37,9 +35,9 @@ class LocalKeys:
         self._keys = keys
 
     async def resolve(self, alias: str) -> str:
-        """Return the name of a key: the first one for `FIRST`, or else the alias itself."""
+        """Return the name of a key: the first one without an alias, or else the alias itself."""
         keys = self._keys()
-        kek = next(iter(keys)) if alias == FIRST else alias
+        kek = alias or next(iter(keys))
         if kek not in keys:
             raise _missing(kek)
         return kek

@@ -8,7 +8,8 @@ from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
 from app import settings
 from app.errors import ConfigurationError, KeyUnavailableError
 from app.sealing import wrapped_key
-from app.sealing.data_keys import NO_KEYS, data_keys
+from app.sealing.configured import data_keys
+from app.sealing.data_keys import NO_KEYS
 from app.sealing.wrapped_key import WrappedKey
 from tests.support.sealing import K1, K2, OTHER, ring
 
