@@ -194,7 +194,7 @@ async def running(settings: Settings, rule: ReadRule) -> AsyncGenerator[State, N
     """
     check_extras(settings.imaging)
     async with AsyncExitStack() as stack:
-        if on_kafka := settings.kafka.bootstrap_servers is not None:
+        if settings.kafka.bootstrap_servers is not None:
             # The embedded log locks its folder itself; on Kafka it holds the catalog alone.
             stack.enter_context(FolderLock(settings.data_dir))
         log = build_log(settings)
@@ -219,8 +219,7 @@ async def running(settings: Settings, rule: ReadRule) -> AsyncGenerator[State, N
         await stack.enter_async_context(pool)
         image_limits = build_limits(settings.imaging)
         upload = settings.upload
-        # The embedded log is read through the gateway alone: Base64 would be of no use there.
-        encoding = ValueEncoding(settings.kafka.value_encoding if on_kafka else ValueEncoding.RAW)
+        encoding = value_encoding(settings)
         memory = within(upload.budget_bytes, encoding, sealed=keys.seals)
         budget = ByteBudget(memory, upload.patience_seconds, COPIES * upload.max_bytes)
         claims = Claims(catalog, feed)
@@ -289,6 +288,13 @@ def build_log(settings: Settings) -> ExaminableLog:
     if settings.kafka.bootstrap_servers:
         return KafkaLog(settings.kafka)
     return SqliteLog(settings.data_dir)
+
+
+def value_encoding(settings: Settings) -> ValueEncoding:
+    """Return the form of the values that are written into the log."""
+    # The embedded log is read through the gateway alone: Base64 would be of no use there.
+    kafka = settings.kafka
+    return ValueEncoding(kafka.value_encoding) if kafka.bootstrap_servers else ValueEncoding.RAW
 
 
 @asynccontextmanager

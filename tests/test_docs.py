@@ -109,7 +109,8 @@ class TestKafka:
     def test_the_examples_of_events_are_as_the_gateway_writes_them(self):
         blocks = re.findall(FENCED.format("json"), text("docs/kafka.md"))
         examples = [json.loads(block) for block in blocks if "specversion" in block]
-        written_ones = (facts.stored(), facts.deleted(), events.SigningBegan((120, 98, 131)))
+        signing = events.SigningBegan((120, 98, 131))
+        written_ones = (facts.stored(), facts.deleted(), facts.moved(2, 1), signing)
         for example, event in zip(examples, written_ones, strict=True):
             record = events.encode(event)
             written = json.loads(record.value)

@@ -22,7 +22,7 @@ from app.imaging.formats import STORED
 
 if TYPE_CHECKING:
     from app.api.settings import Embedding
-    from app.delivery.find import StoredImage
+    from app.delivery.stored_image import StoredImage
 
 router = APIRouter(tags=["images"])
 

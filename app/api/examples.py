@@ -8,6 +8,7 @@ from __future__ import annotations
 from app.records.views import digest_field
 
 IMAGE_ID = "aabaaaaaaaaaawannwvxlqtvrjfyq2au"
+FORMER_ID = "aaaaaaaaaaacs4dboiwwn7sowmmsp6da"
 IMAGE_PATH = f"/images/{IMAGE_ID}"
 FILENAME = "img.jpg"
 CONTENT_TYPE = "image/jpeg"

@@ -18,7 +18,7 @@ from app.imaging.formats import ImageFormat
 from app.records.views import digest_field
 
 if TYPE_CHECKING:
-    from app.delivery.find import StoredImage
+    from app.delivery.stored_image import StoredImage
 
 ETAG = ResponseHeader("ETag", "Strong entity tag: the digest of the image.", examples.ETAG)
 REPR_DIGEST = ResponseHeader(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from app.imaging.info import ImageInfo
 
 
-def _is_unset(given: str | None) -> bool:
+def _is_unset(given: object) -> bool:
     return not given
 
 
@@ -68,7 +68,8 @@ class Image(BaseModel):
         examples=[examples.SEQUENCE],
     )
     created_at: datetime | None = Field(
-        description="Time of storing, by the log's clock; null while it is not known yet.",
+        description="Time of storing, by the log's clock; null while it is not known yet. Of"
+        " an image that was moved here from another log, the time of storing there.",
         examples=[examples.CREATED_AT],
     )
     content_type: str = Field(
@@ -102,6 +103,13 @@ class Image(BaseModel):
         examples=[examples.VISIBILITY],
         exclude_if=_is_unset,
     )
+    former_ids: list[str] = Field(
+        [],
+        description="Ids that it had in other logs, from which it was moved here: each still means"
+        " this image. Missing where it had none.",
+        examples=[[examples.FORMER_ID]],
+        exclude_if=_is_unset,
+    )
 
 
 class ImagePage(BaseModel):
@@ -117,7 +125,7 @@ class ImagePage(BaseModel):
 def listed(image: CatalogImage) -> Image:
     """Return the JSON of an image in the catalog."""
     created_at = datetime.fromtimestamp(image.created_at_ms / 1000, UTC)
-    return described(image.id, image.info, image.sequence, created_at)
+    return described(image.id, image.info, image.sequence, created_at, image.former_ids)
 
 
 def described(
@@ -125,6 +133,7 @@ def described(
     info: ImageInfo,
     sequence: int | None = None,
     created_at: datetime | None = None,
+    former_ids: tuple[str, ...] = (),
 ) -> Image:
     """Return the JSON of an image that may not be in the catalog yet."""
     properties = info.as_dict()
@@ -135,6 +144,7 @@ def described(
         url=path_of(image_id),
         sequence=sequence,
         created_at=created_at,
+        former_ids=list(former_ids),
         receipt=Receipt(**properties),
         **properties,
     )

@@ -110,8 +110,9 @@ async def stream_images(
 
     They are of one's own images; with `admin`, or where no credential is needed, of everyone's.
 
-    The event's name is `image.stored` or `image.deleted`, its data the image's JSON, or only its
-    `id` once it is deleted, its id the sequence number. A comment comes every 15 seconds at least.
+    The event's name is `image.stored`, `image.moved` (brought here from another log) or
+    `image.deleted`, its data the image's JSON, or only its `id` once it is deleted, its id the
+    sequence number. A comment comes every 15 seconds at least.
     """
     _require_open(gateway)
     if last_event_id is None:

@@ -1,8 +1,8 @@
 """The catalog: which images there are, in which order, and which are deleted.
 
-Hides the tables, which `images`, `facts`, `claims`, `sealed` and `progress` define. It holds
-metadata only, never image bytes, and is disposable: a damaged file, or one with another schema
-version, is deleted (`database`) and rebuilt by the feed from the first event. The feed alone
+Hides the tables, which `images`, `facts`, `moves`, `claims`, `sealed` and `progress` define. It
+holds metadata only, never image bytes, and is disposable: a damaged file, or one with another
+schema version, is deleted (`database`) and rebuilt by the feed from the first event. The feed alone
 writes, each batch of facts in one transaction with the offset that follows it.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from app.catalog import claims, facts, images, progress, sealed, signing
+from app.catalog import claims, facts, images, moves, progress, sealed, signing
 from app.catalog.database import Database
 from app.catalog.progress import Progress
 from app.events.event import ImageDeleted, ImageStored, SigningBegan, UnknownEvent
@@ -22,14 +22,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from app.catalog.facts import Fact
-    from app.catalog.images import CatalogImage, Ownership, Usage
+    from app.catalog.images import CatalogImage, Known, Usage
     from app.events.sequenced import SequencedEvent
 
 # A file with another version, older or newer, is not migrated but rebuilt.
 _SCHEMA_VERSION = 7
 # Sequences are offsets of a log, which have 63 bits.
 _ABOVE_ALL = 2**63 - 1
-_SCHEMA = progress.SCHEMA + facts.SCHEMA + images.SCHEMA + claims.SCHEMA + sealed.SCHEMA
+_SCHEMA = progress.SCHEMA + facts.SCHEMA + images.SCHEMA + moves.SCHEMA + claims.SCHEMA
+_SCHEMA += sealed.SCHEMA
 
 
 class Catalog:
@@ -81,6 +82,7 @@ class Catalog:
         def reset(connection: sqlite3.Connection) -> None:
             facts.clear(connection)
             images.clear(connection)
+            moves.clear(connection)
             claims.clear(connection)
             if self._has_keys:
                 signing.clear(connection)
@@ -108,8 +110,8 @@ class Catalog:
         await self._database.write(lambda connection: images.forget_before(connection, starts))
 
     async def image(self, image_id: str) -> CatalogImage | None:
-        """Return a listed image; None if it is not listed."""
-        found = await self._images("WHERE id = ?", image_id)
+        """Return a listed image by an id that it has, or had in another log; None if it is not."""
+        found = await self._images(f"WHERE {images.BY_ID}", image_id)
         return found[0] if found else None
 
     async def is_listed(self, image_id: str) -> bool:
@@ -175,10 +177,10 @@ class Catalog:
             await self._database.query(tuple, "SELECT 1 FROM deleted WHERE id = ?", image_id)
         )
 
-    async def ownership(self, image_id: str) -> Ownership | None:
-        """Return whose an image is that is listed or deleted; None if it is neither."""
-        found = await self._database.query(images.ownership_of, images.OWNERSHIP, image_id)
-        return found[0] if found else None
+    async def known(self, image_id: str) -> Known:
+        """Return the id that an image has now, and whose it is if it is listed or deleted."""
+        [found] = await self._database.query(images.known_of, images.KNOWN, image_id)
+        return found
 
     async def usage(self, owner: str) -> Usage:
         """Return what the listed images of an owner take."""
@@ -218,19 +220,19 @@ def _apply(connection: sqlite3.Connection, sequenced: SequencedEvent) -> None:
     """Apply one event: the first copy of it counts, and a deletion is final."""
     match sequenced.event:
         case ImageStored(image_id) as event:
-            counts = _counts(connection, sequenced, event)
-            if counts and facts.add_stored(
-                connection, sequenced.sequence, image_id, event.info.owner
-            ):
+            counts = _counts(connection, sequenced, event) and moves.counts(connection, event)
+            if counts and facts.add_stored(connection, sequenced.sequence, event):
                 images.add(connection, sequenced.sequence, sequenced.timestamp_ms, event)
+                moves.add(connection, event)
                 sealed.add(connection, event, is_locked=sequenced.is_locked)
                 if sequenced.signed:
                     signing.add_signed(connection, image_id)
-        case ImageDeleted(image_id) as deletion:
+        case ImageDeleted() as event:
+            deletion = moves.resolved(connection, event)
             # Where the log has erased the event that announced the image, this one has its claim.
             _counts(connection, sequenced, deletion)
             images.delete(connection, deletion)
-            facts.add_deleted(connection, sequenced.sequence, image_id)
+            facts.add_deleted(connection, sequenced.sequence, deletion.image_id)
         case SigningBegan(ends):
             # Without keys nothing is known to be signed, and the fact is ignored.
             if sequenced.signed:
@@ -245,9 +247,12 @@ def _apply(connection: sqlite3.Connection, sequenced: SequencedEvent) -> None:
 def _counts(
     connection: sqlite3.Connection, sequenced: SequencedEvent, event: ImageStored | ImageDeleted
 ) -> bool:
-    """Tell whether the claim of an image counts, which each image makes once."""
-    return (
-        event.claim is None
-        or facts.is_known(connection, event.image_id)
-        or claims.take(connection, event.claim, sequenced.timestamp_ms)
-    )
+    """Tell whether the claim of an image counts, which each image makes once.
+
+    The claim of an image that was moved here is a use of its link, whatever else is known of that:
+    it counted where the image was uploaded.
+    """
+    if event.claim is None or facts.is_known(connection, event.image_id):
+        return True
+    is_taken = claims.take(connection, event.claim, sequenced.timestamp_ms)
+    return is_taken or (isinstance(event, ImageStored) and event.move is not None)

@@ -10,6 +10,8 @@ from app.catalog.images import COLUMNS, CatalogImage, image_of
 if TYPE_CHECKING:
     import sqlite3
 
+    from app.events.event import ImageStored
+
 SCHEMA = """
 CREATE TABLE facts (
     sequence INTEGER PRIMARY KEY, type TEXT NOT NULL, image_id TEXT NOT NULL, owner TEXT,
@@ -48,16 +50,15 @@ def fact_of(row: tuple[Any, ...]) -> Fact:
     return Fact(sequence, kind, image_id, image_of(tuple(image)) if is_listed else None)
 
 
-def add_stored(connection: sqlite3.Connection, sequence: int, image_id: str, owner: str) -> bool:
-    """Add that an image was stored, and tell whether the fact is new.
+def add_stored(connection: sqlite3.Connection, sequence: int, event: ImageStored) -> bool:
+    """Add that an image was stored or moved here, and tell whether the fact is new.
 
     The first copy of an event counts, and nothing counts after a deletion.
     """
     added = connection.execute(
         "INSERT OR IGNORE INTO facts (sequence, type, image_id, owner)"
-        " SELECT ?1, 'image.stored', ?2, ?3 WHERE NOT EXISTS"
-        " (SELECT 1 FROM facts WHERE image_id = ?2 AND type = 'image.deleted')",
-        (sequence, image_id, owner or None),
+        " SELECT ?1, ?2, ?3, ?4 WHERE NOT EXISTS (SELECT 1 FROM facts WHERE image_id = ?3)",
+        (sequence, event.type, event.image_id, event.info.owner or None),
     )
     return added.rowcount > 0
 

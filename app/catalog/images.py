@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from app.catalog import moves
 from app.imaging.info import ImageInfo, Visibility
 from app.records import address
 from app.records.image import INFO
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 SCHEMA = """
 CREATE TABLE images (
     sequence INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, created_at_ms INTEGER NOT NULL,
-    owner TEXT, visibility TEXT, bytes INTEGER NOT NULL, info BLOB NOT NULL
+    owner TEXT, visibility TEXT, bytes INTEGER NOT NULL, info BLOB NOT NULL, former_ids TEXT
 );
 CREATE INDEX images_of_owner ON images (owner, sequence);
 CREATE TABLE places (
@@ -43,13 +44,16 @@ CREATE TABLE deleted (
 ) WITHOUT ROWID;
 """
 # The columns that `image_of` reads, in this order.
-COLUMNS = "images.id, images.sequence, created_at_ms, info"
+COLUMNS = "images.id, images.sequence, created_at_ms, info, former_ids"
 # The first image that was stored at or after a time. Times of the log's clock may step back.
 FIRST_SINCE = "SELECT min(sequence) FROM images WHERE created_at_ms >= ?"
-# The columns that `ownership_of` reads, of an image that is listed or deleted.
-OWNERSHIP = (
-    "SELECT owner, visibility, 0 FROM images WHERE id = ?1"
-    " UNION ALL SELECT owner, visibility, 1 FROM deleted WHERE id = ?1"
+# The condition for an image by an id that it has, or had in another log.
+BY_ID = f"images.id = {moves.ID_NOW}"
+# The columns that `known_of` reads: one row, for any id.
+KNOWN = (
+    f"SELECT given.id, images.id, deleted.id, coalesce(images.owner, deleted.owner),"  # noqa: S608
+    f" coalesce(images.visibility, deleted.visibility) FROM (SELECT {moves.ID_NOW} AS id) AS given"
+    " LEFT JOIN images ON images.id = given.id LEFT JOIN deleted ON deleted.id = given.id"
 )
 # The columns that `usage_of` reads.
 USAGE = "SELECT images, bytes FROM usage WHERE owner = ?"
@@ -58,12 +62,16 @@ _PROPERTIES = {each.name for each in fields(ImageInfo)}
 
 @dataclass(frozen=True, slots=True)
 class CatalogImage:
-    """A listed image. `sequence` is the offset of the event that announced it."""
+    """A listed image. `sequence` is the offset of the event that announced it.
+
+    `former_ids` are the ids that it had in other logs, the last one last.
+    """
 
     id: str
     sequence: int
     created_at_ms: int
     row: bytes
+    former_ids: tuple[str, ...] = ()
 
     @property
     def info(self) -> ImageInfo:
@@ -81,6 +89,14 @@ class Ownership:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """The id that an image has in this log, and whose it is if it is listed or deleted."""
+
+    image_id: str
+    ownership: Ownership | None
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """What the listed images of an owner take in the log."""
 
@@ -93,15 +109,20 @@ def usage_of(row: tuple[Any, ...]) -> Usage:
     return Usage(*row)
 
 
-def ownership_of(row: tuple[Any, ...]) -> Ownership:
-    """Return what is in a row of `OWNERSHIP`."""
-    owner, visibility, is_deleted = row
-    return Ownership(owner or "", Visibility(visibility) if visibility else None, bool(is_deleted))
+def known_of(row: tuple[Any, ...]) -> Known:
+    """Return what is in a row of `KNOWN`."""
+    image_id, listed, deleted, owner, visibility = row
+    if listed is None and deleted is None:
+        return Known(image_id, None)
+    visible = Visibility(visibility) if visibility else None
+    return Known(image_id, Ownership(owner or "", visible, deleted is not None))
 
 
 def image_of(row: tuple[Any, ...]) -> CatalogImage:
     """Return the image in a row of `COLUMNS`."""
-    return CatalogImage(*row)
+    image_id, sequence, created_at_ms, info, former_ids = row
+    former = tuple(former_ids.split(",")) if former_ids else ()
+    return CatalogImage(image_id, sequence, created_at_ms, info, former)
 
 
 def _info(stored: bytes) -> ImageInfo:
@@ -121,17 +142,19 @@ def add(
 ) -> None:
     """List an image, unless it is deleted."""
     connection.execute(
-        "INSERT INTO images (sequence, id, created_at_ms, owner, visibility, bytes, info)"
-        " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7"
+        "INSERT INTO images"
+        " (sequence, id, created_at_ms, owner, visibility, bytes, info, former_ids)"
+        " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8"
         " WHERE NOT EXISTS (SELECT 1 FROM deleted WHERE id = ?2)",
         (
             sequence,
             event.image_id,
-            timestamp_ms,
+            event.move.created_at_ms if event.move else timestamp_ms,
             event.info.owner or None,
             event.info.visibility,
             event.info.stored_bytes,
             INFO.dump_json(event.info),
+            ",".join(event.move.former_ids) if event.move else None,
         ),
     )
     connection.executemany("INSERT OR IGNORE INTO places VALUES (?, ?, ?)", _places(event))
@@ -141,17 +164,20 @@ def delete(connection: sqlite3.Connection, event: ImageDeleted) -> None:
     """Remove an image from the list, and remember for ever that it is deleted.
 
     What is listed of its owner and visibility counts before what the event says, which a gateway
-    that knew no owners left out.
+    that knew no owners left out. Its former ids are those of a deleted image from now on.
     """
-    image = (event.image_id,)
-    listed = connection.execute("SELECT owner, visibility FROM images WHERE id = ?", image)
-    owner, visibility = listed.fetchone() or (event.owner or None, event.visibility)
-    connection.execute(
-        "INSERT OR IGNORE INTO deleted (id, owner, visibility) VALUES (?, ?, ?)",
-        (event.image_id, owner, visibility),
+    listed = connection.execute(
+        "SELECT owner, visibility FROM images WHERE id = ?", (event.image_id,)
     )
-    connection.execute("DELETE FROM images WHERE id = ?", image)
-    connection.execute("DELETE FROM places WHERE image_id = ?", image)
+    owner, visibility = listed.fetchone() or (event.owner or None, event.visibility)
+    ids = {event.image_id, *event.former_ids, *moves.forget(connection, event.image_id)}
+    connection.executemany(
+        "INSERT OR IGNORE INTO deleted (id, owner, visibility) VALUES (?, ?, ?)",
+        [(each, owner, visibility) for each in ids],
+    )
+    # By a former id it is listed where it came back into a log in which it was before.
+    connection.executemany("DELETE FROM images WHERE id = ?", [(each,) for each in ids])
+    connection.executemany("DELETE FROM places WHERE image_id = ?", [(each,) for each in ids])
 
 
 def forget_before(connection: sqlite3.Connection, starts: Mapping[int, int]) -> None:

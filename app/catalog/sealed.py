@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from app.catalog import moves
 from app.records.image import INFO
 
 if TYPE_CHECKING:
@@ -60,9 +61,11 @@ def unlock(connection: sqlite3.Connection, sequence: int, event: ImageStored) ->
 
 def reject(connection: sqlite3.Connection, sequence: int) -> None:
     """Forget a locked image: it turned out that no gateway sealed its event."""
-    connection.execute(
-        "DELETE FROM places WHERE image_id IN (SELECT id FROM images WHERE sequence = ?)",
-        (sequence,),
-    )
-    connection.execute("DELETE FROM images WHERE sequence = ?", (sequence,))
+    found = connection.execute("SELECT id FROM images WHERE sequence = ?", (sequence,)).fetchone()
+    if found is None:
+        return
+    [image_id] = found
+    connection.execute("DELETE FROM images WHERE id = ?", (image_id,))
+    connection.execute("DELETE FROM places WHERE image_id = ?", (image_id,))
     connection.execute("DELETE FROM facts WHERE sequence = ?", (sequence,))
+    moves.forget(connection, image_id)

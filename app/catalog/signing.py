@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from app.catalog import moves
 from app.events.trust import SigningStart
 from app.log import Position
 
@@ -51,6 +52,7 @@ def begin(connection: sqlite3.Connection, start: SigningStart) -> None:
         connection.execute("DELETE FROM images WHERE id = ?", (image_id,))
         connection.execute("DELETE FROM places WHERE image_id = ?", (image_id,))
         connection.execute("DELETE FROM facts WHERE image_id = ?", (image_id,))
+        moves.forget(connection, image_id)
     connection.execute("DELETE FROM signed")
 
 

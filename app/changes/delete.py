@@ -53,19 +53,21 @@ class Deleter:
         claim = None
         try:
             found = await self._finder.find_own(image_id, owner)
-            info, claim = found.info, found.head.claim
+            listed = await self._catalog.image(image_id)
+            id_now, info, claim = found.image_id, found.info, found.head.claim
         except ImageGoneError:
             # Deleted before, unless its bytes have expired while it is still listed.
             if (listed := await self._catalog.image(image_id)) is None:
                 return
-            info = listed.info
+            id_now, info = listed.id, listed.info
         except RecordDamagedError:
             # Its record cannot be read, but its id is known to be right.
             listed = await self._catalog.image(image_id)
             if listed is None or not owner.owns(listed.info.owner):
                 raise
-            info = listed.info
-        deletion = ImageDeleted(image_id, info.owner, info.visibility, claim)
+            id_now, info = listed.id, listed.info
+        former_ids = listed.former_ids if listed else ()
+        deletion = ImageDeleted(id_now, info.owner, info.visibility, claim, former_ids)
         event = self._signatures.sign(EVENTS, encode(deletion))
         [position] = await self._log.append(EVENTS, [event])
         if not await self._feed.applied_within(position.offset, self._apply_seconds):

@@ -87,8 +87,10 @@ def _said(sequenced: SequencedEvent, *, has_keys: bool) -> dict[str, Any]:
     }
     match sequenced.event:
         case ImageStored() as event:
-            said |= {"type": "image.stored", "id": event.image_id}
+            said |= {"type": event.type, "id": event.image_id}
             said |= event.info.as_dict() | {"metadata_removed": list(event.info.metadata_removed)}
+            if event.move is not None:
+                said |= {"former_ids": event.move.former_ids}
         case ImageDeleted() as event:
             said |= {"type": "image.deleted", "id": event.image_id, "owner": event.owner}
         case SigningBegan():

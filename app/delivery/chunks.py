@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from app.delivery.cache import RecordCache
-    from app.delivery.find import StoredImage
+    from app.delivery.stored_image import StoredImage
     from app.log import StoredRecord
     from app.records.value import Part
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from app.delivery.chunks import Chunks
-    from app.delivery.find import Finder, StoredImage
+    from app.delivery.find import Finder
+    from app.delivery.stored_image import StoredImage
     from app.delivery.unpack import Unpacker
 
 

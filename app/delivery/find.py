@@ -1,8 +1,9 @@
 """Images found by their address.
 
 Hides that no index stands between an id and its record: the id is decoded, the record is read, and
-its key must show the cookie of the id. And it hides what is told to those who may not read an
-image: neither whether there is one, nor that it is deleted.
+its key must show the cookie of the id. Only for an image that was moved here from another log the
+catalog knows which id it has now. And it hides what is told to those who may not read an image:
+neither whether there is one, nor that it is deleted.
 
 Where this gateway has keys, an image must also be announced by an event: a signature cannot hold
 the record's offset, and a copy of a signed head, at another offset, has another id. So must one
@@ -14,12 +15,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from app.access.principal import ANONYMOUS
 from app.access.scopes import Scope
+from app.delivery.stored_image import StoredImage
 from app.delivery.unfit import UnfitRecords
 from app.errors import (
     CredentialRequiredError,
@@ -46,37 +48,12 @@ if TYPE_CHECKING:
     from app.delivery.cache import RecordCache
     from app.feed.expiry import Expiry
     from app.feed.feed import Feed
-    from app.imaging.info import ImageInfo, Visibility
+    from app.imaging.info import Visibility
     from app.log import ReadableLog, StoredRecord
     from app.records.address import Address
-    from app.records.seal import Seal
 
 # Whether an image of this owner and visibility is told of.
 _May = Callable[[str, "Visibility | None"], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class StoredImage:
-    """An image that was found: its properties, and where its bytes are.
-
-    If it is sealed, it has a `seal` only once it is unlocked, and no file name before that.
-    """
-
-    address: Address
-    first: StoredRecord
-    head: Head
-    is_public: bool
-    seal: Seal | None = None
-
-    @property
-    def chunk_bytes(self) -> int:
-        """The size of a chunk: the stored bytes in each record but the last."""
-        return self.head.chunk_bytes or max(self.info.stored_bytes, 1)
-
-    @property
-    def info(self) -> ImageInfo:
-        """The properties of the image."""
-        return self.head.info
 
 
 class Finder:
@@ -138,7 +115,7 @@ class Finder:
         if sealing is None or image.seal is not None:
             return image
         key = await self._keys.unwrap(sealing.wrapped)
-        if await self._catalog.lock_of(str(image.address)):
+        if await self._catalog.lock_of(image.image_id):
             raise KeyUnavailableError("The image's event could not be opened yet.")
         try:
             filename = sealing.open_fields(key).filename
@@ -161,11 +138,11 @@ class Finder:
         Raises:
             GatewayError: As `find`.
         """
-        await self.find_own(image_id, owner)
-        if (image := await self._catalog.image(image_id)) is None:
+        found = await self.find_own(image_id, owner)
+        if (image := await self._catalog.image(found.image_id)) is None:
             # Another replica may have acknowledged it just now.
             await self._feed.caught_up()
-            image = await self._catalog.image(image_id)
+            image = await self._catalog.image(found.image_id)
         if image is None:
             raise ImageNotFoundError
         return image
@@ -177,16 +154,19 @@ class Finder:
         """
         if not self._feed.is_stopped:
             self._feed.require_caught_up()
-        where, may_unknown = address.parse(image_id), may("", None)
-        known, is_own = await self._known(image_id, may)
+        # Before the catalog is asked: an id that is none is not looked for.
+        address.parse(image_id)
+        may_unknown = may("", None)
+        id_now, known, is_own = await self._known(image_id, may)
         if not (is_own or may_unknown or reader.may(Scope.READ)):
             # Strangers do not make the gateway read records. The catalog has every public image,
             # once it has what another replica may have acknowledged just now.
             if known is None:
                 await self._feed.caught_up()
-                known, is_own = await self._known(image_id, may)
+                id_now, known, is_own = await self._known(image_id, may)
             if not is_own:
                 raise ImageNotFoundError(is_foreign=known is not None)
+        where = address.parse(id_now)
         record = await self._read(where, tells_gone=may_unknown or is_own)
         try:
             head = parse_head(record)
@@ -194,7 +174,7 @@ class Finder:
             if not (is_own or known is None) or not may(head.info.owner, head.info.visibility):
                 raise ImageNotFoundError(is_foreign=True)
             await self._require_whole(head)
-            await self._require_announced(image_id, head)
+            await self._require_announced(id_now, head)
         except UnfitRecordError as error:
             raise self.unfit(where, error) from error
         return StoredImage(where, record, head, self._rule.is_public(head.info.visibility))
@@ -205,20 +185,23 @@ class Finder:
             return lambda _owner, _visibility: True
         return partial(self._rule.allows, reader)
 
-    async def _known(self, image_id: str, may: _May) -> tuple[Ownership | None, bool]:
+    async def _known(self, image_id: str, may: _May) -> tuple[str, Ownership | None, bool]:
         """Return what the catalog knows of an image, and whether that is one that `may` accepts.
+
+        First comes the id that it has in this log, the given one if the catalog knows no other.
 
         Raises:
             ImageGoneError: It is such a one, and deleted.
             NotReadyError: The catalog cannot tell now.
         """
-        known = await self._catalog.ownership(image_id)
+        found = await self._catalog.known(image_id)
+        known = found.ownership
         is_own = known is not None and may(known.owner, known.visibility)
         if known is not None and known.is_deleted and is_own:
             raise ImageGoneError("The image was deleted.")
         # Again: the catalog that answered may be an empty one, which has just replaced another.
         self._feed.require_listed(is_own)
-        return known, is_own
+        return found.image_id, known, is_own
 
     async def _read(self, where: Address, *, tells_gone: bool) -> StoredRecord:
         """Read the head of an image; where it is gone, say so if `tells_gone` allows it."""

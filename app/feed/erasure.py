@@ -36,17 +36,21 @@ async def erase_deleted(
     A repetition finds nothing to do, so a crash in between does no harm.
     """
     stored_here = {
-        each.event.image_id: each.sequence for each in events if isinstance(each.event, ImageStored)
+        image_id: (each.event.image_id, each.sequence)
+        for each in events
+        if isinstance(each.event, ImageStored)
+        for image_id in each.event.ids
     }
     for each in events:
         if isinstance(each.event, ImageDeleted):
-            image_id = each.event.image_id
-            await _erase_image(log, image_id)
-            # The event that announced the image holds its file name.
-            listed = await catalog.image(image_id)
-            announced_at = listed.sequence if listed else stored_here.get(image_id)
-            if announced_at is not None:
-                await log.erase(EVENTS, [Position(0, announced_at)])
+            for image_id in (each.event.image_id, *each.event.former_ids):
+                listed = await catalog.image(image_id)
+                known = (listed.id, listed.sequence) if listed else stored_here.get(image_id)
+                id_now, announced_at = known or (image_id, None)
+                await _erase_image(log, id_now)
+                # The event that announced the image holds its file name.
+                if announced_at is not None:
+                    await log.erase(EVENTS, [Position(0, announced_at)])
 
 
 async def _erase_image(log: ErasableLog, image_id: str) -> None:

@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING
 
 from app.errors import NotWrittenError, OutcomeUnknownError
 from app.events.event import ImageStored, encode
-from app.log import EVENTS, IMAGES
-from app.records.address import Address, new_cookie
-from app.records.image import chunk_bytes, encoded_chunks, head_record, sealed_head
+from app.log import EVENTS
 from app.records.signature import NO_SIGNATURES, Signatures
 from app.records.value import ValueEncoding
+from app.records.writer import ImageWriter
 from app.sealing.data_keys import NO_KEYS, DataKeys
-from app.sealing.off_loop import off_loop
 from app.telemetry import metrics
 
 if TYPE_CHECKING:
@@ -62,8 +60,7 @@ class Publisher:
         self._log = log
         self._claims = claims
         self._signatures = signatures
-        self._encoding = encoding
-        self._keys = keys
+        self._writer = ImageWriter(log, signatures, encoding, keys)
         self._drain_seconds = drain_seconds
         self._publishing: set[asyncio.Task[Published]] = set()
 
@@ -126,35 +123,13 @@ class Publisher:
             task.exception()
 
     async def _append(self, data: bytes, info: ImageInfo, claim: Claim | None) -> Published:
-        """Append chunks 1…n-1, then the head, which commits them, then the event, each sealed."""
-        key = await self._keys.new()
+        """Append the image, then the event that announces it."""
         # One deadline for all appends: a client waits for the whole image.
         deadline = self._log.deadline()
-        cookie, view = new_cookie(), memoryview(data)
-        max_bytes = self._log.max_record_bytes(IMAGES)
-        size = chunk_bytes(max_bytes, self._encoding, sealed=key is not None)
-        sealed = sealed_head(cookie, info, size, claim, key) if key else None
-        part_bytes = min(size, len(view)) if sealed else 0
-        chunks = []
-        cut = encoded_chunks(cookie, view, size, self._encoding, sealed)
-        while (chunk := await off_loop(part_bytes, next, cut, None)) is not None:
-            chunks.append(chunk)
-            # Base64 takes 1.2 ms a chunk.
-            await asyncio.sleep(0)
-        try:
-            places = await self._log.append(IMAGES, chunks, deadline) if chunks else []
-        except OutcomeUnknownError as error:
-            # Chunks without a head are never part of an image: the outcome is known after all.
-            lost = NotWrittenError("The log did not acknowledge a part of the image.")
-            lost.settled = error.settled
-            raise lost from error
-        head = await off_loop(
-            part_bytes, head_record, cookie, view, info, size, places, claim, self._encoding, sealed
-        )
-        head = self._signatures.sign(IMAGES, head)
-        [head_place] = await self._log.append(IMAGES, [head], deadline)
-        image_id = str(Address(head_place, cookie))
-        event = encode(ImageStored(image_id, info, size, tuple(places), claim), key)
+        written = await self._writer.write(data, info, claim, deadline)
+        image_id = str(written.address)
+        chunks = (written.chunk_bytes, written.chunks)
+        event = encode(ImageStored(image_id, info, *chunks, claim, key=written.key))
         event = self._signatures.sign(EVENTS, event)
         [event_place] = await self._log.append(EVENTS, [event], deadline)
         return Published(image_id, event_place.offset)

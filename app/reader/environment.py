@@ -1,17 +1,25 @@
-"""How to reach the log, as the environment of a gateway says it."""
+"""How to reach a log, as the environment of a gateway says it, or a file of such variables."""
 
 from __future__ import annotations
 
+from io import StringIO
 from typing import TYPE_CHECKING, cast
 
-from app import settings
+from dotenv import dotenv_values
+
+from app import given_file, settings
 from app.errors import ConfigurationError
 from app.reader.options import SEALING, KafkaOptions
 from app.section import variable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from app.reader.options import LogOptions
     from app.settings import Settings
+
+# Some twenty variables, with a list of brokers.
+_MAX_FILE_BYTES = 65_536
 
 
 def log_options(given: Settings | None = None) -> tuple[str, LogOptions]:
@@ -31,3 +39,27 @@ def log_options(given: Settings | None = None) -> tuple[str, LogOptions]:
     for name, value in loaded.sealing.model_dump(exclude_unset=True).items():
         options[f"{SEALING}{name}"] = value
     return kafka.bootstrap_servers, cast("LogOptions", options)
+
+
+def kafka_options_in(path: Path) -> KafkaOptions:
+    """Return the options that the variables in a file set: how to reach and read a log.
+
+    Raises:
+        ConfigurationError: The file cannot be read, or names something else.
+    """
+    try:
+        text = given_file.read(path, _MAX_FILE_BYTES).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}.") from error
+    if len(text) > _MAX_FILE_BYTES:
+        raise ConfigurationError(f"{path} is over {_MAX_FILE_BYTES:,} bytes.")
+    # As it is: `$` is a sign that passwords have.
+    named = dotenv_values(stream=StringIO(text), interpolate=False)
+    known = {variable("kafka", each): each for each in KafkaOptions.__annotations__}
+    if unknown := sorted(named.keys() - known.keys()):
+        raise ConfigurationError(
+            f"{path} names {', '.join(unknown)}; only how to reach and read Kafka is of use there:"
+            f" {', '.join(sorted(known))}."
+        )
+    options = {known[name]: value for name, value in named.items() if value is not None}
+    return cast("KafkaOptions", options)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from PIL import Image as PillowImage
 
     from app.catalog.images import CatalogImage
-    from app.delivery.find import StoredImage
+    from app.delivery.stored_image import StoredImage
     from app.reader.view import View
 
 
@@ -28,8 +28,9 @@ class Image:
 
     Attributes:
         id: Its id, for ever.
+        former_ids: The ids that it had in other logs, from which it was moved.
         sequence: Its place in the order of all events.
-        created_at: When it was stored, by the log's clock.
+        created_at: When it was stored, by the log's clock; of a moved image, by that of its first.
         owner: Who uploaded it; empty where no credential was needed.
         visibility: Who may read it: `public`, `authenticated`, `owner`, or None for the server's
             rule.
@@ -48,6 +49,7 @@ class Image:
         self._found = found
         self._info = info
         self.id = listed.id
+        self.former_ids = listed.former_ids
         self.sequence = listed.sequence
         self.created_at = datetime.fromtimestamp(listed.created_at_ms / 1000, UTC)
         self.owner = info.owner
@@ -69,6 +71,7 @@ class Image:
         known = self._info.as_dict() | {"metadata_removed": list(self._info.metadata_removed)}
         place = {
             "id": self.id,
+            "former_ids": list(self.former_ids),
             "sequence": self.sequence,
             "created_at": self.created_at.isoformat(),
         }

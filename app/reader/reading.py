@@ -32,7 +32,7 @@ from app.reader.progress import Mark, Progress
 
 if TYPE_CHECKING:
     from app.catalog.facts import Fact
-    from app.delivery.find import StoredImage
+    from app.delivery.stored_image import StoredImage
     from app.log import ReadableLog
     from app.log.kafka.member import Member
     from app.reader.options import Start
@@ -249,8 +249,11 @@ class Reading:
             self._member.check()
 
     async def _image_of(self, fact: Fact) -> Image | None:
-        """Return the image that a fact announces, unless it is another's or no longer there."""
-        if fact.type != "image.stored" or fact.image is None or not self._is_own(fact.image_id):
+        """Return the image that a fact announces, unless it is another's or no longer there.
+
+        The fact of a deletion announces none.
+        """
+        if fact.image is None or not self._is_own(fact.image_id):
             return None
         found: StoredImage | GatewayError
         try:

@@ -7,8 +7,12 @@ deleted; and the same finder and delivery read the bytes.
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
+
+import structlog
 
 from app.access.principal import ANYONE
 from app.access.read_rule import ReadRule
@@ -23,23 +27,35 @@ from app.delivery.cache import RecordCache
 from app.delivery.chunks import Chunks
 from app.delivery.delivery import Delivery
 from app.delivery.find import Finder
+from app.delivery.stored_image import StoredImage
 from app.delivery.unpack import Unpacker
+from app.errors import (
+    DigestMismatchError,
+    ImageNotFoundError,
+    LogUnavailableError,
+    NewerVersionError,
+)
 from app.events.trust import Trust
 from app.feed.expiry import Expiry
 from app.feed.feed import Feed
 from app.feed.follow import Follower
 from app.feed.unlocking import Unlocking
-from app.log import IMAGES
+from app.log import EVENTS, IMAGES
+from app.records.image import UnfitRecordError, parse_head
 from app.sealing.data_keys import NO_KEYS, DataKeys
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
 
-    from app.delivery.find import StoredImage
     from app.log import ReadableLog
+    from app.records.address import Address
     from app.records.signature import Signatures
 
+logger = structlog.get_logger(__name__)
+
+# Between attempts while the log does not answer.
+_RETRY_SECONDS = 1.0
 # Images that were stored together come in one answer of a broker: 32 of the largest.
 _CACHE_BYTES = 33_554_432
 # An image in packed and in unpacked form, as large as the largest upload may be made.
@@ -65,7 +81,8 @@ class View:
         self, log: ReadableLog, folder: Path, signatures: Signatures, keys: DataKeys = NO_KEYS
     ) -> None:
         self._lock = FolderLock(folder)
-        trust = Trust(signatures)
+        self._log = log
+        self._trust = trust = Trust(signatures)
         self.catalog = Catalog(folder / "catalog.db", signatures.fingerprint)
         self.feed = Feed(log)
         self._expiry = Expiry(log, self.catalog)
@@ -74,7 +91,7 @@ class View:
         cache = RecordCache(log, IMAGES, _CACHE_BYTES)
         rule = ReadRule(AccessSettings(), None)
         self._finder = Finder(log, cache, self.catalog, self.feed, self._expiry, rule, trust, keys)
-        chunks = Chunks(cache)
+        self._chunks = chunks = Chunks(cache)
         codec = CodecSettings()
         self._pool = CodecPool(
             workers=1,
@@ -116,6 +133,68 @@ class View:
             GatewayError: As `Finder.find`.
         """
         return await self._finder.find_own(image_id, ANYONE)
+
+    async def filled(self) -> None:
+        """Wait until everything is known that the log has now, however long that takes.
+
+        Raises:
+            NewerVersionError: Only a newer version understands one of the events.
+        """
+        end = await self._end()
+        while not self.feed.is_stopped:
+            if await self.feed.applied_within(end - 1, _RETRY_SECONDS):
+                return
+        raise NewerVersionError(f"{self.feed.trouble}.")
+
+    async def _end(self) -> int:
+        while True:
+            try:
+                return (await self._log.bounds(EVENTS, 0)).end
+            except LogUnavailableError as error:
+                logger.warning("reader_waits", reason=error.detail)
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def look_at(self, where: Address) -> StoredImage:
+        """Return the image at an address, whether or not an event announces it.
+
+        Raises:
+            ImageNotFoundError: There is none.
+            GatewayError: It cannot be read.
+        """
+        record = (await self._log.read(IMAGES, where.position)).record
+        try:
+            head = parse_head(record)
+            self._trust.check_head(record, head)
+        except UnfitRecordError as error:
+            raise self._finder.unfit(where, error) from error
+        if not where.opens(record.key):
+            raise ImageNotFoundError
+        return await self.unlocked(StoredImage(where, record, head, is_public=False))
+
+    async def unlocked(self, image: StoredImage) -> StoredImage:
+        """Return an image with what is sealed of it; see `Finder.unlocked`."""
+        return await self._finder.unlocked(image)
+
+    async def stored_bytes_of(self, image: StoredImage) -> bytes:
+        """Return the bytes of an image as they are stored, maybe packed.
+
+        Raises:
+            DigestMismatchError: What they are when they are served is not the image.
+            GatewayError: As `Delivery.open`.
+        """
+        digest = hashlib.sha256()
+        if not image.info.content_encoding:
+            stored = b"".join([piece async for piece in await self.bytes_of(image)])
+            await asyncio.to_thread(digest.update, stored)
+        else:
+            image = await self.unlocked(image)
+            async for piece in await self.bytes_of(image):
+                digest.update(piece)
+            pieces = await self._chunks.open(image, 0, image.info.stored_bytes)
+            stored = b"".join([piece async for piece in pieces])
+        if digest.hexdigest() != image.info.digest:
+            raise DigestMismatchError(f"The bytes of {image.image_id} are not those of its digest.")
+        return stored
 
     async def bytes_of(self, image: StoredImage) -> AsyncGenerator[bytes, None]:
         """Read the first bytes of an image as served, and return the stream of all.

@@ -24,7 +24,7 @@ class TestTrouble:
     @pytest.mark.parametrize(("method", "path"), FINDING)
     @pytest.mark.parametrize(
         ("part", "name", "error"),
-        [("log", "read", LogUnavailableError), ("catalog", "ownership", CatalogDamagedError)],
+        [("log", "read", LogUnavailableError), ("catalog", "known", CatalogDamagedError)],
     )
     async def test_an_image_that_cannot_be_found_for_now_is_a_503(
         self, client, monkeypatch, method, path, part, name, error

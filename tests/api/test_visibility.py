@@ -7,6 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.access.scopes import Scope
+from app.catalog.images import Known
 from app.imaging.info import Visibility
 from app.log import EVENTS
 from tests.support import images
@@ -233,10 +234,10 @@ class TestAnswers:
         async with clients.gateway() as client:
             url = (await clients.store(client))["url"]
 
-            async def unknown(_image_id):
-                return None
+            async def unknown(image_id):
+                return Known(image_id, None)
 
-            monkeypatch.setattr(client.gateway.catalog, "ownership", unknown)
+            monkeypatch.setattr(client.gateway.catalog, "known", unknown)
             for method in ("GET", "DELETE"):
                 kinds = ("other", "owner")
                 told = [
@@ -323,13 +324,13 @@ class TestStrangers:
         async with clients.gateway() as client:
             image = await clients.store(client, "public")
             catalog, asked = client.gateway.catalog, []
-            real = catalog.ownership
+            real = catalog.known
 
             async def late(image_id):
                 asked.append(image_id)
-                return None if len(asked) == 1 else await real(image_id)
+                return Known(image_id, None) if len(asked) == 1 else await real(image_id)
 
-            monkeypatch.setattr(catalog, "ownership", late)
+            monkeypatch.setattr(catalog, "known", late)
             assert (await client.get(image["url"])).status_code == 200
             assert len(asked) == 2
 

@@ -1,5 +1,6 @@
 """Events, as any CloudEvents reader sees them, and records that are none."""
 
+import dataclasses
 import datetime as dt
 import json
 import re
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from app.errors import NewerVersionError
 from app.events import event as events
+from app.events import move
 from app.imaging.info import Visibility
 from app.log import Position, StoredRecord
 from app.records import chunk_list
@@ -26,6 +28,7 @@ from tests.support.facts import (
     envelope,
     image_id,
     info,
+    moved,
     stored,
 )
 
@@ -50,6 +53,10 @@ def with_data(**changes):
         deleted(3),
         events.ImageDeleted(image_id(5), "key:1", Visibility.AUTHENTICATED),
         events.ImageDeleted(image_id(7), claim=claimed().claim),
+        moved(8, 1),
+        moved(9, 1, 2, owner="key:1", visibility=Visibility.OWNER),
+        dataclasses.replace(moved(10, 1, created_at_ms=0), claim=claimed().claim),
+        events.ImageDeleted(image_id(11), former_ids=(image_id(1), image_id(2))),
     ],
     ids=lambda event: event.image_id,
 )
@@ -105,9 +112,13 @@ def test_an_event_is_a_cloudevent_in_structured_mode():
         # It hides an image, which an older reader does rightly.
         (events.ImageDeleted(image_id(1), "key:1", Visibility.OWNER, claimed().claim), 1),
         (events.SigningBegan((1,)), 1),
+        (moved(2, 1), 3),
+        (moved(2, 1, visibility=Visibility.OWNER), 3),
+        # An older reader would still serve it, by its former id.
+        (events.ImageDeleted(image_id(2), former_ids=(image_id(1),)), 3),
     ],
 )
-def test_only_what_an_older_reader_would_misread_is_of_version_2(event, version):
+def test_only_what_an_older_reader_would_misread_is_of_a_higher_version(event, version):
     assert json.loads(events.encode(event).value)["imagegateversion"] == version
 
 
@@ -118,9 +129,56 @@ def test_an_image_without_owner_and_visibility_has_no_word_of_them():
         assert not [name for name in said if "owner" in name or "visibility" in name]
 
 
+def test_a_moved_image_has_its_former_ids_and_the_time_of_then():
+    event = json.loads(events.encode(moved(3, 1, 2)).value)
+    assert event["type"] == "image.moved"
+    assert event["subject"] == image_id(3)
+    assert event["imagegateformerids"] == f"{image_id(1)},{image_id(2)}"
+    assert event["imagegatecreatedat"] == "2020-09-13T12:26:40.123Z"
+    assert event["data"] == json.loads(events.encode(stored(3)).value)["data"]
+
+
 def test_the_longest_owner_and_file_name_fit_with_the_longest_list_of_chunks():
-    longest = stored(filename="\U0001f4f7" * 200, owner="\U0001f4f7" * 1_000)
+    former = range(2, 2 + move.MAX_FORMER_IDS)
+    longest = moved(1, *former, filename="\U0001f4f7" * 200, owner="\U0001f4f7" * 1_000)
     assert len(events.encode(longest).value) + 45_000 < events.MAX_BYTES
+
+
+@pytest.mark.parametrize(
+    ("members", "reason"),
+    [
+        ({"imagegateformerids": ""}, "imagegateformerids"),
+        ({"imagegateformerids": None}, "imagegateformerids"),
+        ({"imagegateformerids": f"{image_id(1)},"}, "imagegateformerids"),
+        ({"imagegateformerids": "aaaa"}, "imagegateformerids"),
+        ({"imagegateformerids": [image_id(1)]}, "imagegateformerids"),
+        ({"imagegateformerids": image_id(3)}, "imagegateformerids"),
+        ({"imagegateformerids": f"{image_id(1)},{image_id(1)}"}, "imagegateformerids"),
+        (
+            {"imagegateformerids": ",".join(map(image_id, range(10, 43)))},
+            "imagegateformerids: too many",
+        ),
+        ({"imagegatecreatedat": None}, "imagegatecreatedat"),
+        ({"imagegatecreatedat": 1_600_000_000}, "imagegatecreatedat"),
+        ({"imagegatecreatedat": "2020-09-13T12:26:40Z"}, "imagegatecreatedat"),
+        ({"imagegatecreatedat": "2020-09-31T12:26:40.123Z"}, "event"),
+        ({"imagegatecreatedat": "1969-12-31T23:59:59.999Z"}, "imagegatecreatedat: before 1970"),
+        ({"imagegateversion": 2}, "imagegateversion"),
+        ({"data": None}, "data"),
+    ],
+)
+def test_a_move_that_no_gateway_wrote_is_none(members, reason):
+    said = json.loads(events.encode(moved(3, 1, 2)).value) | members
+    given = {name: value for name, value in said.items() if value is not None}
+    with pytest.raises(events.PoisonEventError, match=reason):
+        events.decode(record(given))
+
+
+def test_a_deletion_with_former_ids_is_of_version_3():
+    deletion = events.ImageDeleted(image_id(2), former_ids=(image_id(1),))
+    said = json.loads(events.encode(deletion).value) | {"imagegateversion": 2}
+    with pytest.raises(events.PoisonEventError, match="imagegateversion"):
+        events.decode(record(said))
 
 
 def test_each_event_has_an_id_of_its_own():

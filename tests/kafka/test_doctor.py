@@ -9,7 +9,7 @@ from aiokafka.protocol.admin import CreateAclsRequest
 from app.cli import main as cli
 from app.telemetry import logs
 from dev.kafka.ports import HOST, free_port
-from tests.support import plain
+from tests.support import plain, tiered
 from tests.support.checker import CHUNKED, SMALL
 from tests.support.gateway_process import on_kafka, until
 from tests.support.plain import FITTING
@@ -142,6 +142,39 @@ async def test_a_misconfiguration_is_named_with_a_remedy_that_corrects_it(
     )
     _, found = await asyncio.to_thread(run, "topics", "--check", *kafka)
     assert texts(about(found, "images"), "wrong") == []
+
+
+async def test_a_tiered_topic_is_named_with_what_brokers_keep_of_it(new_broker, run, tmp_path):
+    (tmp_path / "remote").mkdir()
+    broker = new_broker(tiered.properties(tmp_path / "remote"))
+    settings = plain.FITTING | {"remote_storage_enable": "true"}
+    await plain.create(broker, "images", 1, **settings | {"retention_ms": 60_000})
+    await plain.create(broker, "image-events", 1, **settings | {"local_retention_bytes": 1_000_000})
+    await plain.create(broker, "image-rejects", 1, **plain.FITTING)
+    kafka = ("--kafka", broker.bootstrap_servers)
+
+    status, found = await asyncio.to_thread(run, "doctor", *kafka)
+    assert status == 0
+    warned, sound = texts(found, "warning"), texts(found, "ok")
+    assert (
+        "images retention.ms=60000 (images leave the log by themselves, and the remote storage;"
+        " how long brokers keep them is local.retention.ms)"
+    ) in warned
+    kept = "tiered: local.retention.ms=-2 and local.retention.bytes=-2"
+    assert f"images {kept} (brokers keep what is in the remote storage as well)" in warned
+    assert (
+        "image-events tiered: local.retention.ms=-2 and local.retention.bytes=1000000"
+        " (a catalog is rebuilt from the remote storage)"
+    ) in sound
+    assert "image-rejects not tiered: every segment is on the brokers' disks" in sound
+
+    # Follow the remedy.
+    [remedy] = [each["remedy"] for each in about(found, "images") if kept in each["found"]]
+    name, _, value = remedy.split("--add-config ")[1].partition("=")
+    await plain.alter(broker, "images", **settings | {name.replace(".", "_"): value})
+    _, found = await asyncio.to_thread(run, "topics", "--check", *kafka)
+    tier = "images tiered: local.retention.ms=86400000 and local.retention.bytes=-2"
+    assert tier in texts(found, "ok")
 
 
 async def test_a_denied_operation_is_named(new_broker, run):

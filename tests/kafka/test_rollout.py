@@ -12,6 +12,7 @@ from tests.support import images
 from tests.support.credentials import bearer, make_key
 from tests.support.facts import info
 from tests.support.gateway_process import until
+from tests.support.imported import run_import
 from tests.support.kafka_logs import opened_log
 from tests.support.past import program_of
 
@@ -21,6 +22,8 @@ pytestmark = pytest.mark.kafka
 BEFORE = "12b6944ffd13193a90856c11f8d223cdf317384c"
 # The last one that knows no Base64.
 BEFORE_BASE64 = "f406f286556acc58c5801665d859b143a3d1ce28"
+# The last one that knows no images which were moved.
+BEFORE_MOVES = "13617051ba72050512384e0ebf11215ef76a0bd9"
 SCOPES = ("images:write", "images:read", "images:list", "images:delete", "streams:read")
 PHOTOS = [images.jpeg(images.photo((80, 60), seed=seed)) for seed in range(6)]
 COOKIE = bytes(range(12))
@@ -126,3 +129,29 @@ def test_base64_is_refused_by_the_older_one_which_goes_on_with_everything_else(
         assert then.get("/health/ready").status_code == 200
         assert today.delete(in_base64[1]["url"]).status_code == 204
         until(lambda: then.get(in_base64[1]["url"]).status_code == 410)
+
+
+def test_a_move_stops_the_older_one_which_goes_on_with_what_it_knew(new_gateway, topics, tmp_path):
+    program = program_of(BEFORE_MOVES, tmp_path / "code")
+    old = new_gateway(data_dir=tmp_path / "old", program=program, **topics)
+    new = new_gateway(data_dir=tmp_path / "new", **topics)
+    embedded = new_gateway(data_dir=tmp_path / "embedded")
+    with httpx.Client(base_url=embedded.url) as client:
+        outgrown = client.post("/images", content=PHOTOS[0]).json()
+        deleted = client.post("/images", content=PHOTOS[1]).json()
+        assert client.delete(deleted["url"]).status_code == 204
+    assert embedded.terminate() == 0
+    with httpx.Client(base_url=old.url) as then, httpx.Client(base_url=new.url) as today:
+        before = then.post("/images", content=PHOTOS[2]).json()
+        run_import(tmp_path / "embedded", **topics)
+        until(lambda: today.get(outgrown["url"]).status_code == 200)
+        assert today.get(deleted["url"]).status_code == 410
+        until(lambda: then.get("/health/ready").status_code == 503)
+        moved = today.get(f"{outgrown['url']}/metadata").json()
+        for url in (outgrown["url"], moved["url"], "/images"):
+            answer = then.get(url)
+            assert (answer.status_code, answer.json()["code"]) == (503, "not-ready"), url
+        for client in (then, today):
+            assert client.get(before["url"]).status_code == 200
+        assert today.delete(outgrown["url"]).status_code == 204
+        assert today.get(moved["url"]).status_code == 410

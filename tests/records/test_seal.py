@@ -87,7 +87,7 @@ def head():
 
 
 def event():
-    return as_stored(encode(ImageStored(image_id(1), info(filename=NAME)), KEY))
+    return as_stored(encode(ImageStored(image_id(1), info(filename=NAME), key=KEY)))
 
 
 @pytest.mark.parametrize(("topic", "record"), [(IMAGES, head()), (EVENTS, event())])

@@ -7,6 +7,7 @@ import signal
 from contextlib import contextmanager
 
 from app.events.event import VERSION, ImageDeleted, ImageStored, encode
+from app.events.move import Move
 from app.imaging.info import ImageInfo
 from app.log import Position, Record, StoredRecord
 from app.records.address import Address
@@ -47,6 +48,12 @@ def stored(number=1, **changes):
 def claimed(number=1, link="A" * 16, uses=1, expires_at=2_000_000_000):
     """The event of an image that was uploaded by a link."""
     return dataclasses.replace(stored(number), claim=Claim(link, uses, expires_at))
+
+
+def moved(number, *former, created_at_ms=1_600_000_000_123, **changes):
+    """The event of an image that had the ids of these numbers in other logs."""
+    move = Move(tuple(image_id(each) for each in former), created_at_ms)
+    return dataclasses.replace(stored(number, **changes), move=move)
 
 
 def deleted(number=1):

@@ -40,7 +40,15 @@ DEFAULTS: Mapping[str, str] = {
     "min.insync.replicas": "1",
     "unclean.leader.election.enable": "false",
     "compression.type": "producer",
+    "remote.storage.enable": "false",
+    "local.retention.ms": "-2",
+    "local.retention.bytes": "-2",
 }
+# With these values of `local.retention.…`, brokers keep what `retention.…` does, or everything
+# (KIP-405): a retention of the images is -1 or removes them.
+_KEPT_HERE = ("-2", "-1")
+# A day: long enough for readers that follow the topics, and for the remote storage to be away.
+_LOCAL_RETENTION_MS = "86400000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +75,11 @@ class Topic:
         """The number of replicas that must have a record before it is acknowledged."""
         return int(self.config["min.insync.replicas"])
 
+    @property
+    def is_tiered(self) -> bool:
+        """Whether segments are copied into a remote storage (KIP-405)."""
+        return self.config["remote.storage.enable"] == "true"
+
 
 def findings(topic: Topic) -> Iterator[Finding]:
     """Yield the findings on a topic's partitions, replication and configuration."""
@@ -81,6 +94,7 @@ def findings(topic: Topic) -> Iterator[Finding]:
     )
     for name in ("retention.ms", "retention.bytes"):
         yield _retention(topic, name)
+    yield _tier(topic)
     yield _limit(topic)
     yield _setting(
         topic,
@@ -174,8 +188,28 @@ def _retention(topic: Topic, name: str) -> Finding:
     if topic.role == EVENTS:
         return _setting(topic, name, Level.WRONG, "the catalog is rebuilt from the events")
     if topic.role == IMAGES:
-        return _setting(topic, name, Level.WARNING, "images leave the log by themselves")
+        reason = "images leave the log by themselves"
+        if topic.is_tiered:
+            reason += f", and the remote storage; how long brokers keep them is local.{name}"
+        return _setting(topic, name, Level.WARNING, reason)
     return Finding(Level.OK, topic.name, f"{name}={topic.config[name]}")
+
+
+def _tier(topic: Topic) -> Finding:
+    if not topic.is_tiered:
+        return Finding(Level.OK, topic.name, "not tiered: every segment is on the brokers' disks")
+    names = ("local.retention.ms", "local.retention.bytes")
+    has = "tiered: " + " and ".join(f"{name}={topic.config[name]}" for name in names)
+    if all(topic.config[name] in _KEPT_HERE for name in names):
+        return Finding(
+            Level.WARNING,
+            topic.name,
+            f"{has} (brokers keep what is in the remote storage as well)",
+            _command(topic, names[0], _LOCAL_RETENTION_MS),
+        )
+    # One request for each MiB of events, one after another.
+    rebuilt = " (a catalog is rebuilt from the remote storage)" if topic.role == EVENTS else ""
+    return Finding(Level.OK, topic.name, f"{has}{rebuilt}")
 
 
 def _limit(topic: Topic) -> Finding:

@@ -1,0 +1,34 @@
+"""`imagegate import` as a process, from and to what a test names."""
+
+import os
+import subprocess
+import sys
+
+from tests.support import forked
+
+SECONDS = 120
+
+
+def start_import(source, *arguments, **environment):
+    """Start it without waiting for its end."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("IMAGEGATE_")}
+    arguments = ["import", *map(str, (source, *arguments))]
+    environment = clean | {name: str(value) for name, value in environment.items()}
+    if forked.POSSIBLE:
+        return forked.start(arguments, environment)
+    return subprocess.Popen(
+        [sys.executable, "-m", "app", *arguments],
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def run_import(source, *arguments, status=0, **environment):
+    """Run it to its end, and return what it printed."""
+    process = start_import(source, *arguments, **environment)
+    with process.stdout:
+        output = process.stdout.read()
+    assert process.wait(SECONDS) == status, output
+    return output
