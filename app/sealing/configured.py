@@ -18,7 +18,7 @@ from app.read_again import ReadAgain
 from app.sealing.data_keys import NO_KEYS, DataKeys
 from app.sealing.local_keys import LocalKeys
 from app.sealing.settings import KEK_BYTES
-from app.sealing.vault import VaultKeys
+from app.sealing.vault import PREFIX, VaultKeys
 from app.section import variable
 
 if TYPE_CHECKING:
@@ -49,6 +49,17 @@ def data_keys(settings: SealingSettings) -> DataKeys:
         tls=client_context(settings.vault_ca_file, None, None) if is_https else True,
     )
     return DataKeys(local, vault)
+
+
+def key_ids(settings: SealingSettings) -> list[str]:
+    """Return the ids of the key-encryption keys here; of Vault's, that of all its versions. Blocks.
+
+    Raises:
+        ConfigurationError: As `data_keys`.
+    """
+    ring = _ring(settings)
+    ids = [] if ring is None else list(ring())
+    return ids if settings.vault_url is None else [*ids, f"{PREFIX}{settings.vault_key}"]
 
 
 def _ring(settings: SealingSettings) -> Callable[[], dict[str, bytes]] | None:

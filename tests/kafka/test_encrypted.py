@@ -99,6 +99,15 @@ async def test_readers_exports_and_watchers_of_the_live_stream_have_keys_too(
             _, errors = await process.communicate()
         return process.returncode, errors.decode()
 
+    watched = [sys.executable, "-m", "app", "watch", "--since", "0", "--no-follow"]
+    log = {"IMAGEGATE_KAFKA__TOPIC_PREFIX": prefix, "IMAGEGATE_SEALING__KEYS": ring(k1=K1)}
+    process = await asyncio.create_subprocess_exec(
+        *watched, "--kafka", kafka.bootstrap_servers, env=log, stdout=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(SECONDS):
+        output, _ = await process.communicate()
+    assert output.decode().count(NAME) == 3
+
     status, errors = await export()
     assert (status, "no sealing keys" in errors) == (1, True)
     assert len([*(tmp_path / "out").glob("*.json")]) == 1
