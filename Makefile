@@ -64,9 +64,10 @@ lint: $(VENV)/.dev ## check the style of the code, and that imports point down
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache --no-logo
 
-lint-openapi: ## check openapi/openapi.json by the rules in dev/openapi/redocly.yaml; needs npm
+lint-openapi: ## check openapi.json and asyncapi.yaml in openapi/ by their linters; needs npm
 	@if command -v npm >/dev/null; then \
-	  $(MAKE) --no-print-directory $(NODE_MODULES) && $(REDOCLY) lint $(REDOCLY_OPTIONS) openapi/openapi.json; \
+	  $(MAKE) --no-print-directory $(NODE_MODULES) && $(REDOCLY) lint $(REDOCLY_OPTIONS) openapi/openapi.json && \
+	  node dev/openapi/asyncapi.mjs openapi/asyncapi.yaml; \
 	else \
 	  echo 'lint-openapi: SKIPPED, npm is not installed. The linter needs Node.js 20.19 or newer.' >&2; \
 	fi
@@ -84,10 +85,11 @@ $(NODE_MODULES): dev/openapi/package.json dev/openapi/package-lock.json
 types: $(VENV)/.dev ## check the types
 	$(BIN)/mypy
 
-openapi: $(VENV)/.runtime ## write openapi/openapi.json
-	@mkdir -p openapi
+openapi: $(VENV)/.runtime ## write openapi/openapi.json and openapi/events/
+	@mkdir -p openapi/events
 	$(BIN)/imagegate openapi > openapi/.openapi.json
 	mv openapi/.openapi.json openapi/openapi.json
+	$(BIN)/python -m dev.openapi.events openapi/events
 
 docs: $(VENV)/.runtime ## write docs/configuration.md
 	$(BIN)/python -m dev.configuration > docs/.configuration.md

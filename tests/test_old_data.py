@@ -18,6 +18,7 @@ from app.log import EVENTS, IMAGES, Position, Record, StoredRecord
 from app.main import build_log
 from app.records.address import parse
 from app.records.image import parse_head
+from tests.support.asyncapi import Comparison
 from tests.support.in_process import problem
 
 DATA = Path(__file__).parent / "data" / "before_rooms"
@@ -133,6 +134,13 @@ class TestTopics:
         # The time of an image is that of its record, and these were stored just now.
         assert timeless(listed["images"]) == timeless(expected["listed"]["images"])
         await expect_downloads(client, expected)
+
+    def test_the_records_are_as_they_are_described_today(self):
+        compared = {topic: Comparison(topic) for topic in (IMAGES, EVENTS)}
+        for topic, record in stored_records():
+            compared[topic].add_record(record)
+        for topic, names in ((IMAGES, {"head", "chunk"}), (EVENTS, {"stored", "deleted"})):
+            assert {name for name, written in compared[topic].written.items() if written} == names
 
 
 async def write_topics(to):

@@ -2,33 +2,23 @@
 
 Each worker is a process of its own with a socket of its own, one image at a time. A deadline, a
 crash, a lack of memory, an answer that is none of ours or a caller that leaves long work ends that
-one process; a fresh one replaces it in the background, at the cost of the client with that image.
-
-Pebble's pool was measured and not used: an idle worker that is killed breaks the whole pool for
-good, a decoder that spins in C stalls every worker for 3 s, and all workers share one pipe and its
-locks. `ProcessPoolExecutor` can neither kill one worker nor survive its death.
+one process; another replaces it in the background (`workers`), at the cost of the client with that
+image.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import time
-from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Self, TypeVar
-
-import structlog
 
 from app.client import NOBODY
 from app.codec.answer import ForeignAnswerError
 from app.codec.deadline import deadline
-from app.codec.process import CodecProcess, Start
-from app.codec.sandbox import Part
-from app.codec.settings import Sandbox
 from app.codec.shares import Turn, WorkerShares
 from app.codec.tasks import Kind
+from app.codec.workers import Reason, Workers
 from app.errors import (
-    ConfigurationError,
     DecoderCrashedError,
     DecodeTimeoutError,
     GatewayError,
@@ -38,25 +28,14 @@ from app.errors import (
     OverloadedError,
     ShareExceededError,
 )
-from app.section import variable
-from app.telemetry.metrics import CODEC_WORKERS_REPLACED
 
 if TYPE_CHECKING:
+    from app.codec.process import CodecProcess, Start
+    from app.codec.sandbox import Part
     from app.codec.tasks import Task
     from app.limits.meters import WorkerTime
 
-logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
-
 T = TypeVar("T")
-
-# Starting takes 0.2 s; a machine that is busy with a roll-out may need far longer.
-_START_SECONDS = 30
-
-# Between attempts to replace a worker where even starting one fails.
-_RESTART_PAUSE_SECONDS = 1
-
-# SIGKILL takes milliseconds, but for a process that the kernel itself holds up.
-_STOP_SECONDS = 5
 
 # How long work goes on that nobody waits for. A new worker costs 0.2 s of CPU, most images less:
 # 4.7 clients a second that left after 30 ms burned 17 s of CPU in 25 s on new workers.
@@ -64,17 +43,6 @@ _UNWANTED_SECONDS = 2.0
 
 # Until workers become free: most images take a fraction of it.
 _RETRY_AFTER_SECONDS = 2
-
-
-class Reason(StrEnum):
-    """Why a worker is replaced."""
-
-    ANSWER = "answer"  # it answered what no worker of ours answers
-    CRASHED = "crashed"  # it ended in the middle of an image
-    DEADLINE = "deadline"  # it used more of a CPU than an image may
-    ENDED = "ended"  # while it was idle, or it answered unasked
-    LEFT = "left"  # the client left long work
-    SLOW = "slow"  # the machine is busy, or it waited for something
 
 
 class CodecPool:
@@ -101,19 +69,13 @@ class CodecPool:
         required: bool = False,
         allowance: WorkerTime | None = None,
     ) -> None:
-        self._workers = workers
+        self._workers = Workers(workers, start, required=required, ready=self._add)
         self._allowance = allowance
         self._shares = WorkerShares(workers)
         self._deadline_seconds = deadline_seconds
-        self._how = start
-        self._required = required
         self._queue_seconds = queue_seconds
         # The last one is the next: its memory is in the caches of the CPU.
         self._idle: list[CodecProcess] = []
-        self._alive: set[CodecProcess] = set()
-        # The parts of the sandbox that confine the newest worker: all run on the same kernel.
-        self.in_force: tuple[Part, ...] = ()
-        self._replacing: set[asyncio.Task[None]] = set()
         self._stopping = False
 
     async def start(self) -> None:
@@ -123,27 +85,25 @@ class CodecPool:
             ConfigurationError: A worker does not start, most likely for lack of memory, or is not
                 confined as required.
         """
-        try:
-            async with asyncio.timeout(_START_SECONDS), asyncio.TaskGroup() as group:
-                for _ in range(self._workers):
-                    group.create_task(self._spawn())
-        except (TimeoutError, ExceptionGroup) as error:
-            await self.stop()
-            raise self._not_started(error) from error
-        self._log_sandbox()
+        await self._workers.start()
 
     async def stop(self) -> None:
         """Kill all workers and wait for their end; waiting callers get `NotReadyError`."""
         self._stopping = True
-        for task in self._replacing:
-            task.cancel()
         for turn in self._shares.waiting():
             self._shares.leave(turn)
             turn.worker.set_exception(NotReadyError("The gateway is stopping."))
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_STOP_SECONDS):
-                await asyncio.gather(*self._replacing, return_exceptions=True)
-                await asyncio.gather(*(worker.kill() for worker in self._alive))
+        await self._workers.stop()
+
+    @property
+    def in_force(self) -> tuple[Part, ...]:
+        """The parts of the sandbox that confine the workers."""
+        return self._workers.in_force
+
+    @property
+    def lacking(self) -> list[Part]:
+        """The parts of the sandbox that do not."""
+        return self._workers.lacking
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -278,73 +238,19 @@ class CodecPool:
     def _release(self, worker: CodecProcess, reason: Reason, client: str = NOBODY) -> None:
         """Make a worker available again, or replace one that was left in a task or has ended."""
         if worker.idle:
-            self._idle.append(worker)
-            self._grant()
+            self._add(worker)
         elif not self._stopping:
             reason = reason if worker.busy else Reason.ENDED
-            task = asyncio.create_task(self._replace(worker, reason, client))
-            self._replacing.add(task)
-            task.add_done_callback(self._replacing.discard)
+            self._workers.replace(worker, reason, partial(self._charge, client))
 
-    async def _replace(self, worker: CodecProcess, reason: Reason, client: str) -> None:
-        started = time.monotonic()
-        exit_status = await worker.kill()
-        self._alive.discard(worker)
-        CODEC_WORKERS_REPLACED.labels(reason).inc()
-        logger.warning(
-            "codec_worker_replaced",
-            reason=reason,
-            exit_status=exit_status,
-            **worker.context,
-        )
-        while True:
-            # Even on a machine out of memory or processes, the pool returns to its size later.
-            with contextlib.suppress(OSError, EOFError, ForeignAnswerError, ConfigurationError):
-                await self._spawn()
-                seconds = time.monotonic() - started
-                self._shares.charge(client, seconds)
-                self._count(client, seconds)
-                return
-            await asyncio.sleep(_RESTART_PAUSE_SECONDS)
+    def _charge(self, client: str, seconds: float) -> None:
+        """Count the time for another worker as time of the client whose image ended the last."""
+        self._shares.charge(client, seconds)
+        self._count(client, seconds)
 
-    async def _spawn(self) -> None:
-        worker = await CodecProcess.spawn(self._how)
-        self._alive.add(worker)
-        try:
-            self.in_force = await worker.ready()
-            self._check_confinement()
-        except BaseException:  # also when cancelled: no process may be left behind
-            await worker.kill()
-            self._alive.discard(worker)
-            raise
+    def _add(self, worker: CodecProcess) -> None:
         self._idle.append(worker)
         self._grant()
-
-    @property
-    def lacking(self) -> list[Part]:
-        """The parts of the sandbox that do not confine the workers."""
-        return [part for part in Part if part not in self.in_force]
-
-    def _check_confinement(self) -> None:
-        if self._required and self.lacking:
-            raise ConfigurationError(
-                f"{variable('imaging', 'sandbox')} is {Sandbox.REQUIRED}, and this kernel does not"
-                f" confine codec workers by: {', '.join(self.lacking)}."
-            )
-
-    def _log_sandbox(self) -> None:
-        if self.lacking:
-            logger.warning("codec_sandbox", in_force=self.in_force, lacking=self.lacking)
-        else:
-            logger.info("codec_sandbox", in_force=self.in_force)
-
-    def _not_started(self, error: TimeoutError | ExceptionGroup[Exception]) -> ConfigurationError:
-        if isinstance(error, ExceptionGroup):
-            for each in error.exceptions:
-                if isinstance(each, ConfigurationError):
-                    return each
-        memory = f"{self._how.memory_bytes:,} bytes of memory"
-        return ConfigurationError(f"A codec worker does not start with {memory}.")
 
     def _crash(self) -> GatewayError:
         if self._stopping:

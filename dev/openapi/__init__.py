@@ -1,1 +1,1 @@
-"""The OpenAPI document as a product: its linter, and the generator of the TypeScript client."""
+"""The descriptions in openapi/: linters, the schemas of events, and a generator of clients."""

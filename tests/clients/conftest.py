@@ -1,11 +1,12 @@
 """One gateway, and each client generated once, for all tests of this folder.
 
-Without Node.js, npm, Java or Maven there is no TypeScript client, and its tests are skipped; with
-TEST_REQUIRE_CLIENTS=1 they fail instead.
+Without Node.js, npm, Java or Maven there is no TypeScript client, and its tests are skipped, as are
+those of a linter without Node.js or npm; with TEST_REQUIRE_CLIENTS=1 they fail instead.
 """
 
 import json
 import os
+import shutil
 
 import pytest
 
@@ -39,6 +40,14 @@ def typescript_client(tmp_path_factory):
         give_up(str(error))
 
 
+@pytest.fixture(scope="session")
+def node_modules():
+    """The packages of dev/openapi/package-lock.json, installed."""
+    if missing := [f"no {tool}" for tool in ("node", "npm") if shutil.which(tool) is None]:
+        give_up(", ".join(missing), "a linter")
+    return generated.install_node_modules()
+
+
 @pytest.fixture(scope="session", params=["python", "typescript"])
 def client(request):
     return request.getfixturevalue(f"{request.param}_client")
@@ -52,9 +61,9 @@ def result(client, gateway):
     return json.loads(client.run(gateway.url, gateway.key))
 
 
-def give_up(reason):
+def give_up(reason, needed="a TypeScript client"):
     """Skip, unless the environment says that there must be every client."""
-    reason = f"needs a TypeScript client: {reason}"
+    reason = f"needs {needed}: {reason}"
     if os.environ.get("TEST_REQUIRE_CLIENTS") == "1":
         pytest.fail(f"TEST_REQUIRE_CLIENTS=1: {reason}")
     pytest.skip(reason)

@@ -101,7 +101,9 @@ async def test_an_answer_that_nobody_asked_for_is_given_to_nobody(pool):
     before = await pool.run(do(codec_jobs.process_id), b"")
     # The first answer is the forged one; the true one comes when nobody asks any more.
     assert await pool.run(do(codec_jobs.twice), forged) == "forged"
-    await until(lambda: before not in [each._process.pid for each in pool._alive if each.idle])
+    await until(
+        lambda: before not in [each._process.pid for each in pool._workers.alive if each.idle]
+    )
     assert await pool.run(do(codec_jobs.length), b"four") == 4
 
 

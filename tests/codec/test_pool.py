@@ -226,11 +226,11 @@ async def test_short_work_that_nobody_waits_for_runs_to_its_end_and_costs_no_wor
         pid = await pool.run(do(codec_jobs.process_id), b"")
         for _ in range(5):
             task = asyncio.create_task(pool.run(do(codec_jobs.work, seconds=0.2), b""))
-            await until(lambda: any(each.busy for each in pool._alive))
+            await until(lambda: any(each.busy for each in pool._workers.alive))
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            assert not any(each.busy for each in pool._alive)
+            assert not any(each.busy for each in pool._workers.alive)
         assert await pool.run(do(codec_jobs.process_id), b"") == pid
 
 
@@ -264,7 +264,7 @@ async def test_a_client_that_waits_in_vain_beyond_its_share_is_told_so():
                 await pool.run(do(codec_jobs.length), b"four", "greedy")
             assert refusal.value.status == 429
             busy = asyncio.create_task(pool.run(do(codec_jobs.work, seconds=1), b"", "modest"))
-            await until(lambda: all(each.busy for each in pool._alive))
+            await until(lambda: all(each.busy for each in pool._workers.alive))
             with pytest.raises(OverloadedError):
                 await pool.run(do(codec_jobs.length), b"four", "modest")
             await busy

@@ -8,7 +8,7 @@ from prometheus_client import REGISTRY
 from structlog.contextvars import bound_contextvars
 from structlog.testing import capture_logs
 
-from app.codec.pool import Reason
+from app.codec.workers import Reason
 from app.errors import DecoderCrashedError, DecodeTimeoutError, InternalError, OverloadedError
 from tests.support import codec_jobs
 from tests.support.codec_jobs import do
@@ -52,7 +52,7 @@ class TestReplaced:
                 task.cancel()
                 await until(task.done)
             os.kill(await pool.run(do(codec_jobs.process_id), b""), signal.SIGKILL)
-            await until(lambda: not any(each.idle for each in pool._alive))
+            await until(lambda: not any(each.idle for each in pool._workers.alive))
             assert await pool.run(do(codec_jobs.length), b"four") == 4
         assert {reason: count(reason) - before[reason] for reason in before} == {
             Reason.LEFT: 1,
@@ -107,7 +107,7 @@ class TestSaid:
         with capture_logs() as lines:
             with bound_contextvars(request_id="r1"):
                 await pool.run(do(codec_jobs.say_later, text="late"), b"")
-            [said] = [each._said for each in pool._alive]
+            [said] = [each._said for each in pool._workers.alive]
             await until(lambda: said._read_bytes)
             with bound_contextvars(request_id="r2"):
                 await pool.run(do(codec_jobs.length), b"")

@@ -30,6 +30,7 @@ from struct import unpack_from
 from PIL import ImageCms
 
 from app.errors import ImageRefusedError, UnsupportedFormatError
+from app.imaging.containers.tiff_directories import only_page
 from app.imaging.develop import develop
 from app.imaging.formats import ImageFormat, sniff
 from app.imaging.limits import ImageLimits
@@ -169,7 +170,8 @@ def resized(picture, info):
 def is_of_same_samples(data, file):
     """Tell whether both have the same colour profile, or the first one that means nothing."""
     try:
-        profile = images.profile_of(data)
+        # Pillow passes over all entries of a TIFF behind one that claims more than the file has.
+        profile = images.profile_of(only_page(data) if sniff(data) is ImageFormat.TIFF else data)
         if not profile:
             return False
         source, target = io.BytesIO(profile), ImageCms.createProfile("sRGB")

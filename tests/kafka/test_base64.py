@@ -14,7 +14,6 @@ from tests.support import images, plain
 from tests.support.gateway_process import until
 from tests.support.in_process import in_process
 from tests.support.links import make
-from tests.support.pictures import first_picture
 
 pytestmark = pytest.mark.kafka
 
@@ -48,28 +47,6 @@ def pairs(clients):
     for client in clients:
         until(lambda client=client: len(client.get("/images").json()["images"]) == len(UPLOADS) * 2)
     return stored
-
-
-def test_both_forms_of_one_topic_are_served_alike_by_every_way_out(clients, pairs):
-    for as_it_is, in_letters in pairs:
-        assert as_it_is["digest"] == in_letters["digest"]
-        assert as_it_is["receipt"]["stored_bytes"] == in_letters["receipt"]["stored_bytes"]
-    for client, image in itertools.product(clients, itertools.chain(*pairs)):
-        whole = client.get(image["url"])
-        digest = f"sha256:{hashlib.sha256(whole.content).hexdigest()}"
-        assert (whole.status_code, digest) == (200, image["digest"])
-        length = len(whole.content)
-        assert client.head(image["url"]).headers["content-length"] == str(length)
-        for start, end in ((0, 1), (1, 9), (749_998, 750_003), (length - 5, length)):
-            if start < length:
-                part = client.get(image["url"], headers={"range": f"bytes={start}-{end - 1}"})
-                assert (part.status_code, part.content) == (206, whole.content[start:end])
-        assert client.get(f"{image['url']}/metadata").json() == image
-    newest = clients[0].get(pairs[-1][1]["url"]).content
-    assert [first_picture(client) for client in clients] == [newest, newest]
-    for (one, two), url in itertools.product([clients], [each["url"] for _, each in pairs]):
-        assert one.delete(url).status_code == 204
-        until(lambda url=url, two=two: two.get(url).status_code == 410)
 
 
 async def test_each_record_says_its_form_and_any_reader_of_text_can_undo_it(pairs, kafka, prefix):

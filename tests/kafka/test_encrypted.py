@@ -11,8 +11,8 @@ import pytest
 from imagegate import ImageReader, KeyUnavailableError
 from tests.support import plain
 from tests.support.gateway_process import until
+from tests.support.mjpeg import first_picture
 from tests.support.past import program_of
-from tests.support.pictures import first_picture
 from tests.support.sealing import K1, K2, LARGE, NAME, PACKED, SMALL, ring
 
 pytestmark = pytest.mark.kafka

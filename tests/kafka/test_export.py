@@ -1,25 +1,23 @@
 """`imagegate export`: the images in Kafka as files, whatever happens to the process."""
 
 import asyncio
-import hashlib
 import json
 import os
 import pty
 import random
 import signal
-import sys
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.log import EVENTS
+from tests.support.exporting import SECONDS, ended, export, exported, pictures_in
 from tests.support.facts import until
 from tests.support.shelf import Shelf
 
+__all__ = ["export"]
+
 pytestmark = pytest.mark.kafka
 
-SECONDS = 60
 # `make faults` kills it more often.
 KILLS = 10 if os.environ.get("FAULT_ROUNDS") else 3
 CHUNK_BYTES = 16_384
@@ -28,54 +26,6 @@ CHUNK_BYTES = 16_384
 @pytest.fixture
 def shelf(log):
     return Shelf(log)
-
-
-@pytest.fixture
-async def export(kafka, log, tmp_path):
-    """Start the command into `out` with these arguments; it ends with the test."""
-    running = []
-
-    async def start(*arguments, out=tmp_path / "out", **streams):
-        prefix = log._topics.names[EVENTS].removesuffix(EVENTS)
-        piped = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.PIPE}
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "app", "export", "--kafka", kafka.bootstrap_servers),
-            *("--out", out, *map(str, arguments)),
-            env={"IMAGEGATE_KAFKA__TOPIC_PREFIX": prefix, "TERM": "xterm"},
-            **piped | streams,
-        )
-        running.append(process)
-        return process
-
-    yield start
-    for each in running:
-        if each.returncode is None:
-            each.kill()
-        with suppress(ValueError):
-            await each.communicate()
-
-
-async def ended(process):
-    """Return the exit status, what it printed, and its errors."""
-    async with asyncio.timeout(SECONDS):
-        output, errors = await process.communicate()
-    return process.returncode, output.decode(), errors.decode()
-
-
-def exported(folder):
-    """The files of images below a folder, by id, with their side-cars."""
-    found = {}
-    for path in folder.rglob("*.json"):
-        facts = json.loads(path.read_text("utf-8"))
-        [picture] = [each for each in path.parent.glob(f"{path.stem}.*") if each != path]
-        found[path.stem] = picture.read_bytes()
-        assert facts["id"] == path.stem
-        assert facts["digest"] == hashlib.sha256(found[path.stem]).hexdigest()
-    return found
-
-
-def pictures_in(folder):
-    return [path for path in folder.rglob("*.png") if path.parent.name != "unfinished"]
 
 
 async def test_each_image_is_a_file_and_it_ends_where_the_log_ends(shelf, export, tmp_path):

@@ -41,7 +41,7 @@ def ticks(pid: int) -> int:
 
 def spinning_in(pool):
     """Return the process id of the worker that spins, once it uses its CPU."""
-    pids = [each._process.pid for each in pool._alive if each.busy and "spin" in each._task]
+    pids = [each._process.pid for each in pool._workers.alive if each.busy and "spin" in each._task]
     return next((pid for pid in pids if ticks(pid) >= START_TICKS), None)
 
 

@@ -8,13 +8,11 @@ the markers `kafka` and `apache_kafka`: a parameter that leads to `request.getfi
 needs the marker.
 """
 
-import gc
 import importlib.resources
 import os
 import socket
 import subprocess
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -79,21 +77,6 @@ def kafka(
     else:
         with ExitStack() as stack:
             yield Kafka(_memory_broker(directory, stack), "memory")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _forgotten_connections(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Collect the connections that aiokafka forgot while a module's tests ran.
-
-    It forgets one whose task is cancelled while it connects. Their warnings fail whichever test
-    runs when the garbage is collected: seen in a test of the embedded log.
-    """
-    yield
-    module = f"{request.node.nodeid}::"
-    if any(each.startswith(module) for each in request.config.stash[USERS]):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)
-            gc.collect()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""JPEG: its marker segments, those that a picture needs, and where others go in.
+"""JPEG: the segments that a picture needs, and where others go in.
 
 Tables, frames, scans, JFIF without its thumbnail, Adobe's colour transform and the ICC profile are
 copied. All other APPn and COM segments go, also those between scans, and all after the first
@@ -11,9 +11,18 @@ from __future__ import annotations
 
 import re
 import struct
-from typing import TYPE_CHECKING
 
 from app.errors import InvalidImageError
+from app.imaging.containers.jpeg_segments import (
+    EOI,
+    FRAMES,
+    HEADER_BYTES,
+    MAX_PAYLOAD_BYTES,
+    SOS,
+    STRUCTURE,
+    segment,
+    segments,
+)
 from app.imaging.metadata import exif, iptc
 from app.imaging.metadata.icc import anonymous
 from app.imaging.metadata.iptc import Datasets
@@ -21,29 +30,12 @@ from app.imaging.metadata.metadata import Blocks, Metadata, Stripped, truncated
 from app.imaging.metadata.resolution import Resolution
 from app.imaging.metadata.xmp import Packet
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-_SOI, _EOI, _SOS, _JPG = 0xD8, 0xD9, 0xDA, 0xC8
 _APP0, _APP1, _APP2, _APP13, _APP14, _COM = 0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xFE
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, _JPG, 0xCC}
 _ARITHMETIC = frozenset({*range(0xC9, 0xCC), *range(0xCD, 0xD0)})
-_STRUCTURE = frozenset({*range(0xC0, 0xD0), *range(0xDA, 0xE0)}) - {_JPG}
-
-# A marker that ends a scan: not a stuffed zero, a fill byte or a restart (T.81, B.1.1.5), and none
-# of the reserved codes below 0xC0, which damage puts into scans and libjpeg passes over.
-_MARKER = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
-
-# A camera's file has dozens, the finest progressive one some hundreds; four million empty ones
-# took 8.5 s to copy.
-_MAX_SEGMENTS = 10_000
 
 _EXIF, _ICC, _IPTC = b"Exif\0\0", b"ICC_PROFILE\0", b"Photoshop 3.0\0"
-_INDEX, _SEGMENT_HEADER_BYTES = b"MPF\0", 4
+_INDEX = b"MPF\0"
 _XMP, _MORE_XMP = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
-
-# A segment's length has 16 bits and counts itself.
-_MAX_PAYLOAD_BYTES = 65_533
 
 _MAX_ICC_PIECES = 255
 
@@ -74,23 +66,23 @@ def strip(data: bytes) -> Stripped:
     metadata = Metadata()
     size, end, frame, scans, marker = (0, 0), 0, b"", list[bytes](), 0
     resolution: Resolution | None = None
-    for marker, payload, scan, end in _segments(data):  # noqa: B007 - where the last one ends
-        if marker in _FRAMES and len(payload) > 5:  # noqa: PLR2004  # precision, height, width
+    for marker, payload, scan, end in segments(data):  # noqa: B007 - where the last one ends
+        if marker in FRAMES and len(payload) > 5:  # noqa: PLR2004  # precision, height, width
             height, width = struct.unpack_from(">HH", payload, 1)
             size, frame = (width, height), payload
-        if marker == _SOS:
+        if marker == SOS:
             scans.append(payload)
         if len(scans) > _MAX_SCANS:
             raise InvalidImageError(f"The image has over {_MAX_SCANS} scans.")
         if essential := _essential(marker, payload):
             if marker == _APP0:
                 resolution = resolution or _density(essential)
-            copied.append(_segment(marker, essential) + scan)
-        if marker not in _STRUCTURE | {_EOI}:
+            copied.append(segment(marker, essential) + scan)
+        if marker not in STRUCTURE | {EOI}:
             _collect(marker, payload, metadata)
     if end < len(data):
         metadata.others.add("trailer")
-    was_open = marker != _EOI
+    was_open = marker != EOI
     if was_open and not _is_covered(frame, scans):
         raise truncated()
     stripped = _with_anonymous_profile(b"".join((b"\xff\xd8", *copied, b"\xff\xd9")))
@@ -142,7 +134,7 @@ def with_resolution(data: bytes, resolution: Resolution) -> bytes:
     """Say the density of the pixels in the JFIF segment of a new JPEG, grey or of YCbCr."""
     jfif = b"JFIF\0\1\1" + resolution.in_jfif() + b"\0\0"
     rest = data[4 + int.from_bytes(data[4:6]) :] if data.startswith(b"JFIF\0", 6) else data[2:]
-    return data[:2] + _segment(_APP0, jfif) + rest
+    return data[:2] + segment(_APP0, jfif) + rest
 
 
 def attach(data: bytes, blocks: Blocks) -> bytes:
@@ -152,12 +144,12 @@ def attach(data: bytes, blocks: Blocks) -> bytes:
         (_APP1, _XMP, blocks.xmp),
         (_APP13, _IPTC, blocks.iptc and iptc.as_resources(blocks.iptc)),
     )
-    segments = [
-        _segment(marker, name + payload)
+    fitting = [
+        segment(marker, name + payload)
         for marker, name, payload in payloads
-        if payload and len(name + payload) <= _MAX_PAYLOAD_BYTES
+        if payload and len(name + payload) <= MAX_PAYLOAD_BYTES
     ]
-    return _insert(data, segments)
+    return _insert(data, fitting)
 
 
 def of_one_picture(data: bytes) -> bytes:
@@ -166,16 +158,16 @@ def of_one_picture(data: bytes) -> bytes:
     Their index goes (CIPA DC-007, 5.2), and what XMP says of them.
     """
     parts, start = [], 0
-    for marker, payload, _, end in _segments(data):
-        at = end - len(payload) - _SEGMENT_HEADER_BYTES
+    for marker, payload, _, end in segments(data):
+        at = end - len(payload) - HEADER_BYTES
         if marker == _APP2 and payload.startswith(_INDEX):
             parts.append(data[start:at])
             start = end
         elif marker == _APP1 and payload.startswith(_XMP):
             packet = Packet(payload[len(_XMP) :])
             alone = _XMP + packet.of_one_picture().data
-            if alone != payload and len(alone) <= _MAX_PAYLOAD_BYTES:
-                parts += [data[start:at], _segment(marker, alone)]
+            if alone != payload and len(alone) <= MAX_PAYLOAD_BYTES:
+                parts += [data[start:at], segment(marker, alone)]
                 start = end
     return b"".join((*parts, data[start:]))
 
@@ -184,7 +176,7 @@ def _with_anonymous_profile(data: bytes) -> bytes:
     """Return a JPEG whose colour profile names no device; its pieces keep their places."""
     pieces = sorted(
         (payload[len(_ICC)], end - len(payload) + len(_ICC) + 2, end)
-        for marker, payload, _, end in _segments(data)
+        for marker, payload, _, end in segments(data)
         if marker == _APP2 and payload.startswith(_ICC) and len(payload) > len(_ICC) + 2
     )
     profile = b"".join(data[start:end] for _, start, end in pieces)
@@ -199,7 +191,7 @@ def _with_anonymous_profile(data: bytes) -> bytes:
 
 def is_arithmetic(data: bytes) -> bool:
     """Tell whether arithmetic coding is used, which no browser decodes (T.81, B.1.1.3)."""
-    return next(marker for marker, *_ in _segments(data) if marker in _FRAMES) in _ARITHMETIC
+    return next(marker for marker, *_ in segments(data) if marker in FRAMES) in _ARITHMETIC
 
 
 def with_icc_profile(data: bytes, profile: bytes) -> bytes:
@@ -208,14 +200,14 @@ def with_icc_profile(data: bytes, profile: bytes) -> bytes:
     Raises:
         ValueError: The profile is too large for a JPEG.
     """
-    step = _MAX_PAYLOAD_BYTES - len(_ICC) - 2
+    step = MAX_PAYLOAD_BYTES - len(_ICC) - 2
     pieces = [profile[at : at + step] for at in range(0, len(profile), step)]
     if len(pieces) > _MAX_ICC_PIECES:
         raise ValueError("the colour profile is too large")
     return _insert(
         data,
         [
-            _segment(_APP2, _ICC + bytes((number, len(pieces))) + piece)
+            segment(_APP2, _ICC + bytes((number, len(pieces))) + piece)
             for number, piece in enumerate(pieces, start=1)
         ],
     )
@@ -225,8 +217,8 @@ def icc_profile(data: bytes) -> bytes | None:
     """Return the colour profile, wherever it stands before the first scan, as libjpeg does."""
     pieces: dict[int, bytes] = {}
     counts: set[int] = set()
-    for marker, payload, _, _ in _segments(data):
-        if marker == _SOS:
+    for marker, payload, _, _ in segments(data):
+        if marker == SOS:
             break
         if marker == _APP2 and payload.startswith(_ICC) and len(payload) > len(_ICC) + 2:
             number, count = payload[len(_ICC) : len(_ICC) + 2]
@@ -239,10 +231,10 @@ def icc_profile(data: bytes) -> bytes | None:
     return b"".join(pieces[number] for number in sorted(pieces))
 
 
-def _insert(data: bytes, segments: list[bytes]) -> bytes:
+def _insert(data: bytes, added: list[bytes]) -> bytes:
     # JFIF has to come first (JFIF 1.02, page 5).
     at = 4 + int.from_bytes(data[4:6]) if data[3] == _APP0 else 2
-    return b"".join((data[:at], *segments, data[at:]))
+    return b"".join((data[:at], *added, data[at:]))
 
 
 def _collect(marker: int, payload: bytes, metadata: Metadata) -> None:
@@ -267,44 +259,9 @@ def _collect(marker: int, payload: bytes, metadata: Metadata) -> None:
         metadata.others.add("other")
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, bytes, bytes, int]]:
-    """Yield each segment's marker, payload and entropy-coded bytes, and where it ends."""
-    position = 2
-    for _ in range(_MAX_SEGMENTS):
-        # Stray bytes before a marker are passed over, as decoders do.
-        position = _next_marker(data, position) + 2
-        marker = data[position - 1]
-        if marker == _EOI:
-            yield marker, b"", b"", position
-            return
-        if marker == _SOI:
-            raise InvalidImageError("The image begins a second time before it ends.")
-        end = position + int.from_bytes(data[position : position + 2])
-        if not position + 2 <= end <= len(data):
-            raise truncated()
-        scan_end = _scan_end(data, end) if marker == _SOS else end
-        yield marker, data[position + 2 : end], data[end:scan_end], scan_end
-        if marker == _SOS and not _MARKER.match(data, scan_end):
-            return
-        position = scan_end
-    raise InvalidImageError(f"The image has over {_MAX_SEGMENTS:,} segments.")
-
-
-def _scan_end(data: bytes, position: int) -> int:
-    found = _MARKER.search(data, position)
-    return found.start() if found else len(data.rstrip(b"\xff"))
-
-
-def _next_marker(data: bytes, position: int) -> int:
-    found = _MARKER.search(data, position)
-    if found is None:
-        raise truncated()
-    return found.start()
-
-
 def _essential(marker: int, payload: bytes) -> bytes:
     """Return the part of a segment's payload that stays; empty when the segment goes."""
-    if marker in _STRUCTURE:
+    if marker in STRUCTURE:
         return payload
     # A shorter one says nothing to libjpeg, and made longer would change what it takes for RGB.
     if marker == _APP0 and payload.startswith(b"JFIF\0") and len(payload) >= _JFIF_BYTES + 2:
@@ -314,7 +271,3 @@ def _essential(marker: int, payload: bytes) -> bytes:
     if marker == _APP2 and payload.startswith(_ICC):
         return payload
     return b""
-
-
-def _segment(marker: int, payload: bytes) -> bytes:
-    return struct.pack(">BBH", 0xFF, marker, len(payload) + 2) + payload

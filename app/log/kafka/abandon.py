@@ -9,7 +9,6 @@ All of that is private API, hence the tight pin in pyproject.toml.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from itertools import chain
 from typing import Any
 
@@ -26,12 +25,12 @@ async def abandon(producer: Any) -> None:
     client = producer.client
     if client._sync_task is not None:
         client._sync_task.cancel()
-    _abort_connections(client)
+    _close_connections(client)
     sender = producer._sender.sender_task
     if sender is not None:
         await _end_sender(sender, client)
     _fail_held(producer._message_accumulator)
-    _abort_connections(client)
+    _close_connections(client)
 
 
 async def _end_sender(sender: asyncio.Task[None], client: Any) -> None:
@@ -63,11 +62,6 @@ def _fail_held(accumulator: Any) -> None:
                 future.exception()
 
 
-def _abort_connections(client: Any) -> None:
+def _close_connections(client: Any) -> None:
     for connection in list(client._conns.values()):
-        writer = connection._writer
         connection.close()
-        if writer is not None:
-            # `close` would wait until buffered bytes reach a broker that may hang.
-            with contextlib.suppress(RuntimeError):
-                writer.transport.abort()

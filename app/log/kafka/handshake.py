@@ -25,7 +25,6 @@ from aiokafka.protocol.metadata import MetadataRequest
 from app.log.kafka import refusals
 from app.log.kafka.oauth import TokenError
 from app.log.kafka.security_settings import Protocol
-from app.log.kafka.sessions import closed
 
 if TYPE_CHECKING:
     from app.log.kafka.refusals import RefusedError
@@ -95,7 +94,7 @@ class _Attempt:
         try:
             return await connection.send(request)
         finally:
-            await closed(connection)
+            connection.close()
 
     async def _explain(self, error: BaseException) -> RefusedError | None:
         if isinstance(error, TimeoutError | ConnectionRefusedError | socket.gaierror | TokenError):
@@ -159,7 +158,7 @@ class _Attempt:
                 connection = await create_conn(self._host, self._port)
         except _FAILURES:
             return False
-        await closed(connection)
+        connection.close()
         return True
 
     async def _speaks_tls(self) -> bool:

@@ -11,14 +11,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from typing import TYPE_CHECKING, Any
 
 from aiokafka.conn import AIOKafkaConnection, CloseReason, OAuthAuthenticator
-from aiokafka.errors import KafkaError, SaslAuthenticationFailed
+from aiokafka.errors import SaslAuthenticationFailed
 
+from app.log.kafka import sockets
 from app.log.kafka.security import Security
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ _step = OAuthAuthenticator.step
 _HEARD = b"\x01"
 # Kafka's own clients sign in again after 85 to 95 % of it.
 _USED_RATIO = 0.85
-# A broker that hangs says no goodbye.
-_GOODBYE_SECONDS = 1.0
 
 
 def install() -> None:
@@ -56,19 +54,14 @@ async def _prepare_and_connect(connection: Any) -> Any:
     if isinstance(security, Security):
         await security.prepare(connection)
     try:
-        return await _connect(connection)
-    except (KafkaError, OSError) as error:
+        streams = await _connect(connection)
+    except BaseException as error:  # cancelled, too
+        connection.close()
         if isinstance(error, SaslAuthenticationFailed) and isinstance(security, Security):
             security.refused()
-        if connection._protocol is not None:
-            await closed(connection)
         raise
-
-
-async def closed(connection: Any) -> None:
-    """Close a connection, and wait until its socket is: TLS says goodbye first."""
-    closing = connection.close()
-    await asyncio.wait({closing}, timeout=_GOODBYE_SECONDS)
+    sockets.require_client(connection)
+    return streams
 
 
 async def _hear_the_reason(authenticator: Any, payload: bytes | None) -> tuple[bytes, bool] | None:

@@ -8,7 +8,7 @@ already; asyncio's own transports drop it. aiokafka expects an `OSError` there: 
 metadata and for sending died of the `RuntimeError`, and its client with them (seen when connections
 are reset under load). So the error is translated where it is raised.
 
-What it lacks for signing in is in `sessions`.
+What it lacks for signing in is in `sessions`; sockets that it leaves open are in `sockets`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.admin import SaslAuthenticateRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
-from app.log.kafka import sessions
+from app.log.kafka import sessions, sockets
 
 _send = AIOKafkaConnection.send
 _asking = partial(MetadataRequest, allow_auto_topic_creation=False)
@@ -34,14 +34,15 @@ def install() -> None:
     AIOKafkaConnection.send = _send_or_close
     client.MetadataRequest = admin_client.MetadataRequest = _asking
     sessions.install()
+    sockets.install()
 
 
 def _send_or_close(connection: Any, request: Any, *arguments: Any, **options: Any) -> Any:
     try:
         answer = _send(connection, request, *arguments, **options)
         if isinstance(request, SaslAuthenticateRequest):
-            return sessions.noting_the_end(connection, answer)
-        return answer  # noqa: TRY300 - the statement above may raise too
+            answer = sessions.noting_the_end(connection, answer)
+        return sockets.kept_for(connection, answer)
     except RuntimeError as error:
         connection.close(reason=CloseReason.CONNECTION_BROKEN)
         raise KafkaConnectionError(f"The connection is closed: {error}") from error

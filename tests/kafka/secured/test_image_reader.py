@@ -1,8 +1,6 @@
 """The reader signs in as a gateway does, and needs no right but to read."""
 
 import asyncio
-import gc
-import warnings
 
 import pytest
 from aiokafka.protocol.admin import CreateAclsRequest
@@ -19,15 +17,6 @@ pytestmark = pytest.mark.apache_kafka
 
 # org.apache.kafka.common.resource.ResourceType, PatternType, AclOperation and AclPermissionType.
 TOPIC, GROUP, PREFIXED, READ, ALLOW = 2, 3, 4, 3, 3
-
-
-@pytest.fixture(autouse=True)
-def _forgotten_connections():
-    """Collect what aiokafka forgot while it connected, as after each module (`kafka_fixtures`)."""
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 async def allow(secured, kind, name):
