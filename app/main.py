@@ -44,6 +44,7 @@ from app.api.state import State
 from app.budget import ByteBudget
 from app.catalog.catalog import Catalog
 from app.changes.delete import Deleter
+from app.changes.sweep import Sweeper
 from app.codec.pool import CodecPool
 from app.codec.process import Start
 from app.codec.settings import Sandbox
@@ -235,6 +236,9 @@ async def running(settings: Settings, rule: ReadRule) -> AsyncGenerator[State, N
         unpacking = ByteBudget(settings.delivery.unpack_bytes, settings.upload.patience_seconds)
         delivery = Delivery(finder, chunks, Unpacker(chunks, pool, unpacking))
         deleter = Deleter(log, finder, catalog, feed, trust.signatures)
+        sweeper = Sweeper(log, catalog, feed, trust.signatures)
+        sweeper.start()
+        stack.push_async_callback(sweeper.stop)
         held = HeldPictures(settings.delivery.pictures_bytes)
         pictures = LivePictures(finder, delivery, catalog, feed, pool, image_limits, held)
         encoded = EncodedImages(feed)

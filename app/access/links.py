@@ -38,7 +38,16 @@ _OF_EVERY_LINK = {"expires", "by", "link"}
 # The options of an operation. Those of an upload's recipe are read by the upload.
 _OPTIONS = {
     Scope.READ: set(),
-    Scope.WRITE: {"uses", "max_bytes", "formats", "profile", "metadata", "visibility", "owner"},
+    Scope.WRITE: {
+        "uses",
+        "max_bytes",
+        "formats",
+        "profile",
+        "metadata",
+        "visibility",
+        "expires_in",
+        "owner",
+    },
     Scope.STREAMS: {"sees", "width", "fps"},
 }
 # As `sees` says it: the maker saw the images of everyone.

@@ -22,7 +22,6 @@ from app.errors import (
 )
 from app.imaging.formats import ACCEPTED
 from app.ingest.intake import Intake
-from app.ingest.upload import Upload
 from app.limits.meters import pass_bytes
 from app.records.claim import Claim
 
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from app.imaging.formats import ImageFormat
     from app.imaging.settings import ImagingSettings
     from app.ingest.settings import BodySettings, UploadSettings
+    from app.ingest.upload import Upload
 
 # The content types that the body of an upload may have.
 CONTENT_TYPES = ("multipart/form-data", "image/*", "application/octet-stream")
@@ -86,7 +86,7 @@ class RequestBody:
                 " application/octet-stream.",
                 ", ".join(CONTENT_TYPES),
             )
-        self._options = Options(imaging, rule, request.headers.get("accept", ""))
+        self._options = Options(imaging, rule, upload, request.headers.get("accept", ""))
         for name in request.query_params:
             self._options.choose(name, request.query_params[name])
         if grant:
@@ -105,7 +105,7 @@ class RequestBody:
         async with intake.open():
             if not self._is_form:
                 data = b"".join([piece async for piece in self._pieces(self._limit, intake)])
-                return Upload(data, None, self._options.recipe, self._options.visibility)
+                return self._options.upload(data, None)
             form = UploadForm(self._parameters.get(b"boundary", b""), self._limit, self._options)
             async for piece in self._pieces(self._limit + _FRAMING_BYTES, intake):
                 form.write(piece)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from app.api.multipart import MultipartBody, Part, PartEnd
 from app.errors import BodyTooLargeError, MissingFileError, TooManyFilesError
 from app.imaging.names import HARMFUL, MAX_FILENAME_CHARACTERS
-from app.ingest.upload import Upload
 
 if TYPE_CHECKING:
     from app.api.options import Options
+    from app.ingest.upload import Upload
 
 # An option has some ten; fields of other programs may be longer.
 _MAX_FIELD_BYTES = 65_536
@@ -67,8 +67,7 @@ class UploadForm:
         self._body.finish()
         if self._file is None:
             raise MissingFileError("The form has no part named file.")
-        options = self._options
-        return Upload(b"".join(self._file), self._filename, options.recipe, options.visibility)
+        return self._options.upload(b"".join(self._file), self._filename)
 
     def _begin(self, part: Part) -> None:
         if part.name == "file" and self._file is not None:

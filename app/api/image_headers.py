@@ -6,6 +6,8 @@ client can misread (RFC 6266).
 
 from __future__ import annotations
 
+import math
+import time
 import unicodedata
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -19,17 +21,19 @@ from app.records.views import digest_field
 
 if TYPE_CHECKING:
     from app.delivery.stored_image import StoredImage
+    from app.imaging.info import ImageInfo
 
 ETAG = ResponseHeader("ETag", "Strong entity tag: the digest of the image.", examples.ETAG)
 REPR_DIGEST = ResponseHeader(
     "Repr-Digest", "SHA-256 of the whole image (RFC 9530).", examples.REPR_DIGEST
 )
 # An image never changes; anyone may keep a copy of a public one.
-IMMUTABLE = "public, max-age=31536000, immutable"
+_YEAR_SECONDS = 31_536_000
+IMMUTABLE = f"public, max-age={_YEAR_SECONDS}, immutable"
 CACHING = ResponseHeader(
     "Cache-Control",
-    "An image never changes: caches may keep a public one. Of another, only the client may keep it,"
-    f" and asks again before each use: `{PRIVATE.value}`.",
+    "An image never changes: caches may keep a public one, until it expires. Of another, only"
+    f" the client may keep it, and asks again before each use: `{PRIVATE.value}`.",
     IMMUTABLE,
     variant="Image",
 )
@@ -83,12 +87,20 @@ def of_unmodified(image: StoredImage, embedding: Embedding) -> dict[str, str]:
     """
     headers = {ETAG.name: etag(image.info.digest), SANDBOX.name: SANDBOX.value}
     if image.is_public:
-        return headers | {CACHING.name: IMMUTABLE, RESOURCE_POLICY.name: embedding.value}
+        return headers | {CACHING.name: _caching(image.info), RESOURCE_POLICY.name: embedding.value}
     return headers | {
         CACHING.name: PRIVATE.value,
         VARY.name: VARY_BY_CREDENTIAL,
         RESOURCE_POLICY.name: Embedding.SAME_ORIGIN,
     }
+
+
+def _caching(info: ImageInfo) -> str:
+    """Return how long anyone may keep a copy of a public image: not longer than it is there."""
+    if info.expires_at is None:
+        return IMMUTABLE
+    left = max(info.expires_at - math.ceil(time.time()), 0)
+    return f"public, max-age={min(left, _YEAR_SECONDS)}, immutable"
 
 
 def of_download(

@@ -86,6 +86,11 @@ class UploadLink(_Wanted):
     visibility: Visibility | None = Field(
         None, description="Who may read the images; without it, as the server's rule says."
     )
+    expires_in: int | None = Field(
+        None,
+        ge=1,
+        description="How long each image is kept, in seconds; without it, as the server says.",
+    )
     owner: Annotated[str, AfterValidator(_owner)] | None = Field(
         None,
         description="Whose the images are; without it, yours. Another needs `admin`.",
@@ -199,11 +204,12 @@ async def _upload(wanted: UploadLink, request: Request, gateway: State) -> Link:
     if lacking := wanted.formats & LACKING:
         names = ", ".join(each.value for each in lacking)
         raise InvalidParameterError(f"formats: {names} cannot be decoded here.")
-    chosen = {name: getattr(wanted, name) for name in ("profile", "metadata", "visibility")}
-    allowed = Options(gateway.imaging, gateway.rule, "")
+    choices = ("profile", "metadata", "visibility", "expires_in")
+    chosen = {name: getattr(wanted, name) for name in choices}
+    allowed = Options(gateway.imaging, gateway.rule, gateway.upload, "")
     for name, value in chosen.items():
         if value is not None:
-            allowed.choose(name, value)
+            allowed.choose(name, str(value))
     options: dict[str, object] = chosen | {
         "uses": wanted.uses,
         "max_bytes": wanted.max_bytes,

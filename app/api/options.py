@@ -1,4 +1,4 @@
-"""The options of an upload: its compression profile, which metadata stays, who may read it."""
+"""The options of an upload: its profile, which metadata stays, who may read it and how long."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from app.errors import InvalidParameterError
 from app.imaging import extras
 from app.imaging.info import Visibility
 from app.imaging.profiles import Profile, Recipe
+from app.ingest.upload import Upload
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,17 +18,21 @@ if TYPE_CHECKING:
 
     from app.access.read_rule import ReadRule
     from app.imaging.settings import ImagingSettings
+    from app.ingest.settings import UploadSettings
 
 # Named in an Accept field, and not with a weight of zero (RFC 9110, 12.5.1).
 _ACCEPTED = r"\s*(?:$|,|;(?!\s*q=0(?:\.0*)?\s*(?:,|$)))"
 _WEBP = re.compile(rf"image/webp{_ACCEPTED}")
+_SECONDS = re.compile(r"[1-9][0-9]{0,11}")
 _HEIC = re.compile(rf"image/hei[cf]{_ACCEPTED}")
 
 
 class Options:
     """The options of one upload, from the query and from the form, whose fields win."""
 
-    def __init__(self, imaging: ImagingSettings, rule: ReadRule, accept: str) -> None:
+    def __init__(
+        self, imaging: ImagingSettings, rule: ReadRule, kept: UploadSettings, accept: str
+    ) -> None:
         self._is_fixed = False
         self._allowed: Mapping[str, tuple[StrEnum, ...]] = {
             "profile": imaging.profiles,
@@ -36,6 +41,8 @@ class Options:
         }
         self._rule = rule
         self._visibility: Visibility | None = None
+        self._longest_seconds = kept.longest_seconds
+        self._expires_in = kept.default_expires_in
         self.recipe = Recipe(
             imaging.profile,
             imaging.metadata[0],
@@ -55,6 +62,9 @@ class Options:
         Raises:
             InvalidParameterError: The value is not allowed here.
         """
+        if name == "expires_in":
+            self._choose_expiry(value)
+            return
         allowed = self._allowed.get(name)
         if allowed is None:
             return
@@ -80,7 +90,17 @@ class Options:
         current: StrEnum = getattr(self.recipe, name)
         return current
 
-    @property
-    def visibility(self) -> Visibility | None:
-        """The visibility to store with the image."""
-        return self._rule.for_upload(self._visibility)
+    def _choose_expiry(self, value: str) -> None:
+        if not _SECONDS.fullmatch(value) or int(value) > self._longest_seconds:
+            raise InvalidParameterError(
+                f"expires_in: {value[:50]!r} is not allowed here; allowed: seconds, from 1 to"
+                f" {self._longest_seconds}."
+            )
+        if self._is_fixed and int(value) != self._expires_in:
+            raise InvalidParameterError("expires_in: the link is for another.")
+        self._expires_in = int(value)
+
+    def upload(self, data: bytes, filename: str | None) -> Upload:
+        """Return the upload of a file with these options."""
+        visibility = self._rule.for_upload(self._visibility)
+        return Upload(data, filename, self.recipe, visibility, self._expires_in)

@@ -103,6 +103,12 @@ class Image(BaseModel):
         examples=[examples.VISIBILITY],
         exclude_if=_is_unset,
     )
+    expires_at: datetime | None = Field(
+        None,
+        description="When it will be gone, a 410. Missing where it is kept for ever.",
+        examples=[examples.EXPIRES_AT],
+        exclude_if=_is_unset,
+    )
     former_ids: list[str] = Field(
         [],
         description="Ids that it had in other logs, from which it was moved here: each still means"
@@ -139,6 +145,8 @@ def described(
     properties = info.as_dict()
     properties["digest"] = f"sha256:{info.digest}"
     properties["received_digest"] = f"sha256:{info.received_digest}"
+    if info.expires_at is not None:
+        properties["expires_at"] = datetime.fromtimestamp(info.expires_at, UTC)
     return Image(
         id=image_id,
         url=path_of(image_id),

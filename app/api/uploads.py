@@ -57,6 +57,14 @@ _FORM = {
             " default, and may allow some of these only.",
             "examples": ["owner"],
         },
+        "expires_in": {
+            "type": "integer",
+            "format": "int64",
+            "minimum": 1,
+            "description": "How long the image is kept, in seconds: then it is gone, a 410. A"
+            " server may have a default, otherwise for ever, and a maximum.",
+            "examples": [86_400],
+        },
     },
 }
 _BYTES = BINARY | {"description": "The bytes of the image, and nothing else."}

@@ -8,6 +8,7 @@ writes, each batch of facts in one transaction with the offset that follows it.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, assert_never
 
 from app.catalog import claims, facts, images, moves, progress, sealed, signing
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from app.events.sequenced import SequencedEvent
 
 # A file with another version, older or newer, is not migrated but rebuilt.
-_SCHEMA_VERSION = 7
+_SCHEMA_VERSION = 8
 # Sequences are offsets of a log, which have 63 bits.
 _ABOVE_ALL = 2**63 - 1
 _SCHEMA = progress.SCHEMA + facts.SCHEMA + images.SCHEMA + moves.SCHEMA + claims.SCHEMA
@@ -111,8 +112,17 @@ class Catalog:
 
     async def image(self, image_id: str) -> CatalogImage | None:
         """Return a listed image by an id that it has, or had in another log; None if it is not."""
+        found = await self._images(f"WHERE {images.BY_ID} AND {images.LIVING}", image_id, _now())
+        return found[0] if found else None
+
+    async def entry(self, image_id: str) -> CatalogImage | None:
+        """Return an image as `image` does, even if it has expired."""
         found = await self._images(f"WHERE {images.BY_ID}", image_id)
         return found[0] if found else None
+
+    async def expired(self, now: float, limit: int) -> list[CatalogImage]:
+        """Return images that have expired by a clock, in seconds since 1970, the oldest first."""
+        return await self._images(f"WHERE {images.EXPIRED}", now, limit)
 
     async def is_listed(self, image_id: str) -> bool:
         """Tell whether an image is listed."""
@@ -191,11 +201,17 @@ class Catalog:
         self, limit: int, before: int | None = None, owner: str | None = None
     ) -> list[CatalogImage]:
         """Return images in descending order of sequence, below `before`; all, or one's own."""
-        below = "sequence < ? ORDER BY sequence DESC LIMIT ?"
+        below = f"{images.LIVING} AND sequence < ? ORDER BY sequence DESC LIMIT ?"
         before = _ABOVE_ALL if before is None else before
         if owner is None:
-            return await self._images(f"WHERE {below}", before, limit)
-        return await self._images(f"WHERE owner = ? AND {below}", owner, before, limit)
+            return await self._images(f"WHERE {below}", _now(), before, limit)
+        return await self._images(f"WHERE owner = ? AND {below}", owner, _now(), before, limit)
+
+    async def of_owner(self, owner: str, after: int, limit: int) -> list[CatalogImage]:
+        """Return images of an owner in ascending order of sequence, expired ones included."""
+        return await self._images(
+            "WHERE owner = ? AND sequence > ? ORDER BY sequence LIMIT ?", owner, after, limit
+        )
 
     async def first_since(self, timestamp_ms: int) -> int | None:
         """Return the lowest sequence of the listed images stored at or after a time, if any was."""
@@ -205,8 +221,10 @@ class Catalog:
     async def facts(self, after: int, limit: int, owner: str | None = None) -> list[Fact]:
         """Return facts in ascending order of sequence, above `after`; all, or one's own."""
         if owner is None:
-            return await self._database.query(facts.fact_of, facts.PAGE, after, limit)
-        return await self._database.query(facts.fact_of, facts.PAGE_OF_OWNER, owner, after, limit)
+            return await self._database.query(facts.fact_of, facts.PAGE, _now(), after, limit)
+        return await self._database.query(
+            facts.fact_of, facts.PAGE_OF_OWNER, _now(), owner, after, limit
+        )
 
     async def _images(self, condition: str, *parameters: object) -> list[CatalogImage]:
         return await self._database.query(
@@ -214,6 +232,11 @@ class Catalog:
             f"SELECT {images.COLUMNS} FROM images {condition}",  # noqa: S608 - constants
             *parameters,
         )
+
+
+def _now() -> float:
+    """Return the time by which images expire, in seconds since 1970."""
+    return time.time()
 
 
 def _apply(connection: sqlite3.Connection, sequenced: SequencedEvent) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from app.catalog.images import COLUMNS, CatalogImage, image_of
+from app.catalog.images import COLUMNS, LIVING, CatalogImage, image_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -21,7 +21,7 @@ CREATE INDEX facts_of_owner ON facts (owner, sequence);
 """
 _FACTS = (
     f"SELECT facts.sequence, type, image_id, {COLUMNS} FROM facts"  # noqa: S608 - constants
-    " LEFT JOIN images ON images.id = image_id WHERE"
+    f" LEFT JOIN images ON images.id = image_id AND {LIVING} WHERE"
 )
 _ABOVE = "facts.sequence > ? ORDER BY facts.sequence LIMIT ?"
 # A page of facts above a sequence number, all or those of one owner's images, in the columns that
@@ -35,7 +35,7 @@ STORED = "SELECT 1 FROM facts WHERE image_id = ? AND type = 'image.stored'"
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """An event that was applied; `image` is None if the image has been deleted since."""
+    """An event that was applied; `image` is None if the image was deleted or has expired since."""
 
     sequence: int
     type: str

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 SCHEMA = """
 CREATE TABLE images (
     sequence INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, created_at_ms INTEGER NOT NULL,
-    owner TEXT, visibility TEXT, bytes INTEGER NOT NULL, info BLOB NOT NULL, former_ids TEXT
+    owner TEXT, visibility TEXT, bytes INTEGER NOT NULL, info BLOB NOT NULL, former_ids TEXT,
+    expires_at INTEGER
 );
 CREATE INDEX images_of_owner ON images (owner, sequence);
+CREATE INDEX images_by_expiry ON images (expires_at) WHERE expires_at IS NOT NULL;
 CREATE TABLE places (
     partition INTEGER NOT NULL, offset INTEGER NOT NULL, image_id TEXT NOT NULL,
     PRIMARY KEY (partition, offset, image_id)
@@ -47,6 +49,9 @@ CREATE TABLE deleted (
 COLUMNS = "images.id, images.sequence, created_at_ms, info, former_ids"
 # The first image that was stored at or after a time. Times of the log's clock may step back.
 FIRST_SINCE = "SELECT min(sequence) FROM images WHERE created_at_ms >= ?"
+# The condition for an image that has not expired at a time, in seconds since 1970.
+LIVING = "(expires_at IS NULL OR expires_at > ?)"
+EXPIRED = "expires_at <= ? ORDER BY expires_at LIMIT ?"
 # The condition for an image by an id that it has, or had in another log.
 BY_ID = f"images.id = {moves.ID_NOW}"
 # The columns that `known_of` reads: one row, for any id.
@@ -143,8 +148,8 @@ def add(
     """List an image, unless it is deleted."""
     connection.execute(
         "INSERT INTO images"
-        " (sequence, id, created_at_ms, owner, visibility, bytes, info, former_ids)"
-        " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8"
+        " (sequence, id, created_at_ms, owner, visibility, bytes, info, former_ids, expires_at)"
+        " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9"
         " WHERE NOT EXISTS (SELECT 1 FROM deleted WHERE id = ?2)",
         (
             sequence,
@@ -155,6 +160,7 @@ def add(
             event.info.stored_bytes,
             INFO.dump_json(event.info),
             ",".join(event.move.former_ids) if event.move else None,
+            event.info.expires_at,
         ),
     )
     connection.executemany("INSERT OR IGNORE INTO places VALUES (?, ?, ?)", _places(event))

@@ -1,1 +1,1 @@
-"""Changes that clients make to stored images: events that take effect once they are applied."""
+"""Changes to stored images: events that take effect once they are applied."""

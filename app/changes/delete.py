@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from app.changes.deletion import deletion_of
 from app.errors import ImageGoneError, OutcomeUnknownError, RecordDamagedError
 from app.events.event import ImageDeleted, encode
 from app.log import EVENTS
@@ -50,24 +51,25 @@ class Deleter:
         """
         # A feed that is stopped still serves images, but would not apply the deletion.
         self._feed.require_caught_up()
-        claim = None
         try:
             found = await self._finder.find_own(image_id, owner)
-            listed = await self._catalog.image(image_id)
-            id_now, info, claim = found.image_id, found.info, found.head.claim
         except ImageGoneError:
-            # Deleted before, unless its bytes have expired while it is still listed.
-            if (listed := await self._catalog.image(image_id)) is None:
+            # Deleted before, unless it has expired while it is still listed.
+            if (listed := await self._catalog.entry(image_id)) is None:
                 return
-            id_now, info = listed.id, listed.info
+            deletion = await deletion_of(self._log, listed)
         except RecordDamagedError:
             # Its record cannot be read, but its id is known to be right.
-            listed = await self._catalog.image(image_id)
+            listed = await self._catalog.entry(image_id)
             if listed is None or not owner.owns(listed.info.owner):
                 raise
-            id_now, info = listed.id, listed.info
-        former_ids = listed.former_ids if listed else ()
-        deletion = ImageDeleted(id_now, info.owner, info.visibility, claim, former_ids)
+            deletion = await deletion_of(self._log, listed)
+        else:
+            listed = await self._catalog.entry(image_id)
+            info, former_ids = found.info, listed.former_ids if listed else ()
+            deletion = ImageDeleted(
+                found.image_id, info.owner, info.visibility, found.head.claim, former_ids
+            )
         event = self._signatures.sign(EVENTS, encode(deletion))
         [position] = await self._log.append(EVENTS, [event])
         if not await self._feed.applied_within(position.offset, self._apply_seconds):

@@ -7,13 +7,25 @@ import sys
 from typing import TYPE_CHECKING
 
 from app import __version__
-from app.cli import doctor, export, feed, import_log, keys, openapi, serve, topics, watch
+from app.cli import (
+    doctor,
+    export,
+    feed,
+    forget,
+    import_log,
+    keys,
+    openapi,
+    serve,
+    sweep,
+    topics,
+    watch,
+)
 from app.errors import ConfigurationError, GatewayError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_COMMANDS = (serve, doctor, topics, feed, keys, export, import_log, watch, openapi)
+_COMMANDS = (serve, doctor, topics, feed, keys, export, import_log, watch, sweep, forget, openapi)
 # The shell's convention for wrong usage of a command.
 _USAGE_STATUS = 2
 

@@ -123,6 +123,7 @@ class Develop:
             "filename": None,
             "owner": "",
             "visibility": None,
+            "expires_at": None,
             "received_bytes": len(data),
             "received_digest": await _sha256(data),
             "stored_bytes": len(output),

@@ -14,6 +14,7 @@ up.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -173,6 +174,8 @@ class Finder:
             self._trust.check_head(record, head)
             if not (is_own or known is None) or not may(head.info.owner, head.info.visibility):
                 raise ImageNotFoundError(is_foreign=True)
+            if head.info.is_expired(time.time()):
+                raise ImageGoneError("The image has expired.")
             await self._require_whole(head)
             await self._require_announced(id_now, head)
         except UnfitRecordError as error:

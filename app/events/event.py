@@ -39,9 +39,10 @@ from app.events.members import (
 from app.events.move import Move
 from app.log import EVENTS, Position, Record, StoredRecord
 from app.records import chunk_list, claim, seal
-from app.records.image import check_lengths, version_of
+from app.records.image import check_lengths
 from app.records.seal import Fields, Sealing
 from app.records.strict_json import first_problem, parse_object
+from app.records.version import version_of
 
 if TYPE_CHECKING:
     from app.imaging.info import ImageInfo, Visibility
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from app.sealing.wrapped_key import DataKey
 
 # The highest that is known; an event has the lowest that says what it says (`_version_of`).
-VERSION = 4
+VERSION = 5
 CONTENT_TYPE = b"application/cloudevents+json; charset=UTF-8"
 # Some 1,100 are usual; the list of chunks of the largest upload has 45,000 at the most.
 MAX_BYTES = 65_536
@@ -164,10 +165,12 @@ def _version_of(event: Event) -> int:
     """
     match event:
         case ImageStored() if event.key or event.sealing:
-            return seal.VERSION
+            return max(seal.VERSION, version_of(event.info, event.claim))
         case ImageStored(move=None):
             return version_of(event.info, event.claim)
-        case ImageStored() | ImageDeleted(former_ids=[_, *_]):
+        case ImageStored():
+            return max(3, version_of(event.info, event.claim))
+        case ImageDeleted(former_ids=[_, *_]):
             return 3
         case ImageDeleted() | SigningBegan():
             return 1
@@ -176,7 +179,7 @@ def _version_of(event: Event) -> int:
 def _about(event: ImageStored) -> dict[str, object]:
     chunks = chunk_list.write(event.chunk_bytes, event.chunks) if event.chunks else ""
     info = event.info.as_dict() | ({"filename": None} if event.key else {})
-    owned = _given(owner=info.pop("owner"), visibility=info.pop("visibility"))
+    owned = _given(**{name: info.pop(name) for name in ("owner", "visibility", "expires_at")})
     moved = event.move.members() if event.move else {}
     return _given(imagegatechunks=chunks) | _claimed(event) | moved | _data(info | owned)
 

@@ -44,7 +44,7 @@ async def erase_deleted(
     for each in events:
         if isinstance(each.event, ImageDeleted):
             for image_id in (each.event.image_id, *each.event.former_ids):
-                listed = await catalog.image(image_id)
+                listed = await catalog.entry(image_id)
                 known = (listed.id, listed.sequence) if listed else stored_here.get(image_id)
                 id_now, announced_at = known or (image_id, None)
                 await _erase_image(log, id_now)

@@ -23,6 +23,8 @@ from app.imaging.names import is_filename, is_label, is_owner
 _MAX_BYTES = 2**53 - 1
 # The longest side and the most frames of any format (W3C PNG 3, 7.1 and 11.3.6.1).
 _MAX_COUNT = 2**31 - 1
+# The end of the year 9999, the last that a time in JSON can name, in seconds since 1970.
+MAX_EXPIRES_AT = 253_402_300_799
 # There are some fifteen kinds of metadata.
 _MAX_KINDS = 64
 _CONTENT_TYPES = frozenset(each.content_type for each in ImageFormat)
@@ -71,7 +73,8 @@ class ImageInfo:
     image as served and as it was uploaded; `stored_bytes` is its size in the log, packed by
     `content_encoding` unless that is empty. It is `kept` if the file was not encoded again;
     `quality` is SSIMULACRA2. `owner` is the principal that uploaded it, empty without
-    authentication; without a `visibility` of its own, the server's rule says who may read it.
+    authentication; without a `visibility` of its own, the server's rule says who may read it. From
+    `expires_at` on, in seconds since 1970, it is gone.
     """
 
     content_type: Annotated[str, Predicate(is_content_type)]
@@ -92,6 +95,11 @@ class ImageInfo:
     quality: Annotated[float, Predicate(math.isfinite)] | None = None
     owner: Annotated[str, Predicate(is_owner_or_empty)] = ""
     visibility: Visibility | None = None
+    expires_at: Annotated[int, Gt(0), Le(MAX_EXPIRES_AT)] | None = None
+
+    def is_expired(self, now: float) -> bool:
+        """Tell whether it is gone by a clock, in seconds since 1970."""
+        return self.expires_at is not None and self.expires_at <= now
 
     def as_dict(self) -> dict[str, Any]:
         """Return the properties by name; `dataclasses.asdict` copies deeply, at 60 µs."""

@@ -8,6 +8,8 @@ Hides how long an upload holds memory: from before its first byte until its imag
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -82,6 +84,7 @@ class Ingest:
                 filename=upload.filename,
                 owner=source.owner,
                 visibility=upload.visibility,
+                expires_at=_expires_at(upload),
             )
         except BaseException:
             reservation.release()
@@ -127,3 +130,8 @@ class Ingest:
         with suppress(CatalogDamagedError):
             return await self._catalog.image(published.image_id)
         return None
+
+
+def _expires_at(upload: Upload) -> int | None:
+    """Return when an upload is to be gone that is stored now, in seconds since 1970."""
+    return None if upload.expires_in is None else math.ceil(time.time()) + upload.expires_in

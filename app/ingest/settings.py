@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from app.section import Seconds, Section
+
+# A century.
+_MOST_SECONDS = 3_155_760_000
 
 
 class BodySettings(Section):
@@ -32,7 +37,33 @@ class UploadSettings(Section):
         description="memory for all uploads at once, four bytes for each that came; beyond it they"
         " wait, then get 503, or 429 over their client's share",
     )
+    expires_in_seconds: int = Field(
+        0,
+        ge=0,
+        le=_MOST_SECONDS,
+        description="how long images are kept whose upload does not say; 0 for ever, or as long as"
+        " the maximum allows",
+    )
+    max_expires_in_seconds: int = Field(
+        0, ge=0, le=_MOST_SECONDS, description="how long an image may be kept; 0 for ever"
+    )
     # Longer than uploads that stall hold theirs (IMAGEGATE_HTTP__SLOW_BODY_SECONDS).
     patience_seconds: float = Field(
         6, ge=0, le=60, description="how long an upload waits for memory of the budget"
     )
+
+    @model_validator(mode="after")
+    def _check_expiry(self) -> Self:
+        if 0 < self.max_expires_in_seconds < self.expires_in_seconds:
+            raise ValueError("expires_in_seconds is longer than max_expires_in_seconds")
+        return self
+
+    @property
+    def longest_seconds(self) -> int:
+        """How long an image may be kept at the most."""
+        return self.max_expires_in_seconds or _MOST_SECONDS
+
+    @property
+    def default_expires_in(self) -> int | None:
+        """How long an image is kept whose upload does not say, in seconds; None for ever."""
+        return self.expires_in_seconds or self.max_expires_in_seconds or None

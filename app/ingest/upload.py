@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 class Upload:
     """The bytes that a client sent, the file name that it gave, cleaned, and its options.
 
-    `visibility` is None where the server's rule is to say who may read the image.
+    `visibility` is None where the server's rule is to say who may read the image, `expires_in`
+    where it is kept for ever; otherwise that is in seconds from when it is stored.
     """
 
     data: bytes
     filename: str | None
     recipe: Recipe
     visibility: Visibility | None = None
+    expires_in: int | None = None
 
 
 class Source(Protocol):

@@ -14,7 +14,8 @@ Hides the record format, which is public: any Kafka client can read a picture wi
 - A head with `imagegate-claim` is that of an image only if the claim counts (`app.records.claim`).
 - Each value of a sealed image is encrypted for itself (`app.records.seal`), and only then encoded.
 
-- `imagegate-owner` and `imagegate-visibility` are there where the image has them.
+- `imagegate-owner`, `imagegate-visibility` and `imagegate-expires-at` are there where the image has
+  them.
 
 `imagegate-version` stops readers that are older than the format: `version_of` says what they would
 misread. A property that is added to `ImageInfo` is in the meta without a change here.
@@ -34,12 +35,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from app.errors import NewerVersionError
 from app.imaging.formats import ImageFormat
-from app.imaging.info import ImageInfo, Visibility
+from app.imaging.info import ImageInfo
 from app.log import IMAGES, Position, Record, StoredRecord
 from app.records import chunk_list, claim, seal, views
 from app.records.seal import Fields, Seal, SealedHead, Sealing
 from app.records.strict_json import first_problem, parse_object
 from app.records.value import Part, ValueEncoding, encoding_of, is_in
+from app.records.version import VERSION, version_of, version_of_values
 from app.records.views import number as parse_number
 from app.sealing.envelope import ALGORITHM, TAG_BYTES
 
@@ -50,8 +52,6 @@ if TYPE_CHECKING:
     from app.records.claim import Claim
     from app.sealing.wrapped_key import DataKey
 
-# The highest that is known; a head has the lowest that says what it says (`version_of`).
-VERSION = 4
 # With key and headers it fits the 1 MiB that Kafka allows for a batch by default.
 CHUNK_BYTES = 1_000_000
 # A head record's bytes beside its chunk: 8 KiB of metadata, the list of chunks (some 12 bytes each)
@@ -119,7 +119,8 @@ def sealed_head(
     cookie: bytes, info: ImageInfo, size: int, claimed: Claim | None, key: DataKey
 ) -> SealedHead:
     """Return what seals an image that is cut into parts of `size`, by a key of its own."""
-    public = _headers(replace(info, filename=None), claimed, seal.VERSION)
+    version = max(seal.VERSION, version_of(info, claimed))
+    public = _headers(replace(info, filename=None), claimed, version)
     record_key = cookie.hex().encode()
     headers = seal.with_fields(IMAGES, record_key, None, public, key, Fields(info.filename))
     count = -(-info.stored_bytes // size)
@@ -136,7 +137,7 @@ def encoded_chunks(
     """Yield the records of chunks 1…n-1, each sealed and encoded when it is its turn."""
     for number, start in enumerate(range(size, len(data), size), start=1):
         headers = (
-            ("imagegate-version", b"%d" % _version_of(encoding, sealed=sealed is not None)),
+            ("imagegate-version", b"%d" % version_of_values(encoding, sealed=sealed is not None)),
             ("imagegate-chunk", b"%d" % number),
             *([(seal.ENCRYPTION, ALGORITHM.encode())] if sealed else []),
             *encoding.headers,
@@ -162,7 +163,7 @@ def head_record(
     sealed: SealedHead | None = None,
 ) -> Record:
     """Return the record that commits the image, once its chunks are stored at these positions."""
-    version = max(version_of(info, claimed), _version_of(encoding))
+    version = max(version_of(info, claimed), version_of_values(encoding))
     headers = list(sealed.headers if sealed else _headers(info, claimed, version))
     headers += encoding.headers
     if chunks:
@@ -183,29 +184,10 @@ def _headers(info: ImageInfo, claimed: Claim | None, version: int) -> tuple[tupl
     if info.content_encoding:
         headers.append(views.CONTENT_ENCODING.of(info))
         headers.append(("imagegate-stored-length", b"%d" % info.stored_bytes))
-    optional = (views.OWNER, views.VISIBILITY)
-    headers += [view.of(info) for view in optional if getattr(info, view.field)]
+    headers += [view.of(info) for view in views.OPTIONAL if getattr(info, view.field)]
     if claimed:
         headers.append(("imagegate-claim", claim.write(claimed).encode()))
     return tuple(headers)
-
-
-def version_of(info: ImageInfo, claimed: Claim | None) -> int:
-    """Return the lowest version whose readers treat an image rightly.
-
-    Those of version 1 serve it to everyone who has its id, and even if its claim does not count.
-    """
-    return 1 if info.visibility in (None, Visibility.PUBLIC) and claimed is None else 2
-
-
-def _version_of(encoding: ValueEncoding, *, sealed: bool = False) -> int:
-    """Return the lowest version whose readers decode a value: others would serve the letters.
-
-    Those of version 2 would call the image none of imagegate's, for its length.
-    """
-    if sealed:
-        return seal.VERSION
-    return 1 if encoding is ValueEncoding.RAW else 3
 
 
 def parse_head(record: StoredRecord) -> Head:
@@ -243,7 +225,7 @@ def _head(record: StoredRecord) -> Head:
     sealing = seal.sealing_of(IMAGES, record)
     stated = record.header("imagegate-claim")
     claimed = None if stated is None else claim.parse(stated.decode("ascii"))
-    needed = max(version_of(info, claimed), _version_of(encoding, sealed=sealing is not None))
+    needed = max(version_of(info, claimed), version_of_values(encoding, sealed=sealing is not None))
     if version < needed:
         raise ValueError("of a version that could not say this")
     head = Head(info, size, chunks, claimed, encoding, sealing)

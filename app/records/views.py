@@ -61,6 +61,14 @@ OWNER = View("owner", "imagegate-owner", str.encode, bytes.decode)
 VISIBILITY = View(
     "visibility", "imagegate-visibility", str.encode, lambda field: field.decode() or None
 )
-VIEWS = (CONTENT_TYPE, CONTENT_LENGTH, DIGEST, CONTENT_ENCODING, OWNER, VISIBILITY)
+EXPIRES_AT = View(
+    "expires_at",
+    "imagegate-expires-at",
+    lambda seconds: b"%d" % seconds,
+    lambda field: number(field) if field else None,
+)
+# Those that not every image has.
+OPTIONAL = (OWNER, VISIBILITY, EXPIRES_AT)
+VIEWS = (CONTENT_TYPE, CONTENT_LENGTH, DIGEST, CONTENT_ENCODING, *OPTIONAL)
 # The properties that are in no other header.
 VIEWED = {view.field for view in VIEWS}

@@ -12,6 +12,9 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotations
 # The Prometheus library adds `_total` to the names of counters.
 IMAGES_STORED = Counter("imagegate_images_stored", "Images that were acknowledged.")
+IMAGES_SWEPT = Counter(
+    "imagegate_images_swept", "Images that this gateway deleted as they had expired."
+)
 PROBLEMS = Counter("imagegate_problems", "Answers that were problems, by their code.", ["code"])
 REQUESTS_REFUSED = Counter(
     "imagegate_requests_refused",

@@ -60,12 +60,15 @@ _SUBJECTS = {
 }
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
 # Members that are written only where they say something, and then are neither empty nor null.
-_UNSAID = {"owner", "visibility"}
+_UNSAID = {"owner", "visibility", "expires_at"}
 _DESCRIPTIONS = {
     name: field.description
     for model in (schemas.Receipt, schemas.Image)
     for name, field in model.model_fields.items()
-} | {"content_encoding": "Packing of the stored bytes, such as `lepton`; empty if there is none."}
+} | {
+    "content_encoding": "Packing of the stored bytes, such as `lepton`; empty if there is none.",
+    "expires_at": "When the image is gone, in seconds since 1970; missing where it never is.",
+}
 
 
 def documents() -> dict[str, Schema]:
@@ -100,11 +103,13 @@ def documents() -> dict[str, Schema]:
     }
     began = {"data": _ends()}
     return {
-        "image.stored": _event("image.stored", "An image was stored.", [1, 2, 4], stored, ["data"]),
+        "image.stored": _event(
+            "image.stored", "An image was stored.", [1, 2, 4, 5], stored, ["data"]
+        ),
         "image.moved": _event(
             "image.moved",
             "An image was brought from another log, where it had another id.",
-            [3, 4],
+            [3, 4, 5],
             moved,
             ["imagegateformerids", "imagegatecreatedat", "data"],
         ),

@@ -15,6 +15,7 @@ from app.api.options import Options
 from app.api.parameters import filename_of, parse_parameters
 from app.errors import BadRequestError, GatewayError
 from app.imaging.settings import ImagingSettings
+from app.ingest.settings import UploadSettings
 from tests.support.credentials import RULE
 
 HEADERS = b'Content-Disposition: form-data; name="file"; filename="a.jpg"\r\n\r\n'
@@ -172,7 +173,9 @@ class TestWork:
     @pytest.mark.parametrize("boundary", [b"b", BROWSER, b"a" * 70])
     def test_no_body_takes_more_than_some_lines_of_python_a_piece_and_a_part(self, boundary):
         for body in attacks(boundary):
-            form = UploadForm(boundary, 20_000_000, Options(ImagingSettings(), RULE, ""))
+            form = UploadForm(
+                boundary, 20_000_000, Options(ImagingSettings(), RULE, UploadSettings(), "")
+            )
             pieces = cut(body, range(0, len(body), 65_536))
 
             def parse(form=form, pieces=pieces):

@@ -49,7 +49,7 @@ FORMER_IDS = [
     *("aaaa", f"{image_id(1)},", f",{image_id(1)}", image_id(1).upper(), f"{image_id(1)}\n", 7, []),
 ]
 ENVELOPE = sorted(envelope())
-DATA = sorted(envelope()["data"] | {"owner": "", "visibility": ""})
+DATA = sorted(envelope()["data"] | {"owner": "", "visibility": "", "expires_at": 0})
 
 
 def schema(kind):
@@ -109,6 +109,7 @@ def test_a_schema_means_the_same_in_2020_12_and_in_draft_7(kind):
         stored(2, filename=None, quality=87.5, metadata_removed=("exif", "gps")),
         stored(3, content_type="image/jpeg", content_encoding="lepton", stored_bytes=4_000),
         stored(4, owner="https://login.example#Zoë", visibility=Visibility.OWNER),
+        stored(7, expires_at=4_000_000_000),
         claimed(6, uses=10_000),
         deleted(3),
         events.ImageDeleted(image_id(5), "key:1", Visibility.AUTHENTICATED, claimed().claim),
@@ -156,16 +157,16 @@ def test_an_event_of_an_earlier_release_without_time_and_of_a_later_one_with_mor
 @pytest.mark.parametrize("name", DATA)
 def test_a_property_is_valid_where_a_reader_believes_it(name):
     # It is written where it says something; that it says nothing is believed too.
-    unsaid = ("", None) if name in {"owner", "visibility"} else ()
+    unsaid = ("", None) if name in {"owner", "visibility", "expires_at"} else ()
     for value in VALUES:
         data = envelope()["data"] | {name: value}
         if name in {"content_length", "stored_bytes"}:
             data |= {"content_length": value, "stored_bytes": value}
         if name == "content_encoding":
             data["content_type"] = "image/jpeg"
-        # A visibility needs version 2.
+        # An end needs the highest version.
         if value not in unsaid:
-            agree(envelope(data=data, imagegateversion=2))
+            agree(envelope(data=data, imagegateversion=events.VERSION))
 
 
 @pytest.mark.parametrize("name", ["specversion", "id", "source", "subject"])

@@ -15,10 +15,9 @@ from app.records.writer import ImageWriter
 from app.transfer.copy import Copier
 from app.transfer.transfer import Transfer
 from imagegate import ImageReader
-from tests.support import images
+from tests.support import commands, images
 from tests.support.facts import until
 from tests.support.gateway_process import on_kafka
-from tests.support.imported import run_import, start_import
 from tests.support.kafka_logs import opened_log
 from tests.support.shelf import Shelf
 
@@ -53,7 +52,7 @@ async def test_every_old_url_is_served_by_two_gateways_however_often_the_import_
 ):
     async with opened_log(kafka, topic_prefix=prefix) as log:
         for kill in range(3):
-            process = start_import(tmp_path / "source", **topics)
+            process = commands.start("import", tmp_path / "source", **topics)
             enough = 60 * (kill + 1)
             async with asyncio.timeout(60):
                 while (await log.bounds(EVENTS, 0)).end < enough:
@@ -64,7 +63,7 @@ async def test_every_old_url_is_served_by_two_gateways_however_often_the_import_
             process.stdout.close()
         killed_at = (await log.bounds(EVENTS, 0)).end
         assert killed_at < 500
-    said = run_import(tmp_path / "source", **topics)
+    said = commands.run("import", tmp_path / "source", **topics)
     assert f"{len(embedded.stored)} images" not in said
     assert "were there already" in said
 
@@ -111,7 +110,7 @@ async def test_out_of_other_topics_with_other_keys_and_in_another_form(
     file = tmp_path / "source.env"
     keys = ("IMAGEGATE_KAFKA__TOPIC_PREFIX", "IMAGEGATE_KAFKA__SIGNING_KEYS")
     file.write_text("".join(f"{name}={source[name]}\n" for name in keys))
-    said = run_import(kafka.bootstrap_servers, "--source-env", file, **target)
+    said = commands.run("import", kafka.bootstrap_servers, "--source-env", file, **target)
     assert "\n2 images, " in said
 
     after = new_gateway(data_dir=tmp_path / "after", **target)
@@ -145,7 +144,7 @@ async def test_the_same_topics_are_no_source(kafka, topics, new_gateway, tmp_pat
     new_gateway(data_dir=tmp_path / "one", **topics)
     file = tmp_path / "source.env"
     file.write_text(f"IMAGEGATE_KAFKA__TOPIC_PREFIX={topics['IMAGEGATE_KAFKA__TOPIC_PREFIX']}\n")
-    said = run_import(kafka.bootstrap_servers, "--source-env", file, status=2, **topics)
+    said = commands.run("import", kafka.bootstrap_servers, "--source-env", file, status=2, **topics)
     assert "That is the log to import into" in said
 
 

@@ -8,11 +8,10 @@ import pytest
 from app.log import IMAGES
 from app.records.address import Address
 from app.records.image import head_record
-from tests.support import images
+from tests.support import commands, images
 from tests.support.credentials import bearer, make_key
 from tests.support.facts import info
 from tests.support.gateway_process import until
-from tests.support.imported import run_import
 from tests.support.kafka_logs import opened_log
 from tests.support.past import program_of
 
@@ -22,7 +21,7 @@ pytestmark = pytest.mark.kafka
 BEFORE = "12b6944ffd13193a90856c11f8d223cdf317384c"
 # The last one that knows no Base64.
 BEFORE_BASE64 = "f406f286556acc58c5801665d859b143a3d1ce28"
-# The last one that knows no images which were moved.
+# The last one that knows no images which were moved, or have an end.
 BEFORE_MOVES = "13617051ba72050512384e0ebf11215ef76a0bd9"
 SCOPES = ("images:write", "images:read", "images:list", "images:delete", "streams:read")
 PHOTOS = [images.jpeg(images.photo((80, 60), seed=seed)) for seed in range(6)]
@@ -143,7 +142,7 @@ def test_a_move_stops_the_older_one_which_goes_on_with_what_it_knew(new_gateway,
     assert embedded.terminate() == 0
     with httpx.Client(base_url=old.url) as then, httpx.Client(base_url=new.url) as today:
         before = then.post("/images", content=PHOTOS[2]).json()
-        run_import(tmp_path / "embedded", **topics)
+        commands.run("import", tmp_path / "embedded", **topics)
         until(lambda: today.get(outgrown["url"]).status_code == 200)
         assert today.get(deleted["url"]).status_code == 410
         until(lambda: then.get("/health/ready").status_code == 503)
@@ -155,3 +154,23 @@ def test_a_move_stops_the_older_one_which_goes_on_with_what_it_knew(new_gateway,
             assert client.get(before["url"]).status_code == 200
         assert today.delete(outgrown["url"]).status_code == 204
         assert today.get(moved["url"]).status_code == 410
+
+
+def test_an_image_with_an_end_stops_the_older_one_and_is_never_served_by_it(
+    new_gateway, topics, tmp_path
+):
+    program = program_of(BEFORE_MOVES, tmp_path / "code")
+    old = new_gateway(data_dir=tmp_path / "old", program=program, **topics)
+    new = new_gateway(data_dir=tmp_path / "new", **topics)
+    with httpx.Client(base_url=old.url) as then, httpx.Client(base_url=new.url) as today:
+        before = then.post("/images", content=PHOTOS[0]).json()
+        ends = today.post("/images?expires_in=3600", content=PHOTOS[1]).json()
+        assert today.get(ends["url"]).status_code == 200
+        until(lambda: then.get("/health/ready").status_code == 503)
+        answer = then.get(ends["url"])
+        assert (answer.status_code, answer.json()["code"]) in {
+            (503, "not-ready"),
+            (503, "newer-version"),
+        }
+        for client in (then, today):
+            assert client.get(before["url"]).status_code == 200

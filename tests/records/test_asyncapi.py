@@ -74,14 +74,16 @@ class Written:
         """Announce images from another log, with all that their events can say; delete one."""
         owned = {"owner": "key:1", "visibility": Visibility.OWNER}
         more = {"chunk_bytes": 16_384, "chunks": (Position(0, 8),), "claim": claimed(uses=2).claim}
-        here, gone = (
+        here, gone, ends = (
             replace(moved(number, number + 1, number + 2, content_length=30_000, **owned), **more)
-            for number in (10, 20)
+            for number in (10, 20, 30)
         )
+        ends = replace(ends, info=replace(ends.info, expires_at=4_000_000_000))
         former_ids = gone.move.former_ids
-        sealed = replace(here, image_id=image_id(30), move=Move((image_id(31),), 0), key=KEY)
+        sealed = replace(here, image_id=image_id(40), move=Move((image_id(41),), 0), key=KEY)
         deletion = ImageDeleted(gone.image_id, **owned, claim=gone.claim, former_ids=former_ids)
-        events = [OURS.sign(EVENTS, encode(each)) for each in (here, gone, sealed, deletion)]
+        events = [here, gone, ends, sealed, deletion]
+        events = [OURS.sign(EVENTS, encode(each)) for each in events]
         await self.client.gateway.log.append(EVENTS, events)
 
     async def images(self):
@@ -92,6 +94,7 @@ class Written:
         await self.upload(LARGE, profile="original")
         await self.upload(PACKED, profile="archive")
         await self.upload(visibility="public")
+        await self.upload(expires_in=86_400)
         # The embedded log erases what is deleted.
         await self.compare(IMAGES, EVENTS)
         for image in deleted:

@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+import time
 from contextlib import AsyncExitStack
 
 import pytest
@@ -12,10 +13,9 @@ from app.events.event import ImageDeleted, encode
 from app.log import EVENTS, IMAGES
 from app.log.sqlite.log import SqliteLog
 from app.records import address
-from tests.support import images
+from tests.support import commands, images
 from tests.support.credentials import bearer, make_key
 from tests.support.facts import NEWER, image_id
-from tests.support.imported import run_import
 from tests.support.in_process import in_process, problem
 from tests.support.links import make
 
@@ -50,7 +50,8 @@ class Logs:
         return in_process(folder, access={"keys_file": self.source / "keys.json"})
 
     def move(self, *arguments, source=None, target=None, status=0):
-        return run_import(
+        return commands.run(
+            "import",
             source or self.source,
             *arguments,
             status=status,
@@ -233,6 +234,20 @@ async def test_what_left_the_source_by_itself_is_gone(logs):
         problem(await client.get(old["url"], headers=headers), 410, "image-gone")
         other = logs.headers["other"]
         problem(await client.get(old["url"], headers=other), 404, "image-not-found")
+
+
+async def test_an_end_comes_along_and_what_has_ended_is_gone(logs, monkeypatch):
+    headers, real = logs.headers["one"], time.time
+    async with logs.gateway(logs.source) as client:
+        ends = await upload(client, photo(1), headers, expires_in=3_600)
+        monkeypatch.setattr(time, "time", lambda: real() - 7_200)
+        ended = await upload(client, photo(2), headers, expires_in=3_600)
+        monkeypatch.undo()
+    assert logs.move().endswith("; 1 deleted or expired ones stay gone.\n")
+    async with logs.gateway(logs.target) as client:
+        told = await client.get(f"{ends['url']}/metadata", headers=headers)
+        assert told.json()["expires_at"] == ends["expires_at"]
+        problem(await client.get(ended["url"], headers=headers), 410, "image-gone")
 
 
 async def test_an_image_that_is_damaged_is_named_and_the_others_come(logs):

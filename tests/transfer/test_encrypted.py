@@ -3,7 +3,7 @@
 import pytest
 
 from app.log import IMAGES
-from tests.support.imported import run_import
+from tests.support import commands
 from tests.support.in_process import in_process
 from tests.support.sealing import (
     K1,
@@ -32,7 +32,7 @@ async def test_what_is_moved_is_encrypted_by_the_keys_of_the_target(tmp_path, be
     async with in_process(source, **sealing(**before)) as client:
         stored = [await upload(client, data, profile) for data, profile in UPLOADS]
     keys = {"IMAGEGATE_SEALING__KEYS": ring(**after, **before)}
-    output = run_import(source, IMAGEGATE_DATA_DIR=target, **keys)
+    output = commands.run("import", source, IMAGEGATE_DATA_DIR=target, **keys)
     assert "3 images" in output
     async with in_process(target, **sealing(**after)) as client:
         listed = (await client.get("/images")).json()["images"]
@@ -54,9 +54,11 @@ async def test_an_image_whose_key_is_missing_is_not_moved_and_is_once_it_is_ther
         sealed = await upload(client, SMALL)
     async with in_process(source) as client:
         clear = await upload(client, SMALL)
-    assert "1 could not be moved" in run_import(source, status=1, IMAGEGATE_DATA_DIR=target)
+    assert "1 could not be moved" in commands.run(
+        "import", source, status=1, IMAGEGATE_DATA_DIR=target
+    )
     keys = {"IMAGEGATE_SEALING__KEYS": ring(k2=K2, k1=K1)}
-    assert "1 images" in run_import(source, IMAGEGATE_DATA_DIR=target, **keys)
+    assert "1 images" in commands.run("import", source, IMAGEGATE_DATA_DIR=target, **keys)
     async with in_process(target, **sealing(k2=K2)) as client:
         listed = (await client.get("/images")).json()["images"]
         assert [each["former_ids"] for each in listed] == [[sealed["id"]], [clear["id"]]]

@@ -1,4 +1,4 @@
-"""`imagegate import` as a process, from and to what a test names."""
+"""`imagegate` as a process that ends by itself, in an environment that a test names."""
 
 import os
 import subprocess
@@ -9,10 +9,10 @@ from tests.support import forked
 SECONDS = 120
 
 
-def start_import(source, *arguments, **environment):
+def start(*arguments, **environment):
     """Start it without waiting for its end."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("IMAGEGATE_")}
-    arguments = ["import", *map(str, (source, *arguments))]
+    arguments = [str(each) for each in arguments]
     environment = clean | {name: str(value) for name, value in environment.items()}
     if forked.POSSIBLE:
         return forked.start(arguments, environment)
@@ -25,9 +25,9 @@ def start_import(source, *arguments, **environment):
     )
 
 
-def run_import(source, *arguments, status=0, **environment):
+def run(*arguments, status=0, **environment):
     """Run it to its end, and return what it printed."""
-    process = start_import(source, *arguments, **environment)
+    process = start(*arguments, **environment)
     with process.stdout:
         output = process.stdout.read()
     assert process.wait(SECONDS) == status, output

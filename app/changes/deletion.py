@@ -1,0 +1,36 @@
+"""The event that deletes an image which the catalog lists.
+
+Hides that its claim is in its head alone: where the log erases what is deleted, the deletion has to
+repeat it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.errors import GatewayError
+from app.events.event import ImageDeleted
+from app.log import IMAGES
+from app.records import address
+from app.records.image import UnfitRecordError, parse_head
+
+if TYPE_CHECKING:
+    from app.catalog.images import CatalogImage
+    from app.log import ReadableLog
+    from app.records.claim import Claim
+
+
+async def deletion_of(log: ReadableLog, image: CatalogImage) -> ImageDeleted:
+    """Return the event that deletes an image, whether or not its head can still be read."""
+    info, claim = image.info, await _claim(log, image.id)
+    return ImageDeleted(image.id, info.owner, info.visibility, claim, image.former_ids)
+
+
+async def _claim(log: ReadableLog, image_id: str) -> Claim | None:
+    where = address.parse(image_id)
+    try:
+        record = (await log.read(IMAGES, where.position)).record
+        return parse_head(record).claim if where.opens(record.key) else None
+    except (GatewayError, UnfitRecordError):
+        # Gone, damaged or of a newer version: the deletion must not wait for it.
+        return None

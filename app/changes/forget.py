@@ -1,0 +1,52 @@
+"""The deletion of everything that one principal owns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.changes.deletion import deletion_of
+from app.events.event import encode
+from app.log import EVENTS
+
+if TYPE_CHECKING:
+    from app.catalog.catalog import Catalog
+    from app.log import Log
+    from app.records.signature import Signatures
+
+# Images deleted in one append.
+_AT_ONCE = 100
+
+
+@dataclass(slots=True)
+class Forgotten:
+    """The images that were deleted, and their bytes as served."""
+
+    images: int = 0
+    bytes: int = 0
+
+
+async def forget(
+    log: Log, catalog: Catalog, signatures: Signatures, owner: str, *, keep: bool = False
+) -> Forgotten:
+    """Append the deletion of each image of an owner that `catalog` lists, expired ones included.
+
+    Args:
+        log: The log.
+        catalog: What is known of it.
+        signatures: Sign the events.
+        owner: The principal, as images name it.
+        keep: Only count.
+
+    Raises:
+        NotWrittenError, OutcomeUnknownError: Not all were deleted; call it again.
+    """
+    forgotten, sequence = Forgotten(), -1
+    while images := await catalog.of_owner(owner, sequence, _AT_ONCE):
+        if not keep:
+            events = [encode(await deletion_of(log, each)) for each in images]
+            await log.append(EVENTS, [signatures.sign(EVENTS, each) for each in events])
+        forgotten.images += len(images)
+        forgotten.bytes += sum(each.info.content_length for each in images)
+        sequence = images[-1].sequence
+    return forgotten

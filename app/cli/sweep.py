@@ -1,0 +1,38 @@
+"""`imagegate sweep`: delete the images that have expired."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from app.changes.sweep import Sweeper
+from app.cli.known import known_log
+from app.cli.options import add_log, load
+from app.records.signature import Signatures
+from app.telemetry import logs
+
+if TYPE_CHECKING:
+    import argparse
+
+    from app.settings import Settings
+
+
+def add(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "sweep", help="delete the images that have expired, as running gateways do every minute"
+    )
+    add_log(command)
+    command.set_defaults(run=_sweep)
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    logs.configure("warning")
+    print(f"{asyncio.run(_run(load(options))):,} expired images deleted.")  # noqa: T201
+    return 0
+
+
+async def _run(settings: Settings) -> int:
+    async with known_log(settings) as (log, view):
+        signatures = Signatures(settings.kafka.keys)
+        return await Sweeper(log, view.catalog, view.feed, signatures).sweep()

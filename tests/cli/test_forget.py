@@ -1,0 +1,75 @@
+"""`imagegate forget` and `imagegate sweep`, as their exit status, their text and a gateway say."""
+
+import time
+
+import pytest
+
+from tests.support import commands, images
+from tests.support.credentials import bearer, make_key, owner_of
+from tests.support.in_process import in_process, problem
+
+SCOPES = ("images:write", "images:read", "images:list")
+JPEG = images.jpeg(images.photo((40, 30)))
+
+
+@pytest.fixture
+def keys(tmp_path):
+    return [make_key(tmp_path, *SCOPES) for _ in range(2)]
+
+
+async def upload(client, key, name="img.jpg", **fields):
+    files = {"file": (name, JPEG)}
+    answer = await client.post("/images", files=files, data=fields, headers=bearer(key))
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+async def test_everything_of_one_owner_is_gone_and_nothing_of_others(tmp_path, keys):
+    one, other = keys
+    async with in_process(tmp_path) as client:
+        gone = [await upload(client, one, "face-of-a-friend.jpg") for _ in range(3)]
+        kept = await upload(client, other)
+        path = client.gateway.log.path
+    assert b"face-of-a-friend" in path.read_bytes()
+    environment = {"IMAGEGATE_DATA_DIR": tmp_path}
+    arguments = ("forget", "--owner", owner_of(one))
+    said = commands.run(*arguments, "--dry-run", **environment)
+    assert said == f"3 images of {owner_of(one)}, 0.0 MB, would be deleted.\n"
+    said = commands.run(*arguments, **environment)
+    assert said == (
+        f"3 images of {owner_of(one)}, 0.0 MB, are deleted for ever. Their bytes and file names are"
+        " erased; backups still have them.\n"
+    )
+    assert b"face-of-a-friend" not in path.read_bytes()
+    assert commands.run(*arguments, **environment).startswith("0 images")
+    async with in_process(tmp_path) as client:
+        for image in gone:
+            problem(await client.get(image["url"], headers=bearer(one)), 410, "image-gone")
+        assert (await client.get(kept["url"], headers=bearer(other))).status_code == 200
+
+
+def test_what_can_be_no_owner_is_refused(tmp_path):
+    for name in ("", "a\u202eb"):
+        said = commands.run(
+            "forget", "--owner", name, status=2, IMAGEGATE_DATA_DIR=tmp_path / "data"
+        )
+        assert "can be no owner" in said
+    assert not (tmp_path / "data").exists()
+
+
+async def test_the_sweep_deletes_what_has_expired_for_a_minute(tmp_path, keys, monkeypatch):
+    real = time.time
+    async with in_process(tmp_path) as client:
+        await upload(client, keys[0])
+        # As if uploaded two hours ago.
+        monkeypatch.setattr(time, "time", lambda: real() - 7_200)
+        ended = await upload(client, keys[0], expires_in=3_600)
+        monkeypatch.undo()
+        headers = bearer(keys[0])
+        problem(await client.get(ended["url"], headers=headers), 410, "image-gone")
+    for count in (1, 0):
+        said = commands.run("sweep", IMAGEGATE_DATA_DIR=tmp_path)
+        assert said == f"{count} expired images deleted.\n"
+    async with in_process(tmp_path) as client:
+        told = problem(await client.get(ended["url"], headers=headers), 410, "image-gone")
+        assert told["detail"] == "The image was deleted."
