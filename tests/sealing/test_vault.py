@@ -12,6 +12,7 @@ from app.sealing.configured import data_keys
 from app.sealing.vault import VaultKeys
 from app.sealing.wrapped_key import WrappedKey
 from tests.support import vault as stand_in
+from tests.support.authority import Authority
 from tests.support.in_process import in_process, problem
 from tests.support.sealing import (
     K1,
@@ -26,6 +27,7 @@ from tests.support.sealing import (
     until_named,
     upload,
 )
+from tests.support.secured import server_context
 
 
 @pytest.fixture
@@ -247,6 +249,26 @@ async def test_a_token_in_a_file_is_read_again_when_it_changes(tmp_path, vault):
             while (stored := await client.post("/images", content=SMALL)).status_code != 201:
                 await asyncio.sleep(0.1)
         assert (await client.get(stored.json()["url"])).status_code == 200
+
+
+async def test_vault_is_spoken_to_by_https_only_if_its_certificate_is_of_our_authority(tmp_path):
+    ours, other = (Authority(tmp_path / f"{name}.pem") for name in ("ours", "other"))
+    certificate = ours.issue(tmp_path / "vault.pem", "vault")
+    with stand_in.serving(server_context(certificate)) as vault:
+        for authority in (ours, other):
+            section = vault.sealing(vault_ca_file=str(authority.file))
+            keys = data_keys(settings.load(sealing=section).sealing)
+            if authority is ours:
+                made = await keys.new()
+                assert await keys.unwrap(made.wrapped) == made.plain
+            else:
+                with pytest.raises(KeyUnavailableError, match="no answer"):
+                    await keys.new()
+            await keys.stop()
+    assert len(vault.requests) == 1
+    section = {"vault_url": "https://v.example", "vault_token": "t", "vault_ca_file": "/none"}
+    with pytest.raises(ConfigurationError, match="/none"):
+        data_keys(settings.load(sealing=section).sealing)
 
 
 async def test_mount_key_and_namespace_are_those_of_the_settings(vault):
