@@ -178,7 +178,8 @@ async def test_the_list_of_chunks_cannot_be_changed(client, monkeypatch):
             await refused(client, image, range=f"bytes={int(size)}-{int(size) + 9}")
 
 
-async def test_a_copied_head_brings_no_deleted_image_back_whatever_event_is_made_for_it(client):
+async def test_a_copied_head_brings_no_deleted_image_back_whatever_event_is_made_for_it(start):
+    client = await start(**sealing(k1=K1))
     image = await upload(client, SMALL)
     head = await stored_head(client, image)
     event = (await client.gateway.log.read(EVENTS, Position(0, image["sequence"]))).record
