@@ -159,9 +159,11 @@ class Catalog:
         if events:
             await self._database.write(unlock)
 
-    async def reject(self, sequence: int) -> None:
-        """Forget a locked image whose event is none of a gateway's."""
-        await self._database.write(lambda connection: sealed.reject(connection, sequence))
+    async def reject(self, event: SequencedEvent) -> None:
+        """Forget a locked image that an event of no gateway announced."""
+        if isinstance(event.event, ImageStored):
+            image = (event.sequence, event.event.image_id)
+            await self._database.write(lambda connection: sealed.reject(connection, *image))
 
     async def sealed_by(self) -> dict[str, int]:
         """Return how many listed images each key-encryption key holds, by its id."""

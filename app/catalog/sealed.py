@@ -59,13 +59,12 @@ def unlock(connection: sqlite3.Connection, sequence: int, event: ImageStored) ->
     )
 
 
-def reject(connection: sqlite3.Connection, sequence: int) -> None:
+def reject(connection: sqlite3.Connection, sequence: int, image_id: str) -> None:
     """Forget a locked image: it turned out that no gateway sealed its event."""
-    found = connection.execute("SELECT id FROM images WHERE sequence = ?", (sequence,)).fetchone()
-    if found is None:
+    image = (sequence, image_id)
+    removed = connection.execute("DELETE FROM images WHERE sequence = ? AND id = ?", image)
+    if not removed.rowcount:
         return
-    [image_id] = found
-    connection.execute("DELETE FROM images WHERE id = ?", (image_id,))
     connection.execute("DELETE FROM places WHERE image_id = ?", (image_id,))
     connection.execute("DELETE FROM facts WHERE sequence = ?", (sequence,))
     moves.forget(connection, image_id)

@@ -28,14 +28,21 @@ BROKEN = "the seal is broken, or of another event"
 
 async def open_all(found: Sorted, records: Sequence[StoredRecord], keys: DataKeys) -> None:
     """Open the events that were found in `records`; those that no gateway sealed are rejected."""
-    sealed = [each for each in found.events if _sealing(each) is not None]
+    sealed = [each for each in found.events if is_sealed(each)]
     if not sealed:
         return
-    now = dict(zip(sealed, await opened(sealed, keys), strict=True))
-    at = {each.position.offset: each for each in records}
-    found.rejected |= {at[each.sequence]: BROKEN for each, event in now.items() if event is None}
-    events = (now.get(each, each) for each in found.events)
+    sequences = (each.sequence for each in sealed)
+    now = dict(zip(sequences, await opened(sealed, keys), strict=True))
+    found.rejected |= {
+        record: BROKEN for record in records if now.get(record.position.offset, record) is None
+    }
+    events = (now.get(each.sequence, each) for each in found.events)
     found.events = [each for each in events if each is not None]
+
+
+def is_sealed(each: SequencedEvent) -> bool:
+    """Tell whether an event has fields that are sealed."""
+    return _sealing(each) is not None
 
 
 async def opened(sealed: Sequence[SequencedEvent], keys: DataKeys) -> list[SequencedEvent | None]:

@@ -13,7 +13,7 @@ import structlog
 
 from app.background import BackgroundJob
 from app.errors import GatewayError, RecordGoneError, RecordMissingError
-from app.events.opening import BROKEN, opened
+from app.events.opening import BROKEN, is_sealed, opened
 from app.events.sequenced import sort
 from app.feed.dead_letters import DeadLetters
 from app.log import EVENTS, Position
@@ -101,7 +101,9 @@ class Unlocking:
         self._after = sequences[-1]
         records = await asyncio.gather(*map(self._read, sequences))
         there = [each for each in records if each is not None]
-        sealed, unlocked = sort(there, self._trust).events, []
+        # Where the topic was replaced just now, others may be there.
+        sealed = [each for each in sort(there, self._trust).events if is_sealed(each)]
+        unlocked = []
         for before, each in zip(sealed, await opened(sealed, self._keys), strict=True):
             if each is None:
                 await self._reject(before, there)
@@ -111,7 +113,7 @@ class Unlocking:
         return bool(unlocked)
 
     async def _reject(self, event: SequencedEvent, records: list[StoredRecord]) -> None:
-        await self._catalog.reject(event.sequence)
+        await self._catalog.reject(event)
         letters = {each: BROKEN for each in records if each.position.offset == event.sequence}
         await self._dead_letters.write(letters)
 
