@@ -143,3 +143,10 @@ def test_an_event_carries_the_version_that_older_readers_stop_at():
     assert (read.info.filename, read.sealing.wrapped) == (None, KEY.wrapped)
     assert b'"imagegateversion": 4' in record.value
     assert records.parse_head(head()).sealing.wrapped == KEY.wrapped
+
+
+def test_an_encrypted_image_that_expires_has_the_higher_of_both_versions():
+    ending = info(content_length=7, expires_at=4_000_000_000)
+    sealed = records.sealed_head(bytes(12), ending, 100, None, KEY)
+    assert dict(sealed.headers)["imagegate-version"] == b"5"
+    assert b'"imagegateversion": 5' in encode(ImageStored(image_id(1), ending, key=KEY)).value
