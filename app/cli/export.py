@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.cli import progress
-from app.cli.options import INTERRUPTED, add_kafka, load_kafka
+from app.cli.options import INTERRUPTED, add_kafka, load_kafka, summary
 from app.cli.times import FORM, moment
 from app.reader.environment import log_options
 from app.reader.export import STATE_NAME, Counts, Export, group_of_folder
@@ -100,10 +100,9 @@ def _said(counts: Counts) -> str:
 
 
 def _summary(counts: Counts, folder: Path) -> str:
-    parts = [
+    return summary(
+        f"{_said(counts)} written to {folder}",
         (counts.there, "were there already"),
         (counts.gone, "were deleted meanwhile"),
         (counts.failed, "could not be read"),
-    ]
-    more = "".join(f"; {count:,} {text}" for count, text in parts if count)
-    return f"{_said(counts)} written to {folder}{more}."
+    )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.cli import progress
-from app.cli.options import INTERRUPTED, add_log, load
+from app.cli.options import INTERRUPTED, add_log, load, summary
 from app.errors import ConfigurationError
 from app.main import opened_log, value_encoding
 from app.reader.environment import kafka_options_in
@@ -105,10 +105,9 @@ def _said(counts: Counts) -> str:
 
 
 def _summary(counts: Counts) -> str:
-    parts = [
+    return summary(
+        f"{_said(counts)} moved",
         (counts.there, "were there already"),
         (counts.deleted, "deleted or expired ones stay gone"),
         (counts.failed, "could not be moved"),
-    ]
-    more = "".join(f"; {count:,} {text}" for count, text in parts if count)
-    return f"{_said(counts)} moved{more}."
+    )

@@ -73,6 +73,11 @@ def given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value not in (None, {})}
 
 
+def summary(done: str, *others: tuple[int, str]) -> str:
+    """Return a sentence on what was done, and on how many others there are, where there are any."""
+    return done + "".join(f"; {count:,} {what}" for count, what in others if count) + "."
+
+
 def add_json(command: argparse.ArgumentParser) -> None:
     """Add the option of a command that reports findings."""
     command.add_argument("--json", action="store_true", help="print JSON instead of a table")

@@ -19,7 +19,7 @@ __all__ = ["export"]
 pytestmark = pytest.mark.kafka
 
 # `make faults` kills it more often.
-KILLS = 10 if os.environ.get("FAULT_ROUNDS") else 3
+KILLS = 10 if os.environ.get("FAULT_ROUNDS") else 1
 CHUNK_BYTES = 16_384
 
 

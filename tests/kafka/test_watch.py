@@ -3,13 +3,13 @@
 import asyncio
 import json
 import signal
-import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from app.events.event import SigningBegan, encode
 from app.log import EVENTS, Record
+from tests.support.commands import Command
 from tests.support.facts import NEWER, UNKNOWN, until
 from tests.support.shelf import Shelf
 from tests.support.signing import K1, OURS, keys
@@ -31,21 +31,16 @@ async def watch(kafka, log):
 
     async def start(*arguments, **settings):
         prefix = log._topics.names[EVENTS].removesuffix(EVENTS)
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "app", "watch", "--kafka", kafka.bootstrap_servers),
-            *map(str, arguments),
-            env={"IMAGEGATE_KAFKA__TOPIC_PREFIX": prefix} | settings,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+        process = await Command.start(
+            *("watch", "--kafka", kafka.bootstrap_servers, *arguments),
+            environment={"IMAGEGATE_KAFKA__TOPIC_PREFIX": prefix} | settings,
         )
         running.append(process)
         return process
 
     yield start
     for each in running:
-        if each.returncode is None:
-            each.kill()
-        await each.communicate()
+        each.close()
 
 
 async def ended(process):
@@ -141,7 +136,7 @@ async def test_who_has_enough_ends_it_without_an_error(shelf, watch):
     process = await watch("--since", "0")
     async with asyncio.timeout(SECONDS):
         await process.stdout.readline()
-        process._transport.get_pipe_transport(1).close()
+        process.stdout.close()
         while process.returncode is None:
             await shelf.put(b"another")
     assert process.returncode == 0

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import select
 import signal
 from pathlib import Path
 
@@ -72,8 +73,13 @@ async def test_a_decoder_that_spins_is_killed_while_ten_others_succeed(new_gatew
 async def test_workers_killed_while_idle_are_replaced_before_anyone_notices(new_gateway):
     gateway = new_gateway(IMAGEGATE_IMAGING__WORKERS=WORKERS)
     killed = gateway.worker_pids()
+    ended = [os.pidfd_open(pid) for pid in killed]
     for pid in killed:
         os.kill(pid, signal.SIGKILL)
+    # A busy kernel takes its time: one that is given an image before does not die idle.
+    for each in ended:
+        assert select.select([each], [], [], 30)[0]
+        os.close(each)
     async with gateway.async_client() as client:
         for seed in range(4):
             response = await client.post("/images", content=images.jpeg(images.photo(seed=seed)))

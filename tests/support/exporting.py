@@ -3,12 +3,11 @@
 import asyncio
 import hashlib
 import json
-import sys
-from contextlib import suppress
 
 import pytest
 
 from app.log import EVENTS
+from tests.support.commands import Command
 
 SECONDS = 60
 
@@ -20,22 +19,17 @@ async def export(kafka, log, tmp_path):
 
     async def start(*arguments, out=tmp_path / "out", **streams):
         prefix = log._topics.names[EVENTS].removesuffix(EVENTS)
-        piped = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.PIPE}
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "app", "export", "--kafka", kafka.bootstrap_servers),
-            *("--out", out, *map(str, arguments)),
-            env={"IMAGEGATE_KAFKA__TOPIC_PREFIX": prefix, "TERM": "xterm"},
-            **piped | streams,
+        process = await Command.start(
+            *("export", "--kafka", kafka.bootstrap_servers, "--out", out, *arguments),
+            environment={"IMAGEGATE_KAFKA__TOPIC_PREFIX": prefix, "TERM": "xterm"},
+            **streams,
         )
         running.append(process)
         return process
 
     yield start
     for each in running:
-        if each.returncode is None:
-            each.kill()
-        with suppress(ValueError):
-            await each.communicate()
+        each.close()
 
 
 async def ended(process, seconds=SECONDS):

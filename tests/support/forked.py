@@ -21,11 +21,12 @@ _TEMPLATE = f"""
 import gc, json, os, signal, socket, sys
 from app.cli.main import main
 
-def run(control, request, output):
+def run(control, request, output, errors):
     control.close()
     os.dup2(output, 1)
-    os.dup2(output, 2)
+    os.dup2(errors, 2)
     os.close(output)
+    os.close(errors)
     os.environ.clear()
     os.environ.update(request["environment"])
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -33,7 +34,7 @@ def run(control, request, output):
 
 def serve(control):
     while True:
-        data, descriptors, *_ = socket.recv_fds(control, {_MESSAGE_BYTES}, 1)
+        data, descriptors, *_ = socket.recv_fds(control, {_MESSAGE_BYTES}, 2)
         if not data:
             sys.exit()
         request = json.loads(data)
@@ -43,7 +44,8 @@ def serve(control):
             answer = os.fork()
             if not answer:
                 return control, request, *descriptors
-            os.close(descriptors[0])
+            for each in descriptors:
+                os.close(each)
         control.send(json.dumps(answer).encode())
 
 # A terminal interrupts the tests and the gateways, not this process.
@@ -57,7 +59,7 @@ run(*serve(socket.socket(fileno=int(sys.argv[1]))))
 class ForkedProcess:
     """A gateway, with the part of `subprocess.Popen` that the tests use."""
 
-    def __init__(self, pid, stdout):
+    def __init__(self, pid, stdout=None):
         self.pid = pid
         self.stdout = stdout
         self.returncode = None
@@ -123,13 +125,19 @@ _template = None
 
 def start(arguments, environment):
     """Run `imagegate` with these arguments and this environment; return the process."""
-    global _template  # noqa: PLW0603 - there is one for all tests
     reading, writing = os.pipe()
     try:
-        with _lock:
-            _template = _template or _Template()
-            request = {"arguments": arguments, "environment": environment}
-            pid = _template.ask(request, writing)
+        process = start_into(writing, writing, arguments, environment)
     finally:
         os.close(writing)
-    return ForkedProcess(pid, os.fdopen(reading))
+    process.stdout = os.fdopen(reading)
+    return process
+
+
+def start_into(output, errors, arguments, environment):
+    """Run it with these descriptors for what it prints; return the process."""
+    global _template  # noqa: PLW0603 - there is one for all tests
+    with _lock:
+        _template = _template or _Template()
+        request = {"arguments": arguments, "environment": environment}
+        return ForkedProcess(_template.ask(request, output, errors))
