@@ -61,7 +61,7 @@ def _open(folder: Path) -> int:
         folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
         return os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _LOCK_MODE)
     except OSError as error:
-        message = f"The data folder {folder} cannot be written: {error.strerror}."
+        message = f"The folder {folder} cannot be written: {error.strerror}."
         raise ConfigurationError(message) from error
 
 
@@ -70,11 +70,11 @@ def _lock(descriptor: int, folder: Path, wait_seconds: float) -> None:
         _flock(descriptor, wait_seconds)
     except BlockingIOError as error:
         raise ConfigurationError(
-            f"The data folder {folder} is in use by another imagegate process. Stop that process,"
-            " choose another folder for this one, or use Kafka to run several."
+            f"The folder {folder} is in use by another imagegate process. Stop that process, or"
+            " choose another folder for this one. Several gateways need Kafka, and a folder each."
         ) from error
     except OSError as error:
-        message = f"The data folder {folder} cannot be locked: {error.strerror}."
+        message = f"The folder {folder} cannot be locked: {error.strerror}."
         raise ConfigurationError(message) from error
 
 

@@ -77,6 +77,7 @@ from app.limits.meters import Meters, WorkerTime
 from app.log import IMAGES
 from app.log.kafka import checkup
 from app.log.kafka.log import KafkaLog
+from app.log.sqlite.database import DATABASE_NAME
 from app.log.sqlite.log import SqliteLog
 from app.records.signature import Signatures
 from app.records.value import ValueEncoding
@@ -287,10 +288,10 @@ def keys_file(settings: Settings) -> Path:
     return settings.access.keys_file or settings.data_dir / KEYS_NAME
 
 
-def build_log(settings: Settings) -> ExaminableLog:
+def build_log(settings: Settings, *, must_exist: bool = False) -> ExaminableLog:
     """Return the log that the settings name, not started."""
     if settings.kafka.bootstrap_servers:
-        return KafkaLog(settings.kafka)
+        return KafkaLog(settings.kafka, must_exist=must_exist)
     return SqliteLog(settings.data_dir)
 
 
@@ -302,9 +303,27 @@ def value_encoding(settings: Settings) -> ValueEncoding:
 
 
 @asynccontextmanager
-async def opened_log(settings: Settings) -> AsyncGenerator[ExaminableLog, None]:
-    """Provide the log that the settings name, for a command, and stop it at the end."""
-    log = build_log(settings)
+async def opened_log(
+    settings: Settings, *, must_exist: bool = False
+) -> AsyncGenerator[ExaminableLog, None]:
+    """Provide the log that the settings name, for a command, and stop it at the end.
+
+    Args:
+        settings: Those of the gateway.
+        must_exist: Refuse a folder without an embedded log, or a Kafka without the topics, where a
+            new log would be made.
+
+    Raises:
+        ConfigurationError: The log cannot be opened, or is not there.
+    """
+    folder = settings.data_dir
+    is_embedded = not settings.kafka.bootstrap_servers
+    if must_exist and is_embedded and not (folder / DATABASE_NAME).is_file():
+        raise ConfigurationError(
+            f"There is no embedded log in {folder}: no {DATABASE_NAME}. Name its folder,"
+            " --data-dir, or brokers, --kafka."
+        )
+    log = build_log(settings, must_exist=must_exist)
     await log.start()
     try:
         yield log

@@ -143,7 +143,7 @@ async def _on_gateway_error(request: Request, error: Exception) -> Response:
 
 async def _on_invalid_parameter(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class
-    problems = [f"{_place(each['loc'])}: {each['msg']}" for each in error.errors()]
+    problems = [f"{_place(each['loc'])}: {_said(each)}" for each in error.errors()]
     return answer(InvalidParameterError("; ".join(problems) + "."), _request_id(request))
 
 
@@ -196,6 +196,11 @@ def _allowed(request: Request) -> list[str]:
             for route in request.app.routes
         )
     ]
+
+
+def _said(problem: dict[str, Any]) -> str:
+    # Pydantic's words name neither a member nor a parameter.
+    return "There is no such name here" if problem["type"] == "extra_forbidden" else problem["msg"]
 
 
 def _place(location: tuple[str | int, ...]) -> str:

@@ -50,7 +50,8 @@ PIECE = b"written by imagegate doctor"
 def add(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the command."""
     command = commands.add_parser(
-        "doctor", help="say what is right and wrong with the deployment; 1 if anything is wrong"
+        "doctor",
+        help="say what is right and wrong with the deployment; status 1 if anything is wrong",
     )
     add_log(command)
     add_json(command)

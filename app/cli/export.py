@@ -23,16 +23,21 @@ if TYPE_CHECKING:
 
 # The shortest that brokers allow by default: an export that was killed goes on after this.
 _SESSION_SECONDS = 6.0
+_HINT = "Images of the embedded log are exported after `imagegate import` has moved them to Kafka."
 
 
 def add(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the command."""
     command = commands.add_parser(
         "export",
-        help="write the images in Kafka into a folder; 1 if any could not be read",
+        help="write the images in Kafka into a folder; status 1 if any could not be read",
+        description="Write the images in Kafka into a folder, a file each, with all that is known"
+        " of it in ID.json. No gateway is needed. The status is 1 if any image could not be read.",
         epilog="It goes on where it was ended: run it again, with the same folder.",
     )
-    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder")
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="the folder to write to"
+    )
     add_kafka(command)
     command.add_argument(
         "--group", metavar="ID", help="the consumer group; without, one that belongs to the folder"
@@ -48,9 +53,8 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
     )
     command.add_argument(
         "--layout",
-        type=Layout,
-        choices=[*Layout],
-        default=Layout.FLAT,
+        choices=[each.value for each in Layout],
+        default=Layout.FLAT.value,
         help="all in one folder (flat), or in folders by day (date) or owner (owner)",
     )
     command.set_defaults(run=_export)
@@ -58,7 +62,7 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
 
 def _export(options: argparse.Namespace) -> int:
     logs.configure("warning")
-    settings = load_kafka(options, "to export from")
+    settings = load_kafka(options, "to export from", hint=_HINT)
     try:
         counts = asyncio.run(_run(options, settings))
     except KeyboardInterrupt:
@@ -79,7 +83,7 @@ async def _run(options: argparse.Namespace, settings: Settings) -> Counts:
         session_timeout_seconds=_SESSION_SECONDS,
         **log,
     )
-    files = ImageFiles(options.out, options.layout, state / "unfinished")
+    files = ImageFiles(options.out, Layout(options.layout), state / "unfinished")
     with progress.shown() as show:
         async with reader as images:
 

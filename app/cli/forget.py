@@ -19,16 +19,23 @@ if TYPE_CHECKING:
 
 def add(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the command."""
-    command = commands.add_parser("forget", help="delete everything that one principal owns")
+    command = commands.add_parser(
+        "forget",
+        help="delete everything that one principal owns",
+        description="Delete all images of one owner, for ever. Stop the gateway of an embedded log"
+        " first. On Kafka gateways may run, and the bytes stay in the topics.",
+    )
     add_log(command)
     command.add_argument(
         "--owner",
         type=_owner,
         required=True,
         metavar="NAME",
-        help="as images name it: key: and an API key's id, or issuer, # and subject of a token",
+        help="as `owner` in an image's JSON: key:ID for an API key, ISSUER#SUBJECT for a token",
     )
-    command.add_argument("--dry-run", action="store_true", help="only say how much that would be")
+    command.add_argument(
+        "--dry-run", action="store_true", help="only say how many images that would be"
+    )
     command.set_defaults(run=_forget)
 
 
@@ -46,12 +53,19 @@ def _forget(options: argparse.Namespace) -> int:
     if options.dry_run:
         print(f"{size}, would be deleted.")  # noqa: T201
         return 0
+    if not found.images:
+        print(f"0 images of {options.owner}: nothing was deleted. {_NAMES}")  # noqa: T201
+        return 0
     print(f"{size}, are deleted for ever. {_REMAINS[bool(settings.kafka.bootstrap_servers)]}")  # noqa: T201
     return 0
 
 
+_NAMES = (
+    "The name is that of `owner` in an image's JSON: key:ID for an API key, ISSUER#SUBJECT for a"
+    " token."
+)
 _REMAINS = {
-    True: "Their records stay in the topics until retention removes them.",
+    True: "Their records stay in the topics, for ever unless these have a retention.",
     False: "Their bytes and file names are erased; backups still have them.",
 }
 

@@ -32,7 +32,10 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the command."""
     command = commands.add_parser(
         "import",
-        help="move everything from another log into this one; 1 if any image could not be moved",
+        help="move everything from another log into this one; status 1 if any image could not be",
+        description="Move everything from another log, FROM, into the one that --kafka, --data-dir"
+        " or the settings name. Stop the gateway of an embedded log first. The status is 1 if any"
+        " image could not be moved.",
         epilog="Old ids go on working. Run it again, and it goes on where it was ended.",
     )
     command.add_argument(
@@ -43,13 +46,14 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
         "--source-env",
         type=Path,
         metavar="FILE",
-        help="a file of variables IMAGEGATE_KAFKA__…, how to reach and read the brokers of FROM",
+        help="a file with lines IMAGEGATE_KAFKA__…=…, which say how to reach and read the brokers"
+        " of FROM",
     )
     command.add_argument(
         "--state-dir",
         type=Path,
         metavar="DIR",
-        help="a folder in which what is known of both logs stays, for the next time",
+        help="a folder that keeps what is known of both logs, so that the next run reads less",
     )
     command.set_defaults(run=_import)
 

@@ -24,10 +24,10 @@ async def known_log(settings: Settings) -> AsyncGenerator[tuple[Log, View], None
     So the embedded log has erased what was deleted.
 
     Raises:
-        ConfigurationError: The log cannot be opened.
+        ConfigurationError: The log cannot be opened, or is embedded and not there.
         NewerVersionError: Only a newer version understands one of its events.
     """
-    async with opened_log(settings) as log:
+    async with opened_log(settings, must_exist=True) as log:
         with state_folder(None) as folder:
             view = View(log, folder, Signatures(settings.kafka.keys))
             await view.open()

@@ -32,7 +32,11 @@ _USAGE_STATUS = 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the return value is the exit status."""
-    options = _parser().parse_args(arguments)
+    parser, commands = _parsers()
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        # So that the usage shown is that of the command.
+        commands[options.command].error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
         return int(options.run(options))
     except GatewayError as error:
@@ -40,14 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _USAGE_STATUS if isinstance(error, ConfigurationError) else 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """Return the parser of the command line, and those of the commands by name."""
     parser = argparse.ArgumentParser(
         prog="imagegate",
         description="Images in over HTTP, stored in Apache Kafka, streamed back out.",
         epilog="The environment sets the rest: see docs/configuration.md.",
     )
     parser.add_argument("--version", action="version", version=f"imagegate {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="command")
+    commands = parser.add_subparsers(required=True, metavar="command", dest="command")
     for command in _COMMANDS:
         command.add(commands)
-    return parser
+    return parser, commands.choices

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 def add(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the command."""
     command = commands.add_parser(
-        "sweep", help="delete the images that have expired, as running gateways do every minute"
+        "sweep",
+        help="delete the images that have expired, as running gateways do every minute",
+        description="Delete, once, the images that have expired. Running gateways do so every"
+        " minute; this is for when none runs. Stop the gateway of an embedded log first.",
     )
     add_log(command)
     command.set_defaults(run=_sweep)

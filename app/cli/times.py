@@ -23,9 +23,14 @@ def moment(text: str) -> datetime:
         # So that it has a place on every clock.
         return at.astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        raise argparse.ArgumentTypeError(f"no time: {FORM}") from error
+        raise argparse.ArgumentTypeError(f"{text[:50]!r} is no time such as {FORM}") from error
 
 
 def moment_or_sequence(text: str) -> datetime | int:
     """Return the time, or the sequence number, in an option."""
-    return int(text) if _SEQUENCE.fullmatch(text) else moment(text)
+    if _SEQUENCE.fullmatch(text):
+        return int(text)
+    try:
+        return moment(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, and no sequence number") from error

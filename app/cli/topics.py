@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 def add(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the command."""
     command = commands.add_parser(
-        "topics", help="create missing topics and report misfits; exit status 1 if there are any"
+        "topics", help="create missing topics and report misfits; status 1 if there are any"
     )
     add_log(command)
     command.add_argument("--check", action="store_true", help="only report, create nothing")
     add_json(command)
     command.set_defaults(run=_topics)
-    sign_from = command.add_subparsers(metavar="command").add_parser(
+    sign_from = command.add_subparsers(metavar="[command]").add_parser(
         "sign-from",
         help="from now on, unsigned records are strangers'; every gateway must have the keys",
         # An option that is given before the name counts too.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import os
@@ -18,8 +19,6 @@ from app.reader.watch import opened_watch
 from app.telemetry import logs
 
 if TYPE_CHECKING:
-    import argparse
-
     from app.events.sequenced import SequencedEvent
     from app.settings import Settings
 
@@ -27,7 +26,10 @@ if TYPE_CHECKING:
 def add(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the command."""
     command = commands.add_parser(
-        "watch", help="print the events in Kafka as they come, a line each"
+        "watch",
+        help="print the events in Kafka as they come, a line each",
+        description="Print the events in Kafka as they come, a line each, until it is interrupted."
+        " No gateway is needed.",
     )
     add_kafka(command)
     command.add_argument("--json", action="store_true", help="print each event as JSON")
@@ -41,15 +43,32 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
         "--no-follow", action="store_true", help="end where the log ends, instead of waiting"
     )
     command.add_argument(
-        "--type", action="append", help="only events of this type, such as image.stored; repeatable"
+        "--type",
+        type=_event_type,
+        action="append",
+        help="only events of this type: image.stored, image.moved, image.deleted; repeatable",
     )
     command.add_argument("--owner", help="only events of images of this owner")
     command.add_argument(
         "--content-type",
+        type=_media_types,
         metavar="TYPE",
-        help="only images of this type that were stored, such as image/png or 'image/*'",
+        help="only images of this type that were stored or moved here: image/png, or 'image/*'",
     )
     command.set_defaults(run=_watch)
+
+
+def _event_type(text: str) -> str:
+    # A later release may have others.
+    if not text.startswith("image."):
+        raise argparse.ArgumentTypeError(f"{text[:50]!r} is no type such as image.stored")
+    return text
+
+
+def _media_types(text: str) -> str:
+    if "/" not in text:
+        raise argparse.ArgumentTypeError(f"{text[:50]!r} is no type such as image/png or image/*")
+    return text
 
 
 def _watch(options: argparse.Namespace) -> int:
@@ -80,17 +99,19 @@ async def _print(options: argparse.Namespace, settings: Settings) -> None:
 
 def _said(sequenced: SequencedEvent, *, has_keys: bool) -> dict[str, Any]:
     """Return what an event says, and what is known of it."""
-    at = datetime.fromtimestamp(sequenced.timestamp_ms / 1000, UTC)
     said: dict[str, Any] = {
         "sequence": sequenced.sequence,
-        "time": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "time": _moment(sequenced.timestamp_ms),
     }
     match sequenced.event:
         case ImageStored() as event:
             said |= {"type": event.type, "id": event.image_id}
             said |= event.info.as_dict() | {"metadata_removed": list(event.info.metadata_removed)}
             if event.move is not None:
-                said |= {"former_ids": event.move.former_ids}
+                said |= {
+                    "former_ids": event.move.former_ids,
+                    "created_at": _moment(event.move.created_at_ms),
+                }
         case ImageDeleted() as event:
             said |= {"type": "image.deleted", "id": event.image_id, "owner": event.owner}
         case SigningBegan():
@@ -98,6 +119,11 @@ def _said(sequenced: SequencedEvent, *, has_keys: bool) -> dict[str, Any]:
         case event:
             said |= {"type": event.type, "id": event.image_id}
     return said | ({"signed": sequenced.signed} if has_keys else {})
+
+
+def _moment(at_ms: int) -> str:
+    at = datetime.fromtimestamp(at_ms / 1000, UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _is_wanted(options: argparse.Namespace, said: dict[str, Any]) -> bool:

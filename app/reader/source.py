@@ -89,7 +89,7 @@ def _source(place: str, options: KafkaOptions) -> tuple[ReadableLog, Signatures]
         if not (folder / DATABASE_NAME).is_file():
             raise ConfigurationError(f"There is no embedded log in {place}: no {DATABASE_NAME}.")
         if options:
-            raise ConfigurationError("An embedded log has no settings of Kafka.")
+            raise ConfigurationError(f"{place} holds an embedded log; --source-env is for brokers.")
         return ReadingHalf(SqliteLog(folder)), NO_SIGNATURES
     if not _BROKERS.fullmatch(place):
         raise ConfigurationError(f"{place} is neither a folder nor HOST:PORT of a broker.")

@@ -63,7 +63,7 @@ _TEMPORARY = (LogUnavailableError, NotReadyError, NotWrittenError, OutcomeUnknow
 
 @dataclass(slots=True)
 class Counts:
-    """Counts of images: moved now, as deleted ones, there before, or not readable."""
+    """Counts of images: moved now, as deleted ones, there before and not gone, or not readable."""
 
     moved: int = 0
     moved_bytes: int = 0
@@ -202,7 +202,8 @@ class Transfer:
             return None if there and there.is_deleted else await self._deletion(fact)
         former_ids = fact.image.former_ids if fact.image else ()
         if any([await self._is_there(each) for each in (fact.image_id, *former_ids)]):
-            self.counts.there += 1
+            # Of one that is gone by now, only its end was brought.
+            self.counts.there += fact.image is not None
             return None
         if fact.image is not None:
             try:

@@ -210,6 +210,12 @@ class TestMaking:
         client = await gateways()
         problem(await client.post("/links", json=body), 422, "invalid-parameter")
 
+    async def test_a_member_that_there_is_not_is_named(self, gateways):
+        body = {"kind": "download", "image_id": "a" * 32, "expires_in": 60}
+        refusal = await (await gateways()).post("/links", json=body)
+        detail = problem(refusal, 422, "invalid-parameter")["detail"]
+        assert detail == "body download expires_in: There is no such name here."
+
     async def test_the_body_is_small_and_json(self, gateways):
         client = await gateways()
         json_type = {"content-type": "application/json"}

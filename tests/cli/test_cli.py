@@ -87,6 +87,13 @@ def test_a_wrong_command_is_explained_with_status_2(run, arguments):
     assert "usage: imagegate" in err
 
 
+def test_an_unknown_option_is_explained_with_the_usage_of_its_command(run):
+    status, out, err = run("sweep", "--older", "3")
+    assert (status, out) == (2, "")
+    assert "usage: imagegate sweep" in err
+    assert "--older" in err
+
+
 def test_openapi_prints_the_document(run):
     status, out, _ = run("openapi")
     assert status == 0
@@ -202,3 +209,17 @@ def test_a_time_that_is_none_is_refused_with_the_forms_of_one(run, wrong):
     status, _, errors = run("watch", "--since", wrong)
     assert status == 2
     assert "2h, 7d, 4w ago" in errors
+    assert repr(wrong) in errors
+
+
+@pytest.mark.parametrize(("option", "wrong"), [("--type", "stored"), ("--content-type", "jpeg")])
+def test_a_type_that_no_event_can_have_is_refused(run, option, wrong):
+    status, _, errors = run("watch", option, wrong)
+    assert status == 2
+    assert f"{option}: {wrong!r} is no type such as image" in errors
+
+
+def test_another_layout_is_refused_with_those_that_there_are(run):
+    status, _, errors = run("export", "--out", "pictures", "--layout", "day")
+    assert status == 2
+    assert "'flat', 'date', 'owner'" in errors

@@ -41,7 +41,8 @@ async def test_everything_of_one_owner_is_gone_and_nothing_of_others(tmp_path, k
         " erased; backups still have them.\n"
     )
     assert b"face-of-a-friend" not in path.read_bytes()
-    assert commands.run(*arguments, **environment).startswith("0 images")
+    said = commands.run(*arguments, **environment)
+    assert said.startswith(f"0 images of {owner_of(one)}: nothing was deleted.")
     async with in_process(tmp_path) as client:
         for image in gone:
             problem(await client.get(image["url"], headers=bearer(one)), 410, "image-gone")
@@ -54,6 +55,13 @@ def test_what_can_be_no_owner_is_refused(tmp_path):
             "forget", "--owner", name, status=2, IMAGEGATE_DATA_DIR=tmp_path / "data"
         )
         assert "can be no owner" in said
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("arguments", [("sweep",), ("forget", "--owner", "key:h3x8w2")])
+def test_a_folder_without_a_log_is_refused_and_none_is_made(tmp_path, arguments):
+    said = commands.run(*arguments, status=2, IMAGEGATE_DATA_DIR=tmp_path / "data")
+    assert "There is no embedded log" in said
     assert not (tmp_path / "data").exists()
 
 

@@ -15,7 +15,7 @@ import pytest
 from dev.maven import JarsUnavailableError
 from tests.support import images, programs
 from tests.support.checker import CHUNKED
-from tests.support.gateway_process import GatewayProcess, on_kafka
+from tests.support.gateway_process import GatewayProcess, on_kafka, until
 
 pytestmark = pytest.mark.apache_kafka
 
@@ -25,6 +25,7 @@ PACKED = images.jpeg(images.photo((640, 480), noise=8))
 # for kcat.
 READ = [
     *itertools.product(["kcat", "go", "java"], ["small raw", "chunked raw", "chunked base64"]),
+    *itertools.product(["kcat", "go", "java"], ["ending raw"]),
     ("console consumer", "chunked base64"),
 ]
 
@@ -48,6 +49,10 @@ def stored(settings, tmp_path_factory):
                     image = client.post(f"/images?profile={profile}", content=data).json()
                     served = client.get(image["url"]).content
                     found[f"{name} {encoding}"] = image["id"], served
+                for name, seconds in (("ending", 3_600), ("ended", 1)):
+                    image = client.post(f"/images?expires_in={seconds}", content=SMALL).json()
+                    found[f"{name} {encoding}"] = image["id"], client.get(image["url"]).content
+                until(lambda: client.get(image["url"]).status_code == 410)  # noqa: B023 - now
             gateway.terminate()
     return found
 
@@ -101,6 +106,11 @@ def test_a_program_refuses_an_id_with_another_cookie_and_a_packed_image(stored, 
     assert read(name, stored["packed raw"][0]) is None
 
 
+@pytest.mark.parametrize("name", ["go", "java"])
+def test_a_program_refuses_an_image_that_has_expired(stored, read, name):
+    assert read(name, stored["ended raw"][0]) is None
+
+
 def test_the_line_for_the_console_consumer_writes_the_picture(stored, settings, kafka, tmp_path):
     image_id, served = stored["small raw"]
     raw = base64.b32decode(image_id.upper())
@@ -119,5 +129,5 @@ def test_the_line_for_the_console_consumer_writes_the_picture(stored, settings, 
 
 
 def test_the_page_names_the_version_of_franz_go_that_is_tried():
-    [version] = re.findall(r"franz-go@(\S+)", programs.PAGE)
+    [version] = re.findall(r"go get github\.com/twmb/franz-go/pkg/kgo@(\S+)", programs.PAGE)
     assert f"github.com/twmb/franz-go {version}\n" in (programs.GO_MODULE / "go.mod").read_text()

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from dev.kafka.ports import HOST, free_port
-from tests.support import images, plain
+from tests.support import commands, images, plain
 from tests.support.gateway_process import BOUNDED, GatewayProcess, on_kafka, until
 from tests.support.plain import FITTING
 
@@ -120,3 +120,13 @@ def test_a_broker_that_is_not_there_is_named_within_the_timeout(refused, address
     assert address in message
     # Python, the imports and a busy machine take the rest.
     assert time.monotonic() - started < 10
+
+
+@pytest.mark.apache_kafka
+@pytest.mark.parametrize("arguments", [("sweep",), ("forget", "--owner", "key:h3x8w2")])
+def test_what_deletes_images_refuses_missing_topics_and_creates_none(kafka, arguments):
+    settings = on_kafka(kafka)
+    said = commands.run(*arguments, status=2, **settings)
+    name = f"{settings['IMAGEGATE_KAFKA__TOPIC_PREFIX']}image-events"
+    assert f"no topic {name}" in said
+    assert f"no topic {name}" in commands.run(*arguments, status=2, **settings)

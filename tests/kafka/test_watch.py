@@ -10,7 +10,7 @@ import pytest
 from app.events.event import SigningBegan, encode
 from app.log import EVENTS, Record
 from tests.support.commands import Command
-from tests.support.facts import NEWER, UNKNOWN, until
+from tests.support.facts import NEWER, UNKNOWN, image_id, moved, until
 from tests.support.shelf import Shelf
 from tests.support.signing import K1, OURS, keys
 
@@ -81,6 +81,13 @@ async def test_json_has_everything_that_is_known(shelf, watch):
     assert (said["content_length"], said["metadata_removed"]) == (7, [])
     at = datetime.fromisoformat(said["time"])
     assert abs(at - datetime.now(UTC)) < timedelta(minutes=5)
+
+
+async def test_json_of_a_moved_image_says_when_it_was_first_stored(shelf, watch):
+    await shelf.announce(moved(1, 2))
+    [said] = await found(watch)
+    assert (said["type"], said["former_ids"]) == ("image.moved", [image_id(2)])
+    assert said["created_at"] == "2020-09-13T12:26:40.123Z"
 
 
 async def test_filters_leave_only_what_is_asked_for(shelf, watch):

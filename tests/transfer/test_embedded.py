@@ -172,6 +172,20 @@ async def test_it_goes_on_with_what_is_new_and_repeats_nothing(logs):
         assert client.gateway.feed.sequence == 2
 
 
+async def test_an_image_that_has_expired_is_counted_as_gone_once_and_never_as_there(
+    logs, monkeypatch
+):
+    real = time.time
+    async with logs.gateway(logs.source) as client:
+        await upload(client, photo(1), logs.headers["one"])
+        # As if uploaded two hours ago.
+        monkeypatch.setattr(time, "time", lambda: real() - 7_200)
+        await upload(client, photo(2), logs.headers["one"], expires_in=3_600)
+        monkeypatch.undo()
+    assert logs.move().endswith(" MB moved; 1 deleted or expired ones stay gone.\n")
+    assert logs.move() == "0 images, 0.0 MB moved; 1 were there already.\n"
+
+
 async def test_the_ids_of_every_log_that_it_was_in_go_on_working(logs):
     headers = logs.headers["one"]
     third = logs.folder / "third"
@@ -318,7 +332,7 @@ class TestRefusals:
         async with logs.gateway(logs.source):
             pass
         file.write_text("IMAGEGATE_KAFKA__TOPIC_PREFIX=old-\n")
-        assert "no settings of Kafka" in logs.move("--source-env", file, status=2)
+        assert "--source-env is for brokers" in logs.move("--source-env", file, status=2)
 
 
 async def test_a_deletion_of_an_image_that_never_was_here_is_remembered(logs):

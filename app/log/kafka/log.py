@@ -39,12 +39,19 @@ _FLUSH_SECONDS = 3.0
 
 
 class KafkaLog:
-    """A `Log` on a Kafka cluster; it is a `TrimmableLog`, a `CursorLog` and an `ExaminableLog`."""
+    """A `Log` on a Kafka cluster; it is a `TrimmableLog`, a `CursorLog` and an `ExaminableLog`.
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    Args:
+        settings: Where it is.
+        must_exist: Refuse to start where a topic is missing, instead of creating it.
+    """
+
+    def __init__(self, settings: KafkaSettings, *, must_exist: bool = False) -> None:
         self._settings = settings
         self._connections = Connections(settings)
-        self._topics = WatchedTopics(settings, self._connections, self._renew_producers)
+        self._topics = WatchedTopics(
+            settings, self._connections, self._renew_producers, must_exist=must_exist
+        )
         self._reads: Reads | None = None
         self._appender: Appender | None = None
 

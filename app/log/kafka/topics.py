@@ -98,6 +98,7 @@ async def readable(admin: AIOKafkaAdminClient, names: Mapping[str, str]) -> dict
     if missing := await find_missing(admin, names):
         raise ConfigurationError(
             f"There is no topic {' and no topic '.join(missing.values())}. A gateway creates them."
+            " If yours have a prefix, set IMAGEGATE_KAFKA__TOPIC_PREFIX."
         )
     described = await _settled_metadata(admin, list(names.values()))
     return {role: len(described[name]["partitions"]) for role, name in names.items()}

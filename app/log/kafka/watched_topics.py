@@ -35,6 +35,7 @@ class WatchedTopics:
         settings: The topics' prefix.
         connections: Where the topics are.
         on_new_limits: Called when a look has found other limits.
+        must_exist: Refuse missing topics instead of creating them.
 
     Attributes:
         names: The name on the broker for each role (`images`, `image-events`, …).
@@ -47,6 +48,8 @@ class WatchedTopics:
         settings: KafkaSettings,
         connections: Connections,
         on_new_limits: Callable[[], None],
+        *,
+        must_exist: bool = False,
     ) -> None:
         self.names = topics.names(settings.topic_prefix)
         self.by_role: dict[str, Topic] = {}
@@ -54,6 +57,7 @@ class WatchedTopics:
         self._settings = settings
         self._connections = connections
         self._on_new_limits = on_new_limits
+        self._must_exist = must_exist
         self._watch = Watch(self._look)
 
     @property
@@ -70,23 +74,26 @@ class WatchedTopics:
         return self.by_role[role].partitions
 
     async def prepare(self) -> None:
-        """Create the missing topics and check all, until a broker answers.
+        """Create the missing topics, if they may be missing, and check all, until a broker answers.
 
         Raises:
-            ConfigurationError: A topic does not fit, or cannot be created.
+            ConfigurationError: A topic does not fit, is missing, or cannot be created.
         """
         while True:
             try:
                 async with self._connections.administration() as admin:
-                    self.by_role = await topics.prepare(
-                        admin, self.names, self._settings.partitions
-                    )
+                    self.by_role = await self._prepared(admin)
                     self.identity = await self._identify(admin)
             # The client may have chosen the one broker that is down; the next may choose another.
             except (KafkaError, OSError) as error:
                 await self._connections.wait_after(error)
             else:
                 return
+
+    async def _prepared(self, admin: AIOKafkaAdminClient) -> dict[str, Topic]:
+        if self._must_exist:
+            return await topics.inspect(admin, self.names)
+        return await topics.prepare(admin, self.names, self._settings.partitions)
 
     def start(self) -> None:
         """Start watching, in the background."""
