@@ -1,8 +1,8 @@
 """The catalog: which images there are, in which order, and which are deleted.
 
-Hides the tables, which `images`, `facts`, `moves`, `claims` and `progress` define. It holds
-metadata only, never image bytes, and is disposable: a damaged file, or one with another schema
-version, is deleted (`database`) and rebuilt by the feed from the first event. The feed alone
+Hides the tables, which `images`, `facts`, `moves`, `claims`, `sealed` and `progress` define. It
+holds metadata only, never image bytes, and is disposable: a damaged file, or one with another
+schema version, is deleted (`database`) and rebuilt by the feed from the first event. The feed alone
 writes, each batch of facts in one transaction with the offset that follows it.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, assert_never
 
-from app.catalog import claims, facts, images, moves, progress, signing
+from app.catalog import claims, facts, images, moves, progress, sealed, signing
 from app.catalog.database import Database
 from app.catalog.progress import Progress
 from app.events.event import ImageDeleted, ImageStored, SigningBegan, UnknownEvent
@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from app.events.sequenced import SequencedEvent
 
 # A file with another version, older or newer, is not migrated but rebuilt.
-_SCHEMA_VERSION = 7
+_SCHEMA_VERSION = 8
 # Sequences are offsets of a log, which have 63 bits.
 _ABOVE_ALL = 2**63 - 1
 _SCHEMA = progress.SCHEMA + facts.SCHEMA + images.SCHEMA + moves.SCHEMA + claims.SCHEMA
+_SCHEMA += sealed.SCHEMA
 
 
 class Catalog:
@@ -133,6 +134,41 @@ class Catalog:
         """Tell whether an event announced an image, listed or not, and counts."""
         return bool(await self._database.query(tuple, facts.STORED, image_id))
 
+    async def lock_of(self, image_id: str) -> bool | None:
+        """Tell whether a sealed image is locked; None if no sealed image with this id is listed."""
+        found = await self._database.query(lambda row: bool(row[0]), sealed.LOCK, image_id)
+        return found[0] if found else None
+
+    async def locked(self, after: int, limit: int) -> list[int]:
+        """Return the sequences of locked images in ascending order, above `after`."""
+        return await self._database.query(lambda row: int(row[0]), sealed.LOCKED, after, limit)
+
+    async def count_locked(self) -> int:
+        """Return how many images are locked."""
+        [count] = await self._database.query(lambda row: int(row[0]), sealed.COUNT_LOCKED)
+        return count
+
+    async def unlock(self, events: Sequence[SequencedEvent]) -> None:
+        """Give locked images what their events say, once those are opened."""
+
+        def unlock(connection: sqlite3.Connection) -> None:
+            for each in events:
+                if isinstance(each.event, ImageStored):
+                    sealed.unlock(connection, each.sequence, each.event)
+
+        if events:
+            await self._database.write(unlock)
+
+    async def reject(self, event: SequencedEvent) -> None:
+        """Forget a locked image that an event of no gateway announced."""
+        if isinstance(event.event, ImageStored):
+            image = (event.sequence, event.event.image_id)
+            await self._database.write(lambda connection: sealed.reject(connection, *image))
+
+    async def sealed_by(self) -> dict[str, int]:
+        """Return how many listed images each key-encryption key holds, by its id."""
+        return dict(await self._database.query(tuple, sealed.USAGE))
+
     async def uses_of(self, link: str) -> int:
         """Return how many uses of an upload link were claimed; 0 long after it has ended."""
         found = await self._database.query(
@@ -213,6 +249,7 @@ def _apply(connection: sqlite3.Connection, sequenced: SequencedEvent) -> None:
             if counts and facts.add_stored(connection, sequenced.sequence, event):
                 images.add(connection, sequenced.sequence, sequenced.timestamp_ms, event)
                 moves.add(connection, event)
+                sealed.add(connection, event, is_locked=sequenced.is_locked)
                 if sequenced.signed:
                     signing.add_signed(connection, image_id)
         case ImageDeleted() as event:
