@@ -14,6 +14,7 @@ The map of the code: the three paths, and the file of each step. `docs/architect
     imaging/develop.py     develop   api/image_headers.py   headers   catalog/catalog.py       apply
     ingest/publish.py      publish   api/conditions.py        range   feed/feed.py              wake
     records/writer.py        write   delivery/delivery.py      open   feed/expiry.py          expire
+    records/seal.py           seal   records/seal.py           open   events/opening.py         open
     events/event.py       announce   delivery/chunks.py         cut   feed/rounds.py            read
     api/schemas.py          answer   delivery/unpack.py      unpack   api/streams.py            send
 
@@ -26,6 +27,7 @@ The map of the code: the three paths, and the file of each step. `docs/architect
     without a gateway         reader/reader.py (the public package imagegate/)
     from log to log           transfer/transfer.py
     the start                 cli/serve.py, settings.py, main.py (the only wiring), server/serve.py
+    encryption, and its keys  records/seal.py, sealing/data_keys.py, feed/unlocking.py
     what the process reports  telemetry/logs.py, telemetry/metrics.py
 """
 

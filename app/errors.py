@@ -36,6 +36,7 @@
     │   ├── LogUnavailableError          503 log-unavailable
     │   ├── NotWrittenError              503 not-written
     │   ├── RecordDamagedError           503 record-damaged
+    │   ├── KeyUnavailableError          503 key-unavailable
     │   ├── CatalogDamagedError          503 catalog-damaged
     │   ├── UnpackError                  503 not-unpacked
     │   ├── IssuerUnavailableError       503 issuer-unavailable
@@ -353,6 +354,12 @@ class RecordDamagedError(UnavailableError):
     def __init__(self, detail: str, offset: int) -> None:
         super().__init__(detail, retry_after_seconds=60)
         self.offset = offset  # in the partition that was read
+
+
+class KeyUnavailableError(UnavailableError):
+    """The key that encrypts or decrypts the image cannot be had here now."""
+
+    code, title = "key-unavailable", "Key unavailable"
 
 
 class CatalogDamagedError(UnavailableError):

@@ -62,6 +62,7 @@ from app.feed.expiry import Expiry
 from app.feed.feed import Feed
 from app.feed.follow import Follower
 from app.feed.pages import Pages
+from app.feed.unlocking import Unlocking
 from app.imaging import extras
 from app.imaging.limits import ImageLimits
 from app.imaging.profiles import Profile
@@ -80,6 +81,7 @@ from app.log.sqlite.database import DATABASE_NAME
 from app.log.sqlite.log import SqliteLog
 from app.records.signature import Signatures
 from app.records.value import ValueEncoding
+from app.sealing.configured import data_keys
 from app.section import variable
 
 if TYPE_CHECKING:
@@ -202,30 +204,35 @@ async def running(settings: Settings, rule: ReadRule) -> AsyncGenerator[State, N
         stack.push_async_callback(log.stop)
         trust = Trust(Signatures(settings.kafka.keys))
         catalog = Catalog(settings.data_dir / "catalog.db", trust.signatures.fingerprint)
+        keys = data_keys(settings.sealing)
+        stack.push_async_callback(keys.stop)
         feed, expiry = Feed(log), Expiry(log, catalog)
-        follower = Follower(log, catalog, feed, expiry, trust)
+        follower = Follower(log, catalog, feed, expiry, trust, keys)
         stack.push_async_callback(catalog.close)
         await follower.start()
         stack.push_async_callback(follower.stop)
         expiry.start()
         stack.push_async_callback(expiry.stop)
+        unlocking = Unlocking(log, catalog, trust, keys)
+        unlocking.start()
+        stack.push_async_callback(unlocking.stop)
         measure = settings.imaging.measure_quality
         pool = build_pool(settings.imaging, measure_quality=measure)
         await stack.enter_async_context(pool)
         image_limits = build_limits(settings.imaging)
         upload = settings.upload
         encoding = value_encoding(settings)
-        memory = within(upload.budget_bytes, encoding)
+        memory = within(upload.budget_bytes, encoding, sealed=keys.seals)
         budget = ByteBudget(memory, upload.patience_seconds, COPIES * upload.max_bytes)
         claims = Claims(catalog, feed)
-        publisher = Publisher(log, claims, trust.signatures, encoding)
+        publisher = Publisher(log, claims, trust.signatures, encoding, keys)
         stack.push_async_callback(publisher.drain)
         stored = settings.limits
         quota = Quota(catalog, stored.principal_images, stored.principal_bytes_stored)
         development = Development(pool, image_limits, settings.imaging.packing_seconds)
         ingest = Ingest(publisher, catalog, feed, development, budget, claims, quota)
         cache = RecordCache(log, IMAGES, settings.delivery.cache_bytes)
-        finder = Finder(log, cache, catalog, feed, expiry, rule, trust)
+        finder = Finder(log, cache, catalog, feed, expiry, rule, trust, keys)
         chunks = Chunks(cache)
         unpacking = ByteBudget(settings.delivery.unpack_bytes, settings.upload.patience_seconds)
         delivery = Delivery(finder, chunks, Unpacker(chunks, pool, unpacking))

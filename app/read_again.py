@@ -7,6 +7,7 @@ at the same moment.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import structlog
@@ -24,6 +25,9 @@ logger = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
+# So soon a key that was removed from a file stops working, where it is used many times a second.
+_RECENT_SECONDS = 1.0
+
 
 class ReadAgain(Generic[T]):
     """A value that is made of files, and made again when one of them is another.
@@ -31,20 +35,36 @@ class ReadAgain(Generic[T]):
     Args:
         files: The files.
         make: Makes the value; raises a `ConfigurationError` if a file cannot be used.
+        clock: Seconds that only grow.
 
     Attributes:
         last: The value of the files as they last could be used.
     """
 
-    def __init__(self, files: Sequence[Path], make: Callable[[], T]) -> None:
+    def __init__(
+        self,
+        files: Sequence[Path],
+        make: Callable[[], T],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._files = files
         self._make = make
+        self._clock = clock
+        self._looked = clock()
         self._complained = False
         self._state = self._look()
         self.last = make()
 
+    def recent(self) -> T:
+        """Return the value as `current` did a second ago at most; blocks once a second."""
+        if self._clock() - self._looked < _RECENT_SECONDS:
+            return self.last
+        return self.current()
+
     def current(self) -> T:
         """Return the value of the files as they are now, or as they last could be used. Blocks."""
+        self._looked = self._clock()
         state = self._look()
         if state != self._state:
             try:

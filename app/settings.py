@@ -26,6 +26,7 @@ from app.imaging.settings import ImagingSettings
 from app.ingest.settings import BodySettings, UploadSettings
 from app.limits.settings import LimitSettings
 from app.log.kafka.settings import KafkaSettings
+from app.sealing.settings import SealingSettings
 from app.section import DELIMITER, PREFIX, Section, variable
 from app.server.settings import ServerSettings
 
@@ -78,6 +79,7 @@ class Settings(BaseSettings):
     delivery: DeliverySettings = DeliverySettings()
     limits: LimitSettings = LimitSettings()
     kafka: KafkaSettings = KafkaSettings()
+    sealing: SealingSettings = SealingSettings()
 
 
 def load(**overrides: Any) -> Settings:

@@ -1,6 +1,7 @@
 """Measure everything, on the embedded log and on Kafka, and print the tables.
 
-    python -m bench [host:port] [--only ingest delivery memory log access] [--log embedded kafka]
+    python -m bench [host:port] [--only ingest delivery memory log sealing access]
+                    [--log embedded kafka]
 
 Without an address, an Apache Kafka is started for the measurements.
 """
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from uvicorn.loops.auto import auto_loop_factory
 
-from bench import access, delivery, ingest, log, memory
+from bench import access, delivery, ingest, log, memory, sealing
 from bench.rounds import IN_FLIGHT, ROUNDS, show
 from bench.targets import Embedded, Kafka, removing_topics
 from dev.kafka.broker import Broker
@@ -26,7 +27,9 @@ BENCHES = {
     "delivery": ("Downloads in MB/s", delivery),
     "memory": ("Peak memory", memory),
 }
-ALL = [*BENCHES, "log", "access"]
+# Those that need a Kafka, and print several tables.
+KAFKA = {"log": log, "sealing": sealing}
+ALL = [*BENCHES, *KAFKA, "access"]
 LOGS = ("embedded", "kafka")
 
 
@@ -62,9 +65,9 @@ async def _measure(target, only):
 async def _measure_kafka(servers, only):
     async with removing_topics(Kafka(servers)) as target:
         await _measure(target, only)
-        if "log" in only:
+        for name in (each for each in KAFKA if each in only):
             with tempfile.TemporaryDirectory() as folder:
-                async for title, rows in log.tables(target, Path(folder)):
+                async for title, rows in KAFKA[name].tables(target, Path(folder)):
                     show(title, rows)
 
 

@@ -15,13 +15,14 @@ from app.errors import (
     DigestMismatchError,
     GatewayError,
     ImageGoneError,
+    KeyUnavailableError,
     LogUnavailableError,
     NewerVersionError,
     RecordDamagedError,
     TurnLostError,
 )
 from app.reader.image import Image
-from app.reader.options import KafkaOptions, Start
+from app.reader.options import KafkaOptions, SealingOptions, Start
 from app.reader.reader import ImageReader, ReadOptions
 
 __all__ = [
@@ -32,10 +33,12 @@ __all__ = [
     "ImageGoneError",
     "ImageReader",
     "KafkaOptions",
+    "KeyUnavailableError",
     "LogUnavailableError",
     "NewerVersionError",
     "ReadOptions",
     "RecordDamagedError",
+    "SealingOptions",
     "Start",
     "TurnLostError",
 ]

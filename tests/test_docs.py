@@ -15,6 +15,7 @@ from app.log import IMAGES, Position
 from app.records import image as records
 from app.records.signature import Signatures
 from app.records.value import ValueEncoding
+from app.sealing.wrapped_key import DataKey, WrappedKey
 from app.telemetry import metrics
 from tests.support import facts
 
@@ -130,5 +131,9 @@ class TestKafka:
         places = [Position(0, 1)] * len(chunks)
         head = records.head_record(cookie, data, info, 10, places, facts.claimed().claim, base64)
         head = Signatures({"k1": bytes(32)}).sign(IMAGES, head)
+        key = DataKey(bytes(32), WrappedKey("k1", "A" * 56))
+        seal = records.sealed_head(cookie, info, 10, None, key)
+        chunks += records.encoded_chunks(cookie, data, 10, base64, seal)
+        chunks.append(records.head_record(cookie, data, info, 10, (), None, base64, seal))
         written = {name for record in (head, *chunks) for name, _ in record.headers}
         assert first_column("docs/kafka.md", "header") == written

@@ -71,6 +71,9 @@ class TestEnvironment:
         examples = {
             "IMAGEGATE_ACCESS__READ": "owner",
             "IMAGEGATE_KAFKA__SIGNING_KEYS": "k1:" + "A" * 43 + "=",
+            "IMAGEGATE_SEALING__KEYS": "k1:" + "A" * 43 + "=",
+            "IMAGEGATE_SEALING__VAULT_URL": "https://vault.example:8200",
+            "IMAGEGATE_SEALING__VAULT_NAMESPACE": "team",
             "IMAGEGATE_KAFKA__SASL_MECHANISM": "SCRAM-SHA-512",
             "IMAGEGATE_KAFKA__OAUTH_TOKEN_URL": "https://issuer.example/token",
             "IMAGEGATE_KAFKA__AWS_REGION": "eu-central-1",

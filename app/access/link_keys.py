@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from app import given_file, keyring
+from app import keyring
 from app.access import secret_file
-from app.errors import ConfigurationError, InternalError
+from app.errors import InternalError
 from app.read_again import ReadAgain
 from app.section import variable
 
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 logger = structlog.get_logger(__name__)
 
 _ADVICE = f"gateways on one Kafka need the same file: {variable('access', 'link_keys_file')}"
-# So soon a key that was removed stops working.
-_LOOK_SECONDS = 1.0
-# Some hundred keys.
-_MAX_BYTES = 16_384
 
 
 class LinkKeys:
@@ -49,19 +45,13 @@ class LinkKeys:
     ) -> None:
         self._path = path
         self._required = required
-        self._clock = clock
-        self._file = ReadAgain([path], self._read)
-        self._looked = clock()
+        self._file = ReadAgain([path], self._read, clock=clock)
         self._making = asyncio.Lock()
 
     @property
     def all(self) -> Mapping[str, bytes]:
         """The keys by name, the one that signs first; empty until the first link is made."""
-        now = self._clock()
-        if now - self._looked < _LOOK_SECONDS:
-            return self._file.last
-        self._looked = now
-        return self._file.current()
+        return self._file.recent()
 
     async def signing(self) -> bytes:
         """Return the key that signs, made now if there is none.
@@ -81,23 +71,6 @@ class LinkKeys:
         return next(iter(keys.values()))
 
     def _read(self) -> dict[str, bytes]:
-        try:
-            content = given_file.read(self._path, _MAX_BYTES)
-        except FileNotFoundError as error:
-            if not self._required:
-                return {}
-            raise ConfigurationError(f"There is no file of keys of links: {self._path}.") from error
-        except OSError as error:
-            raise ConfigurationError(
-                f"The keys of links cannot be read: {self._path}: {error.strerror}."
-            ) from error
-        if len(content) > _MAX_BYTES:
-            raise ConfigurationError(
-                f"The file of keys of links has over {_MAX_BYTES:,} bytes: {self._path}."
-            )
-        try:
-            return keyring.parse(content.decode("ascii", "replace"))
-        except ValueError as error:
-            raise ConfigurationError(
-                f"This is no file of keys of links: {self._path}: it {error}."
-            ) from error
+        if not self._required and not self._path.exists():
+            return {}
+        return keyring.read(self._path, "keys of links")

@@ -22,7 +22,7 @@ from app.imaging.formats import STORED
 
 if TYPE_CHECKING:
     from app.api.settings import Embedding
-    from app.delivery.find import StoredImage
+    from app.delivery.stored_image import StoredImage
 
 router = APIRouter(tags=["images"])
 
@@ -68,6 +68,7 @@ _NOT_MODIFIED = success(
         },
         *FINDING,
         errors.LinkExpiredError,
+        errors.KeyUnavailableError,
         # Of unpacking an image that is stored packed.
         errors.ShareExceededError,
         errors.OverloadedError,
@@ -113,6 +114,7 @@ async def download_image(image_id: ImageId, request: Request, gateway: Gateway) 
             },
             *FINDING,
             errors.LinkExpiredError,
+            errors.KeyUnavailableError,
             errors.ImageGoneError,
             errors.PreconditionFailedError,
         )

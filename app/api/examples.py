@@ -5,7 +5,7 @@ A real gateway returned these values, so they agree: the digest in the JSON is a
 
 from __future__ import annotations
 
-from app.records.image import digest_field
+from app.records.views import digest_field
 
 IMAGE_ID = "aabaaaaaaaaaawannwvxlqtvrjfyq2au"
 FORMER_ID = "aaaaaaaaaaacs4dboiwwn7sowmmsp6da"

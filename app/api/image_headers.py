@@ -17,10 +17,10 @@ from app.api.guard import API_KEY, AUTHORIZATION
 from app.api.headers import PRIVATE, RESOURCE_POLICY, VARY, FixedHeader, ResponseHeader
 from app.api.settings import Embedding
 from app.imaging.formats import ImageFormat
-from app.records.image import digest_field
+from app.records.views import digest_field
 
 if TYPE_CHECKING:
-    from app.delivery.find import StoredImage
+    from app.delivery.stored_image import StoredImage
     from app.imaging.info import ImageInfo
 
 ETAG = ResponseHeader("ETag", "Strong entity tag: the digest of the image.", examples.ETAG)

@@ -118,6 +118,7 @@ _REQUEST: dict[str, Any] = {
         errors.CatalogDamagedError,
         errors.OverloadedError,
         *WRITING,
+        errors.KeyUnavailableError,
     ),
 )
 @requires(Scope.WRITE, or_link=True)

@@ -1,8 +1,8 @@
 """The catalog: which images there are, in which order, and which are deleted.
 
-Hides the tables, which `images`, `facts`, `moves`, `claims` and `progress` define. It holds
-metadata only, never image bytes, and is disposable: a damaged file, or one with another schema
-version, is deleted (`database`) and rebuilt by the feed from the first event. The feed alone
+Hides the tables, which `images`, `facts`, `moves`, `claims`, `sealed` and `progress` define. It
+holds metadata only, never image bytes, and is disposable: a damaged file, or one with another
+schema version, is deleted (`database`) and rebuilt by the feed from the first event. The feed alone
 writes, each batch of facts in one transaction with the offset that follows it.
 """
 
@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
-from app.catalog import claims, facts, images, moves, progress, signing
+from app.catalog import claims, facts, images, judge, moves, progress, sealed, signing
 from app.catalog.database import Database
 from app.catalog.progress import Progress
-from app.events.event import ImageDeleted, ImageStored, SigningBegan, UnknownEvent
-from app.events.trust import SigningStart
+from app.events.event import ImageDeleted, ImageStored
 
 if TYPE_CHECKING:
     import sqlite3
@@ -26,14 +25,16 @@ if TYPE_CHECKING:
     from app.catalog.facts import Fact
     from app.catalog.images import CatalogImage, Known, Usage
     from app.events.sequenced import SequencedEvent
+    from app.events.trust import SigningStart
 
 # A file with another version, older or newer, is not migrated but rebuilt.
-_SCHEMA_VERSION = 7
+_SCHEMA_VERSION = 8
 # It takes 20 ms beside four busy readers, which as many deletions as come share.
 _SCRUB_SECONDS = 1.0
 # Sequences are offsets of a log, which have 63 bits.
 _ABOVE_ALL = 2**63 - 1
 _SCHEMA = progress.SCHEMA + facts.SCHEMA + images.SCHEMA + moves.SCHEMA + claims.SCHEMA
+_SCHEMA += sealed.SCHEMA
 
 
 class Catalog:
@@ -114,11 +115,7 @@ class Catalog:
 
         def apply(connection: sqlite3.Connection) -> None:
             for event in events:
-                if isinstance(event.event, ImageStored) and event.event.move and starts:
-                    # An image may come back once it has left this log, which no event says: a
-                    # catalog that is built later must not take it for one that is still here.
-                    images.forget_gone(connection, event.event.move.former_ids, starts)
-                _apply(connection, event)
+                judge.apply(connection, event, starts or {})
             progress.save(connection, reached)
 
         await self._database.write(apply)
@@ -166,6 +163,41 @@ class Catalog:
     async def is_announced(self, image_id: str) -> bool:
         """Tell whether an event announced an image, listed or not, and counts."""
         return bool(await self._database.query(tuple, facts.STORED, image_id))
+
+    async def lock_of(self, image_id: str) -> bool | None:
+        """Tell whether a sealed image is locked; None if no sealed image with this id is listed."""
+        found = await self._database.query(lambda row: bool(row[0]), sealed.LOCK, image_id)
+        return found[0] if found else None
+
+    async def locked(self, after: int, limit: int) -> list[int]:
+        """Return the sequences of locked images in ascending order, above `after`."""
+        return await self._database.query(lambda row: int(row[0]), sealed.LOCKED, after, limit)
+
+    async def count_locked(self) -> int:
+        """Return how many images are locked."""
+        [count] = await self._database.query(lambda row: int(row[0]), sealed.COUNT_LOCKED)
+        return count
+
+    async def unlock(self, events: Sequence[SequencedEvent]) -> None:
+        """Give locked images what their events say, once those are opened."""
+
+        def unlock(connection: sqlite3.Connection) -> None:
+            for each in events:
+                if isinstance(each.event, ImageStored):
+                    sealed.unlock(connection, each.sequence, each.event)
+
+        if events:
+            await self._database.write(unlock)
+
+    async def reject(self, event: SequencedEvent) -> None:
+        """Forget a locked image that an event of no gateway announced."""
+        if isinstance(event.event, ImageStored):
+            image = (event.sequence, event.event.image_id)
+            await self._database.write(lambda connection: sealed.reject(connection, *image))
+
+    async def sealed_by(self) -> dict[str, int]:
+        """Return how many listed images each key-encryption key holds, by its id."""
+        return dict(await self._database.query(tuple, sealed.USAGE))
 
     async def uses_of(self, link: str) -> int:
         """Return how many uses of an upload link were claimed; 0 long after it has ended."""
@@ -237,45 +269,3 @@ class Catalog:
 def _now() -> float:
     """Return the time by which images expire, in seconds since 1970."""
     return time.time()
-
-
-def _apply(connection: sqlite3.Connection, sequenced: SequencedEvent) -> None:
-    """Apply one event: the first copy of it counts, and a deletion is final."""
-    match sequenced.event:
-        case ImageStored(image_id) as event:
-            # In this order: an image that was moved here twice is one use of its link.
-            counts = moves.counts(connection, event) and _counts(connection, sequenced, event)
-            if counts and facts.add_stored(connection, sequenced.sequence, event):
-                images.add(connection, sequenced.sequence, sequenced.timestamp_ms, event)
-                moves.add(connection, event)
-                if sequenced.signed:
-                    signing.add_signed(connection, image_id)
-        case ImageDeleted() as event:
-            deletion = moves.resolved(connection, event)
-            # Where the log has erased the event that announced the image, this one has its claim.
-            _counts(connection, sequenced, deletion)
-            images.delete(connection, deletion)
-            facts.add_deleted(connection, sequenced.sequence, deletion.image_id)
-        case SigningBegan(ends):
-            # Without keys nothing is known to be signed, and the fact is ignored.
-            if sequenced.signed:
-                signing.begin(connection, SigningStart(sequenced.sequence, ends))
-        case UnknownEvent():
-            # Whatever a later release means by it, nothing here depends on it.
-            pass
-        case _:
-            assert_never(sequenced.event)
-
-
-def _counts(
-    connection: sqlite3.Connection, sequenced: SequencedEvent, event: ImageStored | ImageDeleted
-) -> bool:
-    """Tell whether the claim of an image counts, which each image makes once.
-
-    The claim of an image that was moved here is a use of its link, whatever else is known of that:
-    it counted where the image was uploaded.
-    """
-    if event.claim is None or facts.is_known(connection, event.image_id):
-        return True
-    is_taken = claims.take(connection, event.claim, sequenced.timestamp_ms)
-    return is_taken or (isinstance(event, ImageStored) and event.move is not None)

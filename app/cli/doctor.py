@@ -1,9 +1,9 @@
 """`imagegate doctor`: an examination of a deployment.
 
 Hides the order of the examination: the certificate for TLS, if there is one, a codec worker, which
-is started to see how it is confined, the data folder, the log's own examination of its brokers or
-database, and, where nothing is wrong then, one record written to each partition of `images` and
-read back.
+is started to see how it is confined, a sealing key, which wraps another, the data folder, the
+log's own examination of its brokers or database, and, where nothing is wrong then, one record
+written to each partition of `images` and read back.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from app.log import IMAGES, ErasableLog, Record
 from app.log.findings import MISSING, Finding, Level, is_wrong
 from app.main import build_log, build_pool
 from app.records.address import new_cookie
+from app.sealing.configured import data_keys
 from app.section import variable
 from app.server.certificate import files_of, read_certificate
 from app.telemetry import logs
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from app.codec.pool import CodecPool
     from app.log import ExaminableLog, Log, Position
+    from app.sealing.settings import SealingSettings
     from app.server.settings import ServerSettings
 
 # The catalog needs about a kilobyte an image, the embedded log all of the image.
@@ -65,13 +67,33 @@ def _doctor(options: argparse.Namespace) -> int:
     pool = build_pool(imaging, measure_quality=imaging.measure_quality)
     examination = examine(build_log(settings), settings.data_dir, embedded=embedded)
     found = examine_certificate(settings.http, dt.datetime.now(dt.UTC))
-    return report(options, found + asyncio.run(_examine_all(pool, examination)))
+    others = _examine_all(pool, settings.sealing, examination)
+    return report(options, found + asyncio.run(others))
 
 
 async def _examine_all(
-    pool: CodecPool, examination: Coroutine[Any, Any, list[Finding]]
+    pool: CodecPool, sealing: SealingSettings, examination: Coroutine[Any, Any, list[Finding]]
 ) -> list[Finding]:
-    return [await examine_workers(pool), *await examination]
+    return [await examine_workers(pool), *await examine_sealing(sealing), *await examination]
+
+
+async def examine_sealing(settings: SealingSettings) -> list[Finding]:
+    """Return the finding on the keys that encrypt images, if there are any."""
+    remedy = (
+        f"see {variable('sealing', 'keys')} and what begins with {variable('sealing', 'vault_')}"
+    )
+    try:
+        keys = data_keys(settings)
+        try:
+            if (made := await keys.new()) is None:
+                return []
+            await keys.unwrap(made.wrapped)
+        finally:
+            await keys.stop()
+    except GatewayError as error:
+        return [Finding(Level.WRONG, "sealing keys", error.detail.removesuffix("."), remedy)]
+    found = f"images are encrypted by {made.wrapped.kek}, which wraps and unwraps a key"
+    return [Finding(Level.OK, "sealing keys", found)]
 
 
 def examine_certificate(http: ServerSettings, now: dt.datetime) -> list[Finding]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from app.cli import progress
 from app.cli.options import INTERRUPTED, add_kafka, load_kafka, summary
 from app.cli.times import FORM, moment
-from app.reader.environment import kafka_options
+from app.reader.environment import log_options
 from app.reader.export import STATE_NAME, Counts, Export, group_of_folder
 from app.reader.files import ImageFiles, Layout
 from app.reader.reader import ImageReader
@@ -73,7 +73,7 @@ def _export(options: argparse.Namespace) -> int:
 
 async def _run(options: argparse.Namespace, settings: Settings) -> Counts:
     state = options.out / STATE_NAME
-    bootstrap_servers, kafka = kafka_options(settings)
+    bootstrap_servers, log = log_options(settings)
     reader = ImageReader(
         bootstrap_servers=bootstrap_servers,
         group_id=options.group or group_of_folder(state),
@@ -81,7 +81,7 @@ async def _run(options: argparse.Namespace, settings: Settings) -> Counts:
         follow=options.follow,
         state_dir=state / "log",
         session_timeout_seconds=_SESSION_SECONDS,
-        **kafka,
+        **log,
     )
     files = ImageFiles(options.out, Layout(options.layout), state / "unfinished")
     with progress.shown() as show:

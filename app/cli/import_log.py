@@ -17,6 +17,7 @@ from app.reader.source import ReadingHalf, opened_source
 from app.reader.view import View
 from app.records.signature import Signatures
 from app.records.writer import ImageWriter
+from app.sealing.configured import data_keys
 from app.telemetry import logs
 from app.transfer.copy import Copier
 from app.transfer.transfer import Counts, Transfer
@@ -81,13 +82,14 @@ async def _run(options: argparse.Namespace, settings: Settings) -> Counts:
         )
         log = await parts.enter_async_context(opened_log(settings))
         folder = parts.enter_context(state_folder(options.state_dir))
-        signatures = Signatures(settings.kafka.keys)
-        source = View(source_log, folder / "source", source_keys)
-        target = View(ReadingHalf(log), folder / "target", signatures)
+        signatures, keys = Signatures(settings.kafka.keys), data_keys(settings.sealing)
+        parts.push_async_callback(keys.stop)
+        source = View(source_log, folder / "source", source_keys, keys)
+        target = View(ReadingHalf(log), folder / "target", signatures, keys)
         for view in (source, target):
             await view.open()
             parts.push_async_callback(view.close)
-        writer = ImageWriter(log, signatures, value_encoding(settings))
+        writer = ImageWriter(log, signatures, value_encoding(settings), keys)
         show = parts.enter_context(progress.shown())
         transfer = Transfer(
             source_log,

@@ -1,8 +1,9 @@
-"""`imagegate keys`: make, list and revoke API keys."""
+"""`imagegate keys`: make, list and revoke API keys, and count what sealing keys hold."""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import re
 import sys
 from datetime import UTC, datetime, timedelta
@@ -13,9 +14,11 @@ import structlog
 from app.access import api_key, key_file
 from app.access.key_file import StoredKey
 from app.access.scopes import MEANINGS, Scope
-from app.cli.options import add_data_dir, load
+from app.cli.options import add_data_dir, add_log, load
 from app.errors import ConfigurationError
 from app.main import keys_file
+from app.reader.usage import sealed_by
+from app.sealing.configured import key_ids
 from app.telemetry import logs
 
 if TYPE_CHECKING:
@@ -30,12 +33,13 @@ _PERIODS = {
     "w": timedelta(weeks=1),
     "y": timedelta(days=365),
 }
+_COUNT = "{:<40}  {:>12}  {}"
 _ROW = "{:<11}  {:<7}  {:<20}  {:<20}  {:<24}  {}"
 
 
 def add(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the command."""
-    keys = commands.add_parser("keys", help="make, list and revoke API keys")
+    keys = commands.add_parser("keys", help="make, list and revoke API keys; count sealed images")
     actions = keys.add_subparsers(required=True, metavar="action")
     new = actions.add_parser(
         "new",
@@ -63,6 +67,12 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
     revoke = actions.add_parser("revoke", help="end a key at once, for ever")
     revoke.add_argument("id", help="the id, as `list` shows it")
     revoke.set_defaults(run=_revoke)
+    usage = actions.add_parser(
+        "usage",
+        help="count the encrypted images of each sealing key; 1 if one of these keys is not here",
+    )
+    add_log(usage)
+    usage.set_defaults(run=_usage)
     for each in (new, listing, revoke):
         add_data_dir(each)
         each.set_defaults(kafka=None)
@@ -114,6 +124,18 @@ def _revoke(options: argparse.Namespace) -> int:
     logger.info("key_revoked", key=options.id)
     print(f"{options.id} is revoked.", file=sys.stderr)  # noqa: T201
     return 0
+
+
+def _usage(options: argparse.Namespace) -> int:
+    logs.configure("error")
+    settings = load(options)
+    counts, here = asyncio.run(sealed_by(settings)), key_ids(settings.sealing)
+    print(_COUNT.format("SEALING KEY", "IMAGES", "HERE"))  # noqa: T201
+    for kek in sorted({*counts, *here}):
+        # Vault tells nobody which versions of a key it still decrypts with.
+        is_here = kek in here or kek.rpartition(":")[0] in here
+        print(_COUNT.format(kek, f"{counts.get(kek, 0):,}", "yes" if is_here else "no"))  # noqa: T201
+    return int(any(kek not in here and kek.rpartition(":")[0] not in here for kek in counts))
 
 
 def _path(options: argparse.Namespace) -> Path:

@@ -88,7 +88,7 @@ def _watch(options: argparse.Namespace) -> int:
 async def _print(options: argparse.Namespace, settings: Settings) -> None:
     form = _as_json if options.json else _as_line
     has_keys = bool(settings.kafka.keys)
-    async with opened_watch(settings.kafka) as watch:
+    async with opened_watch(settings.kafka, settings.sealing) as watch:
         events = watch.events(options.since, follow=not options.no_follow)
         async with aclosing(events):
             async for each in events:

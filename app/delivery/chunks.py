@@ -10,12 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.records.image import chunk_part, head_part, is_chunk
+from app.sealing.off_loop import off_loop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from app.delivery.cache import RecordCache
-    from app.delivery.find import StoredImage
+    from app.delivery.stored_image import StoredImage
     from app.log import StoredRecord
     from app.records.value import Part
 
@@ -36,9 +37,10 @@ class Chunks:
         Raises:
             RecordMissingError, RecordGoneError: The first chunk has left the log.
             UnfitRecordError: The record of the first chunk is another one.
+            BrokenSealError: It is not the one that was sealed.
             LogUnavailableError: The log does not answer now.
         """
-        first = await self._read(image, start // image.chunk_bytes)
+        first = await self._open(image, start // image.chunk_bytes)
         return self._stream(image, start, end, first)
 
     async def _stream(
@@ -46,11 +48,17 @@ class Chunks:
     ) -> AsyncGenerator[bytes, None]:
         size = image.chunk_bytes
         for number in range(start // size, -(-end // size)):
-            part = first_part if number == start // size else await self._read(image, number)
+            part = first_part if number == start // size else await self._open(image, number)
             first = max(start - number * size, 0)
             last = min(end - number * size, size)
             for at in range(first, last, PIECE_BYTES):
                 yield part.read(at, min(at + PIECE_BYTES, last))
+
+    async def _open(self, image: StoredImage, number: int) -> Part:
+        part = await self._read(image, number)
+        if image.seal is None:
+            return part
+        return await off_loop(part.length, image.seal.opened, number, part)
 
     async def _read(self, image: StoredImage, number: int) -> Part:
         if number == 0:

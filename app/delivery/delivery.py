@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 from app.client import NOBODY
 from app.errors import RecordGoneError, RecordMissingError
 from app.records.image import UnfitRecordError
+from app.sealing.envelope import BrokenSealError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from app.delivery.chunks import Chunks
-    from app.delivery.find import Finder, StoredImage
+    from app.delivery.find import Finder
+    from app.delivery.stored_image import StoredImage
     from app.delivery.unpack import Unpacker
 
 
@@ -44,9 +46,12 @@ class Delivery:
             ImageGoneError: The bytes have left the log; the response has not begun yet.
             ImageNotFoundError: The first record is no part of an image.
             LogUnavailableError: The log does not answer now.
+            KeyUnavailableError: It is sealed, and its key cannot be had now.
+            RecordDamagedError: It is sealed, and not as it was sealed.
             OverloadedError, ShareExceededError, UnpackError: It is packed, and cannot be unpacked
                 now.
         """
+        image = await self._finder.unlocked(image)
         try:
             if image.info.content_encoding:
                 pieces = await self._unpacker.open(image, start, end, client)
@@ -56,6 +61,8 @@ class Delivery:
             raise self._finder.gone() from error
         except UnfitRecordError as error:
             raise self._finder.unfit(image.address, error) from error
+        except BrokenSealError as error:
+            raise self._finder.broken(image.address) from error
         return self._stream(image, pieces)
 
     async def _stream(
@@ -67,3 +74,5 @@ class Delivery:
                     yield piece
             except UnfitRecordError as error:
                 raise self._finder.unfit(image.address, error) from error
+            except BrokenSealError as error:
+                raise self._finder.broken(image.address) from error

@@ -7,7 +7,8 @@ neither whether there is one, nor that it is deleted.
 
 Where this gateway has keys, an image must also be announced by an event: a signature cannot hold
 the record's offset, and a copy of a signed head, at another offset, has another id. So must one
-that was uploaded by a link, which may have been used up.
+that is sealed, for the same reason, and one that was uploaded by a link, which may have been used
+up.
 """
 
 from __future__ import annotations
@@ -15,18 +16,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from app.access.principal import ANONYMOUS
 from app.access.scopes import Scope
+from app.delivery.stored_image import StoredImage
 from app.delivery.unfit import UnfitRecords
 from app.errors import (
     CredentialRequiredError,
     ImageGoneError,
     ImageNotFoundError,
     InsufficientScopeError,
+    KeyUnavailableError,
+    RecordDamagedError,
     RecordGoneError,
     RecordMissingError,
 )
@@ -34,6 +38,8 @@ from app.events.trust import Trust
 from app.log import IMAGES
 from app.records import address
 from app.records.image import Head, UnfitRecordError, parse_head
+from app.sealing.data_keys import NO_KEYS, DataKeys
+from app.sealing.envelope import BrokenSealError
 
 if TYPE_CHECKING:
     from app.access.principal import Principal
@@ -43,7 +49,7 @@ if TYPE_CHECKING:
     from app.delivery.cache import RecordCache
     from app.feed.expiry import Expiry
     from app.feed.feed import Feed
-    from app.imaging.info import ImageInfo, Visibility
+    from app.imaging.info import Visibility
     from app.log import ReadableLog, StoredRecord
     from app.records.address import Address
 
@@ -51,35 +57,10 @@ if TYPE_CHECKING:
 _May = Callable[[str, "Visibility | None"], bool]
 
 
-@dataclass(frozen=True, slots=True)
-class StoredImage:
-    """An image that was found: its properties, and where its bytes are."""
-
-    address: Address
-    first: StoredRecord
-    head: Head
-    is_public: bool
-
-    @property
-    def image_id(self) -> str:
-        """The id that it has in this log."""
-        return str(self.address)
-
-    @property
-    def chunk_bytes(self) -> int:
-        """The size of a chunk: the stored bytes in each record but the last."""
-        return self.head.chunk_bytes or max(self.info.stored_bytes, 1)
-
-    @property
-    def info(self) -> ImageInfo:
-        """The properties of the image."""
-        return self.head.info
-
-
 class Finder:
     """Finds images in `log` that `trust` accepts, and describes them from `catalog`.
 
-    `rule` says who may read them.
+    `rule` says who may read them, and `keys` open those that are sealed.
     """
 
     def __init__(
@@ -91,6 +72,7 @@ class Finder:
         expiry: Expiry,
         rule: ReadRule,
         trust: Trust | None = None,
+        keys: DataKeys = NO_KEYS,
     ) -> None:
         self._log = log
         self._cache = cache
@@ -99,10 +81,11 @@ class Finder:
         self._expiry = expiry
         self._rule = rule
         self._trust = trust or Trust()
+        self._keys = keys
         self._unfit = UnfitRecords()
 
     async def find(self, image_id: str, reader: Principal) -> StoredImage:
-        """Find an image that `reader` may read.
+        """Find an image that `reader` may read, and unlock it.
 
         Raises:
             ImageNotFoundError: There is none with this id that it may know of.
@@ -110,18 +93,40 @@ class Finder:
                 public images alone.
             ImageGoneError: It was deleted, or a part of it has left the log.
             LogUnavailableError, NotReadyError: The gateway cannot tell now.
+            KeyUnavailableError, RecordDamagedError: As `unlocked`.
         """
         try:
-            return await self._find(image_id, reader, self._may_read(image_id, reader))
+            image = await self._find(image_id, reader, self._may_read(image_id, reader))
         except ImageNotFoundError as error:
             if reader is ANONYMOUS:
                 raise CredentialRequiredError from error
             if not reader.may(Scope.READ):
                 raise InsufficientScopeError(Scope.READ) from error
             raise
+        return await self.unlocked(image)
+
+    async def unlocked(self, image: StoredImage) -> StoredImage:
+        """Return an image with what is sealed in its head, and the seal of its parts.
+
+        Raises:
+            KeyUnavailableError: Its key cannot be had now.
+            RecordDamagedError: The head is not the one that was sealed.
+        """
+        sealing = image.head.sealing
+        if sealing is None or image.seal is not None:
+            return image
+        key = await self._keys.unwrap(sealing.wrapped)
+        if await self._catalog.lock_of(image.image_id):
+            raise KeyUnavailableError("The image's event could not be opened yet.")
+        try:
+            filename = sealing.open_fields(key).filename
+        except (BrokenSealError, ValueError) as error:
+            raise self.broken(image.address) from error
+        head = replace(image.head, info=replace(image.info, filename=filename))
+        return replace(image, head=head, seal=head.seal(key))
 
     async def find_own(self, image_id: str, owner: Principal) -> StoredImage:
-        """Find an image of `owner`; see `find`.
+        """Find an image of `owner`, for which no key is needed; see `find`.
 
         Raises:
             GatewayError: As `find`.
@@ -227,23 +232,36 @@ class Finder:
         self._unfit.report(where.position, str(reason))
         return ImageNotFoundError()
 
+    def broken(self, where: Address) -> RecordDamagedError:
+        """Return the error for an image that is not as it was sealed; report it once."""
+        self._unfit.report_broken(where.position)
+        return RecordDamagedError(
+            "The stored image is not the one that was encrypted.", where.position.offset
+        )
+
     async def _require_announced(self, image_id: str, head: Head) -> None:
         """Check that the catalog has the event of an image, where the head alone says too little.
 
-        That is where there are keys, and where it has a claim, which may not count.
+        That is where there are keys, where it is sealed, and where it has a claim, which may not
+        count.
         """
-        is_needed = bool(self._trust.signatures) or head.claim is not None
-        if not is_needed or await self._catalog.is_listed(image_id):
+        is_needed = self._trust.signatures or head.sealing or head.claim
+        if not is_needed or await self._is_announced(image_id, head):
             return
         # Another replica may have acknowledged it just now, or deleted it.
         await self._feed.caught_up()
         if await self._catalog.is_deleted(image_id):
             raise ImageGoneError("The image was deleted.")
-        if await self._catalog.is_listed(image_id):
+        if await self._is_announced(image_id, head):
             return
         if head.claim is not None:
             raise ImageNotFoundError
         raise UnfitRecordError("no event announces an image there")
+
+    async def _is_announced(self, image_id: str, head: Head) -> bool:
+        if head.sealing is None:
+            return await self._catalog.is_listed(image_id)
+        return await self._catalog.lock_of(image_id) is not None
 
     async def _require_whole(self, head: Head) -> None:
         """Check that no chunk left the log before its head did."""

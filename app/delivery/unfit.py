@@ -30,10 +30,20 @@ class UnfitRecords:
 
     def report(self, head: Position, reason: str) -> None:
         """Count and log an image whose head is at this position, unless that was done."""
+        if self._is_news(head):
+            metrics.UNFIT_IMAGES.inc()
+            logger.error("image_unfit", head=str(head), reason=reason)
+
+    def report_broken(self, head: Position) -> None:
+        """Count and log an image whose seal is broken, unless that was done."""
+        if self._is_news(head):
+            metrics.BROKEN_SEALS.inc()
+            logger.error("image_seal_broken", head=str(head))
+
+    def _is_news(self, head: Position) -> bool:
         if head in self._reported:
-            return
+            return False
         self._reported[head] = None
         if len(self._reported) > _REMEMBERED:
             self._reported.popitem(last=False)
-        metrics.UNFIT_IMAGES.inc()
-        logger.error("image_unfit", head=str(head), reason=reason)
+        return True

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from app.budget import ByteBudget, Reservation
     from app.codec.pool import CodecPool
     from app.delivery.chunks import Chunks
-    from app.delivery.find import StoredImage
+    from app.delivery.stored_image import StoredImage
 
 # The copies of an image in memory at its worst: the records' values, the request to a worker, and
 # the worker's answer.

@@ -5,12 +5,13 @@ https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-proto
 The key of the record and the event's `subject` are the image's id. `imagegateversion` is an
 extension attribute: a reader that meets a higher one than it knows must stop, as it might miss a
 deletion. `imagegatechunks` lists the positions of the chunks, and `imagegateclaim` is the use of an
-upload link, as in the head. `image.moved` says all that `image.stored` says, of an image that was
-brought from another log, and which ids it had there (`app.events.move`).
+upload link, as in the head. What names somebody is sealed if the image is (`app.records.seal`).
+`image.moved` says all that `image.stored` says, of an image that was brought from another log, and
+which ids it had there (`app.events.move`).
 An event's `time` is by the gateway's clock, for readers that know nothing of Kafka. The gateway
 itself goes by the timestamp of the record, by the log's clock, which all gateways share.
 
-A record is believed no more than a request. `_Envelope` is what every version keeps: nothing else
+A record is believed no more than a request. `Envelope` is what every version keeps: nothing else
 can stop a reader. A type that is not known, at a version that is, belongs to a later release; what
 may be ignored carries a version that older readers know.
 """
@@ -19,37 +20,42 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import re
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
-from annotated_types import Predicate
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from app.errors import ImageNotFoundError, NewerVersionError
+from app.errors import NewerVersionError
 from app.events import move
+from app.events.members import (
+    BeganMembers,
+    ClaimedMembers,
+    DeletedMembers,
+    Envelope,
+    MovedMembers,
+    StoredMembers,
+)
 from app.events.move import Move
-from app.imaging.info import ImageInfo, Visibility, is_owner_or_empty
-from app.imaging.names import is_label
-from app.log import MAX_OFFSETS, MAX_PARTITIONS, Position, Record, StoredRecord
-from app.records import address, chunk_list, claim
-from app.records.image import check_lengths, version_of
+from app.log import EVENTS, Position, Record, StoredRecord
+from app.records import chunk_list, claim, seal
+from app.records.image import check_lengths
+from app.records.seal import Fields, Sealing
 from app.records.strict_json import first_problem, parse_object
+from app.records.version import version_of
 
 if TYPE_CHECKING:
+    from app.imaging.info import ImageInfo, Visibility
     from app.records.claim import Claim
+    from app.sealing.wrapped_key import DataKey
 
 # The highest that is known; an event has the lowest that says what it says (`_version_of`).
 VERSION = 5
 CONTENT_TYPE = b"application/cloudevents+json; charset=UTF-8"
 # Some 1,100 are usual; the list of chunks of the largest upload has 45,000 at the most.
 MAX_BYTES = 65_536
-# More than anyone will count to, and exact in every reader of JSON.
-_MAX_VERSION = 2**31 - 1
 # The subject of an event that is about no image: no record is the head of one with this id.
 _NO_IMAGE = "a" * 32
-_TYPE = re.compile(r"image\.[a-z0-9][a-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,8 @@ class ImageStored:
 
     `chunks` are the positions of chunks 1…n-1, so that a reader knows when one has left the log.
     With a `claim` it is listed only if that counts. With a `move` it was not uploaded, but brought
-    from another log: its claim counted there.
+    from another log: its claim counted there. What is said of a sealed image is sealed with its
+    `key`; what was read has a `sealing`, which holds what its properties lack.
     """
 
     image_id: str
@@ -67,6 +74,8 @@ class ImageStored:
     chunks: tuple[Position, ...] = ()
     claim: Claim | None = None
     move: Move | None = None
+    key: DataKey | None = None
+    sealing: Sealing | None = None
 
     @property
     def type(self) -> str:
@@ -120,78 +129,6 @@ class PoisonEventError(Exception):
     """A record that holds no event of imagegate; the text says why."""
 
 
-def _is_type(text: str) -> bool:
-    return _TYPE.fullmatch(text) is not None
-
-
-def _check_id(text: str) -> str:
-    try:
-        address.parse(text)
-    except ImageNotFoundError as error:
-        raise ValueError("not an image id") from error
-    return text
-
-
-class _Envelope(BaseModel):
-    """The attributes that an event of every version has, however new."""
-
-    model_config = ConfigDict(frozen=True, strict=True)
-
-    specversion: Literal["1.0"]
-    id: Annotated[str, Predicate(is_label)]
-    source: Literal["urn:imagegate"]
-    type: Annotated[str, Predicate(_is_type)]
-    subject: Annotated[str, AfterValidator(_check_id)]
-    imagegateversion: Annotated[int, Field(ge=1, le=_MAX_VERSION)]
-
-
-class _Claimed(BaseModel):
-    """The member of the events of an image that came by a link."""
-
-    model_config = ConfigDict(frozen=True, strict=True)
-
-    imagegateclaim: str = ""
-
-
-class _Stored(_Claimed):
-    """The members of `image.stored` beside its envelope."""
-
-    data: ImageInfo
-    imagegatechunks: str = ""
-
-
-class _Moved(_Stored):
-    """The members of `image.moved` beside its envelope."""
-
-    imagegateformerids: str
-    imagegatecreatedat: str
-
-
-class _Deleted(_Claimed):
-    """The members of `image.deleted` beside its envelope."""
-
-    imagegateformerids: str = ""
-
-    imagegateowner: Annotated[str, Predicate(is_owner_or_empty)] = ""
-    imagegatevisibility: Visibility | None = None
-
-
-class _Ends(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True)
-
-    images: Annotated[
-        list[Annotated[int, Field(ge=0, lt=MAX_OFFSETS)]], Field(max_length=MAX_PARTITIONS)
-    ]
-
-
-class _Began(BaseModel):
-    """The member of `image.signing-began` beside its envelope."""
-
-    model_config = ConfigDict(frozen=True, strict=True)
-
-    data: _Ends
-
-
 def encode(event: Event) -> Record:
     """Return the record of an event, under an event id of its own."""
     match event:
@@ -213,8 +150,12 @@ def encode(event: Event) -> Record:
         "imagegateversion": _version_of(event),
         **more,
     }
-    headers = (("content-type", CONTENT_TYPE),)
-    return Record(subject.encode(), json.dumps(envelope).encode(), headers)
+    headers: tuple[tuple[str, bytes], ...] = (("content-type", CONTENT_TYPE),)
+    value = json.dumps(envelope).encode()
+    if isinstance(event, ImageStored) and event.key is not None:
+        fields = Fields(event.info.filename)
+        headers = seal.with_fields(EVENTS, subject.encode(), value, headers, event.key, fields)
+    return Record(subject.encode(), value, headers)
 
 
 def _version_of(event: Event) -> int:
@@ -223,6 +164,8 @@ def _version_of(event: Event) -> int:
     Those of version 2 would not find an image by an id that it had in another log.
     """
     match event:
+        case ImageStored() if event.key or event.sealing:
+            return max(seal.VERSION, version_of(event.info, event.claim))
         case ImageStored(move=None):
             return version_of(event.info, event.claim)
         case ImageStored():
@@ -235,7 +178,7 @@ def _version_of(event: Event) -> int:
 
 def _about(event: ImageStored) -> dict[str, object]:
     chunks = chunk_list.write(event.chunk_bytes, event.chunks) if event.chunks else ""
-    info = event.info.as_dict()
+    info = event.info.as_dict() | ({"filename": None} if event.key else {})
     owned = _given(**{name: info.pop(name) for name in ("owner", "visibility", "expires_at")})
     moved = event.move.members() if event.move else {}
     return _given(imagegatechunks=chunks) | _claimed(event) | moved | _data(info | owned)
@@ -264,18 +207,18 @@ def decode(record: StoredRecord) -> Event | UnknownEvent:
     value = record.value or b""
     try:
         parse_object(value, MAX_BYTES)
-        envelope = _Envelope.model_validate_json(value)
+        envelope = Envelope.model_validate_json(value)
         if envelope.imagegateversion > VERSION:
             raise _newer(record)
         match envelope.type:
             case "image.stored":
-                return _stored(envelope, _Stored.model_validate_json(value))
+                return _stored(envelope, StoredMembers.model_validate_json(value), record)
             case "image.moved":
-                return _moved(envelope, _Moved.model_validate_json(value))
+                return _moved(envelope, MovedMembers.model_validate_json(value), record)
             case "image.deleted":
-                return _deleted(envelope, _Deleted.model_validate_json(value))
+                return _deleted(envelope, DeletedMembers.model_validate_json(value))
             case "image.signing-began":
-                return SigningBegan(tuple(_Began.model_validate_json(value).data.images))
+                return SigningBegan(tuple(BeganMembers.model_validate_json(value).data.images))
         return UnknownEvent(envelope.subject, envelope.type)
     except ValidationError as error:
         raise PoisonEventError(first_problem(error)) from error
@@ -283,26 +226,36 @@ def decode(record: StoredRecord) -> Event | UnknownEvent:
         raise PoisonEventError(f"event: {error}") from error
 
 
-def _stored(envelope: _Envelope, stored: _Stored, moved: Move | None = None) -> ImageStored:
+def _stored(
+    envelope: Envelope, stored: StoredMembers, record: StoredRecord, moved: Move | None = None
+) -> ImageStored:
     check_lengths(stored.data, stored.data.stored_bytes)
     try:
         chunk_bytes, chunks = chunk_list.parse(stored.imagegatechunks, stored.data.stored_bytes)
     except ValueError as error:
         raise PoisonEventError(f"imagegatechunks: {error}") from error
-    claimed = _claim(stored)
-    event = ImageStored(envelope.subject, stored.data, chunk_bytes, chunks, claimed, moved)
+    event = ImageStored(
+        envelope.subject,
+        stored.data,
+        chunk_bytes,
+        chunks,
+        _claim(stored),
+        moved,
+        sealing=seal.sealing_of(EVENTS, record),
+    )
     _check_version(envelope, event)
     return event
 
 
-def _moved(envelope: _Envelope, moved: _Moved) -> ImageStored:
+def _moved(envelope: Envelope, moved: MovedMembers, record: StoredRecord) -> ImageStored:
     former = move.parse_ids(moved.imagegateformerids, envelope.subject)
     if not former:
         raise PoisonEventError("imagegateformerids: none")
-    return _stored(envelope, moved, Move(former, move.parse_time(moved.imagegatecreatedat)))
+    created_at_ms = move.parse_time(moved.imagegatecreatedat)
+    return _stored(envelope, moved, record, Move(former, created_at_ms))
 
 
-def _deleted(envelope: _Envelope, deleted: _Deleted) -> ImageDeleted:
+def _deleted(envelope: Envelope, deleted: DeletedMembers) -> ImageDeleted:
     owner, visibility = deleted.imagegateowner, deleted.imagegatevisibility
     former = move.parse_ids(deleted.imagegateformerids, envelope.subject)
     event = ImageDeleted(envelope.subject, owner, visibility, _claim(deleted), former)
@@ -310,12 +263,12 @@ def _deleted(envelope: _Envelope, deleted: _Deleted) -> ImageDeleted:
     return event
 
 
-def _check_version(envelope: _Envelope, event: Event) -> None:
+def _check_version(envelope: Envelope, event: Event) -> None:
     if envelope.imagegateversion < _version_of(event):
         raise PoisonEventError("imagegateversion: lower than what the event says needs")
 
 
-def _claim(members: _Claimed) -> Claim | None:
+def _claim(members: ClaimedMembers) -> Claim | None:
     try:
         return claim.parse(members.imagegateclaim) if members.imagegateclaim else None
     except ValueError as error:

@@ -25,13 +25,15 @@ class SequencedEvent:
     """An event with the offset and the timestamp of its record.
 
     The offset is the sequence number of the event; the log's clock made the timestamp. `signed`
-    tells whether a known key signed it: without keys, none did.
+    tells whether a known key signed it: without keys, none did. It is locked if its sealed fields
+    could not be opened for want of a key.
     """
 
     sequence: int
     timestamp_ms: int
     event: Event | UnknownEvent
     signed: bool = False
+    is_locked: bool = False
 
 
 @dataclass(slots=True)

@@ -29,12 +29,14 @@ from app.errors import (
     RecordMissingError,
 )
 from app.events.event import ImageDeleted, ImageStored, UnknownEvent
+from app.events.opening import open_all
 from app.events.sequenced import sort
 from app.events.trust import Trust
 from app.feed.dead_letters import DeadLetters
 from app.feed.erasure import erase_deleted
 from app.feed.same_log import OtherLogError, require_same_log
 from app.log import EVENTS, Batch, ErasableLog
+from app.sealing.data_keys import NO_KEYS, DataKeys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +58,7 @@ class Follower:
     """Keeps `catalog` in step with the events in `log`, from `start` to `stop`.
 
     It reports its progress to `feed`, and asks `expiry` to compare once everything is applied. It
-    judges records by `trust`, and tells it where signing began.
+    judges records by `trust`, and tells it where signing began. It opens what is sealed by `keys`.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Follower:
         feed: Feed,
         expiry: Expiry,
         trust: Trust | None = None,
+        keys: DataKeys = NO_KEYS,
         *,
         retry_seconds: float = _RETRY_SECONDS,
     ) -> None:
@@ -77,6 +80,7 @@ class Follower:
         self._expiry = expiry
         self._retry_seconds = retry_seconds
         self._trust = trust or Trust()
+        self._keys = keys
         self._dead_letters = DeadLetters(log, self._trust.signatures)
         # Whether applying a batch has failed, for which one of its records may be the reason.
         self._has_failed = False
@@ -183,6 +187,7 @@ class Follower:
             found = await asyncio.to_thread(sort, batch.records, self._trust)
             if newer := found.newer:
                 batch = _before(batch, found.newer_at)
+            await open_all(found, batch.records, self._keys)
             await self._dead_letters.write(found.rejected)
             if self._erasable_log is not None:
                 await erase_deleted(self._erasable_log, self._catalog, found.events)

@@ -28,6 +28,8 @@ COPIES = 4
 # With Base64 each byte becomes 1.33 in the record, the batch and the request, beside the body and
 # the developed image.
 _COPIES_BASE64 = 6
+# One more, as it is and sealed; with Base64 that is one chunk at a time.
+_COPIES_SEALED = 5
 # What an upload holds before anything of it came. As low as this, 2,000 silent connections hold a
 # quarter of the default budget. (What the server has read ahead, 65,536 bytes and a last read of up
 # to 256,000, belongs to the connection and is there before an upload is admitted.)
@@ -41,10 +43,11 @@ def memory_for(received_bytes: int, max_bytes: int) -> int:
     return COPIES * min(received_bytes + _AHEAD_BYTES, max_bytes)
 
 
-def within(budget_bytes: int, encoding: ValueEncoding) -> int:
-    """Return the budget in which each byte counts for `COPIES`, if values have this encoding."""
-    is_raw = encoding is ValueEncoding.RAW
-    return budget_bytes if is_raw else budget_bytes * COPIES // _COPIES_BASE64
+def within(budget_bytes: int, encoding: ValueEncoding, *, sealed: bool = False) -> int:
+    """Return the budget in which each byte counts for `COPIES`, if values have this form."""
+    if encoding is ValueEncoding.BASE64:
+        return budget_bytes * COPIES // _COPIES_BASE64
+    return budget_bytes * COPIES // (_COPIES_SEALED if sealed else COPIES)
 
 
 class Intake:

@@ -18,6 +18,7 @@ from app.log import EVENTS
 from app.records.signature import NO_SIGNATURES, Signatures
 from app.records.value import ValueEncoding
 from app.records.writer import ImageWriter
+from app.sealing.data_keys import NO_KEYS, DataKeys
 from app.telemetry import metrics
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ class Published:
 class Publisher:
     """Appends images to `log`, each in a task of its own: a client that leaves does not end it.
 
-    `claims` tells whether those with a claim are stored, and `encoding` is the form of the records'
-    values.
+    `claims` tells whether those with a claim are stored, `encoding` is the form of the records'
+    values, and `keys` are those that images are sealed with, if they are.
     """
 
     def __init__(
@@ -52,13 +53,14 @@ class Publisher:
         claims: Claims,
         signatures: Signatures = NO_SIGNATURES,
         encoding: ValueEncoding = ValueEncoding.RAW,
+        keys: DataKeys = NO_KEYS,
         *,
         drain_seconds: float = _DRAIN_SECONDS,
     ) -> None:
         self._log = log
         self._claims = claims
         self._signatures = signatures
-        self._writer = ImageWriter(log, signatures, encoding)
+        self._writer = ImageWriter(log, signatures, encoding, keys)
         self._drain_seconds = drain_seconds
         self._publishing: set[asyncio.Task[Published]] = set()
 
@@ -126,7 +128,8 @@ class Publisher:
         deadline = self._log.deadline()
         written = await self._writer.write(data, info, claim, deadline)
         image_id = str(written.address)
-        event = encode(ImageStored(image_id, info, written.chunk_bytes, written.chunks, claim))
+        chunks = (written.chunk_bytes, written.chunks)
+        event = encode(ImageStored(image_id, info, *chunks, claim, key=written.key))
         event = self._signatures.sign(EVENTS, event)
         [event_place] = await self._log.append(EVENTS, [event], deadline)
         return Published(image_id, event_place.offset)

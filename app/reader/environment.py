@@ -10,12 +10,13 @@ from dotenv.parser import parse_stream
 
 from app import given_file, settings
 from app.errors import ConfigurationError
-from app.reader.options import KafkaOptions
+from app.reader.options import SEALING, KafkaOptions
 from app.section import variable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from app.reader.options import LogOptions
     from app.settings import Settings
 
 _VARIABLE = re.compile(r"IMAGEGATE_[A-Z0-9_]+")
@@ -23,20 +24,23 @@ _VARIABLE = re.compile(r"IMAGEGATE_[A-Z0-9_]+")
 _MAX_FILE_BYTES = 65_536
 
 
-def kafka_options(given: Settings | None = None) -> tuple[str, KafkaOptions]:
+def log_options(given: Settings | None = None) -> tuple[str, LogOptions]:
     """Return the brokers, and the options that the environment sets, or the settings `given`.
 
     Raises:
         ConfigurationError: A setting is unknown or not allowed, or no broker is named.
     """
-    kafka = (given or settings.load()).kafka
+    loaded = given or settings.load()
+    kafka = loaded.kafka
     if kafka.bootstrap_servers is None:
         raise ConfigurationError(
             f"A reader needs {variable('kafka', 'bootstrap_servers')}: the embedded log belongs to"
             " its gateway, whose streams serve readers."
         )
     options = kafka.model_dump(include=set(KafkaOptions.__annotations__), exclude_unset=True)
-    return kafka.bootstrap_servers, cast("KafkaOptions", options)
+    for name, value in loaded.sealing.model_dump(exclude_unset=True).items():
+        options[f"{SEALING}{name}"] = value
+    return kafka.bootstrap_servers, cast("LogOptions", options)
 
 
 def kafka_options_in(path: Path) -> KafkaOptions:

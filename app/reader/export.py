@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from app.errors import ConfigurationError, GatewayError, ImageGoneError, LogUnavailableError
+from app.errors import (
+    ConfigurationError,
+    GatewayError,
+    ImageGoneError,
+    KeyUnavailableError,
+    LogUnavailableError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,6 +108,9 @@ class Export:
                 logger.warning("reader_waits", reason=error.detail)
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
+            except KeyUnavailableError:
+                # Not passed over: with the key, the export goes on from here.
+                raise
             except ImageGoneError:
                 self.counts.gone += 1
             except GatewayError as error:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from PIL import Image as PillowImage
 
     from app.catalog.images import CatalogImage
-    from app.delivery.find import StoredImage
+    from app.delivery.stored_image import StoredImage
     from app.reader.view import View
 
 
@@ -83,7 +83,9 @@ class Image:
         Raises:
             DigestMismatchError: At the end: what came before is not the image.
             ImageGoneError: It was deleted, or left the log, just now.
-            RecordDamagedError: A record of it is damaged on every replica.
+            KeyUnavailableError: It is encrypted, and its key is not here.
+            RecordDamagedError: A record of it is damaged on every replica, or not as it was
+                encrypted.
             LogUnavailableError: The log does not answer now.
         """
         if isinstance(self._found, GatewayError):

@@ -1,6 +1,7 @@
 """The options of a reader: how it reaches Kafka, and where a new group begins.
 
-Hides that they are the gateway's own settings of the section KAFKA, those of writing left out.
+Hides that they are the gateway's own settings of the sections KAFKA, those of writing left out, and
+SEALING, whose names begin with `sealing_`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 
 from app.errors import ConfigurationError
 from app.log.kafka.settings import KafkaSettings
+from app.sealing.settings import SealingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +26,8 @@ Start = Literal["earliest", "latest"] | datetime | int
 # A hundred members of one kind, and a name of theirs; `image-events` has one order, which each of
 # them reads whole.
 _MAX_SHARDS = 1_000
+# The beginning of the names of the options of encryption.
+SEALING = "sealing_"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -52,6 +56,26 @@ class KafkaOptions(TypedDict, total=False):
     read_connections: int
 
 
+class SealingOptions(TypedDict, total=False):
+    """The keys that open encrypted images, as the settings `IMAGEGATE_SEALING__…` say it."""
+
+    sealing_keys: str
+    sealing_keys_file: str | Path
+    sealing_vault_url: str
+    sealing_vault_key: str
+    sealing_vault_mount: str
+    sealing_vault_namespace: str
+    sealing_vault_token: str
+    sealing_vault_token_file: str | Path
+    sealing_vault_ca_file: str | Path
+    sealing_vault_timeout_seconds: float
+    sealing_vault_cache_seconds: float
+
+
+class LogOptions(KafkaOptions, SealingOptions, total=False):
+    """How a reader reaches the log, reads it, and opens what is encrypted."""
+
+
 def kafka_settings(bootstrap_servers: str, options: Mapping[str, object]) -> KafkaSettings:
     """Return the settings that options make.
 
@@ -63,12 +87,32 @@ def kafka_settings(bootstrap_servers: str, options: Mapping[str, object]) -> Kaf
     try:
         return KafkaSettings.model_validate({"bootstrap_servers": bootstrap_servers, **options})
     except ValidationError as error:
-        # Without the value, which may be a password.
-        problems = [
-            f"{'.'.join(map(str, problem['loc']))}: {problem['msg'].removeprefix('Value error, ')}"
-            for problem in error.errors(include_url=False, include_input=False)
-        ]
-        raise ConfigurationError("; ".join(problems)) from error
+        raise _not_allowed(error) from error
+
+
+def sealing_settings(options: Mapping[str, object]) -> tuple[SealingSettings, dict[str, object]]:
+    """Return the settings that the options of encryption make, and the other options.
+
+    Raises:
+        ConfigurationError: A value is not allowed.
+    """
+    given = {name: options[name] for name in options if name in SealingOptions.__annotations__}
+    others = {name: options[name] for name in options if name not in given}
+    try:
+        section = {name.removeprefix(SEALING): value for name, value in given.items()}
+        return SealingSettings.model_validate(section), others
+    except ValidationError as error:
+        raise _not_allowed(error, SEALING) from error
+
+
+def _not_allowed(error: ValidationError, prefix: str = "") -> ConfigurationError:
+    # Without the value, which may be a password.
+    problems = [
+        f"{prefix}{'.'.join(map(str, problem['loc']))}:"
+        f" {problem['msg'].removeprefix('Value error, ')}"
+        for problem in error.errors(include_url=False, include_input=False)
+    ]
+    return ConfigurationError("; ".join(problems))
 
 
 def check_start(start: Start) -> None:

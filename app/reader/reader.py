@@ -12,10 +12,18 @@ from typing import TYPE_CHECKING, Self, TypedDict
 from app.errors import LogUnavailableError
 from app.log.kafka.read_only import ReadOnlyKafkaLog
 from app.reader.folder import state_folder
-from app.reader.options import KafkaOptions, Start, check_start, group_of, kafka_settings
+from app.reader.options import (
+    LogOptions,
+    Start,
+    check_start,
+    group_of,
+    kafka_settings,
+    sealing_settings,
+)
 from app.reader.reading import Reading
 from app.reader.view import View
 from app.records.signature import Signatures
+from app.sealing.configured import data_keys
 from app.telemetry import logs
 
 if TYPE_CHECKING:
@@ -60,7 +68,7 @@ class ImageReader:
             Without, each start reads all events, and keeps a kilobyte for each in a temporary one.
         session_timeout_seconds: How long a member that was killed still has the turn.
         handling_timeout_seconds: How long one image may be handled before the turn is lost.
-        kafka: How to reach and read the log.
+        log: How to reach and read the log, and the keys that open encrypted images.
 
     Raises:
         ConfigurationError: An option is not allowed.
@@ -81,11 +89,13 @@ class ImageReader:
         state_dir: str | Path | None = None,
         session_timeout_seconds: float = 10.0,
         handling_timeout_seconds: float = 300.0,
-        **kafka: Unpack[KafkaOptions],
+        **log: Unpack[LogOptions],
     ) -> None:
         check_start(start)
         self.group_id = group_of(group_id, shard)
+        sealing, kafka = sealing_settings(log)
         self._settings = kafka_settings(bootstrap_servers, kafka)
+        self._sealing = sealing
         self._start = start
         self._shard = shard
         self._auto_commit = auto_commit
@@ -109,10 +119,10 @@ class ImageReader:
         Raises:
             ConfigurationError: A setting or an option is not allowed, or no broker is named.
         """
-        from app.reader.environment import kafka_options  # noqa: PLC0415 - costs 0.2 s
+        from app.reader.environment import log_options  # noqa: PLC0415 - costs 0.2 s
 
-        bootstrap_servers, kafka = kafka_options()
-        return cls(bootstrap_servers=bootstrap_servers, group_id=group_id, **options, **kafka)
+        bootstrap_servers, log = log_options()
+        return cls(bootstrap_servers=bootstrap_servers, group_id=group_id, **options, **log)
 
     async def __aenter__(self) -> Self:
         logs.configure_library()
@@ -120,7 +130,9 @@ class ImageReader:
             folder = parts.enter_context(state_folder(self._state_dir))
             await self._log.start()
             parts.push_async_callback(self._log.stop)
-            view = View(self._log, folder, Signatures(self._settings.keys))
+            keys = data_keys(self._sealing)
+            parts.push_async_callback(keys.stop)
+            view = View(self._log, folder, Signatures(self._settings.keys), keys)
             await view.open()
             parts.push_async_callback(view.close)
             parts.push_async_callback(self._member.stop)

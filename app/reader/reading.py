@@ -32,7 +32,7 @@ from app.reader.progress import Mark, Progress
 
 if TYPE_CHECKING:
     from app.catalog.facts import Fact
-    from app.delivery.find import StoredImage
+    from app.delivery.stored_image import StoredImage
     from app.log import ReadableLog
     from app.log.kafka.member import Member
     from app.reader.options import Start

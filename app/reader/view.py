@@ -26,7 +26,8 @@ from app.data_folder import FolderLock
 from app.delivery.cache import RecordCache
 from app.delivery.chunks import Chunks
 from app.delivery.delivery import Delivery
-from app.delivery.find import Finder, StoredImage
+from app.delivery.find import Finder
+from app.delivery.stored_image import StoredImage
 from app.delivery.unpack import Unpacker
 from app.errors import (
     ConfigurationError,
@@ -40,8 +41,10 @@ from app.events.trust import Trust
 from app.feed.expiry import Expiry
 from app.feed.feed import Feed
 from app.feed.follow import Follower
+from app.feed.unlocking import Unlocking
 from app.log import EVENTS, IMAGES
 from app.records.image import UnfitRecordError, parse_head
+from app.sealing.data_keys import NO_KEYS, DataKeys
 from app.section import variable
 
 if TYPE_CHECKING:
@@ -70,6 +73,7 @@ class View:
         log: A started log.
         folder: A folder of its own. What is known of the log stays there for the next time.
         signatures: The keys by which records are judged.
+        keys: Those that open what is sealed.
         of_gateway: The folder is that of a gateway, which is locked with the embedded log.
 
     Attributes:
@@ -82,6 +86,7 @@ class View:
         log: ReadableLog,
         folder: Path,
         signatures: Signatures,
+        keys: DataKeys = NO_KEYS,
         *,
         of_gateway: bool = False,
     ) -> None:
@@ -93,10 +98,11 @@ class View:
         self.catalog = Catalog(self._path, signatures.fingerprint, keeps_deleted=of_gateway)
         self.feed = Feed(log)
         self._expiry = Expiry(log, self.catalog)
-        self._follower = Follower(log, self.catalog, self.feed, self._expiry, trust)
+        self._follower = Follower(log, self.catalog, self.feed, self._expiry, trust, keys)
+        self._unlocking = Unlocking(log, self.catalog, trust, keys)
         cache = RecordCache(log, IMAGES, _CACHE_BYTES)
         rule = ReadRule(AccessSettings(), None)
-        self._finder = Finder(log, cache, self.catalog, self.feed, self._expiry, rule, trust)
+        self._finder = Finder(log, cache, self.catalog, self.feed, self._expiry, rule, trust, keys)
         self._chunks = chunks = Chunks(cache)
         codec = CodecSettings()
         self._pool = CodecPool(
@@ -123,6 +129,8 @@ class View:
             parts.push_async_callback(self._follower.stop)
             self._expiry.start()
             parts.push_async_callback(self._expiry.stop)
+            self._unlocking.start()
+            parts.push_async_callback(self._unlocking.stop)
             parts.push_async_callback(self._pool.stop)
             self._parts = parts.pop_all()
 
@@ -212,7 +220,11 @@ class View:
             raise self._finder.unfit(where, error) from error
         if not where.opens(record.key):
             raise ImageNotFoundError
-        return StoredImage(where, record, head, is_public=False)
+        return await self.unlocked(StoredImage(where, record, head, is_public=False))
+
+    async def unlocked(self, image: StoredImage) -> StoredImage:
+        """Return an image with what is sealed of it; see `Finder.unlocked`."""
+        return await self._finder.unlocked(image)
 
     async def stored_bytes_of(self, image: StoredImage) -> bytes:
         """Return the bytes of an image as they are stored, maybe packed.
@@ -226,6 +238,7 @@ class View:
             stored = b"".join([piece async for piece in await self.bytes_of(image)])
             await asyncio.to_thread(digest.update, stored)
         else:
+            image = await self.unlocked(image)
             async for piece in await self.bytes_of(image):
                 digest.update(piece)
             pieces = await self._chunks.open(image, 0, image.info.stored_bytes)

@@ -15,18 +15,22 @@ from typing import TYPE_CHECKING
 import structlog
 
 from app.errors import LogUnavailableError, RecordGoneError, RecordMissingError
+from app.events.opening import open_all
 from app.events.sequenced import sort
 from app.events.trust import Trust
 from app.log import EVENTS
 from app.log.kafka.read_only import ReadOnlyKafkaLog
 from app.reader.options import first_ms
 from app.records.signature import Signatures
+from app.sealing.configured import data_keys
+from app.sealing.data_keys import NO_KEYS, DataKeys
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from app.events.sequenced import SequencedEvent
     from app.log.kafka.settings import KafkaSettings
+    from app.sealing.settings import SealingSettings
 
 logger = structlog.get_logger(__name__)
 
@@ -34,10 +38,16 @@ _RETRY_SECONDS = 1.0
 
 
 class Watch:
-    """The events of `log`, of which strangers' are left out as far as `signatures` tell."""
+    """The events of `log`, of which strangers' are left out as far as `signatures` tell.
 
-    def __init__(self, log: ReadOnlyKafkaLog, signatures: Signatures) -> None:
+    What is sealed is opened by `keys`, as far as they are there.
+    """
+
+    def __init__(
+        self, log: ReadOnlyKafkaLog, signatures: Signatures, keys: DataKeys = NO_KEYS
+    ) -> None:
         self._log = log
+        self._keys = keys
         self._trust = Trust(signatures)
 
     async def events(
@@ -60,6 +70,7 @@ class Watch:
                 async with aclosing(self._log.tail(EVENTS, 0, offset)) as tail:
                     async for batch in tail:
                         found = sort(batch.records, self._trust)
+                        await open_all(found, batch.records, self._keys)
                         for each in found.events:
                             yield each
                         if found.newer is not None:
@@ -89,15 +100,18 @@ class Watch:
 
 
 @asynccontextmanager
-async def opened_watch(kafka: KafkaSettings) -> AsyncGenerator[Watch, None]:
+async def opened_watch(
+    kafka: KafkaSettings, sealing: SealingSettings
+) -> AsyncGenerator[Watch, None]:
     """Provide the events of the log that settings name.
 
     Raises:
         ConfigurationError: It cannot be read.
     """
-    log = ReadOnlyKafkaLog(kafka)
-    await log.start()
+    log, keys = ReadOnlyKafkaLog(kafka), data_keys(sealing)
     try:
-        yield Watch(log, Signatures(kafka.keys))
+        await log.start()
+        yield Watch(log, Signatures(kafka.keys), keys)
     finally:
         await log.stop()
+        await keys.stop()

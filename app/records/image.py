@@ -12,6 +12,7 @@ Hides the record format, which is public: any Kafka client can read a picture wi
 - Values are as they are, or in Base64, as `content-transfer-encoding` of head and chunks says
   (`app.records.value`). All numbers of bytes are those of the image, or of what it is packed to.
 - A head with `imagegate-claim` is that of an image only if the claim counts (`app.records.claim`).
+- Each value of a sealed image is encrypted for itself (`app.records.seal`), and only then encoded.
 
 - `imagegate-owner`, `imagegate-visibility` and `imagegate-expires-at` are there where the image has
   them.
@@ -26,30 +27,31 @@ are ignored, as a later release may have added them.
 
 from __future__ import annotations
 
-import base64
 import json
-import re
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
 from app.errors import NewerVersionError
 from app.imaging.formats import ImageFormat
-from app.imaging.info import ImageInfo, Visibility
-from app.log import Position, Record, StoredRecord
-from app.records import chunk_list, claim
+from app.imaging.info import ImageInfo
+from app.log import IMAGES, Position, Record, StoredRecord
+from app.records import chunk_list, claim, seal, views
+from app.records.seal import Fields, Seal, SealedHead, Sealing
 from app.records.strict_json import first_problem, parse_object
 from app.records.value import Part, ValueEncoding, encoding_of, is_in
+from app.records.version import VERSION, version_of, version_of_values
+from app.records.views import number as parse_number
+from app.sealing.envelope import ALGORITHM, TAG_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from app.records.address import Address
     from app.records.claim import Claim
+    from app.sealing.wrapped_key import DataKey
 
-# The highest that is known; a head has the lowest that says what it says (`version_of`).
-VERSION = 5
 # With key and headers it fits the 1 MiB that Kafka allows for a batch by default.
 CHUNK_BYTES = 1_000_000
 # A head record's bytes beside its chunk: 8 KiB of metadata, the list of chunks (some 12 bytes each)
@@ -62,8 +64,6 @@ _HEADERS_BYTES_BASE64 = 48_000
 _ENCODINGS = {"", "lepton"}
 # Some 1,000 are usual, with the longest file name 2,000.
 _MAX_META_BYTES = 8_192
-_DIGEST_FIELD = re.compile(rb"sha-256=:([A-Za-z0-9+/]{43}=):")
-_NUMBER = re.compile(rb"0|[1-9][0-9]{0,15}")
 INFO = TypeAdapter(ImageInfo)
 _PROPERTIES = {each.name for each in fields(ImageInfo)}
 
@@ -80,20 +80,34 @@ class Head:
     chunks: tuple[Position, ...]
     claim: Claim | None = None
     encoding: ValueEncoding = ValueEncoding.RAW
+    sealing: Sealing | None = None
+
+    def seal(self, key: bytes) -> Seal:
+        """Return the seal of the parts of this image, which is sealed, by its data key."""
+        if self.sealing is None:
+            raise ValueError("not sealed")
+        return self.sealing.seal_of_parts(key, len(self.chunks) + 1, self.chunk_bytes)
+
+    def value_bytes(self, part_bytes: int) -> int:
+        """Return how many bytes of a value, before its encoding, hold a part of so many."""
+        return part_bytes if self.sealing is None else part_bytes + TAG_BYTES
 
 
 class UnfitRecordError(Exception):
     """A record that is no part of an image of imagegate's; the text says why."""
 
 
-def chunk_bytes(max_record_bytes: int, encoding: ValueEncoding = ValueEncoding.RAW) -> int:
+def chunk_bytes(
+    max_record_bytes: int, encoding: ValueEncoding = ValueEncoding.RAW, *, sealed: bool = False
+) -> int:
     """Return how many bytes of an image go into one record of a log with this limit.
 
     Never less than a reader believes: a topic whose limit was lowered too far refuses the records.
     """
     is_raw = encoding is ValueEncoding.RAW
     room = max_record_bytes - (_HEADERS_BYTES if is_raw else _HEADERS_BYTES_BASE64)
-    return max(encoding.part_bytes(min(CHUNK_BYTES, room)), chunk_list.MIN_CHUNK_BYTES)
+    most = encoding.part_bytes(min(CHUNK_BYTES, room)) - (TAG_BYTES if sealed else 0)
+    return max(most, chunk_list.MIN_CHUNK_BYTES)
 
 
 def chunk_records(cookie: bytes, data: memoryview, size: int) -> list[Record]:
@@ -101,18 +115,41 @@ def chunk_records(cookie: bytes, data: memoryview, size: int) -> list[Record]:
     return list(encoded_chunks(cookie, data, size, ValueEncoding.RAW))
 
 
+def sealed_head(
+    cookie: bytes, info: ImageInfo, size: int, claimed: Claim | None, key: DataKey
+) -> SealedHead:
+    """Return what seals an image that is cut into parts of `size`, by a key of its own."""
+    version = max(seal.VERSION, version_of(info, claimed))
+    public = _headers(replace(info, filename=None), claimed, version)
+    record_key = cookie.hex().encode()
+    headers = seal.with_fields(IMAGES, record_key, None, public, key, Fields(info.filename))
+    count = -(-info.stored_bytes // size)
+    return SealedHead(headers, Seal(key.plain, record_key, headers, count, size))
+
+
 def encoded_chunks(
-    cookie: bytes, data: memoryview, size: int, encoding: ValueEncoding
+    cookie: bytes,
+    data: memoryview,
+    size: int,
+    encoding: ValueEncoding,
+    sealed: SealedHead | None = None,
 ) -> Iterator[Record]:
-    """Yield the records of chunks 1…n-1, each encoded when it is its turn."""
+    """Yield the records of chunks 1…n-1, each sealed and encoded when it is its turn."""
     for number, start in enumerate(range(size, len(data), size), start=1):
         headers = (
-            ("imagegate-version", b"%d" % _version_of(encoding)),
+            ("imagegate-version", b"%d" % version_of_values(encoding, sealed=sealed is not None)),
             ("imagegate-chunk", b"%d" % number),
+            *([(seal.ENCRYPTION, ALGORITHM.encode())] if sealed else []),
             *encoding.headers,
         )
-        value = encoding.value_of(data[start : start + size])
+        value = _value_of(data[start : start + size], number, encoding, sealed)
         yield Record(_chunk_key(cookie, number), value, headers)
+
+
+def _value_of(
+    part: memoryview, number: int, encoding: ValueEncoding, sealed: SealedHead | None
+) -> bytes | memoryview:
+    return encoding.value_of(sealed.seal.sealed(number, part) if sealed else part)
 
 
 def head_record(
@@ -123,45 +160,34 @@ def head_record(
     chunks: Sequence[Position],
     claimed: Claim | None = None,
     encoding: ValueEncoding = ValueEncoding.RAW,
+    sealed: SealedHead | None = None,
 ) -> Record:
     """Return the record that commits the image, once its chunks are stored at these positions."""
-    version = max(version_of(info, claimed), _version_of(encoding))
+    version = max(version_of(info, claimed), version_of_values(encoding))
+    headers = list(sealed.headers if sealed else _headers(info, claimed, version))
+    headers += encoding.headers
+    if chunks:
+        headers.append((seal.CHUNKS, chunk_list.write(size, chunks).encode()))
+    value = _value_of(data[:size], 0, encoding, sealed)
+    return Record(cookie.hex().encode(), value, tuple(headers))
+
+
+def _headers(info: ImageInfo, claimed: Claim | None, version: int) -> tuple[tuple[str, bytes], ...]:
+    """Return the headers of a head that say what the image is."""
     headers = [
-        _CONTENT_TYPE.of(info),
-        _CONTENT_LENGTH.of(info),
-        _DIGEST.of(info),
+        views.CONTENT_TYPE.of(info),
+        views.CONTENT_LENGTH.of(info),
+        views.DIGEST.of(info),
         ("imagegate-version", b"%d" % version),
-        ("imagegate-meta", INFO.dump_json(info, exclude=_VIEWED)),
-        *encoding.headers,
+        ("imagegate-meta", INFO.dump_json(info, exclude=views.VIEWED)),
     ]
     if info.content_encoding:
-        headers.append(_CONTENT_ENCODING.of(info))
+        headers.append(views.CONTENT_ENCODING.of(info))
         headers.append(("imagegate-stored-length", b"%d" % info.stored_bytes))
-    headers += [view.of(info) for view in _OPTIONAL if getattr(info, view.field)]
-    if chunks:
-        headers.append(("imagegate-chunks", chunk_list.write(size, chunks).encode()))
+    headers += [view.of(info) for view in views.OPTIONAL if getattr(info, view.field)]
     if claimed:
         headers.append(("imagegate-claim", claim.write(claimed).encode()))
-    return Record(cookie.hex().encode(), encoding.value_of(data[:size]), tuple(headers))
-
-
-def version_of(info: ImageInfo, claimed: Claim | None) -> int:
-    """Return the lowest version whose readers treat an image rightly.
-
-    Those of version 1 serve it to everyone who has its id, and even if its claim does not count,
-    those of version 4 for ever.
-    """
-    if info.expires_at is not None:
-        return 5
-    return 1 if info.visibility in (None, Visibility.PUBLIC) and claimed is None else 2
-
-
-def _version_of(encoding: ValueEncoding) -> int:
-    """Return the lowest version whose readers decode a value: others would serve the letters.
-
-    Those of version 2 would call the image none of imagegate's, for its length.
-    """
-    return 1 if encoding is ValueEncoding.RAW else 3
+    return tuple(headers)
 
 
 def parse_head(record: StoredRecord) -> Head:
@@ -180,26 +206,31 @@ def parse_head(record: StoredRecord) -> Head:
 
 
 def _head(record: StoredRecord) -> Head:
-    version = _number(record.header("imagegate-version") or b"")
+    version = parse_number(record.header("imagegate-version") or b"")
     if version > VERSION:
         raise NewerVersionError("The image was written by a newer version of imagegate.")
     members = parse_object(record.header("imagegate-meta") or b"", _MAX_META_BYTES)
-    members |= {view.field: view.parse(record.header(view.header) or b"") for view in _VIEWS}
+    members |= {view.field: view.parse(record.header(view.header) or b"") for view in views.VIEWS}
     if members["content_encoding"] not in _ENCODINGS:
         raise NewerVersionError("The image is packed in a way that only a newer version knows.")
     known = {name: value for name, value in members.items() if name in _PROPERTIES}
     info = INFO.validate_json(json.dumps(known), strict=True)
     stored_length = record.header("imagegate-stored-length")
-    check_lengths(info, info.content_length if stored_length is None else _number(stored_length))
-    listed = (record.header("imagegate-chunks") or b"").decode("ascii")
+    check_lengths(
+        info, info.content_length if stored_length is None else parse_number(stored_length)
+    )
+    listed = (record.header(seal.CHUNKS) or b"").decode("ascii")
     size, chunks = chunk_list.parse(listed, info.stored_bytes)
     encoding = encoding_of(record)
-    Part(record.value or b"", size or info.stored_bytes, encoding).check()
+    sealing = seal.sealing_of(IMAGES, record)
     stated = record.header("imagegate-claim")
     claimed = None if stated is None else claim.parse(stated.decode("ascii"))
-    if version < max(version_of(info, claimed), _version_of(encoding)):
+    needed = max(version_of(info, claimed), version_of_values(encoding, sealed=sealing is not None))
+    if version < needed:
         raise ValueError("of a version that could not say this")
-    return Head(info, size, chunks, claimed, encoding)
+    head = Head(info, size, chunks, claimed, encoding, sealing)
+    head_part(record, head).check()
+    return head
 
 
 def check_lengths(info: ImageInfo, stored_length: int) -> None:
@@ -225,7 +256,7 @@ def is_chunk(record: StoredRecord, address: Address, number: int) -> bool:
 def head_part(record: StoredRecord, head: Head) -> Part:
     """Return the part of an image in the head record that `parse_head` has read."""
     length = head.chunk_bytes or head.info.stored_bytes
-    return Part(record.value or b"", length, head.encoding)
+    return Part(record.value or b"", head.value_bytes(length), head.encoding)
 
 
 def chunk_part(record: StoredRecord, address: Address, head: Head, number: int) -> Part:
@@ -237,7 +268,8 @@ def chunk_part(record: StoredRecord, address: Address, head: Head, number: int) 
     if not (is_chunk(record, address, number) and is_in(record, head.encoding)):
         raise UnfitRecordError(f"the record at {record.position} is not its chunk {number}")
     left = head.info.stored_bytes - number * head.chunk_bytes
-    part = Part(record.value or b"", min(head.chunk_bytes, left), head.encoding)
+    length = head.value_bytes(min(head.chunk_bytes, left))
+    part = Part(record.value or b"", length, head.encoding)
     try:
         part.check()
     except ValueError as error:
@@ -245,55 +277,5 @@ def chunk_part(record: StoredRecord, address: Address, head: Head, number: int) 
     return part
 
 
-def digest_field(digest: str) -> str:
-    """Return a SHA-256 in hex as a field value of RFC 9530, section 2."""
-    return f"sha-256=:{base64.b64encode(bytes.fromhex(digest)).decode()}:"
-
-
 def _chunk_key(cookie: bytes, number: int) -> bytes:
     return f"{cookie.hex()}/{number}".encode()
-
-
-def _number(field: bytes) -> int:
-    if not _NUMBER.fullmatch(field):
-        raise ValueError("no decimal number")
-    return int(field)
-
-
-def _digest_hex(field: bytes) -> str:
-    if not (found := _DIGEST_FIELD.fullmatch(field)):
-        raise ValueError("content-digest: not a SHA-256")
-    return base64.b64decode(found[1]).hex()
-
-
-class _View(NamedTuple):
-    """A header that holds one property, for readers that know nothing of imagegate."""
-
-    field: str
-    header: str
-    render: Callable[[Any], bytes]
-    parse: Callable[[bytes], object]
-
-    def of(self, info: ImageInfo) -> tuple[str, bytes]:
-        return self.header, self.render(getattr(info, self.field))
-
-
-_CONTENT_TYPE = _View("content_type", "content-type", str.encode, bytes.decode)
-_CONTENT_LENGTH = _View("content_length", "content-length", lambda length: b"%d" % length, _number)
-_DIGEST = _View(
-    "digest", "content-digest", lambda digest: digest_field(digest).encode(), _digest_hex
-)
-_CONTENT_ENCODING = _View("content_encoding", "content-encoding", str.encode, bytes.decode)
-_OWNER = _View("owner", "imagegate-owner", str.encode, bytes.decode)
-_VISIBILITY = _View(
-    "visibility", "imagegate-visibility", str.encode, lambda field: field.decode() or None
-)
-_EXPIRES_AT = _View(
-    "expires_at",
-    "imagegate-expires-at",
-    lambda seconds: b"%d" % seconds,
-    lambda field: _number(field) if field else None,
-)
-_OPTIONAL = (_OWNER, _VISIBILITY, _EXPIRES_AT)
-_VIEWS = (_CONTENT_TYPE, _CONTENT_LENGTH, _DIGEST, _CONTENT_ENCODING, *_OPTIONAL)
-_VIEWED = {view.field for view in _VIEWS}

@@ -86,12 +86,17 @@ class Signatures:
         value: bytes | memoryview | None,
         headers: Iterable[tuple[str, bytes | None]],
     ) -> bytes:
-        digest = None if value is None else hashlib.sha256(value).digest()
-        fields = (_PURPOSE, topic.encode(), record_key, digest, *_flat(headers))
+        fields = (_PURPOSE, topic.encode(), record_key, value_digest(value), *flat(headers))
         return base64.b64encode(keyring.mac(self._keys[key], fields))
 
 
-def _flat(headers: Iterable[tuple[str, bytes | None]]) -> Iterator[bytes | None]:
+def value_digest(value: bytes | memoryview | None) -> bytes | None:
+    """Return the SHA-256 of a record's value, if it has one."""
+    return None if value is None else hashlib.sha256(value).digest()
+
+
+def flat(headers: Iterable[tuple[str, bytes | None]]) -> Iterator[bytes | None]:
+    """Yield the name and the value of each header."""
     for name, value in headers:
         yield name.encode()
         yield value

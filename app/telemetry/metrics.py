@@ -48,6 +48,17 @@ DEAD_LETTERS = Counter(
 UNFIT_IMAGES = Counter(
     "imagegate_unfit_images", "Images whose records are none that imagegate wrote."
 )
+KEYS_UNAVAILABLE = Counter(
+    "imagegate_keys_unavailable",
+    "Times that the key of an encrypted image, or of one to be encrypted, could not be had.",
+)
+BROKEN_SEALS = Counter(
+    "imagegate_broken_seals", "Images that are not, or no longer, as they were encrypted."
+)
+LOCKED_IMAGES = Gauge(
+    "imagegate_locked_images",
+    "Listed images without a file name, and not served, as their key cannot be had here.",
+)
 DAMAGED_BATCHES = Counter(
     "imagegate_kafka_damaged_batches", "Batches that the leader sent with a wrong CRC.", ["topic"]
 )

@@ -47,7 +47,7 @@ class Copier:
         former_ids = (*image.former_ids, image.id)
         if len(former_ids) > MAX_FORMER_IDS:
             raise ImageNotFoundError("It has been in too many logs.")
-        found = await self._source.find(image.id)
+        found = await self._source.unlocked(await self._source.find(image.id))
         info, claim = found.info, found.head.claim
         data = await self._source.stored_bytes_of(found)
         written = await self._writer.write(data, info, claim, self._log.deadline())
@@ -56,5 +56,11 @@ class Copier:
             raise DigestMismatchError("The log did not return what was written.")
         move = Move(former_ids, image.created_at_ms)
         return ImageStored(
-            str(written.address), info, written.chunk_bytes, written.chunks, claim, move
+            str(written.address),
+            info,
+            written.chunk_bytes,
+            written.chunks,
+            claim,
+            move,
+            written.key,
         )

@@ -223,6 +223,10 @@ class Transfer:
                 return await self._copier.copy(fact.image)
             except ImageGoneError:
                 logger.info("import_passed_over", image_id=fact.image_id)
+        return await self._end_of(fact)
+
+    async def _end_of(self, fact: Fact) -> ImageDeleted | None:
+        """Return that an image is gone which the source no longer lists, if that is to be said."""
         here = await self._source.catalog.known(fact.image_id)
         if not self._source.feed.is_stopped:
             # An empty catalog, which has just replaced another, knows nothing to be there.

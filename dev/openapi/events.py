@@ -103,11 +103,13 @@ def documents() -> dict[str, Schema]:
     }
     began = {"data": _ends()}
     return {
-        "image.stored": _event("image.stored", "An image was stored.", [1, 2, 5], stored, ["data"]),
+        "image.stored": _event(
+            "image.stored", "An image was stored.", [1, 2, 4, 5], stored, ["data"]
+        ),
         "image.moved": _event(
             "image.moved",
             "An image was brought from another log, where it had another id.",
-            [3, 5],
+            [3, 4, 5],
             moved,
             ["imagegateformerids", "imagegatecreatedat", "data"],
         ),

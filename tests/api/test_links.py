@@ -283,7 +283,7 @@ class TestKeys:
 
     async def test_a_file_that_is_none_of_keys_is_not_overwritten(self, client, keys, tmp_path):
         (tmp_path / "link-keys").write_text("mine")
-        client.app_access.links._keys._looked = -1e9
+        client.app_access.links._keys._file._looked = -1e9
         body, headers = {"kind": "stream", "stream": "images"}, bearer(keys("streams:read"))
         refusal = await client.post("/links", json=body, headers=headers)
         problem(refusal, 500, "internal-error")
@@ -302,7 +302,7 @@ class TestKeys:
             def rotate(*keys):
                 file.write_text("\n".join(keys))
                 for each in (client, other):
-                    each.app_access.links._keys._looked = -1e9
+                    each.app_access.links._keys._file._looked = -1e9
 
             wanted = {"kind": "stream", "stream": "images.mjpeg"}
             first = (await make(client, **wanted))["url"]

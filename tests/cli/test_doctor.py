@@ -15,9 +15,12 @@ from app.codec.sandbox import Part
 from app.log.findings import Finding, Level, as_table
 from app.log.sqlite.database import DATABASE_NAME
 from app.log.sqlite.log import SqliteLog
+from app.sealing.settings import SealingSettings
 from app.server.settings import ServerSettings
 from app.telemetry import logs
+from tests.support import vault
 from tests.support.authority import DAY, NOW, Authority
+from tests.support.sealing import K1, K2, ring
 
 
 @pytest.fixture
@@ -198,3 +201,16 @@ class TestCertificate:
 
     def test_without_one_there_is_nothing_to_say(self):
         assert doctor.examine_certificate(ServerSettings(), NOW) == []
+
+
+async def test_a_sealing_key_is_tried_and_a_vault_that_does_not_answer_is_wrong():
+    assert await doctor.examine_sealing(SealingSettings()) == []
+    [found] = await doctor.examine_sealing(SealingSettings(keys=ring(k2=K2, k1=K1)))
+    assert (found.level, "by k2" in found.found) == (Level.OK, True)
+    with vault.serving() as server:
+        [found] = await doctor.examine_sealing(SealingSettings(**server.sealing()))
+        assert (found.level, "vault:imagegate:v1" in found.found) == (Level.OK, True)
+        server.is_sealed = True
+        [found] = await doctor.examine_sealing(SealingSettings(**server.sealing()))
+    assert (found.level, "status 503" in found.found) == (Level.WRONG, True)
+    assert "IMAGEGATE_SEALING__VAULT_" in found.remedy

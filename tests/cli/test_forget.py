@@ -14,7 +14,7 @@ from tests.support.credentials import bearer, make_key, owner_of
 from tests.support.facts import deleted
 from tests.support.in_process import in_process, problem
 from tests.support.signing import OURS
-from tests.transfer.test_embedded import opened
+from tests.support.transfers import opened
 
 SCOPES = ("images:write", "images:read", "images:list")
 JPEG = images.jpeg(images.photo((40, 30)))

@@ -22,7 +22,7 @@ from app.errors import (
 )
 from app.imaging.codecs import lepton
 from app.log import IMAGES
-from app.records import chunk_list
+from app.records import chunk_list, views
 from app.records import image as records
 from app.records.address import parse
 from tests.support import images
@@ -78,7 +78,7 @@ async def test_the_record_says_what_is_served_and_how_it_is_packed(client, photo
     assert record.header("content-encoding") == b"lepton"
     assert int(record.header("imagegate-stored-length")) == image["receipt"]["stored_bytes"]
     digest = image["digest"].removeprefix("sha256:")
-    assert record.header("content-digest") == records.digest_field(digest).encode()
+    assert record.header("content-digest") == views.digest_field(digest).encode()
     served = (await client.get(image["url"])).content
     assert lepton.unpack(record.value, len(served), digest) == served
 

@@ -86,7 +86,7 @@ def test_the_files_are_those_of_the_code():
 
 def test_the_schemas_are_for_every_version_that_a_gateway_knows():
     versions = [schema(kind)["properties"]["imagegateversion"]["enum"] for kind in TYPES]
-    assert set().union(*versions) == {1, 2, 3, events.VERSION}
+    assert set().union(*versions) == set(range(1, events.VERSION + 1))
 
 
 @pytest.mark.parametrize("kind", TYPES)
@@ -136,7 +136,9 @@ def test_the_example_of_a_reader_that_validates_refuses_what_is_not_as_described
     exec(example, names)  # noqa: S102
     for event in (envelope(), envelope(type="image.tagged")):
         assert names["read"](json.dumps(event)) == event
-    for event, version in itertools.product(("image.stored", "image.tagged"), (6, 2**31 - 1)):
+    for event, version in itertools.product(
+        ("image.stored", "image.tagged"), (events.VERSION + 1, 2**31 - 1)
+    ):
         with pytest.raises(ValueError, match="stop"):
             names["read"](json.dumps(envelope(type=event, imagegateversion=version)))
     with pytest.raises(ValidationError):

@@ -160,3 +160,9 @@ def test_in_base64_a_budget_is_for_as_many_bytes_of_images_as_six_for_each_make(
     budget_bytes = 600_000
     assert within(budget_bytes, ValueEncoding.RAW) // COPIES == budget_bytes // 4
     assert within(budget_bytes, ValueEncoding.BASE64) // COPIES == budget_bytes // 6
+
+
+def test_where_images_are_encrypted_one_copy_more_counts():
+    budget_bytes = 600_000
+    assert within(budget_bytes, ValueEncoding.RAW, sealed=True) // COPIES == budget_bytes // 5
+    assert within(budget_bytes, ValueEncoding.BASE64, sealed=True) // COPIES == budget_bytes // 6

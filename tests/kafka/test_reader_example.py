@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import images
+from tests.support.sealing import K1, K2, NAME, ring
 
 PAGE = (Path(__file__).parents[2] / "docs/kafka.md").read_text("utf-8")
 SMALL = images.jpeg(images.photo((320, 240)))
@@ -33,7 +34,7 @@ def stored(new_gateway, topics):
 @pytest.fixture
 def reader(tmp_path, kafka, prefix):
     """Run the page's reader with an id."""
-    [program] = re.findall(r"(?ms)^```python\n(import asyncio.*?)^```", PAGE)
+    [program] = re.findall(r"(?ms)^```python\n(import asyncio, base64, sys.*?)^```", PAGE)
     path = tmp_path / "read_image.py"
     path.write_text(program)
 
@@ -100,3 +101,38 @@ def test_the_kcat_line_writes_the_picture(stored, kafka, prefix, tmp_path):
         line = line.replace(name, str(value))
     subprocess.run(["bash", "-c", line], cwd=tmp_path, check=True, timeout=60)
     assert (tmp_path / "picture.jpg").read_bytes() == served
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("encoding", ["raw", "base64"])
+def test_the_reader_of_encrypted_images_opens_them_with_the_key_and_with_no_other(
+    new_gateway, topics, prefix, kafka, tmp_path, encoding
+):
+    [program] = re.findall(r"(?ms)^```python\n(import asyncio, base64, json.*?)^```", PAGE)
+    path = tmp_path / "read_sealed.py"
+    path.write_text(program)
+    settings = {
+        "IMAGEGATE_SEALING__KEYS": ring(k1=K1),
+        "IMAGEGATE_KAFKA__SIGNING_KEYS": ring(s1=K2),
+        "IMAGEGATE_KAFKA__VALUE_ENCODING": encoding,
+    }
+    gateway = new_gateway(**topics, **settings)
+    with gateway.client() as client:
+        stored = [
+            client.post("/images?profile=original", files={"file": (NAME, data)}).json()
+            for data in (SMALL, LARGE)
+        ]
+        served = [client.get(each["url"]).content for each in stored]
+
+    def run(image, key):
+        place = [kafka.bootstrap_servers, f"{prefix}images"]
+        command = [sys.executable, path, *place, image["id"], key]
+        return subprocess.run(command, capture_output=True, timeout=60, check=False)
+
+    for image, data in zip(stored, served, strict=True):
+        done = run(image, ring(k1=K1))
+        assert (done.returncode, done.stderr.decode().strip()) == (0, NAME)
+        assert done.stdout == data
+    for wrong in (ring(k2=K1), ring(k1=K2)):
+        done = run(stored[0], wrong)
+        assert (done.returncode, done.stdout) == (1, b"")

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
+from app.connection_files import client_context, read_secret
 from app.errors import ConfigurationError
-from app.log.kafka.files import client_context, read_secret
 from app.log.kafka.handshake import find_refusal
 from app.log.kafka.oauth import Token, TokenError, Tokens, from_server
 from app.log.kafka.security import Security

@@ -13,7 +13,8 @@ import imagegate
 from app.log.kafka.settings import KafkaSettings
 from app.reader.options import first_ms
 from app.reader.reading import shard_of
-from imagegate import Image, ImageReader, KafkaOptions, ReadOptions
+from app.sealing.settings import SealingSettings
+from imagegate import Image, ImageReader, KafkaOptions, ReadOptions, SealingOptions
 from tests.support.facts import image_id
 
 ROOT = Path(__file__).parents[2]
@@ -36,10 +37,12 @@ def test_the_package_has_these_names_and_no_other():
         "ImageGoneError",
         "ImageReader",
         "KafkaOptions",
+        "KeyUnavailableError",
         "LogUnavailableError",
         "NewerVersionError",
         "ReadOptions",
         "RecordDamagedError",
+        "SealingOptions",
         "Start",
         "TurnLostError",
     ]
@@ -59,9 +62,9 @@ def test_a_reader_has_these_members_and_options():
         "state_dir",
         "session_timeout_seconds",
         "handling_timeout_seconds",
-        "kafka",
+        "log",
     ]
-    named = {"bootstrap_servers", "group_id", "kafka"}
+    named = {"bootstrap_servers", "group_id", "log"}
     assert ReadOptions.__annotations__.keys() == (
         inspect.signature(ImageReader).parameters.keys() - named
     )
@@ -74,6 +77,12 @@ def test_an_image_has_these_members():
 def test_every_setting_of_kafka_but_those_of_writing_is_an_option():
     settings = KafkaSettings.model_fields.keys() - NOT_OF_A_READER
     assert KafkaOptions.__annotations__.keys() == settings
+
+
+def test_every_setting_of_encryption_is_an_option():
+    assert SealingOptions.__annotations__.keys() == {
+        f"sealing_{name}" for name in SealingSettings.model_fields
+    }
 
 
 def test_the_shard_of_an_image_is_the_documented_one_for_ever():

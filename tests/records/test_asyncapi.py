@@ -11,20 +11,23 @@ from app import __version__
 from app.changes.sign_from import begin_signing
 from app.errors import RecordGoneError
 from app.events.event import ImageDeleted, encode
+from app.events.move import Move
 from app.feed import dead_letters
 from app.imaging.info import Visibility
 from app.log import EVENTS, IMAGES, MAX_OFFSETS, REJECTS, Position, Record
 from app.log.kafka.rules import CONFIG
 from app.log.kafka.settings import KafkaSettings
+from app.sealing.wrapped_key import DataKey, WrappedKey
 from tests.support import images, plain
 from tests.support.asyncapi import DOCUMENT, FILE, Comparison, load
 from tests.support.credentials import bearer, make_key
 from tests.support.described import DOCUMENT as OPENAPI
 from tests.support.described import resolve
-from tests.support.facts import claimed, moved, until
+from tests.support.facts import claimed, image_id, moved, until
 from tests.support.in_process import in_process
 from tests.support.kafka_logs import new_prefix
 from tests.support.links import make
+from tests.support.sealing import sealing
 from tests.support.signing import K1, OURS, keys
 from tests.support.streamed import beginning
 
@@ -38,6 +41,7 @@ PACKED = images.jpeg(images.photo((640, 480), noise=8))
 LARGE = images.png(images.photo((700, 530), noise=255), compress_level=1, private=False)
 STRANGER = Record(b"stranger", b"hello")
 SIGNED = {"signing_keys": keys(k1=K1)}
+KEY = DataKey(bytes(32), WrappedKey("k1", "A" * 56))
 BOUNDARY = b"--imagegate-picture"
 
 
@@ -76,8 +80,10 @@ class Written:
         )
         ends = replace(ends, info=replace(ends.info, expires_at=4_000_000_000))
         former_ids = gone.move.former_ids
+        sealed = replace(here, image_id=image_id(40), move=Move((image_id(41),), 0), key=KEY)
         deletion = ImageDeleted(gone.image_id, **owned, claim=gone.claim, former_ids=former_ids)
-        events = [OURS.sign(EVENTS, encode(each)) for each in (here, gone, ends, deletion)]
+        events = [here, gone, ends, sealed, deletion]
+        events = [OURS.sign(EVENTS, encode(each)) for each in events]
         await self.client.gateway.log.append(EVENTS, events)
 
     async def images(self):
@@ -132,6 +138,8 @@ async def written(request, tmp_path_factory):
         prefix = new_prefix()
         kafka = request.getfixturevalue("kafka")
         settings |= {"bootstrap_servers": kafka.bootstrap_servers, "topic_prefix": prefix}
+    async with in_process(folder, kafka=settings, **sealing(k1=K1)) as client:
+        await Written(client, prefix, key).upload(LARGE, profile="original")
     async with in_process(folder, kafka=settings) as client:
         written = Written(client, prefix, key)
         await written.moves()

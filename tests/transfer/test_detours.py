@@ -19,7 +19,7 @@ from tests.support.facts import deleted
 from tests.support.in_process import problem
 from tests.support.shelf import Shelf
 from tests.support.signing import OURS
-from tests.transfer.test_embedded import Logs, listed, opened, photo, upload
+from tests.support.transfers import Logs, listed, opened, photo, upload
 
 
 @pytest.fixture

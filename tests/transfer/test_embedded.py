@@ -3,7 +3,6 @@
 import shutil
 import sqlite3
 import time
-from contextlib import AsyncExitStack
 
 import pytest
 
@@ -11,67 +10,20 @@ from app.access.settings import LINK_KEYS_NAME
 from app.data_folder import FolderLock
 from app.events.event import ImageDeleted, encode
 from app.log import EVENTS, IMAGES
-from app.log.sqlite.log import SqliteLog
 from app.records import address
-from tests.support import commands, images
-from tests.support.credentials import bearer, make_key
+from tests.support import images
 from tests.support.facts import NEWER, image_id
 from tests.support.in_process import in_process, problem
 from tests.support.links import make
-
-SCOPES = ("images:write", "images:read", "images:list", "images:delete")
-
-
-def photo(seed):
-    return images.jpeg(images.photo((80, 60), seed=seed))
-
+from tests.support.transfers import Logs, listed, opened, photo, upload
 
 # Over the limit of a record.
 LARGE = images.jpeg(images.photo((1600, 1200), noise=255), quality=98)
 
 
-class Logs:
-    """Gateways on folders, of which one is run at a time, with two keys that they share."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.source.mkdir()
-        self.headers = {name: bearer(make_key(self.source, *SCOPES)) for name in ("one", "other")}
-
-    @property
-    def source(self):
-        return self.folder / "source"
-
-    @property
-    def target(self):
-        return self.folder / "target"
-
-    def gateway(self, folder):
-        return in_process(folder, access={"keys_file": self.source / "keys.json"})
-
-    def move(self, *arguments, source=None, target=None, status=0):
-        return commands.run(
-            "import",
-            source or self.source,
-            *arguments,
-            status=status,
-            IMAGEGATE_DATA_DIR=target or self.target,
-        )
-
-
 @pytest.fixture
 def logs(tmp_path):
     return Logs(tmp_path)
-
-
-async def upload(client, data, headers=None, **options):
-    answer = await client.post("/images", content=data, params=options, headers=headers)
-    assert answer.status_code == 201, answer.text
-    return answer.json()
-
-
-async def listed(client, headers):
-    return (await client.get("/images?limit=1000", headers=headers)).json()["images"]
 
 
 def in_log(image):
@@ -346,20 +298,6 @@ async def test_a_deletion_of_an_image_that_never_was_here_is_remembered(logs):
     assert "1 deleted" in logs.move()
     async with in_process(logs.target) as client:
         problem(await client.get(f"/images/{image_id(7)}"), 410, "image-gone")
-
-
-def opened(folder):
-    """The log in a folder, without a gateway."""
-
-    class Opened(AsyncExitStack):
-        async def __aenter__(self):
-            await super().__aenter__()
-            log = SqliteLog(folder)
-            await log.start()
-            self.push_async_callback(log.stop)
-            return log
-
-    return Opened()
 
 
 def damage(path, image_id):

@@ -6,9 +6,11 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import structlog
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from app.errors import ConfigurationError
 from app.log.kafka.handshake import find_refusal, refusal_at
 from app.log.kafka.security import Security
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
     from app.log.kafka.refusals import RefusedError
     from app.log.kafka.settings import KafkaSettings
+
+logger = structlog.get_logger(__name__)
 
 # Between two attempts to connect: short beside the five seconds that a broker needs to come back,
 # long enough not to fill its listen queue.
@@ -32,12 +36,11 @@ class Connections:
     Raises:
         ConfigurationError: The settings of security do not fit together, or a file is unusable.
 
-    Attributes:
-        last_error: Why the last attempt failed, if one has.
     """
 
     def __init__(self, settings: KafkaSettings) -> None:
-        self.last_error: Exception | None = None
+        # Why the last attempt failed, if one has.
+        self._last_error: Exception | None = None
         self._settings = settings
         self._security = Security(settings)
 
@@ -88,6 +91,7 @@ class Connections:
             except (KafkaError, OSError) as error:
                 await self.wait_after(error)
             else:
+                self._last_error = None
                 return
 
     async def wait_after(self, error: Exception) -> None:
@@ -96,10 +100,21 @@ class Connections:
         Raises:
             RefusedError: There need not be another: the brokers refuse the gateway.
         """
-        self.last_error = error
+        is_first, self._last_error = self._last_error is None, error
         if (refusal := await find_refusal(self._settings, self._security)) is not None:
             raise refusal from error
+        if is_first:
+            brokers = self._settings.bootstrap_servers
+            logger.warning("kafka_awaited", brokers=brokers, cause=repr(error))
         await asyncio.sleep(RECONNECT_SECONDS)
+
+    def unanswered(self, seconds: float) -> ConfigurationError:
+        """Return the error for brokers that were not there within the time of a start."""
+        cause = f" The last error was {self._last_error!r}." if self._last_error else ""
+        return ConfigurationError(
+            f"Kafka at {self._settings.bootstrap_servers} did not answer within {seconds:g}"
+            f" seconds.{cause}"
+        )
 
     async def refusal_at(self, host: str, port: int) -> RefusedError | None:
         """Return why one broker refuses the gateway, if it does."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from app.errors import ConfigurationError, LogUnavailableError, NotReadyError, NotWrittenError
+from app.errors import LogUnavailableError, NotReadyError, NotWrittenError
 from app.log import EVENTS, IMAGES, Batch, Bounds, Fetched, Position, Record
 from app.log.kafka import checkup, cursors, transport, trim
 from app.log.kafka.appender import Appender
@@ -80,12 +80,8 @@ class KafkaLog:
                 await self._connect()
         except TimeoutError as error:
             await self.stop()
-            last = self._connections.last_error
-            raise ConfigurationError(
-                f"No Kafka broker at {self._settings.bootstrap_servers} answered every request"
-                f" within {self._settings.connect_timeout_seconds:g} seconds."
-                + (f" The last error was {last!r}." if last else "")
-            ) from error
+            seconds = self._settings.connect_timeout_seconds
+            raise self._connections.unanswered(seconds) from error
         except BaseException:
             await self.stop()
             raise

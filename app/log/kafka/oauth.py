@@ -22,9 +22,9 @@ from urllib.parse import quote_plus
 import httpx
 from aiokafka.errors import KafkaError
 
+from app.connection_files import client_context
 from app.errors import ConfigurationError
 from app.log.kafka import refusals
-from app.log.kafka.files import client_context
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

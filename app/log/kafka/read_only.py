@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from aiokafka.errors import KafkaError
 
-from app.errors import ConfigurationError, LogUnavailableError
+from app.errors import LogUnavailableError
 from app.log import EVENTS
 from app.log.kafka import topics, transport
 from app.log.kafka.connections import Connections
@@ -62,11 +62,7 @@ class ReadOnlyKafkaLog:
                 await self._reads.start(self._partitions)
         except TimeoutError as error:
             await self.stop()
-            last = self._connections.last_error
-            raise ConfigurationError(
-                f"No Kafka broker at {self._settings.bootstrap_servers} answered every request"
-                f" within {seconds:g} seconds." + (f" The last error was {last!r}." if last else "")
-            ) from error
+            raise self._connections.unanswered(seconds) from error
         except BaseException:
             await self.stop()
             raise

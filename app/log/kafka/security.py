@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from aiokafka.abc import AbstractTokenProvider
 
+from app.connection_files import client_context, read_secret
 from app.errors import ConfigurationError
 from app.log.kafka import oauth
-from app.log.kafka.files import client_context, read_secret
 from app.log.kafka.security_settings import Mechanism
 from app.read_again import ReadAgain
 from app.section import variable

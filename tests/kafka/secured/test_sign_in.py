@@ -5,6 +5,7 @@ import time
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from app.cli import main as cli
 from app.errors import ConfigurationError
@@ -183,8 +184,12 @@ class TestRefusals:
     async def test_a_token_server_that_is_away_is_waited_for_and_named(self, secured, token_server):
         token_server.answer = 503, b""
         settings = secured.settings(**token_server.settings(), connect_timeout_seconds=1)
-        with pytest.raises(ConfigurationError, match="No Kafka broker"):
+        with (
+            pytest.raises(ConfigurationError, match=r"did not answer within 1 s.*The last error"),
+            capture_logs() as logs,
+        ):
             await use(settings)
+        assert [each["event"] for each in logs].count("kafka_awaited") == 1
         assert len(token_server.forms) > 1
 
 

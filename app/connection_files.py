@@ -1,4 +1,4 @@
-"""Secrets and certificates that connections to brokers need, read from files."""
+"""Secrets and certificates that connections to brokers and to Vault need, read from files."""
 
 from __future__ import annotations
 

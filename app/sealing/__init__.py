@@ -1,0 +1,1 @@
+"""The encryption of images: keys of their own, and the keys that wrap those."""

@@ -1,0 +1,236 @@
+"""Key-encryption keys of HashiCorp Vault: the transit engine generates data keys and unwraps them.
+
+Hides its API, and that it may be away. Unwrapped keys stay in memory for a while, so that a picture
+that is often viewed costs one request; after a failure, the next one is sent a second later, so
+that nobody waits for timeouts in turn. A wrapped key may name no other key of Vault than ours: it
+was read from a log into which others may write.
+
+Source: https://developer.hashicorp.com/vault/api-docs/secret/transit, "Generate data key" and
+"Decrypt data". Where all items of a batch fail, the status is 400 whatever was asked for, and the
+items are there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from collections import OrderedDict
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import httpx
+import structlog
+from pydantic import BaseModel, Field, ValidationError
+
+from app.errors import ConfigurationError, KeyUnavailableError
+from app.readings import Readings
+from app.sealing.wrapped_key import DATA_KEY_BYTES, DataKey, WrappedKey, parse
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Sequence
+
+logger = structlog.get_logger(__name__)
+
+# The beginning of the id of a key of Vault, and of a text that it has encrypted.
+PREFIX = "vault:"
+# Items of a batch: some 20 KB of answer.
+_BATCH = 128
+_AT_ONCE = 4
+# Some 5 MB.
+_CACHED_KEYS = 10_000
+_REST_SECONDS = 1.0
+_MAX_ANSWER_BYTES = 1_000_000
+_BAD_REQUEST = 400
+
+
+class _Made(BaseModel):
+    plaintext: str
+    ciphertext: str
+
+
+class _Item(BaseModel):
+    plaintext: str = ""
+    error: str = ""
+
+
+class _Items(BaseModel):
+    batch_results: Annotated[list[_Item], Field(max_length=_BATCH)]
+
+
+class _MadeAnswer(BaseModel):
+    data: _Made
+
+
+class _ItemsAnswer(BaseModel):
+    data: _Items
+
+
+class VaultKeys:
+    """A `KeyService` whose keys are one key of Vault's transit engine, in its versions.
+
+    Args:
+        url: The address of Vault.
+        mount: Where the engine is.
+        name: The name of its key.
+        token: Returns the token as it is now; it may block.
+        timeout_seconds: How long a request may take.
+        cache_seconds: How long an unwrapped key is kept.
+        namespace: That of Vault Enterprise, or empty.
+        tls: How Vault's certificate is verified.
+        clock: Seconds that only grow.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        mount: str,
+        name: str,
+        token: Callable[[], str],
+        *,
+        timeout_seconds: float,
+        cache_seconds: float,
+        namespace: str = "",
+        tls: ssl.SSLContext | bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._path = f"{url.rstrip('/')}/v1/{mount.strip('/')}"
+        self._name = name
+        self._token = token
+        self._timeout_seconds = timeout_seconds
+        self._cache_seconds = cache_seconds
+        self._clock = clock
+        self._client = httpx.AsyncClient(
+            verify=tls,
+            timeout=timeout_seconds,
+            follow_redirects=False,
+            trust_env=False,
+            headers={"x-vault-namespace": namespace} if namespace else {},
+        )
+        # By wrapped key, with the time at which it is forgotten; the oldest first.
+        self._cached: OrderedDict[WrappedKey, tuple[float, bytes]] = OrderedDict()
+        self._readings: Readings[list[bytes | KeyUnavailableError]] = Readings()
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._failure = ""
+        self._failed_at = -float("inf")
+
+    async def resolve(self, alias: str) -> str:
+        """Return the id of our key: the engine uses its latest version."""
+        return f"{PREFIX}{alias or self._name}"
+
+    async def generate(self, kek: str) -> DataKey:
+        """Return a new data key, wrapped by the latest version of a key."""
+        name = kek.removeprefix(PREFIX)
+        answer = await self._request(f"datakey/plaintext/{name}", {"bits": DATA_KEY_BYTES * 8})
+        try:
+            made = _MadeAnswer.model_validate_json(answer.content).data
+            wrapped = parse(f"{PREFIX}{name}:{made.ciphertext.removeprefix(PREFIX)}")
+        except ValueError as error:
+            raise self._failed("it answers with no data key") from error
+        if (plain := _key(made.plaintext)) is None:
+            raise self._failed("it answers with a data key of another length")
+        self._remember(wrapped, plain)
+        return DataKey(plain, wrapped)
+
+    async def unwrap(self, wrapped: Sequence[WrappedKey]) -> list[bytes | KeyUnavailableError]:
+        """Return data keys, or why they cannot be had; one request for many."""
+        found: dict[WrappedKey, bytes | KeyUnavailableError] = {}
+        unknown = []
+        for each in dict.fromkeys(wrapped):
+            if (cached := self._recall(each)) is not None:
+                found[each] = cached
+            elif self._is_ours(each):
+                unknown.append(each)
+            else:
+                found[each] = KeyUnavailableError(f"The gateway does not use the key {each.kek}.")
+        batches = [tuple(unknown[at : at + _BATCH]) for at in range(0, len(unknown), _BATCH)]
+        answers = await asyncio.gather(
+            *(self._readings.once(batch, partial(self._decrypt, batch)) for batch in batches)
+        )
+        for batch, answer in zip(batches, answers, strict=True):
+            found |= zip(batch, answer, strict=True)
+        return [found[each] for each in wrapped]
+
+    async def stop(self) -> None:
+        """Close the connections, and forget the keys."""
+        self._cached.clear()
+        await self._client.aclose()
+
+    def _is_ours(self, wrapped: WrappedKey) -> bool:
+        return wrapped.kek.rpartition(":")[0] == f"{PREFIX}{self._name}"
+
+    async def _decrypt(self, batch: Sequence[WrappedKey]) -> list[bytes | KeyUnavailableError]:
+        texts = [f"{PREFIX}{each.kek.rpartition(':')[2]}:{each.text}" for each in batch]
+        body = {
+            "batch_input": [{"ciphertext": text} for text in texts],
+            "partial_failure_response_code": 200,
+        }
+        try:
+            async with self._turns:
+                answer = await self._request(f"decrypt/{self._name}", body, is_batch=True)
+            items = _ItemsAnswer.model_validate_json(answer.content).data.batch_results
+        except KeyUnavailableError as error:
+            return [error] * len(batch)
+        except ValidationError:
+            items = []
+        if len(items) != len(batch):
+            return [self._failed(f"status {answer.status_code}, without keys")] * len(batch)
+        return [self._opened(each, item) for each, item in zip(batch, items, strict=True)]
+
+    def _opened(self, wrapped: WrappedKey, item: _Item) -> bytes | KeyUnavailableError:
+        plain = None if item.error else _key(item.plaintext)
+        if plain is None:
+            return KeyUnavailableError(f"Vault does not unwrap by the key {wrapped.kek}.")
+        self._remember(wrapped, plain)
+        return plain
+
+    async def _request(
+        self, path: str, body: dict[str, object], *, is_batch: bool = False
+    ) -> httpx.Response:
+        """Send a request; a failure is that of the requests of the next second, too."""
+        if self._clock() - self._failed_at < _REST_SECONDS:
+            raise KeyUnavailableError(f"Vault is not available: {self._failure}.")
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                token = {"x-vault-token": await asyncio.to_thread(self._token)}
+                answer = await self._client.post(f"{self._path}/{path}", json=body, headers=token)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            raise self._failed(f"no answer ({type(error).__name__})") from error
+        except ConfigurationError as error:
+            raise self._failed("its token cannot be read") from error
+        is_answer = answer.is_success or (is_batch and answer.status_code == _BAD_REQUEST)
+        if not is_answer or len(answer.content) > _MAX_ANSWER_BYTES:
+            raise self._failed(f"status {answer.status_code}")
+        if self._failure:
+            self._failure = ""
+            logger.info("vault_available")
+        return answer
+
+    def _failed(self, reason: str) -> KeyUnavailableError:
+        if reason != self._failure:
+            logger.warning("vault_unavailable", reason=reason)
+        self._failure, self._failed_at = reason, self._clock()
+        return KeyUnavailableError(f"Vault is not available: {reason}.")
+
+    def _recall(self, wrapped: WrappedKey) -> bytes | None:
+        until, plain = self._cached.get(wrapped, (0.0, b""))
+        return plain if self._clock() < until else None
+
+    def _remember(self, wrapped: WrappedKey, plain: bytes) -> None:
+        if self._cache_seconds:
+            self._cached.pop(wrapped, None)
+            self._cached[wrapped] = self._clock() + self._cache_seconds, plain
+        while len(self._cached) > _CACHED_KEYS or (
+            self._cached and self._clock() >= next(iter(self._cached.values()))[0]
+        ):
+            self._cached.popitem(last=False)
+
+
+def _key(text: str) -> bytes | None:
+    """Return a data key from Base64; None if it is none."""
+    try:
+        plain = base64.b64decode(text, validate=True)
+    except ValueError:
+        return None
+    return plain if len(plain) == DATA_KEY_BYTES else None
