@@ -53,7 +53,11 @@ def connections(secured):
     """How to connect to each listener."""
     transport.install()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    # Each of some hundred collections would look at all that other tests have left.
+    gc.collect()
+    gc.freeze()
     yield {name: _connections(secured, name) for name in LISTENERS}
+    gc.unfreeze()
     logging.getLogger("aiokafka").setLevel(logging.NOTSET)
 
 
