@@ -2,10 +2,10 @@
 
 import base64
 import json
-import threading
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
+
+from tests.support.http_stand_in import running
 
 CLIENT, SECRET = "gate:way", "s3cret of the token server"
 
@@ -71,17 +71,6 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-@contextmanager
 def serving(issuer, tls=None):
-    server = TokenServer(issuer)
-    if tls is not None:
-        server.socket = tls.wrap_socket(server.socket, server_side=True)
-        server.scheme = "https"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    """Run one within a context; yields it."""
+    return running(TokenServer(issuer), tls)

@@ -7,12 +7,13 @@ of which every item fails is a 400 that has the items, and a failed item has an 
 import base64
 import json
 import os
-import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from tests.support.http_stand_in import running
 
 TOKEN = "hvs.the-token-of-a-gateway"  # noqa: S105 - of a stand-in
 
@@ -146,17 +147,9 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving(tls=None):
-    server = Vault()
-    if tls is not None:
-        server.socket = tls.wrap_socket(server.socket, server_side=True)
-        server.scheme = "https"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield server
-    finally:
-        if server.hang is not None:
-            server.hang.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with running(Vault(), tls) as server:
+        try:
+            yield server
+        finally:
+            if server.hang is not None:
+                server.hang.set()
