@@ -1,36 +1,22 @@
 """`imagegate import` into Kafka: out of an embedded log, and out of other topics."""
 
 import asyncio
-import random
 
 import pytest
 
-from app.errors import NotWrittenError, OutcomeUnknownError
 from app.log import EVENTS, Position
 from app.log.sqlite.log import SqliteLog
-from app.reader.source import ReadingHalf
-from app.reader.view import View
-from app.records.signature import NO_SIGNATURES
-from app.records.writer import ImageWriter
-from app.transfer.copy import Copier
-from app.transfer.transfer import Transfer
 from imagegate import ImageReader
 from tests.support import commands, images
 from tests.support.facts import until
 from tests.support.gateway_process import on_kafka
 from tests.support.kafka_logs import opened_log
 from tests.support.shelf import Shelf
+from tests.support.transfers import CHUNK_BYTES, pictures
 
 pytestmark = pytest.mark.kafka
 
-CHUNK_BYTES = 16_384
 KEYS = {"k1": "a" * 43 + "=", "k2": "b" * 43 + "="}
-
-
-def pictures(count, seed=1):
-    """Bytes of many sizes, a fifth of them larger than a chunk."""
-    order = random.Random(seed)
-    return [order.randbytes(order.choice((900, 2_000, 5_000, 9_000, 40_000))) for _ in range(count)]
 
 
 @pytest.fixture
@@ -146,55 +132,3 @@ async def test_the_same_topics_are_no_source(kafka, topics, new_gateway, tmp_pat
     file.write_text(f"IMAGEGATE_KAFKA__TOPIC_PREFIX={topics['IMAGEGATE_KAFKA__TOPIC_PREFIX']}\n")
     said = commands.run("import", kafka.bootstrap_servers, "--source-env", file, status=2, **topics)
     assert "That is the log to import into" in said
-
-
-class Flaky:
-    """A log whose appends fail now and then, before or after they have worked."""
-
-    def __init__(self, log):
-        self._log = log
-        self._order = random.Random(7)
-        self.failures = 0
-
-    def __getattr__(self, name):
-        return getattr(self._log, name)
-
-    async def append(self, topic, records, deadline=None):
-        outcome = self._order.random()
-        if outcome < 0.1:
-            self.failures += 1
-            raise NotWrittenError("Provoked.")
-        places = await self._log.append(topic, records, deadline)
-        if outcome > 0.9:
-            self.failures += 1
-            raise OutcomeUnknownError("Provoked.", [], None)
-        return places
-
-
-async def test_appends_that_fail_are_repeated_and_nothing_comes_twice(tmp_path, monkeypatch):
-    monkeypatch.setattr("app.transfer.transfer._RETRY_SECONDS", 0.001)
-    source_log, log = SqliteLog(tmp_path / "source"), SqliteLog(tmp_path / "target")
-    await source_log.start()
-    await log.start()
-    shelf, flaky = Shelf(source_log), Flaky(log)
-    ids = await shelf.put_many(pictures(100), CHUNK_BYTES)
-    for each in ids[::10]:
-        await shelf.delete(each)
-    source = View(ReadingHalf(source_log), tmp_path / "of-source", NO_SIGNATURES)
-    target = View(ReadingHalf(log), tmp_path / "of-target", NO_SIGNATURES)
-    await source.open()
-    await target.open()
-    copier = Copier(source, flaky, ImageWriter(flaky), target)
-    transfer = Transfer(source_log, source, flaky, target, copier, NO_SIGNATURES)
-    await transfer.run()
-    assert flaky.failures > 10
-    assert (transfer.counts.moved, transfer.counts.failed) == (90, 0)
-    await target.filled()
-    listed = await target.catalog.newest(1000)
-    assert [each.former_ids[0] for each in reversed(listed)] == list(shelf.stored)
-    for each in ids[::10]:
-        assert (await target.catalog.known(each)).ownership.is_deleted
-    for view in (source, target):
-        await view.close()
-    for each in (source_log, log):
-        await each.stop()

@@ -1,5 +1,6 @@
 """Embedded logs, and `imagegate import` from one into another."""
 
+import random
 from contextlib import asynccontextmanager
 
 from app.log.sqlite.log import SqliteLog
@@ -8,6 +9,15 @@ from tests.support.credentials import bearer, make_key
 from tests.support.in_process import in_process
 
 SCOPES = ("images:write", "images:read", "images:list", "images:delete")
+
+
+CHUNK_BYTES = 16_384
+
+
+def pictures(count, seed=1):
+    """Bytes of many sizes, a fifth of them larger than a chunk."""
+    order = random.Random(seed)
+    return [order.randbytes(order.choice((900, 2_000, 5_000, 9_000, 40_000))) for _ in range(count)]
 
 
 def photo(seed):
