@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 # The JSON of 9,000 images with their entries.
 _MAX_BYTES = 8_000_000
 # A key with its numbers, an entry, and the head of `bytes` (sys.getsizeof), rounded up.
-_OVERHEAD_BYTES = 300
+_OVERHEAD_BYTES = 340
 
-_Key = tuple[int, int, str]
+_Key = tuple[int, int, str, int]
 
 
 class EncodedImages:
@@ -41,7 +41,8 @@ class EncodedImages:
     def encode(self, image: CatalogImage) -> bytes:
         """Return the JSON of an image that is listed."""
         # In another build of the catalog the same image may have another number or time.
-        key = (self._feed.epoch, image.sequence, image.id)
+        # And one that was locked has other properties once it is opened.
+        key = (self._feed.epoch, image.sequence, image.id, hash(image.row))
         if (known := self._encoded.get(key)) is not None:
             self._encoded.move_to_end(key)
             return known

@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from tests.support import images
-from tests.support.in_process import problem
+from tests.support.in_process import in_process, problem
 from tests.support.sealing import (
     K1,
     K2,
@@ -90,6 +90,20 @@ async def test_a_key_that_is_put_into_the_file_opens_what_is_locked_without_a_re
             await asyncio.sleep(0.02)
     problem(refused, 503, "key-unavailable")
     await check_out(client, newer)
+
+
+async def test_a_list_names_an_image_that_it_showed_before_its_key_came(tmp_path):
+    folder, file = tmp_path / "data", tmp_path / "sealing-keys"
+    async with in_process(folder, **sealing(k1=K1)) as client:
+        image = await upload(client, SMALL)
+    for each in folder.glob("catalog.db*"):
+        each.unlink()
+    file.write_text(ring(k2=K2))
+    async with in_process(folder, sealing={"keys_file": str(file)}) as client:
+        assert (await client.get("/images")).json()["images"] == [image | {"filename": None}]
+        file.write_text(ring(k2=K2, k1=K1))
+        await until_named(client, image["id"], NAME)
+        assert (await client.get("/images")).json()["images"] == [image]
 
 
 async def test_a_gateway_without_keys_goes_on_with_images_in_clear(start):
