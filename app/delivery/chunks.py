@@ -2,12 +2,14 @@
 
 Hides how a range maps to records: only the chunks that it touches are read, one by one as the
 client accepts them. Memory is bounded by a chunk, whatever the image's size, and a client that
-leaves stops the reading.
+leaves stops the reading. A chunk that was sealed is opened once for all who read it meanwhile: one
+in clear is shared through the cache, however many clients stall in it.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from app.records.image import chunk_part, head_part, is_chunk
 from app.sealing.off_loop import off_loop
@@ -30,6 +32,9 @@ class Chunks:
 
     def __init__(self, cache: RecordCache) -> None:
         self._cache = cache
+        # As long as somebody reads them, by all that they are bound to: a head that says anything
+        # else finds none of them.
+        self._opened: WeakValueDictionary[bytes, Part] = WeakValueDictionary()
 
     async def open(self, image: StoredImage, start: int, end: int) -> AsyncGenerator[bytes, None]:
         """Read the first chunk, and return the stream of the stored bytes from `start` to `end`.
@@ -44,21 +49,29 @@ class Chunks:
         return self._stream(image, start, end, first)
 
     async def _stream(
-        self, image: StoredImage, start: int, end: int, first_part: Part
+        self, image: StoredImage, start: int, end: int, part: Part
     ) -> AsyncGenerator[bytes, None]:
         size = image.chunk_bytes
         for number in range(start // size, -(-end // size)):
-            part = first_part if number == start // size else await self._open(image, number)
+            if number > start // size:
+                # Nobody holds the one before it while the next is opened.
+                del part
+                part = await self._open(image, number)
             first = max(start - number * size, 0)
             last = min(end - number * size, size)
             for at in range(first, last, PIECE_BYTES):
                 yield part.read(at, min(at + PIECE_BYTES, last))
 
     async def _open(self, image: StoredImage, number: int) -> Part:
-        part = await self._read(image, number)
         if image.seal is None:
-            return part
-        return await off_loop(part.length, image.seal.opened, number, part)
+            return await self._read(image, number)
+        bound = image.seal.bound(number)
+        if (opened := self._opened.get(bound)) is not None:
+            return opened
+        part = await self._read(image, number)
+        opened = await off_loop(part.length, image.seal.opened, number, part)
+        # Others may have opened it meanwhile.
+        return self._opened.setdefault(bound, opened)
 
     async def _read(self, image: StoredImage, number: int) -> Part:
         if number == 0:

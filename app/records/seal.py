@@ -82,7 +82,7 @@ class Seal:
 
     def sealed(self, number: int, part: memoryview) -> memoryview:
         """Return part `number`, sealed; once for each."""
-        return memoryview(envelope.seal_part(self._key, number, part, self._bound(number)))
+        return memoryview(envelope.seal_part(self._key, number, part, self.bound(number)))
 
     def opened(self, number: int, part: Part) -> Part:
         """Return part `number`, of which `part` is the sealed form.
@@ -91,10 +91,11 @@ class Seal:
             BrokenSealError: It is another one, or the head is another one.
         """
         sealed = part.value if part.encoding is ValueEncoding.RAW else part.read(0, part.length)
-        opened = envelope.open_part(self._key, number, sealed, self._bound(number))
+        opened = envelope.open_part(self._key, number, sealed, self.bound(number))
         return Part(opened, part.length - TAG_BYTES, ValueEncoding.RAW)
 
-    def _bound(self, number: int) -> bytes:
+    def bound(self, number: int) -> bytes:
+        """Return that to which part `number` is bound: no two parts share it, of any images."""
         return self._before + _delimited(b"%d" % number) + self._after
 
 

@@ -67,7 +67,7 @@ def is_in(record: StoredRecord, encoding: ValueEncoding) -> bool:
     return record.header(HEADER) == dict(encoding.headers).get(HEADER)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Part:
     """A part of an image, of `length` bytes, in the value of a record."""
 

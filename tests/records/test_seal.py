@@ -61,7 +61,7 @@ def test_no_part_opens_as_another(changed, number):
 
 def test_the_number_is_bound_beside_the_nonce():
     one = seal()
-    assert len({one._bound(number) for number in range(3)}) == 3
+    assert len({one.bound(number) for number in range(3)}) == 3
 
 
 def test_no_byte_of_a_part_can_be_flipped():
