@@ -216,6 +216,15 @@ async def test_after_a_failure_nothing_is_sent_for_a_second(vault, keys, clock):
     assert await keys.unwrap([one.wrapped]) == [one.plain]
 
 
+async def test_no_part_of_a_data_key_is_in_the_log_whatever_vault_answers(tmp_path, vault):
+    vault.answer = 200, {"data": {"plaintext": "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY="}}
+    async with in_process(tmp_path, sealing=vault.sealing()) as client:
+        with capture_logs() as logs:
+            problem(await client.post("/images", content=SMALL), 503, "key-unavailable")
+    assert "request_failed" in [line["event"] for line in logs]
+    assert "QUJDREVG" not in repr(logs)
+
+
 @pytest.mark.parametrize("kek", ["vault:other:v1", "vault:..:v1", "vault:imagegate"])
 async def test_a_wrapped_key_of_another_key_of_vault_is_not_even_asked_for(vault, keys, kek):
     [one] = await made(keys)

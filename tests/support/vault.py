@@ -7,7 +7,7 @@ of which every item fails is a 400 that has the items, and a failed item has an 
 import base64
 import json
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from cryptography.exceptions import InvalidTag
@@ -28,6 +28,8 @@ class Vault(ThreadingHTTPServer):
         token: The one that it accepts.
         min_version: The lowest version that it still decrypts with.
         hang: Set to have it answer only once this is set.
+        is_endless: Whether its answers have no end; `sent` counts their bytes.
+        forbidden: An operation that the token is not allowed.
     """
 
     daemon_threads = True
@@ -42,6 +44,9 @@ class Vault(ThreadingHTTPServer):
         self.token = TOKEN
         self.min_version = 1
         self.hang = None
+        self.is_endless = False
+        self.sent = 0
+        self.forbidden = ""
         self.scheme = "http"
 
     @property
@@ -94,6 +99,9 @@ class Handler(BaseHTTPRequestHandler):
         vault.namespaces.append(self.headers["x-vault-namespace"])
         if vault.hang is not None:
             vault.hang.wait(60)
+        if vault.is_endless:
+            self._send_for_ever()
+            return
         status, answer = self._answer(body)
         content = json.dumps(answer).encode()
         self.send_response(status)
@@ -102,13 +110,23 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
+    def _send_for_ever(self):
+        self.send_response(200)
+        self.end_headers()
+        self.close_connection = True
+        with suppress(OSError):
+            while True:
+                self.wfile.write(bytes(65_536))
+                self.server.sent += 65_536
+
     def _answer(self, body):
         vault = self.server
         if vault.answer is not None:
             return vault.answer
         if vault.is_sealed:
             return 503, {"errors": ["Vault is sealed"]}
-        if self.headers["x-vault-token"] != vault.token:
+        is_forbidden = bool(vault.forbidden) and vault.forbidden in self.path
+        if is_forbidden or self.headers["x-vault-token"] != vault.token:
             return 403, {"errors": ["permission denied"]}
         match self.path.removeprefix("/v1/").split("/"):
             case ["transit", "datakey", "plaintext", name]:
