@@ -194,12 +194,12 @@ class VaultKeys:
             raise KeyUnavailableError(f"Vault is not available: {self._failure}.")
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                token = {"x-vault-token": await asyncio.to_thread(self._token)}
+                token = {"x-vault-token": await asyncio.to_thread(self._read_token)}
                 answer = await self._client.post(f"{self._path}/{path}", json=body, headers=token)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise self._failed(f"no answer ({type(error).__name__})") from error
         except ConfigurationError as error:
-            raise self._failed("its token cannot be read") from error
+            raise self._failed("its token cannot be used") from error
         is_answer = answer.is_success or (is_batch and answer.status_code == _BAD_REQUEST)
         if not is_answer or len(answer.content) > _MAX_ANSWER_BYTES:
             raise self._failed(f"status {answer.status_code}")
@@ -207,6 +207,12 @@ class VaultKeys:
             self._failure = ""
             logger.info("vault_available")
         return answer
+
+    def _read_token(self) -> str:
+        token = self._token()
+        if not (token.isascii() and token.isprintable()):
+            raise ConfigurationError("The token of Vault is none: no header can hold it.")
+        return token
 
     def _failed(self, reason: str) -> KeyUnavailableError:
         if reason != self._failure:

@@ -216,6 +216,14 @@ async def test_after_a_failure_nothing_is_sent_for_a_second(vault, keys, clock):
     assert await keys.unwrap([one.wrapped]) == [one.plain]
 
 
+async def test_a_token_that_no_header_can_hold_is_a_503_and_is_not_quoted(tmp_path, vault):
+    section = vault.sealing(vault_token="hvs.sécret-token")  # noqa: S106 - of a stand-in
+    async with in_process(tmp_path, sealing=section) as client:
+        with capture_logs() as logs:
+            problem(await client.post("/images", content=SMALL), 503, "key-unavailable")
+    assert "cret-token" not in repr(logs)
+
+
 async def test_no_part_of_a_data_key_is_in_the_log_whatever_vault_answers(tmp_path, vault):
     vault.answer = 200, {"data": {"plaintext": "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY="}}
     async with in_process(tmp_path, sealing=vault.sealing()) as client:
