@@ -106,7 +106,8 @@ class VaultKeys:
             timeout=timeout_seconds,
             follow_redirects=False,
             trust_env=False,
-            headers={"x-vault-namespace": namespace} if namespace else {},
+            headers={"accept-encoding": "identity"}
+            | ({"x-vault-namespace": namespace} if namespace else {}),
         )
         # By wrapped key, with the time at which it is forgotten; the oldest first.
         self._cached: OrderedDict[WrappedKey, tuple[float, bytes]] = OrderedDict()
@@ -122,9 +123,10 @@ class VaultKeys:
     async def generate(self, kek: str) -> DataKey:
         """Return a new data key, wrapped by the latest version of a key."""
         name = kek.removeprefix(PREFIX)
-        answer = await self._request(f"datakey/plaintext/{name}", {"bits": DATA_KEY_BYTES * 8})
+        body: dict[str, object] = {"bits": DATA_KEY_BYTES * 8}
+        _, content = await self._request(f"datakey/plaintext/{name}", body)
         try:
-            made = _MadeAnswer.model_validate_json(answer.content).data
+            made = _MadeAnswer.model_validate_json(content).data
             wrapped = parse(f"{PREFIX}{name}:{made.ciphertext.removeprefix(PREFIX)}")
         except ValueError:
             # Its message would quote a part of the key.
@@ -169,14 +171,14 @@ class VaultKeys:
         }
         try:
             async with self._turns:
-                answer = await self._request(f"decrypt/{self._name}", body, is_batch=True)
-            items = _ItemsAnswer.model_validate_json(answer.content).data.batch_results
+                status, content = await self._request(f"decrypt/{self._name}", body, is_batch=True)
+            items = _ItemsAnswer.model_validate_json(content).data.batch_results
         except KeyUnavailableError as error:
             return [error] * len(batch)
         except ValidationError:
             items = []
         if len(items) != len(batch):
-            return [self._failed(f"status {answer.status_code}, without keys")] * len(batch)
+            return [self._failed(f"status {status}, without keys")] * len(batch)
         return [self._opened(each, item) for each, item in zip(batch, items, strict=True)]
 
     def _opened(self, wrapped: WrappedKey, item: _Item) -> bytes | KeyUnavailableError:
@@ -188,25 +190,41 @@ class VaultKeys:
 
     async def _request(
         self, path: str, body: dict[str, object], *, is_batch: bool = False
-    ) -> httpx.Response:
+    ) -> tuple[int, bytes]:
         """Send a request; a failure is that of the requests of the next second, too."""
         if self._clock() - self._failed_at < _REST_SECONDS:
             raise KeyUnavailableError(f"Vault is not available: {self._failure}.")
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 token = {"x-vault-token": await asyncio.to_thread(self._read_token)}
-                answer = await self._client.post(f"{self._path}/{path}", json=body, headers=token)
+                status, content = await self._answer(path, body, token)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise self._failed(f"no answer ({type(error).__name__})") from error
         except ConfigurationError as error:
             raise self._failed("its token cannot be used") from error
-        is_answer = answer.is_success or (is_batch and answer.status_code == _BAD_REQUEST)
-        if not is_answer or len(answer.content) > _MAX_ANSWER_BYTES:
-            raise self._failed(f"status {answer.status_code}")
+        if len(content) > _MAX_ANSWER_BYTES:
+            raise self._failed(f"an answer of over {_MAX_ANSWER_BYTES:,} bytes")
+        if not (httpx.codes.is_success(status) or (is_batch and status == _BAD_REQUEST)):
+            raise self._failed(f"status {status}")
         if self._failure:
             self._failure = ""
             logger.info("vault_available")
-        return answer
+        return status, content
+
+    async def _answer(
+        self, path: str, body: dict[str, object], headers: dict[str, str]
+    ) -> tuple[int, bytes]:
+        """Return the status and the content of an answer, of which what is too long is not read."""
+        content = bytearray()
+        async with self._client.stream(
+            "POST", f"{self._path}/{path}", json=body, headers=headers
+        ) as answer:
+            # As it came: none was asked for in gzip, of which a megabyte may be a thousand.
+            async for piece in answer.aiter_raw():
+                content += piece
+                if len(content) > _MAX_ANSWER_BYTES:
+                    break
+        return answer.status_code, bytes(content)
 
     def _read_token(self) -> str:
         token = self._token()

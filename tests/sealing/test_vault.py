@@ -216,6 +216,17 @@ async def test_after_a_failure_nothing_is_sent_for_a_second(vault, keys, clock):
     assert await keys.unwrap([one.wrapped]) == [one.plain]
 
 
+async def test_an_answer_without_an_end_is_not_read_to_it(vault, keys, clock):
+    [one] = await made(keys)
+    clock.seconds += 101
+    vault.is_endless = True
+    [found] = await keys.unwrap([one.wrapped])
+    assert isinstance(found, KeyUnavailableError)
+    assert "over 1,000,000 bytes" in found.detail
+    # Those that were under way.
+    assert vault.sent < 20_000_000
+
+
 async def test_a_token_that_no_header_can_hold_is_a_503_and_is_not_quoted(tmp_path, vault):
     section = vault.sealing(vault_token="hvs.sécret-token")  # noqa: S106 - of a stand-in
     async with in_process(tmp_path, sealing=section) as client:
