@@ -2,8 +2,9 @@
 
 Hides its API, and that it may be away. Unwrapped keys stay in memory for a while, so that a picture
 that is often viewed costs one request; after a failure, the next one is sent a second later, so
-that nobody waits for timeouts in turn. A wrapped key may name no other key of Vault than ours: it
-was read from a log into which others may write.
+that nobody waits for timeouts in turn. A refusal holds up only what it refuses: uploads that the
+token may not make must not keep pictures from being read. A wrapped key may name no other key of
+Vault than ours: it was read from a log into which others may write.
 
 Source: https://developer.hashicorp.com/vault/api-docs/secret/transit, "Generate data key" and
 "Decrypt data". Where all items of a batch fail, the status is 400 whatever was asked for, and the
@@ -16,6 +17,7 @@ import asyncio
 import base64
 import time
 from collections import OrderedDict
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,6 +45,8 @@ _CACHED_KEYS = 10_000
 _REST_SECONDS = 1.0
 _MAX_ANSWER_BYTES = 1_000_000
 _BAD_REQUEST = 400
+# What a token may be allowed, one without the other.
+_GENERATE, _DECRYPT = "datakey/plaintext", "decrypt"
 
 
 class _Made(BaseModel):
@@ -57,6 +61,14 @@ class _Item(BaseModel):
 
 class _Items(BaseModel):
     batch_results: Annotated[list[_Item], Field(max_length=_BATCH)]
+
+
+@dataclass(slots=True)
+class _Trouble:
+    """Why an operation failed last, empty if it did not, and when."""
+
+    reason: str = ""
+    since: float = -float("inf")
 
 
 class _MadeAnswer(BaseModel):
@@ -113,8 +125,7 @@ class VaultKeys:
         self._cached: OrderedDict[WrappedKey, tuple[float, bytes]] = OrderedDict()
         self._readings: Readings[list[bytes | KeyUnavailableError]] = Readings()
         self._turns = asyncio.Semaphore(_AT_ONCE)
-        self._failure = ""
-        self._failed_at = -float("inf")
+        self._troubles = {_GENERATE: _Trouble(), _DECRYPT: _Trouble()}
 
     async def resolve(self, alias: str) -> str:
         """Return the id of our key: the engine uses its latest version."""
@@ -124,7 +135,7 @@ class VaultKeys:
         """Return a new data key, wrapped by the latest version of a key."""
         name = kek.removeprefix(PREFIX)
         body: dict[str, object] = {"bits": DATA_KEY_BYTES * 8}
-        _, content = await self._request(f"datakey/plaintext/{name}", body)
+        _, content = await self._request(_GENERATE, name, body)
         try:
             made = _MadeAnswer.model_validate_json(content).data
             wrapped = parse(f"{PREFIX}{name}:{made.ciphertext.removeprefix(PREFIX)}")
@@ -171,14 +182,15 @@ class VaultKeys:
         }
         try:
             async with self._turns:
-                status, content = await self._request(f"decrypt/{self._name}", body, is_batch=True)
+                status, content = await self._request(_DECRYPT, self._name, body)
             items = _ItemsAnswer.model_validate_json(content).data.batch_results
         except KeyUnavailableError as error:
             return [error] * len(batch)
         except ValidationError:
             items = []
         if len(items) != len(batch):
-            return [self._failed(f"status {status}, without keys")] * len(batch)
+            refused = [_DECRYPT] if status == _BAD_REQUEST else []
+            return [self._failed(f"status {status}, without keys", *refused)] * len(batch)
         return [self._opened(each, item) for each, item in zip(batch, items, strict=True)]
 
     def _opened(self, wrapped: WrappedKey, item: _Item) -> bytes | KeyUnavailableError:
@@ -189,26 +201,28 @@ class VaultKeys:
         return plain
 
     async def _request(
-        self, path: str, body: dict[str, object], *, is_batch: bool = False
+        self, operation: str, name: str, body: dict[str, object]
     ) -> tuple[int, bytes]:
         """Send a request; a failure is that of the requests of the next second, too."""
-        if self._clock() - self._failed_at < _REST_SECONDS:
-            raise KeyUnavailableError(f"Vault is not available: {self._failure}.")
+        trouble = self._troubles[operation]
+        if self._clock() - trouble.since < _REST_SECONDS:
+            raise KeyUnavailableError(f"Vault is not available: {trouble.reason}.")
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 token = {"x-vault-token": await asyncio.to_thread(self._read_token)}
-                status, content = await self._answer(path, body, token)
+                status, content = await self._answer(f"{operation}/{name}", body, token)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise self._failed(f"no answer ({type(error).__name__})") from error
         except ConfigurationError as error:
             raise self._failed("its token cannot be used") from error
         if len(content) > _MAX_ANSWER_BYTES:
             raise self._failed(f"an answer of over {_MAX_ANSWER_BYTES:,} bytes")
-        if not (httpx.codes.is_success(status) or (is_batch and status == _BAD_REQUEST)):
+        has_items = operation == _DECRYPT and status == _BAD_REQUEST
+        if httpx.codes.is_client_error(status) and not has_items:
+            raise self._failed(f"status {status}", operation)
+        if not (httpx.codes.is_success(status) or has_items):
             raise self._failed(f"status {status}")
-        if self._failure:
-            self._failure = ""
-            logger.info("vault_available")
+        self._succeeded(operation)
         return status, content
 
     async def _answer(
@@ -232,11 +246,19 @@ class VaultKeys:
             raise ConfigurationError("The token of Vault is none: no header can hold it.")
         return token
 
-    def _failed(self, reason: str) -> KeyUnavailableError:
-        if reason != self._failure:
+    def _failed(self, reason: str, *operations: str) -> KeyUnavailableError:
+        """Return the error for a failure of some operations, or of all."""
+        if all(each.reason != reason for each in self._troubles.values()):
             logger.warning("vault_unavailable", reason=reason)
-        self._failure, self._failed_at = reason, self._clock()
+        for operation in operations or self._troubles:
+            self._troubles[operation] = _Trouble(reason, self._clock())
         return KeyUnavailableError(f"Vault is not available: {reason}.")
+
+    def _succeeded(self, operation: str) -> None:
+        was_in_trouble = any(each.reason for each in self._troubles.values())
+        self._troubles[operation].reason = ""
+        if was_in_trouble and not any(each.reason for each in self._troubles.values()):
+            logger.info("vault_available")
 
     def _recall(self, wrapped: WrappedKey) -> bytes | None:
         until, plain = self._cached.get(wrapped, (0.0, b""))

@@ -216,6 +216,33 @@ async def test_after_a_failure_nothing_is_sent_for_a_second(vault, keys, clock):
     assert await keys.unwrap([one.wrapped]) == [one.plain]
 
 
+@pytest.mark.parametrize(("operation", "other"), [("datakey", "decrypt"), ("decrypt", "datakey")])
+async def test_what_the_token_may_not_do_keeps_nothing_else_from_being_done(
+    vault, keys, clock, operation, other
+):
+    some = await made(keys, 3)
+    clock.seconds += 101
+    vault.forbidden = operation
+    with capture_logs() as logs:
+        for each in some:
+            if operation == "datakey":
+                with pytest.raises(KeyUnavailableError, match="status 403"):
+                    await keys.generate("vault:imagegate")
+                assert await keys.unwrap([each.wrapped]) == [each.plain]
+            else:
+                [found] = await keys.unwrap([each.wrapped])
+                assert isinstance(found, KeyUnavailableError)
+                await keys.generate("vault:imagegate")
+            clock.seconds += 1
+    assert [line["event"] for line in logs] == ["vault_unavailable"]
+    vault.forbidden = ""
+    with capture_logs() as logs:
+        await made(keys)
+        clock.seconds += 101
+        await keys.unwrap([some[0].wrapped])
+    assert [line["event"] for line in logs] == ["vault_available"]
+
+
 async def test_an_answer_without_an_end_is_not_read_to_it(vault, keys, clock):
     [one] = await made(keys)
     clock.seconds += 101
