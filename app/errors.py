@@ -360,6 +360,7 @@ class KeyUnavailableError(UnavailableError):
     """The key that encrypts or decrypts the image cannot be had here now."""
 
     code, title = "key-unavailable", "Key unavailable"
+    is_away = False  # of a service that holds it; without, another key is needed
 
 
 class CatalogDamagedError(UnavailableError):

@@ -108,9 +108,13 @@ class Export:
                 logger.warning("reader_waits", reason=error.detail)
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
-            except KeyUnavailableError:
-                # Not passed over: with the key, the export goes on from here.
-                raise
+            except KeyUnavailableError as error:
+                if not error.is_away:
+                    # Not passed over: with the key, the export goes on from here.
+                    raise
+                logger.warning("reader_waits", reason=error.detail)
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
             except ImageGoneError:
                 self.counts.gone += 1
             except GatewayError as error:

@@ -63,7 +63,9 @@ class DataKeys:
         [key] = await self.unwrap_all([wrapped])
         if isinstance(key, KeyUnavailableError):
             # The service may have kept it for others: each raises one of its own.
-            raise KeyUnavailableError(key.detail) from key
+            error = KeyUnavailableError(key.detail)
+            error.is_away = key.is_away
+            raise error from key
         return key
 
     async def unwrap_all(

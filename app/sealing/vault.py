@@ -206,7 +206,7 @@ class VaultKeys:
         """Send a request; a failure is that of the requests of the next second, too."""
         trouble = self._troubles[operation]
         if self._clock() - trouble.since < _REST_SECONDS:
-            raise KeyUnavailableError(f"Vault is not available: {trouble.reason}.")
+            raise _away(trouble.reason)
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 token = {"x-vault-token": await asyncio.to_thread(self._read_token)}
@@ -252,7 +252,7 @@ class VaultKeys:
             logger.warning("vault_unavailable", reason=reason)
         for operation in operations or self._troubles:
             self._troubles[operation] = _Trouble(reason, self._clock())
-        return KeyUnavailableError(f"Vault is not available: {reason}.")
+        return _away(reason)
 
     def _succeeded(self, operation: str) -> None:
         was_in_trouble = any(each.reason for each in self._troubles.values())
@@ -272,6 +272,12 @@ class VaultKeys:
             self._cached and self._clock() >= next(iter(self._cached.values()))[0]
         ):
             self._cached.popitem(last=False)
+
+
+def _away(reason: str) -> KeyUnavailableError:
+    error = KeyUnavailableError(f"Vault is not available: {reason}.")
+    error.is_away = True
+    return error
 
 
 def _key(text: str) -> bytes | None:

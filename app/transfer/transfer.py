@@ -21,6 +21,7 @@ from app.errors import (
     ConfigurationError,
     GatewayError,
     ImageGoneError,
+    KeyUnavailableError,
     LogUnavailableError,
     NotReadyError,
     NotWrittenError,
@@ -201,13 +202,13 @@ class Transfer:
         while True:
             try:
                 return await self._event_of(fact)
-            except _TEMPORARY as error:
+            except GatewayError as error:
+                if not _is_temporary(error):
+                    self.counts.failed += 1
+                    logger.error("import_failed", image_id=fact.image_id, reason=error.detail)  # noqa: TRY400
+                    return None
                 attempts += 1
                 await self._wait_after(error, attempts)
-            except GatewayError as error:
-                self.counts.failed += 1
-                logger.error("import_failed", image_id=fact.image_id, reason=error.detail)  # noqa: TRY400
-                return None
 
     async def _event_of(self, fact: Fact) -> Event | None:
         if fact.type == "image.deleted":
@@ -274,3 +275,9 @@ class Transfer:
             logger.warning("import_waits", reason=error.detail)
             self._trouble = error.detail
         await asyncio.sleep(_RETRY_SECONDS * 2 ** min(attempts - 1, _MAX_DOUBLINGS))
+
+
+def _is_temporary(error: GatewayError) -> bool:
+    return isinstance(error, _TEMPORARY) or (
+        isinstance(error, KeyUnavailableError) and error.is_away
+    )

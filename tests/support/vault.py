@@ -25,6 +25,7 @@ class Vault(ThreadingHTTPServer):
         requests: The paths of all requests so far, and how many items each had.
         answer: What to answer instead, a status and errors.
         is_sealed: Whether it is.
+        failing: How many requests it answers as if it was.
         token: The one that it accepts.
         min_version: The lowest version that it still decrypts with.
         hang: Set to have it answer only once this is set.
@@ -41,6 +42,7 @@ class Vault(ThreadingHTTPServer):
         self.namespaces = []
         self.answer = None
         self.is_sealed = False
+        self.failing = 0
         self.token = TOKEN
         self.min_version = 1
         self.hang = None
@@ -123,7 +125,8 @@ class Handler(BaseHTTPRequestHandler):
         vault = self.server
         if vault.answer is not None:
             return vault.answer
-        if vault.is_sealed:
+        vault.failing -= 1
+        if vault.is_sealed or vault.failing >= 0:
             return 503, {"errors": ["Vault is sealed"]}
         is_forbidden = bool(vault.forbidden) and vault.forbidden in self.path
         if is_forbidden or self.headers["x-vault-token"] != vault.token:

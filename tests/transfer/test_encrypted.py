@@ -3,7 +3,7 @@
 import pytest
 
 from app.log import IMAGES
-from tests.support import commands
+from tests.support import commands, vault
 from tests.support.in_process import in_process
 from tests.support.sealing import (
     K1,
@@ -46,6 +46,25 @@ async def test_what_is_moved_is_encrypted_by_the_keys_of_the_target(tmp_path, be
         parts = [record for topic, record in records if topic == IMAGES]
         assert {each.header("imagegate-encryption") for each in parts} == {b"A256GCM"}
         assert await client.gateway.catalog.sealed_by() == {next(iter(after)): 3}
+
+
+async def test_an_import_waits_while_vault_is_away_and_leaves_nothing_out(tmp_path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    async with in_process(source, **sealing(k1=K1)) as client:
+        stored = [await upload(client, SMALL) for _ in range(3)]
+    with vault.serving() as server:
+        server.failing = 2
+        named = {"KEYS": ring(k1=K1)} | {
+            name.upper(): value for name, value in server.sealing().items()
+        }
+        environment = {f"IMAGEGATE_SEALING__{name}": value for name, value in named.items()}
+        output = commands.run("import", source, IMAGEGATE_DATA_DIR=target, **environment)
+        assert "3 images" in output
+        assert "import_waits" in output
+        async with in_process(target, sealing=server.sealing()) as client:
+            for image in stored:
+                assert (await client.get(image["url"])).content
+            assert await client.gateway.catalog.sealed_by() == {"vault:imagegate:v1": 3}
 
 
 async def test_an_image_whose_key_is_missing_is_not_moved_and_is_once_it_is_there(tmp_path):
