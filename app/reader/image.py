@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,9 @@ class Image:
         digest: The SHA-256 of its bytes, in hex.
         width, height: Its size in pixels, as displayed.
         frame_count: 1 unless it is animated.
-        filename: The name of the uploaded file, without folders, or None.
+        filename: The name of the uploaded file, without folders, or None; also where it is
+            encrypted, and its key was not here when the reader came to it, until its bytes are
+            read.
         profile: The profile of the upload.
     """
 
@@ -90,8 +93,13 @@ class Image:
         """
         if isinstance(self._found, GatewayError):
             raise self._found
+        found = await self._view.unlocked(self._found)
+        if found.seal is not None:
+            # It may have been listed without its name, before its key came.
+            self.filename = found.info.filename
+            self._info = replace(self._info, filename=self.filename)
         digest = hashlib.sha256()
-        async with aclosing(await self._view.bytes_of(self._found)) as pieces:
+        async with aclosing(await self._view.bytes_of(found)) as pieces:
             async for piece in pieces:
                 digest.update(piece)
                 yield piece
