@@ -210,6 +210,9 @@ async def test_a_sealing_key_is_tried_and_a_vault_that_does_not_answer_is_wrong(
     with vault.serving() as server:
         [found] = await doctor.examine_sealing(SealingSettings(**server.sealing()))
         assert (found.level, "vault:imagegate:v1" in found.found) == (Level.OK, True)
+        server.forbidden = "decrypt"
+        [found] = await doctor.examine_sealing(SealingSettings(**server.sealing()))
+        assert (found.level, "status 403" in found.found) == (Level.WRONG, True)
         server.is_sealed = True
         [found] = await doctor.examine_sealing(SealingSettings(**server.sealing()))
     assert (found.level, "status 503" in found.found) == (Level.WRONG, True)
