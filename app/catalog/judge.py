@@ -37,6 +37,9 @@ def apply(
                 images.forget_gone(connection, event.move.former_ids, starts)
             # In this order: an image that was moved here twice is one use of its link.
             counts = moves.counts(connection, event) and _counts(connection, sequenced, event)
+            if event.sealing is not None and not sequenced.is_locked:
+                # Anybody may have made a locked one in front of it.
+                sealed.give_way(connection, image_id)
             if counts and facts.add_stored(connection, sequenced.sequence, event):
                 images.add(connection, sequenced.sequence, sequenced.timestamp_ms, event)
                 moves.add(connection, event)

@@ -59,6 +59,13 @@ def unlock(connection: sqlite3.Connection, sequence: int, event: ImageStored) ->
     )
 
 
+def give_way(connection: sqlite3.Connection, image_id: str) -> None:
+    """Forget an image if it is locked: its event may be one that no gateway sealed."""
+    locked = "SELECT sequence FROM images JOIN sealed ON id = image_id WHERE id = ? AND is_locked"
+    for (sequence,) in connection.execute(locked, (image_id,)).fetchall():
+        reject(connection, sequence, image_id)
+
+
 def reject(connection: sqlite3.Connection, sequence: int, image_id: str) -> None:
     """Forget a locked image: it turned out that no gateway sealed its event."""
     image = (sequence, image_id)

@@ -10,8 +10,18 @@ from structlog.testing import capture_logs
 from app.events.event import decode, encode
 from app.log import EVENTS, IMAGES, Position, Record
 from app.records.address import Address, parse
+from app.records.seal import WRAPPED_KEY
 from tests.support.in_process import in_process, problem
-from tests.support.sealing import K1, LARGE, SMALL, all_records, sealing, upload
+from tests.support.sealing import (
+    K1,
+    LARGE,
+    NAME,
+    SMALL,
+    all_records,
+    check_out,
+    sealing,
+    upload,
+)
 
 BOUND = [
     "content-type",
@@ -225,6 +235,39 @@ async def test_a_changed_event_is_a_dead_letter_and_its_image_is_not_listed(tmp_
     assert [each["id"] for each in listed] == [image["id"]]
     letters = [r for topic, r in await all_records(log) if topic == "image-rejects"]
     assert len(letters) == 4
+
+
+@pytest.mark.parametrize(
+    "wrapped", [b"k1:" + base64.b64encode(bytes(40)), b"k7:" + base64.b64encode(bytes(40))]
+)
+async def test_a_forged_event_that_overtakes_the_image_s_own_gives_way_to_it(
+    client, monkeypatch, wrapped
+):
+    log = client.gateway.log
+    append = log.append
+
+    async def overtaken(topic, records, *deadline):
+        if topic == EVENTS:
+            [own] = records
+            value = own.value.replace(b'"width": 160', b'"width": 161')
+            headers = tuple((n, wrapped if n == WRAPPED_KEY else v) for n, v in own.headers)
+            await append(EVENTS, [Record(own.key, value, headers)])
+        return await append(topic, records, *deadline)
+
+    with monkeypatch.context() as context:
+        context.setattr(log, "append", overtaken)
+        image = await upload(client, SMALL)
+    await client.gateway.feed.caught_up()
+    await check_out(client, image)
+    listed = (await client.get("/images")).json()["images"]
+    assert listed == [image]
+    assert (image["width"], image["filename"]) == (160, NAME)
+    assert await client.gateway.catalog.sealed_by() == {"k1": 1}
+    # A copy of what is open changes nothing.
+    event = (await log.read(EVENTS, Position(0, image["sequence"]))).record
+    await append(EVENTS, [Record(event.key, event.value, event.headers)])
+    await client.gateway.feed.caught_up()
+    assert (await client.get("/images")).json()["images"] == [image]
 
 
 async def test_a_forged_event_that_came_without_a_key_is_forgotten_when_the_key_comes(tmp_path):
