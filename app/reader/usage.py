@@ -2,7 +2,8 @@
 
 Hides that they are counted by a catalog of its own, so that copies, deleted images and those whose
 claim does not count are told apart as a gateway tells them. No sealing key is needed: an event
-names the one that its image needs.
+names the one that its image needs. But those that are here tell what is true from what anybody has
+written in front of it: nobody must drop a key because of that.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from app.reader.folder import state_folder
 from app.reader.source import ReadingHalf
 from app.reader.view import View
 from app.records.signature import Signatures
+from app.sealing.configured import data_keys
 
 if TYPE_CHECKING:
     from app.log import ReadableLog
@@ -39,7 +41,9 @@ async def sealed_by(settings: Settings) -> dict[str, int]:
         await log.start()
         parts.push_async_callback(log.stop)
         folder = parts.enter_context(state_folder(None))
-        view = View(log, folder, Signatures(kafka.keys))
+        keys = data_keys(settings.sealing)
+        parts.push_async_callback(keys.stop)
+        view = View(log, folder, Signatures(kafka.keys), keys)
         await view.open()
         parts.push_async_callback(view.close)
         await view.filled()

@@ -1,10 +1,13 @@
 """`imagegate keys usage`: how many images each sealing key still holds."""
 
 import asyncio
+import base64
 
 import pytest
 
 from app.cli.main import main
+from app.log import EVENTS, Record
+from app.records.seal import WRAPPED_KEY
 from app.telemetry import logs
 from tests.support.in_process import in_process
 from tests.support.kafka_logs import new_prefix
@@ -52,6 +55,30 @@ async def fill(folder, kafka_section):
     async with in_process(folder, **log, **sealing(k2=K2, k1=K1)) as client:
         await upload(client, SMALL)
         assert (await client.delete(stored[0]["url"])).status_code == 204
+
+
+async def overtake(folder, kafka_section):
+    log = {"kafka": kafka_section} if kafka_section else {}
+    async with in_process(folder, **log, **sealing(k1=K1)) as client:
+        log = client.gateway.log
+        append = log.append
+
+        async def overtaken(topic, records, *deadline):
+            if topic == EVENTS:
+                [own] = records
+                claimed = b"k2:" + base64.b64encode(bytes(40))
+                headers = tuple((n, claimed if n == WRAPPED_KEY else v) for n, v in own.headers)
+                await append(EVENTS, [Record(own.key, own.value, headers)])
+            return await append(topic, records, *deadline)
+
+        log.append = overtaken
+        await upload(client, SMALL)
+
+
+def test_an_event_that_only_says_so_moves_no_image_to_another_key(usage, kafka_section, tmp_path):
+    asyncio.run(overtake(tmp_path / "data", kafka_section))
+    keys = {"k1": ("1", "yes"), "k2": ("0", "yes")}
+    assert usage(ring(k2=K2, k1=K1)) == (0, keys)
 
 
 def test_it_counts_what_is_stored_and_names_a_key_that_is_not_here(usage, kafka_section, tmp_path):

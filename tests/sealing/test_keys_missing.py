@@ -89,6 +89,7 @@ async def test_a_key_that_is_put_into_the_file_opens_what_is_locked_without_a_re
         while (refused := await client.get(image["url"])).status_code == 200:
             await asyncio.sleep(0.02)
     problem(refused, 503, "key-unavailable")
+    assert (await client.get(f"{image['url']}/metadata")).json()["filename"] == NAME
     await check_out(client, newer)
 
 
