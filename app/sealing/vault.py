@@ -123,6 +123,7 @@ class VaultKeys:
         )
         # By wrapped key, with the time at which it is forgotten; the oldest first.
         self._cached: OrderedDict[WrappedKey, tuple[float, bytes]] = OrderedDict()
+        self._forgetting: asyncio.TimerHandle | None = None
         self._readings: Readings[list[bytes | KeyUnavailableError]] = Readings()
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._troubles = {_GENERATE: _Trouble(), _DECRYPT: _Trouble()}
@@ -169,6 +170,7 @@ class VaultKeys:
     async def stop(self) -> None:
         """Close the connections, and forget the keys."""
         self._cached.clear()
+        self._forget_old()
         await self._client.aclose()
 
     def _is_ours(self, wrapped: WrappedKey) -> bool:
@@ -241,8 +243,7 @@ class VaultKeys:
         return answer.status_code, bytes(content)
 
     def _read_token(self) -> str:
-        token = self._token()
-        if not (token.isascii() and token.isprintable()):
+        if not ((token := self._token()).isascii() and token.isprintable()):
             raise ConfigurationError("The token of Vault is none: no header can hold it.")
         return token
 
@@ -268,10 +269,20 @@ class VaultKeys:
         if self._cache_seconds:
             self._cached.pop(wrapped, None)
             self._cached[wrapped] = self._clock() + self._cache_seconds, plain
-        while len(self._cached) > _CACHED_KEYS or (
-            self._cached and self._clock() >= next(iter(self._cached.values()))[0]
-        ):
+        self._forget_old()
+
+    def _forget_old(self) -> None:
+        # And again in time, if nobody asks for another key by then.
+        while self._cached:
+            left_seconds = next(iter(self._cached.values()))[0] - self._clock()
+            if left_seconds > 0 and len(self._cached) <= _CACHED_KEYS:
+                break
             self._cached.popitem(last=False)
+        if self._forgetting is not None:
+            self._forgetting.cancel()
+        if self._cached:
+            later = asyncio.get_running_loop().call_later
+            self._forgetting = later(left_seconds, self._forget_old)
 
 
 def _away(reason: str) -> KeyUnavailableError:

@@ -163,6 +163,17 @@ async def test_an_unwrapped_key_is_kept_for_a_while(vault, keys, clock):
     assert len(vault.requests) == asked + 1
 
 
+async def test_a_key_is_forgotten_in_time_though_nobody_asks_for_another(vault):
+    keys = data_keys(settings.load(sealing=vault.sealing(vault_cache_seconds=0.05)).sealing)
+    await asyncio.gather(*(keys.new() for _ in range(3)))
+    held = keys._vault._cached
+    assert held
+    async with asyncio.timeout(10):
+        while held:
+            await asyncio.sleep(0.02)
+    await keys.stop()
+
+
 async def test_no_more_keys_are_kept_than_a_bounded_number(vault, keys, clock, monkeypatch):
     monkeypatch.setattr("app.sealing.vault._CACHED_KEYS", 3)
     some = await made(keys, 5)
