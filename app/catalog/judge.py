@@ -38,7 +38,7 @@ def apply(
             # In this order: an image that was moved here twice is one use of its link.
             counts = moves.counts(connection, event) and _counts(connection, sequenced, event)
             if event.sealing is not None and not sequenced.is_locked:
-                # Anybody may have made a locked one in front of it.
+                # Anybody may have put one in front of it, locked or in clear.
                 sealed.give_way(connection, image_id)
             if counts and facts.add_stored(connection, sequenced.sequence, event):
                 images.add(connection, sequenced.sequence, sequenced.timestamp_ms, event)

@@ -60,9 +60,12 @@ def unlock(connection: sqlite3.Connection, sequence: int, event: ImageStored) ->
 
 
 def give_way(connection: sqlite3.Connection, image_id: str) -> None:
-    """Forget an image if it is locked: its event may be one that no gateway sealed."""
-    locked = "SELECT sequence FROM images JOIN sealed ON id = image_id WHERE id = ? AND is_locked"
-    for (sequence,) in connection.execute(locked, (image_id,)).fetchall():
+    """Forget an image unless its event was opened: it may be one that no gateway wrote."""
+    not_opened = (
+        "SELECT sequence FROM images WHERE id = ?"
+        " AND NOT EXISTS (SELECT 1 FROM sealed WHERE image_id = id AND NOT is_locked)"
+    )
+    for (sequence,) in connection.execute(not_opened, (image_id,)).fetchall():
         reject(connection, sequence, image_id)
 
 

@@ -238,7 +238,9 @@ async def test_a_changed_event_is_a_dead_letter_and_its_image_is_not_listed(tmp_
 
 
 @pytest.mark.parametrize(
-    "wrapped", [b"k1:" + base64.b64encode(bytes(40)), b"k7:" + base64.b64encode(bytes(40))]
+    "wrapped",
+    [b"k1:" + base64.b64encode(bytes(40)), b"k7:" + base64.b64encode(bytes(40)), None],
+    ids=["another wrapped key", "a key that is not there", "in clear"],
 )
 async def test_a_forged_event_that_overtakes_the_image_s_own_gives_way_to_it(
     client, monkeypatch, wrapped
@@ -251,6 +253,8 @@ async def test_a_forged_event_that_overtakes_the_image_s_own_gives_way_to_it(
             [own] = records
             value = own.value.replace(b'"width": 160', b'"width": 161')
             headers = tuple((n, wrapped if n == WRAPPED_KEY else v) for n, v in own.headers)
+            if wrapped is None:
+                headers = own.headers[:1]
             await append(EVENTS, [Record(own.key, value, headers)])
         return await append(topic, records, *deadline)
 
