@@ -67,9 +67,17 @@ class World:
         await self._running.aclose()
 
     def kill(self, name="killed.db"):
-        """Copy the catalog's files as they are now, which is how kill -9 leaves them."""
-        for suffix in ("", "-wal"):
-            shutil.copy(self.folder / f"catalog.db{suffix}", self.folder / f"{name}{suffix}")
+        """Copy the catalog's files as they are at one moment, which is how kill -9 leaves them.
+
+        A checkpoint first writes pages into the file, then empties the write-ahead log: a copy of
+        the file from before, and of the log from after, is none that any moment has.
+        """
+        log, copy = self.folder / "catalog.db-wal", self.folder / f"{name}-wal"
+        while True:
+            shutil.copy(log, copy)
+            shutil.copy(self.folder / "catalog.db", self.folder / name)
+            if copy.read_bytes() == log.read_bytes():
+                break
         return name
 
     async def letters(self):
