@@ -1,4 +1,4 @@
-"""The event that deletes an image which the catalog lists.
+"""The events that delete images which the catalog lists.
 
 Hides that its claim is in its head alone: where the log erases what is deleted, the deletion has to
 repeat it.
@@ -9,15 +9,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.errors import GatewayError
-from app.events.event import ImageDeleted
-from app.log import IMAGES
+from app.events.event import ImageDeleted, encode
+from app.log import EVENTS, IMAGES
 from app.records import address
 from app.records.image import UnfitRecordError, parse_head
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from app.catalog.images import CatalogImage
-    from app.log import ReadableLog
+    from app.log import Log, Position, ReadableLog
     from app.records.claim import Claim
+    from app.records.signature import Signatures
+
+
+async def append_deletions(
+    log: Log, signatures: Signatures, images: Sequence[CatalogImage]
+) -> list[Position]:
+    """Append the deletion of each image; return where its event is.
+
+    Raises:
+        NotWrittenError, OutcomeUnknownError: Not all were deleted.
+    """
+    events = [encode(await deletion_of(log, each)) for each in images]
+    return await log.append(EVENTS, [signatures.sign(EVENTS, each) for each in events])
 
 
 async def deletion_of(log: ReadableLog, image: CatalogImage) -> ImageDeleted:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.changes.deletion import deletion_of
-from app.events.event import encode
-from app.log import EVENTS
+from app.changes.deletion import append_deletions
 
 if TYPE_CHECKING:
     from app.catalog.catalog import Catalog
@@ -44,8 +42,7 @@ async def forget(
     forgotten, sequence = Forgotten(), -1
     while images := await catalog.of_owner(owner, sequence, _AT_ONCE):
         if not keep:
-            events = [encode(await deletion_of(log, each)) for each in images]
-            await log.append(EVENTS, [signatures.sign(EVENTS, each) for each in events])
+            await append_deletions(log, signatures, images)
         forgotten.images += len(images)
         forgotten.bytes += sum(each.info.content_length for each in images)
         sequence = images[-1].sequence

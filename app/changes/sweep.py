@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from app.background import BackgroundJob
-from app.changes.deletion import deletion_of
+from app.changes.deletion import append_deletions
 from app.errors import GatewayError
-from app.events.event import encode
-from app.log import EVENTS
 from app.telemetry import metrics
 
 if TYPE_CHECKING:
@@ -74,10 +72,7 @@ class Sweeper:
         self._feed.require_caught_up()
         swept = 0
         while images := await self._catalog.expired(time.time() - self._grace_seconds, _AT_ONCE):
-            events = [encode(await deletion_of(self._log, each)) for each in images]
-            places = await self._log.append(
-                EVENTS, [self._signatures.sign(EVENTS, each) for each in events]
-            )
+            places = await append_deletions(self._log, self._signatures, images)
             swept += len(images)
             metrics.IMAGES_SWEPT.inc(len(images))
             logger.info("images_swept", count=len(images))

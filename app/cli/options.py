@@ -57,7 +57,7 @@ def load_kafka(options: argparse.Namespace, purpose: str, *, hint: str = "") -> 
     Args:
         options: The options of the command.
         purpose: What Kafka is needed for: "to watch".
-        hint: A further sentence for whoever has none.
+        hint: A further sentence for a user who has none.
     """
     loaded = load(options)
     if not loaded.kafka.bootstrap_servers:

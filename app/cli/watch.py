@@ -8,13 +8,13 @@ import json
 import os
 import sys
 from contextlib import aclosing
-from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from app.cli.options import INTERRUPTED, add_kafka, load_kafka
 from app.cli.times import FORM, moment_or_sequence
 from app.events.event import ImageDeleted, ImageStored, SigningBegan
+from app.events.move import write_time
 from app.reader.watch import opened_watch
 from app.telemetry import logs
 
@@ -101,7 +101,7 @@ def _said(sequenced: SequencedEvent, *, has_keys: bool) -> dict[str, Any]:
     """Return what an event says, and what is known of it."""
     said: dict[str, Any] = {
         "sequence": sequenced.sequence,
-        "time": _moment(sequenced.timestamp_ms),
+        "time": write_time(sequenced.timestamp_ms),
     }
     match sequenced.event:
         case ImageStored() as event:
@@ -110,7 +110,7 @@ def _said(sequenced: SequencedEvent, *, has_keys: bool) -> dict[str, Any]:
             if event.move is not None:
                 said |= {
                     "former_ids": event.move.former_ids,
-                    "created_at": _moment(event.move.created_at_ms),
+                    "created_at": write_time(event.move.created_at_ms),
                 }
         case ImageDeleted() as event:
             said |= {"type": "image.deleted", "id": event.image_id, "owner": event.owner}
@@ -119,11 +119,6 @@ def _said(sequenced: SequencedEvent, *, has_keys: bool) -> dict[str, Any]:
         case event:
             said |= {"type": event.type, "id": event.image_id}
     return said | ({"signed": sequenced.signed} if has_keys else {})
-
-
-def _moment(at_ms: int) -> str:
-    at = datetime.fromtimestamp(at_ms / 1000, UTC)
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _is_wanted(options: argparse.Namespace, said: dict[str, Any]) -> bool:

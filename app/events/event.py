@@ -18,8 +18,8 @@ may be ignored carries a version that older readers know.
 
 from __future__ import annotations
 
-import datetime as dt
 import json
+import time
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -146,7 +146,7 @@ def encode(event: Event) -> Record:
         "source": "urn:imagegate",
         "type": kind,
         "subject": subject,
-        "time": move.write_time(dt.datetime.now(dt.UTC)),
+        "time": move.write_time(time.time_ns() // 1_000_000),
         "imagegateversion": _version_of(event),
         **more,
     }

@@ -32,10 +32,9 @@ class Move:
 
     def members(self) -> dict[str, object]:
         """Return the members of the event."""
-        created_at = datetime.fromtimestamp(self.created_at_ms / 1000, UTC)
         return {
             "imagegateformerids": write_ids(self.former_ids),
-            "imagegatecreatedat": write_time(created_at),
+            "imagegatecreatedat": write_time(self.created_at_ms),
         }
 
 
@@ -61,9 +60,10 @@ def parse_ids(member: str, subject: str) -> tuple[str, ...]:
     return ids
 
 
-def write_time(moment: datetime) -> str:
-    """Return a time as RFC 3339 writes it, in UTC and to the millisecond."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def write_time(at_ms: int) -> str:
+    """Return a time in Unix milliseconds as RFC 3339 writes it, in UTC."""
+    moment = datetime.fromtimestamp(at_ms / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def parse_time(member: str) -> int:

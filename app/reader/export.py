@@ -104,12 +104,8 @@ class Export:
                     self.counts.written_bytes += image.content_length
                 else:
                     self.counts.there += 1
-            except LogUnavailableError as error:
-                logger.warning("reader_waits", reason=error.detail)
-                await asyncio.sleep(_RETRY_SECONDS)
-                continue
-            except KeyUnavailableError as error:
-                if not error.is_away:
+            except (LogUnavailableError, KeyUnavailableError) as error:
+                if isinstance(error, KeyUnavailableError) and not error.is_away:
                     # Not passed over: with the key, the export goes on from here.
                     raise
                 logger.warning("reader_waits", reason=error.detail)

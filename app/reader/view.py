@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from contextlib import AsyncExitStack, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
@@ -48,7 +48,7 @@ from app.sealing.data_keys import NO_KEYS, DataKeys
 from app.section import variable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Awaitable, Callable
     from pathlib import Path
 
     from app.log import ReadableLog
@@ -56,6 +56,8 @@ if TYPE_CHECKING:
     from app.records.signature import Signatures
 
 logger = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 # Between attempts while the log does not answer.
 _RETRY_SECONDS = 1.0
@@ -154,10 +156,11 @@ class View:
         Raises:
             NewerVersionError: Only a newer version understands one of the events.
         """
-        end = await self._end()
+        end = (await self._patiently(lambda: self._log.bounds(EVENTS, 0))).end
         while not self.feed.is_stopped:
             if await self.feed.applied_within(end - 1, _RETRY_SECONDS):
-                return await self._compare()
+                # What has left the log by itself is known, too.
+                return await self._patiently(self._expiry.compare)
         raise NewerVersionError(f"{self.feed.trouble}.")
 
     def require_keys(self, where: str = "") -> None:
@@ -186,21 +189,13 @@ class View:
             NotReadyError: It was, or is being rebuilt.
         """
         if self.feed.epoch != epoch or not self.feed.has_caught_up_once:
-            raise NotReadyError("The log had to be read anew meanwhile. Run the command again.")
+            raise NotReadyError("The log had to be read again meanwhile. Run the command again.")
 
-    async def _compare(self) -> None:
-        """Know what has left the log by itself."""
+    async def _patiently(self, read: Callable[[], Awaitable[T]]) -> T:
+        """Return what `read` returns, once the log answers."""
         while True:
             try:
-                return await self._expiry.compare()
-            except LogUnavailableError as error:
-                logger.warning("reader_waits", reason=error.detail)
-                await asyncio.sleep(_RETRY_SECONDS)
-
-    async def _end(self) -> int:
-        while True:
-            try:
-                return (await self._log.bounds(EVENTS, 0)).end
+                return await read()
             except LogUnavailableError as error:
                 logger.warning("reader_waits", reason=error.detail)
                 await asyncio.sleep(_RETRY_SECONDS)
