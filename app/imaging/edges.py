@@ -26,8 +26,8 @@ _LIGHT_DIFFERS = [255 * (value >= _LIGHT_DIFFERENCE) for value in range(256)]
 
 # Pixels on a side of a tile.
 _TILE = 32
-# Rows looked at together: of the whole picture, new memory alone would take as long as the work.
-_STRIP = 256
+# Pixels looked at together: of a large picture, new memory alone would take as long as the work.
+_STRIP_PIXELS = 1_000_000
 
 _Box = tuple[int, int, int, int]
 
@@ -42,10 +42,12 @@ def has_sharp_colours(picture: Image.Image) -> bool:
         picture: RGB or RGBA.
     """
     width, height = picture.width // 2 * 2, picture.height // 2 * 2
-    strips = ((0, top, width, min(top + _STRIP, height)) for top in range(0, height, _STRIP))
-    return width > 0 and any(
-        _has_tile(_colours_lost(picture, strip), _COLOUR_SHARE) for strip in strips
-    )
+    if not (width and height):
+        return False
+    tiles = max(_STRIP_PIXELS // width // (2 * _TILE), 1)
+    step = tiles * 2 * _TILE
+    strips = ((0, top, width, min(top + step, height)) for top in range(0, height, step))
+    return any(_has_tile(_colours_lost(picture, strip), _COLOUR_SHARE) for strip in strips)
 
 
 def _colours_lost(picture: Image.Image, strip: _Box) -> Image.Image:
