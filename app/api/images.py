@@ -16,6 +16,7 @@ from app.api.guard import principal_in, requires
 from app.api.headers import PRIVATE, ResponseHeader
 from app.api.openapi.answers import FINDING, WRITING, answers, json_content, success
 from app.api.openapi.components import example
+from app.api.source import Source  # noqa: TC001 - FastAPI reads the annotations
 from app.api.state import Gateway  # noqa: TC001 - FastAPI reads the annotations
 from app.client import address_in
 from app.errors import InvalidParameterError
@@ -72,6 +73,7 @@ async def list_images(
             examples=[examples.CURSOR],
         ),
     ] = None,
+    source: Source = None,
 ) -> StreamingResponse:
     """Return a page of one's own images; the `Link` header leads to the next one.
 
@@ -79,7 +81,8 @@ async def list_images(
     """
     gateway.feed.require_caught_up()
     owner = principal_in(request.scope).confined_to
-    page = await gateway.listing.page(limit, _sequence(cursor) if cursor else None, owner)
+    before = _sequence(cursor) if cursor else None
+    page = await gateway.listing.page(limit, before, owner, source)
     next_cursor = _cursor(page.last) if page.last is not None else None
     headers = {
         PRIVATE.name: PRIVATE.value,

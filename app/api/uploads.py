@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -14,10 +15,12 @@ from app.api.guard import requires
 from app.api.headers import ResponseHeader
 from app.api.openapi.answers import BINARY, WRITING, answers, json_content, success
 from app.api.openapi.components import Reference, example
+from app.api.options import Dedupe
 from app.api.state import Gateway  # noqa: TC001 - FastAPI reads the annotations
 from app.imaging.formats import ImageFormat
 from app.imaging.info import Visibility
 from app.imaging.metadata.metadata import MetadataOption
+from app.imaging.names import MAX_SOURCE_CHARACTERS
 from app.imaging.profiles import Profile
 
 router = APIRouter(tags=["images"])
@@ -65,6 +68,21 @@ _FORM = {
             " server may have a default, otherwise for ever, and a maximum.",
             "examples": [86_400],
         },
+        "source": {
+            "type": "string",
+            "maxLength": MAX_SOURCE_CHARACTERS,
+            "description": "The camera or device that the image is from, for lists and streams to"
+            " filter by: up to 64 characters, without control characters.",
+            "examples": [examples.SOURCE],
+        },
+        "dedupe": {
+            "type": "string",
+            "enum": [each.value for each in Dedupe],
+            "description": "`exact`: the same upload again, with the same name and options by the"
+            " same client, is not stored; the answer is a 200 with the image that is there."
+            " `none`, the default: it is stored again.",
+            "examples": ["exact"],
+        },
     },
 }
 _BYTES = BINARY | {"description": "The bytes of the image, and nothing else."}
@@ -85,6 +103,19 @@ _REQUEST: dict[str, Any] = {
 }
 
 
+_REPEATED = "The image was there: the same upload came before, and this one has `dedupe=exact`."
+
+
+def _answered(description: str) -> dict[str, Any]:
+    return success(
+        description,
+        LOCATION,
+        image_headers.ETAG,
+        image_headers.REPR_DIGEST,
+        content=json_content(schemas.EXAMPLE),
+    )
+
+
 @router.post(
     "/images",
     status_code=201,
@@ -94,13 +125,8 @@ _REQUEST: dict[str, Any] = {
     openapi_extra=_REQUEST,
     responses=answers(
         {
-            201: success(
-                "The image is stored.",
-                LOCATION,
-                image_headers.ETAG,
-                image_headers.REPR_DIGEST,
-                content=json_content(schemas.EXAMPLE),
-            )
+            200: _answered(_REPEATED) | {"model": schemas.Image},
+            201: _answered("The image is stored."),
         },
         errors.RequestTimeoutError,
         errors.LinkExpiredError,
@@ -132,6 +158,8 @@ async def upload_image(request: Request, response: Response, gateway: Gateway) -
     """
     body = RequestBody(request, gateway.pace, gateway.upload, gateway.imaging, gateway.rule)
     stored = await gateway.ingest.store(body)
+    if not stored.is_new:
+        response.status_code = HTTPStatus.OK
     response.headers[LOCATION.name] = schemas.path_of(stored.image_id)
     response.headers.update(image_headers.of_upload(stored.info.digest))
     if stored.listed is not None:
