@@ -24,6 +24,7 @@ from app.access.read_rule import ReadRule
 from app.access.settings import KEYS_NAME, LINK_KEYS_NAME
 from app.access.tokens import Tokens
 from app.api import (
+    announced,
     context,
     crowd,
     downloads,
@@ -54,6 +55,7 @@ from app.data_folder import FolderLock
 from app.delivery.cache import RecordCache
 from app.delivery.chunks import Chunks
 from app.delivery.delivery import Delivery
+from app.delivery.digests import ImageDigests
 from app.delivery.find import Finder
 from app.delivery.held import HeldPictures
 from app.delivery.live import LivePictures
@@ -146,7 +148,7 @@ def create_app(settings: Settings, *, insecure: bool = False) -> FastAPI:
             {"name": "health", "description": "Probes."},
         ],
     )
-    for part in (uploads, downloads, images, links, streams, health, pages):
+    for part in (uploads, announced, downloads, images, links, streams, health, pages):
         app.include_router(part.router)
     http = settings.http
     hosts = http.hosts or (sites.LOOPBACK_NAMES if is_loopback(http.host) else ())
@@ -267,6 +269,7 @@ async def running(settings: Settings, rule: ReadRule) -> AsyncGenerator[State, N
             ingest=ingest,
             finder=finder,
             delivery=delivery,
+            digests=ImageDigests(delivery),
             deleter=deleter,
             pictures=pictures,
             encoded=encoded,

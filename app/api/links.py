@@ -162,6 +162,8 @@ class SignedLink(BaseModel):
         errors.UnsupportedMediaTypeError,
         errors.InvalidParameterError,
         errors.CrossSiteError,
+        errors.InvalidDigestError,
+        errors.UploadAlteredError,
         errors.ImageGoneError,
         *FINDING,
     ),

@@ -9,12 +9,13 @@ from fastapi import APIRouter, Request, Response
 
 from app import errors
 from app.access.scopes import Scope
-from app.api import examples, image_headers, schemas
+from app.api import digests, examples, image_headers, schemas
+from app.api.answer import answer
 from app.api.body import RequestBody
 from app.api.guard import requires
 from app.api.headers import ResponseHeader
 from app.api.openapi.answers import BINARY, WRITING, answers, json_content, success
-from app.api.openapi.components import Reference, example
+from app.api.openapi.components import Reference, example, read
 from app.api.options import Dedupe
 from app.api.state import Gateway  # noqa: TC001 - FastAPI reads the annotations
 from app.imaging.formats import ImageFormat
@@ -22,6 +23,7 @@ from app.imaging.info import Visibility
 from app.imaging.metadata.metadata import MetadataOption
 from app.imaging.names import MAX_SOURCE_CHARACTERS
 from app.imaging.profiles import Profile
+from app.records.views import digest_field
 
 router = APIRouter(tags=["images"])
 
@@ -111,6 +113,7 @@ def _answered(description: str) -> dict[str, Any]:
         description,
         LOCATION,
         image_headers.ETAG,
+        digests.CONTENT_DIGEST,
         image_headers.REPR_DIGEST,
         content=json_content(schemas.EXAMPLE),
     )
@@ -122,7 +125,15 @@ def _answered(description: str) -> dict[str, Any]:
     response_model=schemas.Image,
     operation_id="uploadImage",
     summary="Store an image",
-    openapi_extra=_REQUEST,
+    openapi_extra=_REQUEST
+    | {
+        "parameters": read(
+            digests.GIVEN_CONTENT_DIGEST,
+            digests.GIVEN_REPR_DIGEST,
+            digests.WANT_CONTENT_DIGEST,
+            digests.WANT_REPR_DIGEST,
+        )
+    },
     responses=answers(
         {
             200: _answered(_REPEATED) | {"model": schemas.Image},
@@ -134,6 +145,8 @@ def _answered(description: str) -> dict[str, Any]:
         errors.BodyTooLargeError,
         errors.UnsupportedMediaTypeError,
         errors.UnsupportedFormatError,
+        errors.InvalidDigestError,
+        errors.UploadAlteredError,
         errors.InvalidParameterError,
         errors.MissingFileError,
         errors.TooManyFilesError,
@@ -148,7 +161,7 @@ def _answered(description: str) -> dict[str, Any]:
     ),
 )
 @requires(Scope.WRITE, or_link=True)
-async def upload_image(request: Request, response: Response, gateway: Gateway) -> schemas.Image:
+async def upload_image(request: Request, gateway: Gateway) -> Response:
     """Validate, compress and store an image; it is durable when the answer arrives.
 
     Send `multipart/form-data` with a part named `file`, or the bytes of the image as the body. The
@@ -158,10 +171,17 @@ async def upload_image(request: Request, response: Response, gateway: Gateway) -
     """
     body = RequestBody(request, gateway.pace, gateway.upload, gateway.imaging, gateway.rule)
     stored = await gateway.ingest.store(body)
-    if not stored.is_new:
-        response.status_code = HTTPStatus.OK
-    response.headers[LOCATION.name] = schemas.path_of(stored.image_id)
-    response.headers.update(image_headers.of_upload(stored.info.digest))
-    if stored.listed is not None:
-        return schemas.listed(stored.listed)
-    return schemas.described(stored.image_id, stored.info)
+    headers = {
+        LOCATION.name: schemas.path_of(stored.image_id),
+        image_headers.ETAG.name: image_headers.etag(stored.info.digest),
+    }
+    if digests.wanted_of_image(request.headers) is not None:
+        # Whichever was wanted: the log has this one, and knows no other.
+        headers[image_headers.REPR_DIGEST.name] = digest_field(stored.info.digest)
+    described = (
+        schemas.described(stored.image_id, stored.info)
+        if stored.listed is None
+        else schemas.listed(stored.listed)
+    )
+    status = HTTPStatus.CREATED if stored.is_new else HTTPStatus.OK
+    return answer(request, described, headers, status)

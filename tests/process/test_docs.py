@@ -33,12 +33,17 @@ class Line:
 
 
 def lines_of(page):
-    """Return the curl lines of a page's `sh` blocks; each ends with the status it gets."""
+    """Return the curl lines of a page's `sh` blocks; each ends with the status it gets.
+
+    A variable that is set in a line of its own belongs to the line behind it.
+    """
     text = (DOCS / f"{page}.md").read_text("utf-8")
     blocks = re.findall(r"(?ms)^```sh\n(.*?)^```", text)
     commands = "".join(blocks).replace("\\\n", " ").splitlines()
-    found = []
-    for command in commands:
+    found, before = [], ""
+    for line in commands:
+        command = f"{before}{line}"
+        before = f"{command} && " if re.fullmatch(r"[A-Z]+=\$\((?!.*curl ).*\)", line) else ""
         if re.search(r"\bcurl ", command):
             status = re.search(r"  # (\d{3})$", command)
             assert status, f"which status does it get? {command}"
