@@ -1,5 +1,6 @@
 """Digests (RFC 9530): those of requests are verified, those of answers are as they are wanted."""
 
+import asyncio
 import base64
 import hashlib
 
@@ -188,8 +189,11 @@ class TestAnswers:
         monkeypatch.setattr(delivery, "open", counting)
         monkeypatch.setattr(shared_client.gateway.digests, "_delivery", delivery)
         shared_client.gateway.digests._known.clear()
-        for _ in range(3):
-            await shared_client.head(image["url"], headers={"want-repr-digest": "sha-512=1"})
+        wanted = {"want-repr-digest": "sha-512=1"}
+        heads = (shared_client.head(image["url"], headers=wanted) for _ in range(3))
+        at_once = await asyncio.gather(*heads)
+        after = await shared_client.head(image["url"], headers=wanted)
+        assert len({each.headers["repr-digest"] for each in (*at_once, after)}) == 1
         assert len(opened) == 1
 
     async def test_json_has_one_where_it_is_wanted(self, shared_client, picture):
