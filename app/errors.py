@@ -3,6 +3,8 @@
     GatewayError
     ├── RequestError                     the request has to change
     │   ├── BadRequestError              400 bad-request
+    │   ├── InvalidDigestError           400 invalid-digest
+    │   ├── UploadAlteredError           400 digest-mismatch
     │   ├── CredentialRequiredError      401 credential-required
     │   ├── InvalidCredentialError       401 invalid-credential
     │   ├── InsufficientScopeError       403 insufficient-scope
@@ -115,6 +117,18 @@ class BadRequestError(RequestError):
     """The body or a header cannot be parsed."""
 
     code, status, title = "bad-request", 400, "Bad request"
+
+
+class InvalidDigestError(RequestError):
+    """A `Content-Digest` or `Repr-Digest` cannot be read."""
+
+    code, status, title = "invalid-digest", 400, "Invalid digest"
+
+
+class UploadAlteredError(RequestError):
+    """The body is not the one that its `Content-Digest` or `Repr-Digest` tells."""
+
+    code, status, title = "digest-mismatch", 400, "Digest mismatch"
 
 
 # How to authenticate (RFC 6750, section 3).
@@ -439,4 +453,4 @@ class TurnLostError(GatewayError):
 class DigestMismatchError(GatewayError):
     """The bytes of an image are not those of its digest: do not use them."""
 
-    code, title = "digest-mismatch", "Digest mismatch"
+    code, title = "image-altered", "Image altered"

@@ -7,6 +7,7 @@ each within a bound.
 from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -18,10 +19,12 @@ from app.access.access import Access
 from app.access.keys import Keys
 from app.access.link_keys import LinkKeys
 from app.access.links import Links
+from app.access.principal import ANYONE
 from app.access.read_rule import ReadRule
 from app.access.settings import KEYS_NAME, LINK_KEYS_NAME
 from app.access.tokens import Tokens
 from app.api import (
+    announced,
     context,
     crowd,
     downloads,
@@ -52,6 +55,7 @@ from app.data_folder import FolderLock
 from app.delivery.cache import RecordCache
 from app.delivery.chunks import Chunks
 from app.delivery.delivery import Delivery
+from app.delivery.digests import ImageDigests
 from app.delivery.find import Finder
 from app.delivery.held import HeldPictures
 from app.delivery.live import LivePictures
@@ -72,6 +76,7 @@ from app.ingest.ingest import Ingest
 from app.ingest.intake import COPIES, within
 from app.ingest.publish import Publisher
 from app.ingest.quota import Quota
+from app.ingest.repeats import Repeats
 from app.limits import limits
 from app.limits.meters import Meters, WorkerTime
 from app.log import IMAGES
@@ -143,7 +148,7 @@ def create_app(settings: Settings, *, insecure: bool = False) -> FastAPI:
             {"name": "health", "description": "Probes."},
         ],
     )
-    for part in (uploads, downloads, images, links, streams, health, pages):
+    for part in (uploads, announced, downloads, images, links, streams, health, pages):
         app.include_router(part.router)
     http = settings.http
     hosts = http.hosts or (sites.LOOPBACK_NAMES if is_loopback(http.host) else ())
@@ -228,11 +233,19 @@ async def running(settings: Settings, rule: ReadRule) -> AsyncGenerator[State, N
         publisher = Publisher(log, claims, trust.signatures, encoding, keys)
         stack.push_async_callback(publisher.drain)
         stored = settings.limits
-        quota = Quota(catalog, stored.principal_images, stored.principal_bytes_stored)
         development = Development(pool, image_limits, settings.imaging.packing_seconds)
-        ingest = Ingest(publisher, catalog, feed, development, budget, claims, quota)
         cache = RecordCache(log, IMAGES, settings.delivery.cache_bytes)
         finder = Finder(log, cache, catalog, feed, expiry, rule, trust, keys)
+        ingest = Ingest(
+            publisher,
+            catalog,
+            feed,
+            development,
+            budget,
+            claims,
+            Quota(catalog, stored.principal_images, stored.principal_bytes_stored),
+            Repeats(catalog, feed, partial(finder.find, reader=ANYONE)),
+        )
         chunks = Chunks(cache)
         unpacking = ByteBudget(settings.delivery.unpack_bytes, settings.upload.patience_seconds)
         delivery = Delivery(finder, chunks, Unpacker(chunks, pool, unpacking))
@@ -256,6 +269,7 @@ async def running(settings: Settings, rule: ReadRule) -> AsyncGenerator[State, N
             ingest=ingest,
             finder=finder,
             delivery=delivery,
+            digests=ImageDigests(delivery),
             deleter=deleter,
             pictures=pictures,
             encoded=encoded,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from starlette.requests import ClientDisconnect
 
+from app.api import digests
 from app.api.form import UploadForm
 from app.api.guard import principal_in
 from app.api.options import Options
@@ -50,6 +51,7 @@ class RequestBody:
         BadRequestError: The length is announced in two ways.
         BodyTooLargeError: The announced length is over the limit.
         UnsupportedMediaTypeError: The body has neither of the two forms.
+        InvalidDigestError: The digest of the body cannot be read.
         InvalidParameterError: An option in the query has an unknown value.
     """
 
@@ -92,6 +94,7 @@ class RequestBody:
         if grant:
             self._options.fix()
         self.max_bytes = self._announced()
+        self._digests = digests.given_in(request.headers)
 
     async def left(self) -> NoReturn:
         """See `Source.left`."""
@@ -105,10 +108,12 @@ class RequestBody:
         async with intake.open():
             if not self._is_form:
                 data = b"".join([piece async for piece in self._pieces(self._limit, intake)])
+                self._digests.verify()
                 return self._options.upload(data, None)
             form = UploadForm(self._parameters.get(b"boundary", b""), self._limit, self._options)
             async for piece in self._pieces(self._limit + _FRAMING_BYTES, intake):
                 form.write(piece)
+            self._digests.verify()
             return form.finish()
 
     def _announced(self) -> int:
@@ -137,6 +142,7 @@ class RequestBody:
             received += len(piece)
             if received > limit:
                 raise _too_large(self._limit)
+            self._digests.update(piece)
             await intake.count(len(piece))
             yield piece
 

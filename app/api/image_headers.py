@@ -17,7 +17,6 @@ from app.api.guard import API_KEY, AUTHORIZATION
 from app.api.headers import PRIVATE, RESOURCE_POLICY, VARY, FixedHeader, ResponseHeader
 from app.api.settings import Embedding
 from app.imaging.formats import ImageFormat
-from app.records.views import digest_field
 
 if TYPE_CHECKING:
     from app.delivery.stored_image import StoredImage
@@ -25,7 +24,11 @@ if TYPE_CHECKING:
 
 ETAG = ResponseHeader("ETag", "Strong entity tag: the digest of the image.", examples.ETAG)
 REPR_DIGEST = ResponseHeader(
-    "Repr-Digest", "SHA-256 of the whole image (RFC 9530).", examples.REPR_DIGEST
+    "Repr-Digest",
+    "Digest of the whole image (RFC 9530): SHA-256, or as `Want-Repr-Digest` says. Missing where it"
+    " wants none.",
+    examples.REPR_DIGEST,
+    required=False,
 )
 # An image never changes; anyone may keep a copy of a public one.
 _YEAR_SECONDS = 31_536_000
@@ -75,11 +78,6 @@ def etag(digest: str) -> str:
     return f'"{digest}"'
 
 
-def of_upload(digest: str) -> dict[str, str]:
-    """Return the headers that tell which bytes were stored."""
-    return {ETAG.name: etag(digest), REPR_DIGEST.name: digest_field(digest)}
-
-
 def of_unmodified(image: StoredImage, embedding: Embedding) -> dict[str, str]:
     """Return the headers of an answer to a client that has the image.
 
@@ -112,7 +110,6 @@ def of_download(
     return {
         "Content-Type": info.content_type,
         **of_unmodified(image, embedding),
-        **of_upload(info.digest),
         ACCEPT_RANGES.name: ACCEPT_RANGES.value,
         CONTENT_DISPOSITION.name: content_disposition(info.filename, image_id, extension),
         CONTENT_LENGTH.name: str(content_length),

@@ -11,11 +11,13 @@ from starlette.responses import StreamingResponse
 
 from app import errors
 from app.access.scopes import Scope
-from app.api import examples, listing, schemas
+from app.api import digests, examples, listing, schemas
+from app.api.answer import answer
 from app.api.guard import principal_in, requires
 from app.api.headers import PRIVATE, ResponseHeader
 from app.api.openapi.answers import FINDING, WRITING, answers, json_content, success
-from app.api.openapi.components import example
+from app.api.openapi.components import example, read
+from app.api.source import Source  # noqa: TC001 - FastAPI reads the annotations
 from app.api.state import Gateway  # noqa: TC001 - FastAPI reads the annotations
 from app.client import address_in
 from app.errors import InvalidParameterError
@@ -41,12 +43,14 @@ LINK = ResponseHeader(
     operation_id="listImages",
     summary="List images, newest first",
     response_model=schemas.ImagePage,
+    openapi_extra={"parameters": read(digests.WANT_CONTENT_DIGEST)},
     responses=answers(
         {
             200: success(
                 "A page.",
                 LINK,
                 PRIVATE,
+                digests.CONTENT_DIGEST,
                 content=json_content(
                     example("page", "A page that is not the last", examples.IMAGE_PAGE)
                 ),
@@ -72,6 +76,7 @@ async def list_images(
             examples=[examples.CURSOR],
         ),
     ] = None,
+    source: Source = None,
 ) -> StreamingResponse:
     """Return a page of one's own images; the `Link` header leads to the next one.
 
@@ -79,7 +84,8 @@ async def list_images(
     """
     gateway.feed.require_caught_up()
     owner = principal_in(request.scope).confined_to
-    page = await gateway.listing.page(limit, _sequence(cursor) if cursor else None, owner)
+    before = _sequence(cursor) if cursor else None
+    page = await gateway.listing.page(limit, before, owner, source)
     next_cursor = _cursor(page.last) if page.last is not None else None
     headers = {
         PRIVATE.name: PRIVATE.value,
@@ -88,6 +94,11 @@ async def list_images(
     if next_cursor:
         target = request.url.include_query_params(cursor=next_cursor)
         headers[LINK.name] = f'<{target.path}?{target.query}>; rel="next"'
+    if (algorithm := digests.wanted_of_content(request.headers)) is not None:
+        made = digests.new(algorithm)
+        async for piece in listing.body(page, next_cursor):
+            made.update(piece)
+        headers[digests.CONTENT_DIGEST.name] = digests.field_of(algorithm, made.digest())
     return StreamingResponse(
         listing.body(page, next_cursor), headers=headers, media_type="application/json"
     )
@@ -97,20 +108,23 @@ async def list_images(
     "/images/{image_id}/metadata",
     operation_id="describeImage",
     summary="Describe an image",
+    response_model=schemas.Image,
+    openapi_extra={"parameters": read(digests.WANT_CONTENT_DIGEST)},
     responses=answers(
-        {200: success("The image.", PRIVATE, content=json_content(schemas.EXAMPLE))},
+        {
+            200: success(
+                "The image.", PRIVATE, digests.CONTENT_DIGEST, content=json_content(schemas.EXAMPLE)
+            )
+        },
         *FINDING,
         errors.ImageGoneError,
     ),
 )
 @requires(Scope.READ)
-async def describe_image(
-    image_id: ImageId, request: Request, response: Response, gateway: Gateway
-) -> schemas.Image:
+async def describe_image(image_id: ImageId, request: Request, gateway: Gateway) -> Response:
     """Return the JSON that the upload returned, to its owner."""
-    response.headers[PRIVATE.name] = PRIVATE.value
-    owner = principal_in(request.scope)
-    return schemas.listed(await gateway.finder.describe(image_id, owner))
+    found = await gateway.finder.describe(image_id, principal_in(request.scope))
+    return answer(request, schemas.listed(found), {PRIVATE.name: PRIVATE.value})
 
 
 @router.delete(

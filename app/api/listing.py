@@ -41,10 +41,12 @@ class Listing:
         # First come, first served: after each piece, a page stands behind those that wait.
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
-    async def page(self, limit: int, before: int | None, owner: str | None = None) -> Page:
+    async def page(
+        self, limit: int, before: int | None, owner: str | None = None, source: str | None = None
+    ) -> Page:
         """Return up to `limit` images in descending order of sequence, below `before`.
 
-        With an `owner`, only its own.
+        With an `owner`, only its own; with a `source`, only those from there.
 
         Raises:
             CatalogDamagedError: The file of the catalog is damaged.
@@ -54,7 +56,7 @@ class Listing:
             wanted = min(_PIECE, limit - len(made))
             async with self._turns:
                 # One more than wanted tells whether more follow.
-                found = await self._catalog.newest(wanted + 1, before, owner)
+                found = await self._catalog.newest(wanted + 1, before, owner, source)
                 made += map(self._encoded.encode, found[:wanted])
             if len(found) <= wanted:
                 return Page(made, None)

@@ -29,6 +29,7 @@ _MAX_HEADER_BYTES = 4_096
 # Lines of a name (RFC 9110, section 5.6.2), a colon and whatever is no line end.
 _HEADERS = re.compile(rb"(?:[!#-'*+.0-9A-Z^-z|~-]+:[^\r\n]*(?:\r\n|\Z))*")
 _DISPOSITION = re.compile(rb"^content-disposition:(.*)", re.IGNORECASE | re.MULTILINE)
+_DIGEST = re.compile(rb"^((?:content|repr)-digest):(.*)", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +39,12 @@ class Part:
     Attributes:
         name: The field's; empty if there is none.
         filename: Whatever the client claims, None if it claims nothing. Nothing is removed.
+        digests: Its headers `Content-Digest` and `Repr-Digest`, as they are.
     """
 
     name: str
     filename: str | None
+    digests: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +163,11 @@ class MultipartBody:
         disposition = _DISPOSITION.search(headers)
         _, parameters = parse_parameters(disposition[1] if disposition else b"")
         name = parameters.get(b"name", b"").decode("utf-8", "replace")
-        return Part(name, filename_of(parameters))
+        digests = tuple(
+            (field.decode("ascii").title(), value.strip().decode("latin-1"))
+            for field, value in _DIGEST.findall(headers)
+        )
+        return Part(name, filename_of(parameters), digests)
 
     def _in_epilogue(self) -> Iterator[Event]:
         """Ignore what follows the closing delimiter."""

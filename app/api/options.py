@@ -1,20 +1,21 @@
-"""The options of an upload: its profile, which metadata stays, who may read it and how long."""
+"""The options of an upload: how it is stored, who may read it and how long, where it is from."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import replace
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from app.errors import InvalidParameterError
 from app.imaging import extras
 from app.imaging.info import Visibility
+from app.imaging.names import source_of
 from app.imaging.profiles import Profile, Recipe
 from app.ingest.upload import Upload
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from enum import StrEnum
 
     from app.access.read_rule import ReadRule
     from app.imaging.settings import ImagingSettings
@@ -25,6 +26,13 @@ _ACCEPTED = r"\s*(?:$|,|;(?!\s*q=0(?:\.0*)?\s*(?:,|$)))"
 _WEBP = re.compile(rf"image/webp{_ACCEPTED}")
 _SECONDS = re.compile(r"[1-9][0-9]{0,11}")
 _HEIC = re.compile(rf"image/hei[cf]{_ACCEPTED}")
+
+
+class Dedupe(StrEnum):
+    """Which uploads are not stored again."""
+
+    NONE = "none"
+    EXACT = "exact"  # the same upload with the same options, by the same principal
 
 
 class Options:
@@ -43,6 +51,8 @@ class Options:
         self._visibility: Visibility | None = None
         self._longest_seconds = kept.longest_seconds
         self._expires_in = kept.default_expires_in
+        self._source = ""
+        self._dedupe = Dedupe.NONE
         self.recipe = Recipe(
             imaging.profile,
             imaging.metadata[0],
@@ -62,12 +72,17 @@ class Options:
         Raises:
             InvalidParameterError: The value is not allowed here.
         """
-        if name == "expires_in":
-            self._choose_expiry(value)
-            return
-        allowed = self._allowed.get(name)
-        if allowed is None:
-            return
+        match name:
+            case "expires_in":
+                self._choose_expiry(value)
+            case "source":
+                self._choose_source(value)
+            case "dedupe":
+                self._choose_dedupe(value)
+            case _ if name in self._allowed:
+                self._choose_among(name, value, self._allowed[name])
+
+    def _choose_among(self, name: str, value: str, allowed: tuple[StrEnum, ...]) -> None:
         if self._is_fixed and value != (current := self._current(name)):
             raise InvalidParameterError(f"{name}: the link is for {current.value!r} alone.")
         if value not in allowed:
@@ -100,7 +115,35 @@ class Options:
             raise InvalidParameterError("expires_in: the link is for another.")
         self._expires_in = int(value)
 
+    def _choose_source(self, value: str) -> None:
+        """Apply a source; an empty one, as forms of web pages send it, is none."""
+        try:
+            source = source_of(value) if value else ""
+        except ValueError as error:
+            raise InvalidParameterError(f"source: {value[:50]!r} {error}.") from error
+        if self._is_fixed and source != self._source:
+            raise InvalidParameterError("source: the link is for another.")
+        self._source = source
+
+    def _choose_dedupe(self, value: str) -> None:
+        if value not in list(Dedupe):
+            raise InvalidParameterError(
+                f"dedupe: {value[:50]!r} is not allowed here; allowed: {', '.join(Dedupe)}."
+            )
+        # Who has a link need not learn what the owner has stored.
+        if self._is_fixed and value != Dedupe.NONE:
+            raise InvalidParameterError("dedupe: the link is for none.")
+        self._dedupe = Dedupe(value)
+
     def upload(self, data: bytes, filename: str | None) -> Upload:
         """Return the upload of a file with these options."""
         visibility = self._rule.for_upload(self._visibility)
-        return Upload(data, filename, self.recipe, visibility, self._expires_in)
+        return Upload(
+            data,
+            filename,
+            self.recipe,
+            visibility,
+            self._expires_in,
+            self._source,
+            once=self._dedupe is Dedupe.EXACT,
+        )

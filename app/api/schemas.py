@@ -56,6 +56,13 @@ class Receipt(BaseModel):
         " difference, 90: no visible one, 70: high quality); null if it is not measured.",
         examples=[examples.QUALITY],
     )
+    metadata: str = Field(
+        "",
+        description="The option of the upload that says which metadata stays. Missing in an image"
+        " of an earlier release.",
+        examples=[examples.METADATA],
+        exclude_if=_is_unset,
+    )
 
 
 class Image(BaseModel):
@@ -107,6 +114,13 @@ class Image(BaseModel):
         None,
         description="When it will be gone, a 410. Missing where it is kept for ever.",
         examples=[examples.EXPIRES_AT],
+        exclude_if=_is_unset,
+    )
+    source: str = Field(
+        "",
+        description="The camera or device that it is from, as the upload said. Missing where it"
+        " said none.",
+        examples=[examples.SOURCE],
         exclude_if=_is_unset,
     )
     former_ids: list[str] = Field(

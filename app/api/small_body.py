@@ -12,6 +12,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
+from app.api import digests
 from app.errors import BodyTooLargeError, RequestTimeoutError, UnsupportedMediaTypeError
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ async def _received(request: Request) -> bytes:
         raise UnsupportedMediaTypeError(
             f"A body of type {declared[:100]!r} is not accepted: send {CONTENT_TYPE}.", CONTENT_TYPE
         )
+    given = digests.given_in(request.headers)
     body, more = b"", True
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):
@@ -63,4 +65,6 @@ async def _received(request: Request) -> bytes:
         raise RequestTimeoutError(
             f"The body did not come within {_PATIENCE_SECONDS:.0f} seconds."
         ) from error
+    given.update(body)
+    given.verify()
     return body

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from app.catalog.catalog import Catalog
     from app.changes.delete import Deleter
     from app.delivery.delivery import Delivery
+    from app.delivery.digests import ImageDigests
     from app.delivery.find import Finder
     from app.delivery.live import LivePictures
     from app.feed.feed import Feed
@@ -41,6 +42,7 @@ class State:
     ingest: Ingest
     finder: Finder
     delivery: Delivery
+    digests: ImageDigests
     deleter: Deleter
     pictures: LivePictures
     encoded: EncodedImages

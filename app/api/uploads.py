@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
 from app import errors
 from app.access.scopes import Scope
-from app.api import examples, image_headers, schemas
+from app.api import digests, examples, image_headers, schemas
+from app.api.answer import answer
 from app.api.body import RequestBody
 from app.api.guard import requires
 from app.api.headers import ResponseHeader
 from app.api.openapi.answers import BINARY, WRITING, answers, json_content, success
-from app.api.openapi.components import Reference, example
+from app.api.openapi.components import Reference, example, read
+from app.api.options import Dedupe
 from app.api.state import Gateway  # noqa: TC001 - FastAPI reads the annotations
 from app.imaging.formats import ImageFormat
 from app.imaging.info import Visibility
 from app.imaging.metadata.metadata import MetadataOption
+from app.imaging.names import MAX_SOURCE_CHARACTERS
 from app.imaging.profiles import Profile
+from app.records.views import digest_field
 
 router = APIRouter(tags=["images"])
 
@@ -65,6 +70,21 @@ _FORM = {
             " server may have a default, otherwise for ever, and a maximum.",
             "examples": [86_400],
         },
+        "source": {
+            "type": "string",
+            "maxLength": MAX_SOURCE_CHARACTERS,
+            "description": "The camera or device that the image is from, for lists and streams to"
+            " filter by: up to 64 characters, without control characters.",
+            "examples": [examples.SOURCE],
+        },
+        "dedupe": {
+            "type": "string",
+            "enum": [each.value for each in Dedupe],
+            "description": "`exact`: the same upload again, with the same name and options by the"
+            " same client, is not stored; the answer is a 200 with the image that is there."
+            " `none`, the default: it is stored again.",
+            "examples": ["exact"],
+        },
     },
 }
 _BYTES = BINARY | {"description": "The bytes of the image, and nothing else."}
@@ -85,22 +105,39 @@ _REQUEST: dict[str, Any] = {
 }
 
 
+_REPEATED = "The image was there: the same upload came before, and this one has `dedupe=exact`."
+
+
+def _answered(description: str) -> dict[str, Any]:
+    return success(
+        description,
+        LOCATION,
+        image_headers.ETAG,
+        digests.CONTENT_DIGEST,
+        image_headers.REPR_DIGEST,
+        content=json_content(schemas.EXAMPLE),
+    )
+
+
 @router.post(
     "/images",
     status_code=201,
     response_model=schemas.Image,
     operation_id="uploadImage",
     summary="Store an image",
-    openapi_extra=_REQUEST,
+    openapi_extra=_REQUEST
+    | {
+        "parameters": read(
+            digests.GIVEN_CONTENT_DIGEST,
+            digests.GIVEN_REPR_DIGEST,
+            digests.WANT_CONTENT_DIGEST,
+            digests.WANT_REPR_DIGEST,
+        )
+    },
     responses=answers(
         {
-            201: success(
-                "The image is stored.",
-                LOCATION,
-                image_headers.ETAG,
-                image_headers.REPR_DIGEST,
-                content=json_content(schemas.EXAMPLE),
-            )
+            200: _answered(_REPEATED) | {"model": schemas.Image},
+            201: _answered("The image is stored."),
         },
         errors.RequestTimeoutError,
         errors.LinkExpiredError,
@@ -108,6 +145,8 @@ _REQUEST: dict[str, Any] = {
         errors.BodyTooLargeError,
         errors.UnsupportedMediaTypeError,
         errors.UnsupportedFormatError,
+        errors.InvalidDigestError,
+        errors.UploadAlteredError,
         errors.InvalidParameterError,
         errors.MissingFileError,
         errors.TooManyFilesError,
@@ -122,7 +161,7 @@ _REQUEST: dict[str, Any] = {
     ),
 )
 @requires(Scope.WRITE, or_link=True)
-async def upload_image(request: Request, response: Response, gateway: Gateway) -> schemas.Image:
+async def upload_image(request: Request, gateway: Gateway) -> Response:
     """Validate, compress and store an image; it is durable when the answer arrives.
 
     Send `multipart/form-data` with a part named `file`, or the bytes of the image as the body. The
@@ -132,8 +171,17 @@ async def upload_image(request: Request, response: Response, gateway: Gateway) -
     """
     body = RequestBody(request, gateway.pace, gateway.upload, gateway.imaging, gateway.rule)
     stored = await gateway.ingest.store(body)
-    response.headers[LOCATION.name] = schemas.path_of(stored.image_id)
-    response.headers.update(image_headers.of_upload(stored.info.digest))
-    if stored.listed is not None:
-        return schemas.listed(stored.listed)
-    return schemas.described(stored.image_id, stored.info)
+    headers = {
+        LOCATION.name: schemas.path_of(stored.image_id),
+        image_headers.ETAG.name: image_headers.etag(stored.info.digest),
+    }
+    if digests.wanted_of_image(request.headers) is not None:
+        # Whichever was wanted: the log has this one, and knows no other.
+        headers[image_headers.REPR_DIGEST.name] = digest_field(stored.info.digest)
+    described = (
+        schemas.described(stored.image_id, stored.info)
+        if stored.listed is None
+        else schemas.listed(stored.listed)
+    )
+    status = HTTPStatus.CREATED if stored.is_new else HTTPStatus.OK
+    return answer(request, described, headers, status)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from app.events.trust import SigningStart
 
 # A file with another version, older or newer, is not migrated but rebuilt.
-_SCHEMA_VERSION = 8
+_SCHEMA_VERSION = 9
 # It takes 20 ms beside four busy readers, which as many deletions as come share.
 _SCRUB_SECONDS = 1.0
 # Sequences are offsets of a log, which have 63 bits.
@@ -230,14 +230,25 @@ class Catalog:
         return found[0] if found else images.Usage()
 
     async def newest(
-        self, limit: int, before: int | None = None, owner: str | None = None
+        self,
+        limit: int,
+        before: int | None = None,
+        owner: str | None = None,
+        source: str | None = None,
     ) -> list[CatalogImage]:
-        """Return images in descending order of sequence, below `before`; all, or one's own."""
+        """Return images in descending order of sequence, below `before`.
+
+        All of them, or only those of an owner, of a source, or of both.
+        """
         below = f"{images.LIVING} AND sequence < ? ORDER BY sequence DESC LIMIT ?"
         before = _ABOVE_ALL if before is None else before
-        if owner is None:
-            return await self._images(f"WHERE {below}", _now(), before, limit)
-        return await self._images(f"WHERE owner = ? AND {below}", owner, _now(), before, limit)
+        condition, of = _only(owner=owner, source=source)
+        return await self._images(f"WHERE {condition}{below}", *of, _now(), before, limit)
+
+    async def of_upload(self, owner: str, digest: str, limit: int) -> list[CatalogImage]:
+        """Return images that an owner made of the upload with a SHA-256, the newest first."""
+        found = bytes.fromhex(digest), owner or None
+        return await self._images(f"WHERE {images.OF_UPLOAD}", *found, _now(), limit)
 
     async def of_owner(self, owner: str, after: int, limit: int) -> list[CatalogImage]:
         """Return images of an owner in ascending order of sequence, expired ones included."""
@@ -250,13 +261,16 @@ class Catalog:
         [first] = await self._database.query(lambda row: row[0], images.FIRST_SINCE, timestamp_ms)
         return None if first is None else int(first)
 
-    async def facts(self, after: int, limit: int, owner: str | None = None) -> list[Fact]:
-        """Return facts in ascending order of sequence, above `after`; all, or one's own."""
-        if owner is None:
-            return await self._database.query(facts.fact_of, facts.PAGE, _now(), after, limit)
-        return await self._database.query(
-            facts.fact_of, facts.PAGE_OF_OWNER, _now(), owner, after, limit
-        )
+    async def facts(
+        self, after: int, limit: int, owner: str | None = None, source: str | None = None
+    ) -> list[Fact]:
+        """Return facts in ascending order of sequence, above `after`.
+
+        All of them, or only those of images of an owner, of a source, or of both.
+        """
+        condition, of = _only(**{"facts.owner": owner, "facts.source": source})
+        page = facts.PAGE.format(condition=condition)
+        return await self._database.query(facts.fact_of, page, _now(), *of, after, limit)
 
     async def _images(self, condition: str, *parameters: object) -> list[CatalogImage]:
         return await self._database.query(
@@ -264,6 +278,12 @@ class Catalog:
             f"SELECT {images.COLUMNS} FROM images {condition}",  # noqa: S608 - constants
             *parameters,
         )
+
+
+def _only(**wanted: str | None) -> tuple[str, list[str]]:
+    """Return the condition that columns have these values, where they are not None, and those."""
+    given = {column: value for column, value in wanted.items() if value is not None}
+    return "".join(f"{column} = ? AND " for column in given), list(given.values())
 
 
 def _now() -> float:

@@ -51,7 +51,7 @@ def apply(
             # Where the log has erased the event that announced the image, this one has its claim.
             _counts(connection, sequenced, deletion)
             images.delete(connection, deletion)
-            facts.add_deleted(connection, sequenced.sequence, deletion.image_id)
+            facts.add_deleted(connection, sequenced.sequence, deletion)
         case SigningBegan(ends):
             # Without keys nothing is known to be signed, and the fact is ignored.
             if sequenced.signed:

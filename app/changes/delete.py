@@ -68,7 +68,12 @@ class Deleter:
             listed = await self._catalog.entry(image_id)
             info, former_ids = found.info, listed.former_ids if listed else ()
             deletion = ImageDeleted(
-                found.image_id, info.owner, info.visibility, found.head.claim, former_ids
+                found.image_id,
+                info.owner,
+                info.visibility,
+                found.head.claim,
+                former_ids,
+                info.source,
             )
         event = self._signatures.sign(EVENTS, encode(deletion))
         [position] = await self._log.append(EVENTS, [event])

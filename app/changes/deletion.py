@@ -38,7 +38,7 @@ async def append_deletions(
 async def deletion_of(log: ReadableLog, image: CatalogImage) -> ImageDeleted:
     """Return the event that deletes an image, whether or not its head can still be read."""
     info, claim = image.info, await _claim(log, image.id)
-    return ImageDeleted(image.id, info.owner, info.visibility, claim, image.former_ids)
+    return ImageDeleted(image.id, info.owner, info.visibility, claim, image.former_ids, info.source)
 
 
 async def _claim(log: ReadableLog, image_id: str) -> Claim | None:

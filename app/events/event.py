@@ -54,6 +54,8 @@ VERSION = 5
 CONTENT_TYPE = b"application/cloudevents+json; charset=UTF-8"
 # Some 1,100 are usual; the list of chunks of the largest upload has 45,000 at the most.
 MAX_BYTES = 65_536
+# The properties that are left out where they say nothing.
+_UNSAID = ("owner", "visibility", "expires_at", "source", "metadata", "expires_in")
 # The subject of an event that is about no image: no record is the head of one with this id.
 _NO_IMAGE = "a" * 32
 
@@ -94,7 +96,8 @@ class ImageDeleted:
 
     Its owner and visibility say who is told of it, even where nothing else is left of the image,
     and its claim counts even where a log has erased the event that made it. The ids that it had in
-    other logs are those of a deleted image too.
+    other logs are those of a deleted image too. Its source says who is told of
+    it, too.
     """
 
     image_id: str
@@ -102,6 +105,7 @@ class ImageDeleted:
     visibility: Visibility | None = None
     claim: Claim | None = None
     former_ids: tuple[str, ...] = ()
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +140,8 @@ def encode(event: Event) -> Record:
             kind, more = event.type, _about(event)
         case ImageDeleted(subject, owner, visibility):
             kind = "image.deleted"
-            more = _given(imagegateowner=owner, imagegatevisibility=visibility) | _claimed(event)
+            more = _given(imagegateowner=owner, imagegatevisibility=visibility)
+            more |= _given(imagegatesource=event.source) | _claimed(event)
             more |= _given(imagegateformerids=move.write_ids(event.former_ids))
         case SigningBegan(ends):
             kind, more, subject = "image.signing-began", _data({"images": ends}), _NO_IMAGE
@@ -179,7 +184,7 @@ def _version_of(event: Event) -> int:
 def _about(event: ImageStored) -> dict[str, object]:
     chunks = chunk_list.write(event.chunk_bytes, event.chunks) if event.chunks else ""
     info = event.info.as_dict() | ({"filename": None} if event.key else {})
-    owned = _given(**{name: info.pop(name) for name in ("owner", "visibility", "expires_at")})
+    owned = _given(**{name: info.pop(name) for name in _UNSAID})
     moved = event.move.members() if event.move else {}
     return _given(imagegatechunks=chunks) | _claimed(event) | moved | _data(info | owned)
 
@@ -258,7 +263,8 @@ def _moved(envelope: Envelope, moved: MovedMembers, record: StoredRecord) -> Ima
 def _deleted(envelope: Envelope, deleted: DeletedMembers) -> ImageDeleted:
     owner, visibility = deleted.imagegateowner, deleted.imagegatevisibility
     former = move.parse_ids(deleted.imagegateformerids, envelope.subject)
-    event = ImageDeleted(envelope.subject, owner, visibility, _claim(deleted), former)
+    source = deleted.imagegatesource
+    event = ImageDeleted(envelope.subject, owner, visibility, _claim(deleted), former, source)
     _check_version(envelope, event)
     return event
 

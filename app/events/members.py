@@ -9,7 +9,7 @@ from annotated_types import Predicate
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app.errors import ImageNotFoundError
-from app.imaging.info import ImageInfo, Visibility, is_owner_or_empty
+from app.imaging.info import ImageInfo, Visibility, is_owner_or_empty, is_source_or_empty
 from app.imaging.names import is_label
 from app.log import MAX_OFFSETS, MAX_PARTITIONS
 from app.records import address
@@ -73,6 +73,7 @@ class DeletedMembers(ClaimedMembers):
 
     imagegateowner: Annotated[str, Predicate(is_owner_or_empty)] = ""
     imagegatevisibility: Visibility | None = None
+    imagegatesource: Annotated[str, Predicate(is_source_or_empty)] = ""
 
 
 class _Ends(BaseModel):

@@ -1,6 +1,6 @@
 """The steps of an upload, in order in one function, `Ingest.store`.
 
-    require_ready → require_left → admit → receive → sniff → develop → publish → list
+    require_ready → require_left → admit → receive → sniff → repeated? → develop → publish → list
 
 Hides how long an upload holds memory: from before its first byte until its image is in the log.
 """
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from app.ingest.development import Development
     from app.ingest.publish import Published, Publisher
     from app.ingest.quota import Quota
+    from app.ingest.repeats import Repeats
     from app.ingest.upload import Source, Upload
 
 # How long an answer waits for the catalog, so that a listing right after it shows the image.
@@ -48,6 +49,7 @@ class Ingest:
         budget: ByteBudget,
         claims: Claims,
         quota: Quota,
+        repeats: Repeats,
         *,
         listing_seconds: float = _LISTING_SECONDS,
     ) -> None:
@@ -58,6 +60,7 @@ class Ingest:
         self._budget = budget
         self._claims = claims
         self._quota = quota
+        self._repeats = repeats
         self._listing_seconds = listing_seconds
 
     async def store(self, source: Source) -> StoredUpload:
@@ -78,6 +81,9 @@ class Ingest:
         try:
             upload = await self._receive(source, reservation)
             image_format = sniff(upload.data, source.formats)
+            if upload.once and (found := await self._repeats.find(upload, source, image_format)):
+                reservation.release()
+                return StoredUpload(found.id, found.info, found, is_new=False)
             developed = await self._develop(source, upload, image_format)
             info = replace(
                 developed.info,
@@ -85,6 +91,9 @@ class Ingest:
                 owner=source.owner,
                 visibility=upload.visibility,
                 expires_at=_expires_at(upload),
+                source=upload.source,
+                metadata=upload.recipe.metadata.value,
+                expires_in=upload.expires_in,
             )
         except BaseException:
             reservation.release()

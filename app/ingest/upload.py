@@ -21,7 +21,8 @@ class Upload:
     """The bytes that a client sent, the file name that it gave, cleaned, and its options.
 
     `visibility` is None where the server's rule is to say who may read the image, `expires_in`
-    where it is kept for ever; otherwise that is in seconds from when it is stored.
+    where it is kept for ever; otherwise that is in seconds from when it is stored. `source` is the
+    camera or device, empty if it has none. What was uploaded before is stored only `once`.
     """
 
     data: bytes
@@ -29,6 +30,8 @@ class Upload:
     recipe: Recipe
     visibility: Visibility | None = None
     expires_in: int | None = None
+    source: str = ""
+    once: bool = False
 
 
 class Source(Protocol):
@@ -73,8 +76,12 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StoredUpload:
-    """An upload that is stored. `listed` is None if the catalog does not have the image yet."""
+    """An upload that is stored. `listed` is None if the catalog does not have the image yet.
+
+    It is not new if the same upload was there before: then that is the image.
+    """
 
     image_id: str
     info: ImageInfo
     listed: CatalogImage | None
+    is_new: bool = True

@@ -45,6 +45,11 @@ _PREDICATES: dict[Any, Schema] = {
         "pattern": f"^[^{_HARMFUL}]+$",
         "maxLength": names.MAX_OWNER_CHARACTERS,
     },
+    info.is_source_or_empty: {
+        "pattern": f"^[^{_HARMFUL}]+$",
+        "maxLength": names.MAX_SOURCE_CHARACTERS,
+    },
+    info.is_option: _LABEL,
     info.is_sha_256: {"pattern": "^[0-9a-f]{64}$"},
     # JSON has no other numbers.
     math.isfinite: {},
@@ -60,7 +65,7 @@ _SUBJECTS = {
 }
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
 # Members that are written only where they say something, and then are neither empty nor null.
-_UNSAID = {"owner", "visibility", "expires_at"}
+_UNSAID = {"owner", "visibility", "expires_at", "source", "metadata", "expires_in"}
 _DESCRIPTIONS = {
     name: field.description
     for model in (schemas.Receipt, schemas.Image)
@@ -68,6 +73,7 @@ _DESCRIPTIONS = {
 } | {
     "content_encoding": "Packing of the stored bytes, such as `lepton`; empty if there is none.",
     "expires_at": "When the image is gone, in seconds since 1970; missing where it never is.",
+    "expires_in": "How long the upload wanted it kept, in seconds; missing where for ever.",
 }
 
 
@@ -98,6 +104,8 @@ def documents() -> dict[str, Schema]:
         "imagegateowner": _constrained(str, Predicate(info.is_owner_or_empty))
         | _described("owner"),
         "imagegatevisibility": _schema_of(info.Visibility) | _described("visibility"),
+        "imagegatesource": _constrained(str, Predicate(info.is_source_or_empty))
+        | _described("source"),
         "imagegateclaim": _claim("It still is a use of the link."),
         "imagegateformerids": former,
     }

@@ -41,6 +41,7 @@ class Told:
 EVERYONE = Told((200, 200, 200))
 OWNERS = Told((404, 200, 200))
 TOLD = {
+    "OPTIONS /images": EVERYONE,
     "POST /images": Told((201, 201, 201)),
     "GET /images": Told((200, 200, 200), (OTHERS, OWN, BOTH)),
     "GET /images/{image_id}": OWNERS,

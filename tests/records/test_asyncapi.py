@@ -72,13 +72,14 @@ class Written:
 
     async def moves(self):
         """Announce images from another log, with all that their events can say; delete one."""
-        owned = {"owner": "key:1", "visibility": Visibility.OWNER}
+        owned = {"owner": "key:1", "visibility": Visibility.OWNER, "source": "door"}
         more = {"chunk_bytes": 16_384, "chunks": (Position(0, 8),), "claim": claimed(uses=2).claim}
         here, gone, ends = (
             replace(moved(number, number + 1, number + 2, content_length=30_000, **owned), **more)
             for number in (10, 20, 30)
         )
-        ends = replace(ends, info=replace(ends.info, expires_at=4_000_000_000))
+        options = {"metadata": "strip", "expires_in": 9}
+        ends = replace(ends, info=replace(ends.info, expires_at=4_000_000_000, **options))
         former_ids = gone.move.former_ids
         sealed = replace(here, image_id=image_id(40), move=Move((image_id(41),), 0), key=KEY)
         deletion = ImageDeleted(gone.image_id, **owned, claim=gone.claim, former_ids=former_ids)
@@ -94,7 +95,7 @@ class Written:
         await self.upload(LARGE, profile="original")
         await self.upload(PACKED, profile="archive")
         await self.upload(visibility="public")
-        await self.upload(expires_in=86_400)
+        await self.upload(expires_in=86_400, source="door")
         # The embedded log erases what is deleted.
         await self.compare(IMAGES, EVENTS)
         for image in deleted:

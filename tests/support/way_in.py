@@ -14,6 +14,7 @@ from app.ingest.ingest import Ingest
 from app.ingest.intake import COPIES
 from app.ingest.publish import Publisher
 from app.ingest.quota import Quota
+from app.ingest.repeats import Repeats
 from app.ingest.upload import Upload
 from app.log import EVENTS, IMAGES
 from app.log.sqlite.log import SqliteLog
@@ -112,6 +113,7 @@ class Way:
             self.budget,
             self.claims,
             Quota(catalog),
+            Repeats(catalog, feed, catalog.image),
             listing_seconds=LISTING_SECONDS,
         )
 
