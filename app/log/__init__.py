@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 IMAGES = "images"
 EVENTS = "image-events"
 REJECTS = "image-rejects"
+KEYS = "image-keys"
 
 # An image's address has 16 bits for its partition, and 48 for its offset.
 MAX_PARTITIONS = 65_536

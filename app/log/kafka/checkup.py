@@ -32,7 +32,7 @@ _PATIENCE_SECONDS = 15.0
 async def examine(settings: KafkaSettings, connections: Connections) -> list[Finding]:
     """Examine brokers, permissions and topics."""
     transport.install()
-    names = topics.names(settings.topic_prefix)
+    names = topics.names(settings.topic_prefix, shreds=settings.erasure == "shred")
     client = AIOKafkaClient(**connections.options("doctor", int(_BROKER_SECONDS * 1000)))
     try:
         async with asyncio.timeout(min(settings.connect_timeout_seconds, _PATIENCE_SECONDS)):
@@ -74,7 +74,7 @@ async def examine_topics(
         ConfigurationError: No broker answers, or it refuses.
     """
     transport.install()
-    names = topics.names(settings.topic_prefix)
+    names = topics.names(settings.topic_prefix, shreds=settings.erasure == "shred")
     try:
         async with asyncio.timeout(settings.connect_timeout_seconds):
             async with Connections(settings).administration() as admin:

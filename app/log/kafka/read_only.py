@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from aiokafka.errors import KafkaError
 
 from app.errors import LogUnavailableError
-from app.log import EVENTS
+from app.log import EVENTS, KEYS
 from app.log.kafka import topics, transport
 from app.log.kafka.connections import Connections
 from app.log.kafka.member import Member
@@ -47,7 +47,7 @@ class ReadOnlyKafkaLog:
 
     def partitions(self, topic: str) -> int:
         """Return the number of partitions that the topic had at start."""
-        return self._partitions[topic]
+        return self._partitions.get(topic, 0) if topic == KEYS else self._partitions[topic]
 
     async def start(self) -> None:
         """Connect, and check that the topics are there and may be read."""
@@ -103,6 +103,9 @@ class ReadOnlyKafkaLog:
         while True:
             try:
                 async with self._connections.administration() as admin:
+                    self._names = await topics.with_keys(
+                        admin, self._names, self._settings.topic_prefix
+                    )
                     self._partitions = await topics.readable(admin, self._names)
                     cluster = await admin.describe_cluster()
             # The client may have chosen the one broker that is down; the next may choose another.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.log import EVENTS, IMAGES, MAX_PARTITIONS
+from app.log import EVENTS, IMAGES, KEYS, MAX_PARTITIONS
 from app.log.findings import Finding, Level
 
 if TYPE_CHECKING:
@@ -30,6 +30,16 @@ CONFIG: Mapping[str, str] = {
     # too: 600 MB of zeros fit a compressed batch of 1 MiB.
     "compression.type": "uncompressed",
 }
+# A tombstone removes a key once its segment is closed, which it is after a day at the latest, and
+# the cleaner has to look at it then.
+_DAY_MS = "86400000"
+_KEYS_CONFIG: Mapping[str, str] = {
+    **CONFIG,
+    "cleanup.policy": "compact",
+    "segment.ms": _DAY_MS,
+    "max.compaction.lag.ms": _DAY_MS,
+    "min.cleanable.dirty.ratio": "0.01",
+}
 # Kafka's own defaults, for entries that a broker does not show; some only speak the protocol.
 DEFAULTS: Mapping[str, str] = {
     "cleanup.policy": "delete",
@@ -49,6 +59,11 @@ DEFAULTS: Mapping[str, str] = {
 _KEPT_HERE = ("-2", "-1")
 # A day: long enough for readers that follow the topics, and for the remote storage to be away.
 _LOCAL_RETENTION_MS = "86400000"
+
+
+def config_of(role: str) -> Mapping[str, str]:
+    """Return the configuration that a new topic gets."""
+    return _KEYS_CONFIG if role == KEYS else CONFIG
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +100,8 @@ def findings(topic: Topic) -> Iterator[Finding]:
     """Yield the findings on a topic's partitions, replication and configuration."""
     yield _partitions(topic)
     yield _replication(topic)
-    yield _setting(topic, "cleanup.policy", Level.WRONG, "compaction would remove records")
+    reason = "nothing removes keys" if topic.role == KEYS else "compaction would remove records"
+    yield _setting(topic, "cleanup.policy", Level.WRONG, reason)
     yield _setting(
         topic,
         "message.timestamp.type",
@@ -225,7 +241,7 @@ def _limit(topic: Topic) -> Finding:
 
 
 def _setting(topic: Topic, name: str, level: Level, reason: str, wanted: str = "") -> Finding:
-    wanted = wanted or CONFIG[name]
+    wanted = wanted or config_of(topic.role)[name]
     has = f"{name}={topic.config[name]}"
     if topic.config[name] == wanted:
         return Finding(Level.OK, topic.name, has)

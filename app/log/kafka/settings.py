@@ -41,6 +41,12 @@ class KafkaSettings(SecuritySettings):
         description="form of the images in new records: raw, or base64 for consumers that read text"
         " alone, a third larger; both are read",
     )
+    erasure: Literal["retention", "shred"] = Field(
+        "retention",
+        description="what a deletion does to the bytes of new images: retention leaves them to the"
+        " retention of the topic, shred makes them noise by erasing their key; the embedded log"
+        " erases all, whatever is set here",
+    )
     # Four: at 500 KB two took 281 MB/s, four 445, on one broker (bench/log.py).
     producers: int = Field(
         4, ge=1, le=16, description="connections that write images to each broker"

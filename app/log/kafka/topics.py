@@ -24,7 +24,7 @@ from aiokafka.errors import (
 )
 
 from app.errors import ConfigurationError
-from app.log import EVENTS, IMAGES, REJECTS
+from app.log import EVENTS, IMAGES, KEYS, REJECTS
 from app.log.findings import Level
 from app.log.kafka import permissions, rules
 from app.log.kafka.rules import Topic
@@ -42,9 +42,23 @@ _HIDDEN = (
 )
 
 
-def names(prefix: str) -> dict[str, str]:
-    """Return the name of each role's topic on the broker."""
-    return {role: f"{prefix}{role}" for role in (IMAGES, EVENTS, REJECTS)}
+def names(prefix: str, *, shreds: bool = False) -> dict[str, str]:
+    """Return the name on the broker of each role's topic that has to be there.
+
+    Args:
+        prefix: The beginning of each name.
+        shreds: Whether new images are to be erased by their keys.
+    """
+    roles = (IMAGES, EVENTS, REJECTS, KEYS) if shreds else (IMAGES, EVENTS, REJECTS)
+    return {role: f"{prefix}{role}" for role in roles}
+
+
+async def with_keys(
+    admin: AIOKafkaAdminClient, names: Mapping[str, str], prefix: str
+) -> dict[str, str]:
+    """Return the names, and that of the topic of keys where another gateway has created it."""
+    keys = {KEYS: f"{prefix}{KEYS}"}
+    return {**names} if await find_missing(admin, keys) else {**names, **keys}
 
 
 def identity(cluster_id: str, names: Mapping[str, str]) -> str:
@@ -139,7 +153,9 @@ async def create_missing(
     # A replication factor of -1 is the broker's default (KIP-464); without the empty assignment
     # aiokafka refuses it.
     requested = [
-        NewTopic(name, image_partitions if role == IMAGES else 1, -1, {}, dict(rules.CONFIG))
+        NewTopic(
+            name, image_partitions if role == IMAGES else 1, -1, {}, dict(rules.config_of(role))
+        )
         for role, name in missing.items()
     ]
     response = await admin.create_topics(requested)

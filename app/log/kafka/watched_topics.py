@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from aiokafka.errors import KafkaError
 
+from app.log import KEYS
 from app.log.kafka import topics
 from app.log.kafka.watch import Watch
 
@@ -51,7 +52,7 @@ class WatchedTopics:
         *,
         must_exist: bool = False,
     ) -> None:
-        self.names = topics.names(settings.topic_prefix)
+        self.names = topics.names(settings.topic_prefix, shreds=settings.erasure == "shred")
         self.by_role: dict[str, Topic] = {}
         self.identity = ""
         self._settings = settings
@@ -70,7 +71,13 @@ class WatchedTopics:
         return min(_BATCH_BYTES, self.by_role[role].max_message_bytes)
 
     def partitions(self, role: str) -> int:
-        """Return the number of partitions that the topic had at start."""
+        """Return the number of partitions that the topic had at start.
+
+        That of keys may come later, from another gateway: it has none until then.
+        """
+        if role == KEYS and role not in self.by_role:
+            self.look_soon()
+            return 0
         return self.by_role[role].partitions
 
     async def prepare(self) -> None:
@@ -92,8 +99,19 @@ class WatchedTopics:
 
     async def _prepared(self, admin: AIOKafkaAdminClient) -> dict[str, Topic]:
         if self._must_exist:
-            return await topics.inspect(admin, self.names)
-        return await topics.prepare(admin, self.names, self._settings.partitions)
+            found = await topics.inspect(admin, self.names)
+        else:
+            found = await topics.prepare(admin, self.names, self._settings.partitions)
+        return found | await self._found_keys(admin)
+
+    async def _found_keys(self, admin: AIOKafkaAdminClient) -> dict[str, Topic]:
+        """Return the topic of keys, if it is there and was not known to be."""
+        known = {**self.names}
+        names = await topics.with_keys(admin, known, self._settings.topic_prefix)
+        added = {role: name for role, name in names.items() if role not in known}
+        found = await topics.inspect(admin, added) if added else {}
+        self.names.update(added)
+        return found
 
     def start(self) -> None:
         """Start watching, in the background."""
@@ -116,6 +134,7 @@ class WatchedTopics:
         """
         async with self._connections.administration() as admin:
             found = await topics.inspect(admin, self.names)
+            self.by_role |= await self._found_keys(admin)
             self.identity = await self._identify(admin)
         before = self._limits()
         for role, topic in found.items():
@@ -124,7 +143,7 @@ class WatchedTopics:
             self._on_new_limits()
 
     def _limits(self) -> dict[str, int]:
-        return {role: self.max_record_bytes(role) for role in self.names}
+        return {role: self.max_record_bytes(role) for role in self.by_role}
 
     async def _identify(self, admin: AIOKafkaAdminClient) -> str:
         cluster = await admin.describe_cluster()
