@@ -211,6 +211,11 @@ class Catalog:
         """Return images whose key is in a record of its own, in order, above a sequence."""
         return await self._database.query(sealed.keyed_of, sealed.KEYED, after, limit)
 
+    async def count_keyed(self) -> tuple[int, int]:
+        """Return how many images have their key in a record of its own, and beside them."""
+        [found] = await self._database.query(tuple, sealed.COUNT_KEYED)
+        return found
+
     async def key_scan(self) -> KeyScan:
         """Return how far `image-keys` was read."""
         found = await self._database.query(lambda row: KeyScan(*row), loose_keys.SCAN)

@@ -49,6 +49,10 @@ KEYED = (
     "SELECT sequence, image_id, key_offset, key_cookie FROM images JOIN sealed ON image_id = id"
     " WHERE sequence > ? AND key_cookie IS NOT NULL AND NOT is_gone ORDER BY sequence LIMIT ?"
 )
+# How many images have their key in a record of its own, and how many have it beside them.
+COUNT_KEYED = (
+    "SELECT count(key_cookie) FILTER (WHERE NOT is_gone), count(*) - count(key_cookie) FROM sealed"
+)
 
 
 @dataclass(frozen=True, slots=True)

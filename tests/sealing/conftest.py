@@ -49,6 +49,11 @@ class Starter:
         self._kafka = kafka
 
     @property
+    def kafka(self):
+        """The section of the settings."""
+        return self._kafka
+
+    @property
     def is_on_kafka(self):
         return bool(self._kafka)
 
