@@ -75,6 +75,21 @@ class DeletedMembers(ClaimedMembers):
     imagegatevisibility: Visibility | None = None
 
 
+class _KeyAddresses(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    old: str = Field(alias="from")
+    new: str = Field(alias="to")
+
+
+class RewrappedMembers(BaseModel):
+    """The member of `image.rewrapped` beside its envelope."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    data: _KeyAddresses
+
+
 class _Ends(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True)
 

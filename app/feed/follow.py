@@ -28,7 +28,7 @@ from app.errors import (
     RecordGoneError,
     RecordMissingError,
 )
-from app.events.event import ImageDeleted, ImageStored, UnknownEvent
+from app.events.event import ImageDeleted, ImageRewrapped, ImageStored, UnknownEvent
 from app.events.opening import open_all
 from app.events.sequenced import sort
 from app.events.trust import Trust
@@ -36,7 +36,7 @@ from app.feed.dead_letters import DeadLetters
 from app.feed.erasure import erase_deleted
 from app.feed.same_log import OtherLogError, require_same_log
 from app.log import EVENTS, Batch, ErasableLog
-from app.sealing.data_keys import NO_KEYS, DataKeys
+from app.records.image_keys import ImageKeys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +68,7 @@ class Follower:
         feed: Feed,
         expiry: Expiry,
         trust: Trust | None = None,
-        keys: DataKeys = NO_KEYS,
+        keys: ImageKeys | None = None,
         *,
         retry_seconds: float = _RETRY_SECONDS,
     ) -> None:
@@ -80,7 +80,7 @@ class Follower:
         self._expiry = expiry
         self._retry_seconds = retry_seconds
         self._trust = trust or Trust()
-        self._keys = keys
+        self._keys = keys or ImageKeys(log)
         self._dead_letters = DeadLetters(log, self._trust.signatures)
         # Whether applying a batch has failed, for which one of its records may be the reason.
         self._has_failed = False
@@ -228,7 +228,7 @@ def _owners(events: Sequence[SequencedEvent]) -> set[str] | None:
                 owners.add(each.event.info.owner)
             case ImageDeleted(_, owner) if owner:
                 owners.add(owner)
-            case UnknownEvent():
+            case UnknownEvent() | ImageRewrapped():
                 pass
             case _:
                 return None

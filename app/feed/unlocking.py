@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from app.events.sequenced import SequencedEvent
     from app.events.trust import Trust
     from app.log import ReadableLog, StoredRecord
-    from app.sealing.data_keys import DataKeys
+    from app.records.image_keys import ImageKeys
 
 logger = structlog.get_logger(__name__)
 
@@ -44,7 +44,7 @@ class Unlocking:
         log: ReadableLog,
         catalog: Catalog,
         trust: Trust,
-        keys: DataKeys,
+        keys: ImageKeys,
         *,
         period_seconds: float = _PERIOD_SECONDS,
         rest_seconds: float = _REST_SECONDS,
@@ -93,24 +93,25 @@ class Unlocking:
 
     async def _open_some(self) -> bool:
         """Try the next locked images; tell whether others are worth trying now."""
-        sequences = await self._catalog.locked(self._after, _PAGE)
-        if not sequences:
+        locked = dict(await self._catalog.locked(self._after, _PAGE))
+        if not locked:
             # From the first one again, in the next round.
             self._after = -1
             return False
-        self._after = sequences[-1]
-        records = await asyncio.gather(*map(self._read, sequences))
+        self._after = max(locked)
+        records = await asyncio.gather(*map(self._read, locked))
         there = [each for each in records if each is not None]
         # Where the topic was replaced just now, others may be there.
         sealed = [each for each in sort(there, self._trust).events if is_sealed(each)]
-        unlocked = []
-        for before, each in zip(sealed, await opened(sealed, self._keys), strict=True):
+        stated = [locked[each.sequence] for each in sealed]
+        found = []
+        for before, each in zip(sealed, await opened(sealed, self._keys, stated), strict=True):
             if each is None:
                 await self._reject(before, there)
-            elif not each.is_locked:
-                unlocked.append(each)
-        await self._catalog.unlock(unlocked)
-        return bool(unlocked)
+            else:
+                found.append(each)
+        await self._catalog.unlock(found)
+        return any(each.is_gone or not each.is_locked for each in found)
 
     async def _reject(self, event: SequencedEvent, records: list[StoredRecord]) -> None:
         await self._catalog.reject(event)

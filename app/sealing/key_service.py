@@ -42,6 +42,23 @@ class KeyService(Protocol):
         """
         ...
 
+    async def rewrap(
+        self, wrapped: Sequence[WrappedKey], kek: str
+    ) -> list[WrappedKey | KeyUnavailableError]:
+        """Return data keys in their order, wrapped by a KEK; or, for each, why it cannot be had.
+
+        One that it has wrapped already is returned as it is. All are of this service.
+        """
+        ...
+
+    async def wrap(self, plain: Sequence[bytes], kek: str) -> list[WrappedKey]:
+        """Return data keys of another service in their order, wrapped by a KEK.
+
+        Raises:
+            KeyUnavailableError: There is no such KEK, or the service does not answer.
+        """
+        ...
+
     async def stop(self) -> None:
         """Release what it holds."""
         ...

@@ -6,9 +6,9 @@ that nobody waits for timeouts in turn. A refusal holds up only what it refuses:
 token may not make must not keep pictures from being read. A wrapped key may name no other key of
 Vault than ours: it was read from a log into which others may write.
 
-Source: https://developer.hashicorp.com/vault/api-docs/secret/transit, "Generate data key" and
-"Decrypt data". Where all items of a batch fail, the status is 400 whatever was asked for, and the
-items are there.
+Source: https://developer.hashicorp.com/vault/api-docs/secret/transit, "Generate data key",
+"Decrypt data", "Rewrap data" and "Encrypt data". Where all items of a batch fail, the status is 400
+whatever was asked for, and the items are there.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ _MAX_ANSWER_BYTES = 1_000_000
 _BAD_REQUEST = 400
 # What a token may be allowed, one without the other.
 _GENERATE, _DECRYPT = "datakey/plaintext", "decrypt"
+_REWRAP, _ENCRYPT = "rewrap", "encrypt"
 
 
 class _Made(BaseModel):
@@ -56,6 +57,7 @@ class _Made(BaseModel):
 
 class _Item(BaseModel):
     plaintext: str = ""
+    ciphertext: str = ""
     error: str = ""
 
 
@@ -126,7 +128,7 @@ class VaultKeys:
         self._forgetting: asyncio.TimerHandle | None = None
         self._readings: Readings[list[bytes | KeyUnavailableError]] = Readings()
         self._turns = asyncio.Semaphore(_AT_ONCE)
-        self._troubles = {_GENERATE: _Trouble(), _DECRYPT: _Trouble()}
+        self._troubles = {each: _Trouble() for each in (_GENERATE, _DECRYPT, _REWRAP, _ENCRYPT)}
 
     async def resolve(self, alias: str) -> str:
         """Return the id of our key: the engine uses its latest version."""
@@ -139,7 +141,7 @@ class VaultKeys:
         _, content = await self._request(_GENERATE, name, body)
         try:
             made = _MadeAnswer.model_validate_json(content).data
-            wrapped = parse(f"{PREFIX}{name}:{made.ciphertext.removeprefix(PREFIX)}")
+            wrapped = self._wrapped(made.ciphertext, name)
         except ValueError:
             # Its message would quote a part of the key.
             raise self._failed("it answers with no data key") from None
@@ -167,6 +169,57 @@ class VaultKeys:
             found |= zip(batch, answer, strict=True)
         return [found[each] for each in wrapped]
 
+    async def rewrap(
+        self, wrapped: Sequence[WrappedKey], kek: str
+    ) -> list[WrappedKey | KeyUnavailableError]:
+        """Return data keys, wrapped by the latest version of a key; or why they cannot be had."""
+        name, made = kek.removeprefix(PREFIX), []
+        for at in range(0, len(wrapped), _BATCH):
+            batch = wrapped[at : at + _BATCH]
+            inputs = [{"ciphertext": _ciphertext(each)} for each in batch]
+            for before, item in zip(batch, await self._items(_REWRAP, name, inputs), strict=True):
+                made.append(self._rewrapped(before, item, name))
+        return made
+
+    def _rewrapped(
+        self, before: WrappedKey, item: _Item, name: str
+    ) -> WrappedKey | KeyUnavailableError:
+        try:
+            after = self._wrapped(item.ciphertext, name)
+        except ValueError:
+            return KeyUnavailableError(f"Vault does not wrap again what {before.kek} has wrapped.")
+        # The latest version wraps again even that which it has wrapped.
+        return before if after.kek == before.kek else after
+
+    async def wrap(self, plain: Sequence[bytes], kek: str) -> list[WrappedKey]:
+        """Return data keys, wrapped by the latest version of a key."""
+        name, made = kek.removeprefix(PREFIX), []
+        for at in range(0, len(plain), _BATCH):
+            inputs = [
+                {"plaintext": base64.b64encode(each).decode()} for each in plain[at : at + _BATCH]
+            ]
+            items = await self._items(_ENCRYPT, name, inputs)
+            try:
+                made += [self._wrapped(each.ciphertext, name) for each in items]
+            except ValueError:
+                # Its message would quote a part of the key.
+                raise self._failed("it wraps no key", _ENCRYPT) from None
+        return made
+
+    async def _items(self, operation: str, name: str, inputs: list[dict[str, str]]) -> list[_Item]:
+        async with self._turns:
+            _, content = await self._request(operation, name, {"batch_input": inputs})
+        try:
+            items = _ItemsAnswer.model_validate_json(content).data.batch_results
+        except ValidationError:
+            items = []
+        if len(items) != len(inputs):
+            raise self._failed("an answer without keys", operation)
+        return items
+
+    def _wrapped(self, ciphertext: str, name: str) -> WrappedKey:
+        return parse(f"{PREFIX}{name}:{ciphertext.removeprefix(PREFIX)}")
+
     async def stop(self) -> None:
         """Close the connections, and forget the keys."""
         self._cached.clear()
@@ -177,9 +230,8 @@ class VaultKeys:
         return wrapped.kek.rpartition(":")[0] == f"{PREFIX}{self._name}"
 
     async def _decrypt(self, batch: Sequence[WrappedKey]) -> list[bytes | KeyUnavailableError]:
-        texts = [f"{PREFIX}{each.kek.rpartition(':')[2]}:{each.text}" for each in batch]
         body = {
-            "batch_input": [{"ciphertext": text} for text in texts],
+            "batch_input": [{"ciphertext": _ciphertext(each)} for each in batch],
             "partial_failure_response_code": 200,
         }
         try:
@@ -219,7 +271,7 @@ class VaultKeys:
             raise self._failed("its token cannot be used") from error
         if len(content) > _MAX_ANSWER_BYTES:
             raise self._failed(f"an answer of over {_MAX_ANSWER_BYTES:,} bytes")
-        has_items = operation == _DECRYPT and status == _BAD_REQUEST
+        has_items = operation != _GENERATE and status == _BAD_REQUEST
         if httpx.codes.is_client_error(status) and not has_items:
             raise self._failed(f"status {status}", operation)
         if not (httpx.codes.is_success(status) or has_items):
@@ -283,6 +335,11 @@ class VaultKeys:
         if self._cached:
             later = asyncio.get_running_loop().call_later
             self._forgetting = later(left_seconds, self._forget_old)
+
+
+def _ciphertext(wrapped: WrappedKey) -> str:
+    """Return a wrapped key as Vault has written it."""
+    return f"{PREFIX}{wrapped.kek.rpartition(':')[2]}:{wrapped.text}"
 
 
 def _away(reason: str) -> KeyUnavailableError:
