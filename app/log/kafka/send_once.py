@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aiokafka.errors import KafkaError, NodeNotReadyError
+from aiokafka.errors import KafkaConnectionError, KafkaError, NodeNotReadyError
 
 
 def send_once(producer: Any) -> None:
@@ -28,8 +28,9 @@ def send_once(producer: Any) -> None:
         except NodeNotReadyError:
             raise
         except KafkaError as error:
+            lost = KafkaConnectionError(f"the answer was lost: {error!r}")
             # The sender asks the error whether to try again.
-            error.retriable = False
-            raise
+            lost.retriable = False
+            raise lost from error
 
     client.send = attempt
