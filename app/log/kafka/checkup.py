@@ -13,8 +13,9 @@ from aiokafka.errors import KafkaError
 from aiokafka.protocol.offset import OffsetRequest
 
 from app.errors import ConfigurationError
+from app.log import KEYS
 from app.log.findings import MISSING, Finding, Level
-from app.log.kafka import permissions, rules, topics, transport
+from app.log.kafka import cleaner, permissions, rules, topics, transport
 from app.log.kafka.connections import Connections
 from app.log.kafka.refusals import RefusedError
 
@@ -168,4 +169,4 @@ async def _described(admin: AIOKafkaAdminClient, names: dict[str, str]) -> list[
     found = []
     for topic in (await topics.describe(admin, names)).values():
         found += [*rules.findings(topic), rules.in_sync(topic)]
-    return found
+    return found + (await cleaner.examine(admin) if KEYS in names else [])

@@ -6,9 +6,9 @@ sent twice (`send_once`), the outcomes of sent records (`outcomes`), what an ans
 (`fetch`), which broker answers (`leaders`), the bytes of a batch (`batches`), consumer groups'
 offsets (`cursors`), the deletion of old records (`trim`); which topics are needed (`topics`), how
 they must be configured (`rules`), and what changes about them at run time (`watched_topics`,
-`watch`); an examination (`checkup`, `permissions`), and connections (`connections`, `transport`):
-how they are secured (`security`, `files`, `oauth`, `sessions`), and why none comes about
-(`handshake`, `refusals`).
+`watch`); an examination (`checkup`, `permissions`, `cleaner`), and connections (`connections`,
+`transport`): how they are secured (`security`, `files`, `oauth`, `sessions`), and why none comes
+about (`handshake`, `refusals`).
 
 The producers are not idempotent (KIP-98) on purpose: an idempotent one of aiokafka never expires
 what it holds and cannot be stopped while a broker is down (#1101), and nothing here needs it: a
