@@ -30,15 +30,17 @@ CONFIG: Mapping[str, str] = {
     # too: 600 MB of zeros fit a compressed batch of 1 MiB.
     "compression.type": "uncompressed",
 }
-# A tombstone removes a key once its segment is closed, which it is after a day at the latest, and
-# the cleaner has to look at it then.
-_DAY_MS = "86400000"
+# The longest time from a deletion until no file of a broker that is up holds the image's key.
+DAY_MS = 86_400_000
+# Those of `image-keys`. A segment that is written to is never compacted: its age is limited. With
+# the low ratio the cleaner does not wait until half of the bytes are new, or for the whole lag.
 _KEYS_CONFIG: Mapping[str, str] = {
-    **CONFIG,
     "cleanup.policy": "compact",
-    "segment.ms": _DAY_MS,
-    "max.compaction.lag.ms": _DAY_MS,
+    "max.compaction.lag.ms": str(DAY_MS),
+    "segment.ms": str(DAY_MS),
     "min.cleanable.dirty.ratio": "0.01",
+    "message.timestamp.type": "LogAppendTime",
+    "compression.type": "uncompressed",
 }
 # Kafka's own defaults, for entries that a broker does not show; some only speak the protocol.
 DEFAULTS: Mapping[str, str] = {
@@ -53,17 +55,14 @@ DEFAULTS: Mapping[str, str] = {
     "remote.storage.enable": "false",
     "local.retention.ms": "-2",
     "local.retention.bytes": "-2",
+    "max.compaction.lag.ms": "9223372036854775807",
+    "segment.ms": "604800000",
 }
 # With these values of `local.retention.…`, brokers keep what `retention.…` does, or everything
 # (KIP-405): a retention of the images is -1 or removes them.
 _KEPT_HERE = ("-2", "-1")
 # A day: long enough for readers that follow the topics, and for the remote storage to be away.
 _LOCAL_RETENTION_MS = "86400000"
-
-
-def config_of(role: str) -> Mapping[str, str]:
-    """Return the configuration that a new topic gets."""
-    return _KEYS_CONFIG if role == KEYS else CONFIG
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,21 +95,22 @@ class Topic:
         return self.config["remote.storage.enable"] == "true"
 
 
+def new_config(role: str) -> dict[str, str]:
+    """Return the configuration of a new topic."""
+    return dict(_KEYS_CONFIG if role == KEYS else CONFIG)
+
+
 def findings(topic: Topic) -> Iterator[Finding]:
     """Yield the findings on a topic's partitions, replication and configuration."""
     yield _partitions(topic)
     yield _replication(topic)
-    reason = "nothing removes keys" if topic.role == KEYS else "compaction would remove records"
-    yield _setting(topic, "cleanup.policy", Level.WRONG, reason)
+    yield from _erasing(topic) if topic.role == KEYS else _keeping(topic)
     yield _setting(
         topic,
         "message.timestamp.type",
         Level.WRONG,
         "a client's clock that is ahead fails whole batches",
     )
-    for name in ("retention.ms", "retention.bytes"):
-        yield _retention(topic, name)
-    yield _tier(topic)
     yield _limit(topic)
     yield _setting(
         topic,
@@ -124,6 +124,46 @@ def findings(topic: Topic) -> Iterator[Finding]:
         "compression.type",
         Level.WARNING,
         "the gateway decompresses the records of other programs in its memory",
+    )
+
+
+def _keeping(topic: Topic) -> Iterator[Finding]:
+    """Yield the findings on what removes records of a topic that keeps them."""
+    yield _setting(topic, "cleanup.policy", Level.WRONG, "compaction would remove records")
+    for name in ("retention.ms", "retention.bytes"):
+        yield _retention(topic, name)
+    yield _tier(topic)
+
+
+def _erasing(topic: Topic) -> Iterator[Finding]:
+    """Yield the findings on what removes the keys of deleted images, and no others."""
+    yield _setting(
+        topic,
+        "cleanup.policy",
+        Level.WRONG,
+        "without compaction the keys of deleted images stay, and with delete those of others go",
+        "compact",
+    )
+    for name in ("max.compaction.lag.ms", "segment.ms"):
+        yield _lag(topic, name)
+    yield _setting(
+        topic,
+        "remote.storage.enable",
+        Level.WRONG,
+        "the remote storage would keep the keys of deleted images",
+        "false",
+    )
+
+
+def _lag(topic: Topic, name: str) -> Finding:
+    has = f"{name}={topic.config[name]}"
+    if int(topic.config[name]) <= DAY_MS:
+        return Finding(Level.OK, topic.name, has)
+    return Finding(
+        Level.WARNING,
+        topic.name,
+        f"{has} (the keys of deleted images stay in its files for longer than a day)",
+        _command(topic, name, str(DAY_MS)),
     )
 
 
@@ -241,7 +281,7 @@ def _limit(topic: Topic) -> Finding:
 
 
 def _setting(topic: Topic, name: str, level: Level, reason: str, wanted: str = "") -> Finding:
-    wanted = wanted or config_of(topic.role)[name]
+    wanted = wanted or CONFIG[name]
     has = f"{name}={topic.config[name]}"
     if topic.config[name] == wanted:
         return Finding(Level.OK, topic.name, has)

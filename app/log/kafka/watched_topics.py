@@ -1,7 +1,8 @@
 """The topics of a running gateway: as they were at start, with the limits that they have now.
 
 Hides what a later look at them changes: limits and the cluster's identity are those of the last
-look, while partitions stay those of the start, as producers are bound to them.
+look, and an optional topic is there if that look has found it, while partitions stay those of the
+first look, as producers are bound to them.
 """
 
 from __future__ import annotations
@@ -9,20 +10,22 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import structlog
 from aiokafka.errors import KafkaError
 
-from app.log import KEYS
 from app.log.kafka import topics
 from app.log.kafka.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from aiokafka.admin import AIOKafkaAdminClient
 
     from app.log.kafka.connections import Connections
     from app.log.kafka.rules import Topic
     from app.log.kafka.settings import KafkaSettings
+
+logger = structlog.get_logger(__name__)
 
 # A batch gathers the records that wait, up to this: the default of 16 KiB makes every image its own
 # batch.
@@ -35,12 +38,12 @@ class WatchedTopics:
     Args:
         settings: The topics' prefix.
         connections: Where the topics are.
-        on_new_limits: Called when a look has found other limits.
+        on_look: Called after each look, with whether it has found other limits.
         must_exist: Refuse missing topics instead of creating them.
 
     Attributes:
         names: The name on the broker for each role (`images`, `image-events`, …).
-        by_role: The topics.
+        by_role: The topics that are there.
         identity: The cluster's id and the topic of the events.
     """
 
@@ -48,16 +51,17 @@ class WatchedTopics:
         self,
         settings: KafkaSettings,
         connections: Connections,
-        on_new_limits: Callable[[], None],
+        on_look: Callable[[bool], Awaitable[None]],
         *,
         must_exist: bool = False,
     ) -> None:
-        self.names = topics.names(settings.topic_prefix, shreds=settings.erasure == "shred")
+        self.names = topics.names(settings.topic_prefix)
         self.by_role: dict[str, Topic] = {}
         self.identity = ""
         self._settings = settings
         self._connections = connections
-        self._on_new_limits = on_new_limits
+        self._on_look = on_look
+        self._optional = topics.optional(settings)
         self._must_exist = must_exist
         self._watch = Watch(self._look)
 
@@ -68,17 +72,12 @@ class WatchedTopics:
 
     def max_record_bytes(self, role: str) -> int:
         """Return the topic's own limit, or the size of one of our batches if that is smaller."""
-        return min(_BATCH_BYTES, self.by_role[role].max_message_bytes)
+        topic = self.by_role.get(role)
+        return min(_BATCH_BYTES, topic.max_message_bytes) if topic else _BATCH_BYTES
 
     def partitions(self, role: str) -> int:
-        """Return the number of partitions that the topic had at start.
-
-        That of keys may come later, from another gateway: it has none until then.
-        """
-        if role == KEYS and role not in self.by_role:
-            self.look_soon()
-            return 0
-        return self.by_role[role].partitions
+        """Return the number of partitions that the topic had at start."""
+        return self.by_role[role].partitions if role in self.by_role else 0
 
     async def prepare(self) -> None:
         """Create the missing topics, if they may be missing, and check all, until a broker answers.
@@ -99,19 +98,9 @@ class WatchedTopics:
 
     async def _prepared(self, admin: AIOKafkaAdminClient) -> dict[str, Topic]:
         if self._must_exist:
-            found = await topics.inspect(admin, self.names)
-        else:
-            found = await topics.prepare(admin, self.names, self._settings.partitions)
-        return found | await self._found_keys(admin)
-
-    async def _found_keys(self, admin: AIOKafkaAdminClient) -> dict[str, Topic]:
-        """Return the topic of keys, if it is there and was not known to be."""
-        known = {**self.names}
-        names = await topics.with_keys(admin, known, self._settings.topic_prefix)
-        added = {role: name for role, name in names.items() if role not in known}
-        found = await topics.inspect(admin, added) if added else {}
-        self.names.update(added)
-        return found
+            return await topics.inspect(admin, self.names, self._optional)
+        partitions = self._settings.partitions
+        return await topics.prepare(admin, self.names, partitions, self._optional)
 
     def start(self) -> None:
         """Start watching, in the background."""
@@ -133,14 +122,18 @@ class WatchedTopics:
             KafkaError, OSError: Kafka does not answer.
         """
         async with self._connections.administration() as admin:
-            found = await topics.inspect(admin, self.names)
-            self.by_role |= await self._found_keys(admin)
+            found = await topics.inspect(admin, self.names, self._optional)
             self.identity = await self._identify(admin)
         before = self._limits()
+        for role in self.by_role.keys() - found.keys():
+            logger.warning("kafka_topic_missing", topic=self.by_role.pop(role).name)
         for role, topic in found.items():
-            self.by_role[role] = replace(topic, partitions=self.partitions(role))
-        if self._limits() != before:
-            self._on_new_limits()
+            if role not in self.by_role:
+                logger.info("kafka_topic_found", topic=topic.name)
+            partitions = self.partitions(role) or topic.partitions
+            self.by_role[role] = replace(topic, partitions=partitions)
+        after = self._limits()
+        await self._on_look(any(after[role] != before.get(role, after[role]) for role in after))
 
     def _limits(self) -> dict[str, int]:
         return {role: self.max_record_bytes(role) for role in self.by_role}
