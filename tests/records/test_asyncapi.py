@@ -15,7 +15,7 @@ from app.events.move import Move
 from app.feed import dead_letters
 from app.imaging.info import Visibility
 from app.log import EVENTS, IMAGES, KEYS, MAX_OFFSETS, REJECTS, Position, Record
-from app.log.kafka.rules import config_of
+from app.log.kafka.rules import new_config
 from app.log.kafka.settings import KafkaSettings
 from app.records.address import Address
 from app.records.stated_key import ImageKey
@@ -240,7 +240,7 @@ async def test_a_topic_is_created_as_it_is_described(written, request):
             name: value[0] if isinstance(value, list) else str(value)
             for name, value in bindings[topic]["topicConfiguration"].items()
         }
-        assert config.items() <= dict(config_of(topic)).items()
+        assert config.items() <= dict(new_config(topic)).items()
         if written.on_kafka:
             kafka, name = request.getfixturevalue("kafka"), f"{written.topic_prefix}{topic}"
             assert await plain.partition_count(kafka, name) == partitions[topic]
