@@ -17,6 +17,7 @@ import asyncio
 import base64
 import time
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -127,6 +128,7 @@ class VaultKeys:
         self._cached: OrderedDict[WrappedKey, tuple[float, bytes]] = OrderedDict()
         self._forgetting: asyncio.TimerHandle | None = None
         self._readings: Readings[list[bytes | KeyUnavailableError]] = Readings()
+        self._checks: Readings[str] = Readings()
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._troubles = {each: _Trouble() for each in (_GENERATE, _DECRYPT, _REWRAP, _ENCRYPT)}
 
@@ -149,6 +151,23 @@ class VaultKeys:
             raise self._failed("it answers with a data key of another length")
         self._remember(wrapped, plain)
         return DataKey(plain, wrapped)
+
+    async def require(self, kek: str) -> None:
+        """Check, after a failure, that data keys are generated again.
+
+        Those who ask at once share a request: while Vault is away, uploads are refused before their
+        bodies are sent, and the first one after it has come back is not.
+        """
+        if self._troubles[_GENERATE].reason:
+            reason = await self._checks.once(kek, partial(self._check, kek))
+            if reason:
+                raise _away(reason)
+
+    async def _check(self, kek: str) -> str:
+        """Return why no data key is generated; empty if one is."""
+        with suppress(KeyUnavailableError):
+            await self.generate(kek)
+        return self._troubles[_GENERATE].reason
 
     async def unwrap(self, wrapped: Sequence[WrappedKey]) -> list[bytes | KeyUnavailableError]:
         """Return data keys, or why they cannot be had; one request for many."""

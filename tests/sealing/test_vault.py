@@ -227,6 +227,51 @@ async def test_after_a_failure_nothing_is_sent_for_a_second(vault, keys, clock):
     assert await keys.unwrap([one.wrapped]) == [one.plain]
 
 
+async def test_while_no_key_is_to_be_had_uploads_are_refused_before_their_bodies_are_looked_at(
+    tmp_path, vault
+):
+    async with in_process(tmp_path, sealing=vault.sealing()) as client:
+        vault.is_sealed = True
+        problem(await client.post("/images", content=b"no image"), 415, "unsupported-format")
+        # The first image finds it out.
+        problem(await client.post("/images", content=SMALL), 503, "key-unavailable")
+        for _ in range(3):
+            refused = await client.post("/images", content=b"no image")
+            problem(refused, 503, "key-unavailable")
+            assert refused.headers["retry-after"] == "5"
+        vault.is_sealed = False
+        # And no image is needed to find out that it is back.
+        async with asyncio.timeout(15):
+            while (told := await client.post("/images", content=b"no image")).status_code == 503:
+                await asyncio.sleep(0.05)
+        problem(told, 415, "unsupported-format")
+        assert (await client.post("/images", content=SMALL)).status_code == 201
+
+
+async def test_after_a_failure_those_who_ask_at_once_whether_there_are_keys_share_a_request(
+    vault, keys, clock
+):
+    kek = "vault:imagegate"
+    await keys.require(kek)
+    assert vault.requests == []
+    vault.is_sealed = True
+    with pytest.raises(KeyUnavailableError):
+        await keys.generate(kek)
+    for answers, seconds in ((0, 0), (1, 1)):
+        clock.seconds += seconds
+        vault.requests.clear()
+        found = await asyncio.gather(
+            *(keys.require(kek) for _ in range(20)), return_exceptions=True
+        )
+        assert [each.is_away for each in found] == [True] * 20
+        assert len(vault.requests) == answers
+    vault.is_sealed = False
+    clock.seconds += 1
+    vault.requests.clear()
+    await asyncio.gather(*(keys.require(kek) for _ in range(20)))
+    assert len(vault.requests) == 1
+
+
 @pytest.mark.parametrize(("operation", "other"), [("datakey", "decrypt"), ("decrypt", "datakey")])
 async def test_what_the_token_may_not_do_keeps_nothing_else_from_being_done(
     vault, keys, clock, operation, other
