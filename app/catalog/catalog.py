@@ -8,6 +8,7 @@ feed alone writes facts, each batch in one transaction with the offset that foll
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from typing import TYPE_CHECKING
@@ -190,6 +191,11 @@ class Catalog:
         With each is where its key is now, if that is in a record of its own.
         """
         return await self._database.query(sealed.locked_of, sealed.LOCKED, after, limit)
+
+    async def locked_of(self, image_ids: Sequence[str]) -> list[tuple[int, Address | None]]:
+        """Return those of these images that are locked, as `locked` does."""
+        ids = json.dumps(image_ids)
+        return await self._database.query(sealed.locked_of, sealed.LOCKED_OF, ids)
 
     async def count_locked(self) -> int:
         """Return how many images are locked, for want of a key that may still come."""

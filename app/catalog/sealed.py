@@ -41,6 +41,10 @@ LOCKED = (
     " WHERE sequence > ? AND image_id IN"
     " (SELECT image_id FROM sealed WHERE is_locked AND NOT is_gone) ORDER BY sequence LIMIT ?"
 )
+LOCKED_OF = (
+    f"SELECT sequence, {_STATE} FROM images JOIN sealed ON image_id = images.id"  # noqa: S608
+    " WHERE image_id IN (SELECT value FROM json_each(?)) AND is_locked AND NOT is_gone"
+)
 COUNT_LOCKED = "SELECT count(*) FROM sealed WHERE is_locked AND NOT is_gone"
 # How many images each key-encryption key holds.
 USAGE = "SELECT kek, count(*) FROM sealed WHERE NOT is_gone GROUP BY kek ORDER BY kek"

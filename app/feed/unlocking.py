@@ -6,24 +6,20 @@ one is there. So a gateway heals without a rebuild when it is given a key, or a 
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import structlog
 
 from app.background import BackgroundJob
-from app.errors import GatewayError, RecordGoneError, RecordMissingError
-from app.events.opening import BROKEN, is_sealed, opened
-from app.events.sequenced import sort
+from app.errors import GatewayError
 from app.feed.dead_letters import DeadLetters
-from app.log import EVENTS, Position
+from app.feed.locked import LockedEvents
 from app.telemetry.metrics import LOCKED_IMAGES
 
 if TYPE_CHECKING:
     from app.catalog.catalog import Catalog
-    from app.events.sequenced import SequencedEvent
     from app.events.trust import Trust
-    from app.log import ReadableLog, StoredRecord
+    from app.log import ReadableLog
     from app.records.image_keys import ImageKeys
 
 logger = structlog.get_logger(__name__)
@@ -49,11 +45,9 @@ class Unlocking:
         period_seconds: float = _PERIOD_SECONDS,
         rest_seconds: float = _REST_SECONDS,
     ) -> None:
-        self._log = log
         self._catalog = catalog
-        self._trust = trust
-        self._keys = keys
-        self._dead_letters = DeadLetters(log, trust.signatures)
+        letters = DeadLetters(log, trust.signatures)
+        self._events = LockedEvents(log, catalog, trust, keys, letters)
         self._job = BackgroundJob(self._try, "unlocking", period_seconds, rest_seconds)
         # Behind the last that was tried.
         self._after = -1
@@ -99,28 +93,4 @@ class Unlocking:
             self._after = -1
             return False
         self._after = max(locked)
-        records = await asyncio.gather(*map(self._read, locked))
-        there = [each for each in records if each is not None]
-        # Where the topic was replaced just now, others may be there.
-        sealed = [each for each in sort(there, self._trust).events if is_sealed(each)]
-        stated = [locked[each.sequence] for each in sealed]
-        found = []
-        for before, each in zip(sealed, await opened(sealed, self._keys, stated), strict=True):
-            if each is None:
-                await self._reject(before, there)
-            else:
-                found.append(each)
-        await self._catalog.unlock(found)
-        return any(each.is_gone or not each.is_locked for each in found)
-
-    async def _reject(self, event: SequencedEvent, records: list[StoredRecord]) -> None:
-        await self._catalog.reject(event)
-        letters = {each: BROKEN for each in records if each.position.offset == event.sequence}
-        await self._dead_letters.write(letters)
-
-    async def _read(self, sequence: int) -> StoredRecord | None:
-        try:
-            return (await self._log.read(EVENTS, Position(0, sequence))).record
-        except (RecordGoneError, RecordMissingError):
-            # Deleted just now, or the topic was replaced: the follower takes notice.
-            return None
+        return await self._events.open(locked)

@@ -16,6 +16,7 @@ from app.records.seal import sealing_of
 from app.records.signature import NO_SIGNATURES
 from app.sealing.envelope import BrokenSealError
 from tests.support import plain
+from tests.support.compaction import QUICK, stored
 from tests.support.in_process import in_process, problem
 from tests.support.kafka_logs import new_prefix
 from tests.support.sealing import (
@@ -33,25 +34,6 @@ from tests.support.sealing import (
 pytestmark = pytest.mark.apache_kafka
 
 SECONDS = 60
-# The cleaner looks every 0.5 s, at segments that are closed.
-QUICKLY = {
-    "cleanup_policy": "compact",
-    "message_timestamp_type": "LogAppendTime",
-    "segment_ms": 500,
-    "max_compaction_lag_ms": 500,
-    "min_cleanable_dirty_ratio": 0.01,
-    "delete_retention_ms": 0,
-    # Files that were replaced stay for a minute by default.
-    "file_delete_delay_ms": 0,
-}
-
-
-@pytest.fixture
-def folder(kafka):
-    """The data folder of the broker."""
-    if kafka.broker is None:
-        pytest.skip("the files of the broker at TEST_KAFKA are out of reach")
-    return kafka.broker.data_dir
 
 
 def opens(record, topic, key):
@@ -73,20 +55,17 @@ def opens_value(record, key):
     return True
 
 
-def files_of(folder, prefix):
-    """All bytes that the broker has of topics with a prefix."""
-    return b"".join(
-        each.read_bytes()
-        for topic in folder.rglob(f"{prefix}*")
-        if topic.is_dir()
-        for each in topic.iterdir()
-        if each.is_file()
-    )
+def files_of(kafka, prefix):
+    """All bytes that the broker has of the topics with a prefix."""
+    folders = [each.name for each in (kafka.broker.data_dir / "logs").glob(f"{prefix}*")]
+    return b"".join(stored(kafka.broker, *each.rsplit("-", 1)) for each in folders)
 
 
 async def test_after_a_deletion_the_key_is_in_no_file_and_nothing_opens_picture_or_name(
-    kafka, folder, tmp_path
+    kafka, tmp_path
 ):
+    if kafka.broker is None:
+        pytest.skip("the files of the broker at TEST_KAFKA are out of reach")
     prefix = new_prefix()
     section = {
         "bootstrap_servers": kafka.bootstrap_servers,
@@ -96,12 +75,12 @@ async def test_after_a_deletion_the_key_is_in_no_file_and_nothing_opens_picture_
     }
     async with in_process(tmp_path / "data", kafka=section, **sealing(k2=K2, k1=K1)) as client:
         log = client.gateway.log
-        await plain.alter(kafka, f"{prefix}{KEYS}", **QUICKLY)
+        await plain.alter(kafka, f"{prefix}{KEYS}", **QUICK)
         kept = await upload(client, SMALL)
         large, small = await upload(client, LARGE, "original"), await upload(client, SMALL)
         keys = [record for _, record in await all_records(log, [KEYS])]
         kept_key, *erased = [record.value for record in keys]
-        before = files_of(folder, prefix)
+        before = files_of(kafka, prefix)
         assert all(value in before for value in (kept_key, *erased))
         for image in (large, small):
             assert (await client.delete(image["url"])).status_code == 204
@@ -111,7 +90,7 @@ async def test_after_a_deletion_the_key_is_in_no_file_and_nothing_opens_picture_
             tick_seconds=0.2,
         )
         async with asyncio.timeout(SECONDS):
-            while any(value in files_of(folder, prefix) for value in erased):
+            while any(value in files_of(kafka, prefix) for value in erased):
                 await sweep.sweep()
                 await asyncio.sleep(0.1)
         for offset in (1, 2):
@@ -123,7 +102,7 @@ async def test_after_a_deletion_the_key_is_in_no_file_and_nothing_opens_picture_
         left = [record.value for topic, record in everything if topic == KEYS and record.value]
         assert left == [kept_key]
         plain_keys = [aes_key_unwrap(K2, base64.b64decode(left[0].partition(b":")[2])), K1, K2]
-        written = files_of(folder, prefix)
+        written = files_of(kafka, prefix)
         for secret in (NAME.encode(), NAME.partition("-")[2][:9].encode(), LARGE[5000:5032]):
             assert secret not in written
         sealed = [each for each in everything if each[1].header("imagegate-key")]
