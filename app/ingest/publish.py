@@ -62,17 +62,20 @@ class Publisher:
         self._log = log
         self._claims = claims
         self._signatures = signatures
+        self._keys = keys
         self._writer = ImageWriter(log, signatures, encoding, keys, shreds=shreds)
         self._drain_seconds = drain_seconds
         self._publishing: set[asyncio.Task[Published]] = set()
 
-    def require_writable(self) -> None:
+    async def require_writable(self) -> None:
         """Check that an image would be accepted now, before work is put into it.
 
         Raises:
             NotReadyError: It would be refused at once.
+            KeyUnavailableError: There would be no key to encrypt it by.
         """
         self._log.require_writable()
+        await self._keys.require_new()
 
     async def publish(
         self, data: bytes, info: ImageInfo, reservation: Reservation, claim: Claim | None = None

@@ -54,6 +54,20 @@ class DataKeys:
             metrics.KEYS_UNAVAILABLE.inc()
             raise
 
+    async def require_new(self) -> None:
+        """Check that there would be a key for a new image, before work is put into it.
+
+        Raises:
+            KeyUnavailableError: There is none now.
+        """
+        if self._sealing is None:
+            return
+        try:
+            await self._sealing.require(await self._sealing.resolve(self._alias))
+        except KeyUnavailableError:
+            metrics.KEYS_UNAVAILABLE.inc()
+            raise
+
     async def unwrap(self, wrapped: WrappedKey) -> bytes:
         """Return the key of a sealed image.
 

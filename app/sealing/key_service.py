@@ -35,6 +35,14 @@ class KeyService(Protocol):
         """
         ...
 
+    async def require(self, kek: str) -> None:
+        """Check that a data key could be generated now, as far as is known.
+
+        Raises:
+            KeyUnavailableError: It could not.
+        """
+        ...
+
     async def unwrap(self, wrapped: Sequence[WrappedKey]) -> list[bytes | KeyUnavailableError]:
         """Return data keys in their order; or, for each, why it cannot be had.
 

@@ -48,6 +48,11 @@ class LocalKeys:
         [wrapped] = await self.wrap([plain], kek)
         return DataKey(plain, wrapped)
 
+    async def require(self, kek: str) -> None:
+        """Check that a key is here."""
+        if kek not in self._keys():
+            raise _missing(kek)
+
     async def wrap(self, plain: Sequence[bytes], kek: str) -> list[WrappedKey]:
         """Return data keys, wrapped by a key."""
         if (wrapping := self._keys().get(kek)) is None:

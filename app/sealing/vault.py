@@ -17,6 +17,7 @@ import asyncio
 import base64
 import time
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -27,6 +28,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from app.errors import ConfigurationError, KeyUnavailableError
 from app.readings import Readings
+from app.sealing.turns import CrowdedError, Turns
 from app.sealing.wrapped_key import DATA_KEY_BYTES, DataKey, WrappedKey, parse
 
 if TYPE_CHECKING:
@@ -39,7 +41,8 @@ logger = structlog.get_logger(__name__)
 PREFIX = "vault:"
 # Items of a batch: some 20 KB of answer.
 _BATCH = 128
-_AT_ONCE = 4
+# Of those that one list of images needs.
+_BATCHES_AT_ONCE = 4
 # Some 5 MB.
 _CACHED_KEYS = 10_000
 _REST_SECONDS = 1.0
@@ -127,7 +130,8 @@ class VaultKeys:
         self._cached: OrderedDict[WrappedKey, tuple[float, bytes]] = OrderedDict()
         self._forgetting: asyncio.TimerHandle | None = None
         self._readings: Readings[list[bytes | KeyUnavailableError]] = Readings()
-        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._checks: Readings[str] = Readings()
+        self._turns = Turns()
         self._troubles = {each: _Trouble() for each in (_GENERATE, _DECRYPT, _REWRAP, _ENCRYPT)}
 
     async def resolve(self, alias: str) -> str:
@@ -150,6 +154,23 @@ class VaultKeys:
         self._remember(wrapped, plain)
         return DataKey(plain, wrapped)
 
+    async def require(self, kek: str) -> None:
+        """Check, after a failure, that data keys are generated again.
+
+        Those who ask at once share a request: while Vault is away, uploads are refused before their
+        bodies are sent, and the first one after it has come back is not.
+        """
+        if self._troubles[_GENERATE].reason:
+            reason = await self._checks.once(kek, partial(self._check, kek))
+            if reason:
+                raise _away(reason)
+
+    async def _check(self, kek: str) -> str:
+        """Return why no data key is generated; empty if one is."""
+        with suppress(KeyUnavailableError):
+            await self.generate(kek)
+        return self._troubles[_GENERATE].reason
+
     async def unwrap(self, wrapped: Sequence[WrappedKey]) -> list[bytes | KeyUnavailableError]:
         """Return data keys, or why they cannot be had; one request for many."""
         found: dict[WrappedKey, bytes | KeyUnavailableError] = {}
@@ -162,11 +183,13 @@ class VaultKeys:
             else:
                 found[each] = KeyUnavailableError(f"The gateway does not use the key {each.kek}.")
         batches = [tuple(unknown[at : at + _BATCH]) for at in range(0, len(unknown), _BATCH)]
-        answers = await asyncio.gather(
-            *(self._readings.once(batch, partial(self._decrypt, batch)) for batch in batches)
-        )
-        for batch, answer in zip(batches, answers, strict=True):
-            found |= zip(batch, answer, strict=True)
+        for at in range(0, len(batches), _BATCHES_AT_ONCE):
+            some = batches[at : at + _BATCHES_AT_ONCE]
+            answers = await asyncio.gather(
+                *(self._readings.once(batch, partial(self._decrypt, batch)) for batch in some)
+            )
+            for batch, answer in zip(some, answers, strict=True):
+                found |= zip(batch, answer, strict=True)
         return [found[each] for each in wrapped]
 
     async def rewrap(
@@ -207,8 +230,7 @@ class VaultKeys:
         return made
 
     async def _items(self, operation: str, name: str, inputs: list[dict[str, str]]) -> list[_Item]:
-        async with self._turns:
-            _, content = await self._request(operation, name, {"batch_input": inputs})
+        _, content = await self._request(operation, name, {"batch_input": inputs})
         try:
             items = _ItemsAnswer.model_validate_json(content).data.batch_results
         except ValidationError:
@@ -235,8 +257,7 @@ class VaultKeys:
             "partial_failure_response_code": 200,
         }
         try:
-            async with self._turns:
-                status, content = await self._request(_DECRYPT, self._name, body)
+            status, content = await self._request(_DECRYPT, self._name, body)
             items = _ItemsAnswer.model_validate_json(content).data.batch_results
         except KeyUnavailableError as error:
             return [error] * len(batch)
@@ -257,10 +278,22 @@ class VaultKeys:
     async def _request(
         self, operation: str, name: str, body: dict[str, object]
     ) -> tuple[int, bytes]:
-        """Send a request; a failure is that of the requests of the next second, too."""
+        """Send a request in its turn; a failure is that of the requests of the next second, too."""
+        self._require_rested(operation)
+        try:
+            async with self._turns.take():
+                # It may have failed meanwhile.
+                self._require_rested(operation)
+                return await self._send(operation, name, body)
+        except CrowdedError as error:
+            raise _away(f"it is slow, and {error}") from error
+
+    def _require_rested(self, operation: str) -> None:
         trouble = self._troubles[operation]
         if self._clock() - trouble.since < _REST_SECONDS:
             raise _away(trouble.reason)
+
+    async def _send(self, operation: str, name: str, body: dict[str, object]) -> tuple[int, bytes]:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 token = {"x-vault-token": await asyncio.to_thread(self._read_token)}
