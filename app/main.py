@@ -84,6 +84,7 @@ from app.log.kafka import checkup
 from app.log.kafka.log import KafkaLog
 from app.log.sqlite.database import DATABASE_NAME
 from app.log.sqlite.log import SqliteLog
+from app.records.image_keys import ImageKeys
 from app.records.signature import Signatures
 from app.records.value import ValueEncoding
 from app.sealing.configured import data_keys
@@ -102,6 +103,7 @@ if TYPE_CHECKING:
     from app.log import ExaminableLog
     from app.log.findings import Finding
     from app.log.kafka.settings import KafkaSettings
+    from app.sealing.data_keys import DataKeys
     from app.settings import Settings
 
 logger: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -201,6 +203,9 @@ async def running(settings: Settings, rule: ReadRule) -> AsyncGenerator[State, N
     """
     check_extras(settings.imaging)
     async with AsyncExitStack() as stack:
+        keys = data_keys(settings.sealing)
+        stack.push_async_callback(keys.stop)
+        shreds = is_shredding(settings, keys)
         if settings.kafka.bootstrap_servers is not None:
             # The embedded log locks its folder itself; on Kafka it holds the catalog alone.
             stack.enter_context(FolderLock(settings.data_dir))
@@ -209,20 +214,18 @@ async def running(settings: Settings, rule: ReadRule) -> AsyncGenerator[State, N
         stack.push_async_callback(log.stop)
         trust = Trust(Signatures(settings.kafka.keys))
         catalog = Catalog(settings.data_dir / "catalog.db", trust.signatures.fingerprint)
-        keys = data_keys(settings.sealing)
-        stack.push_async_callback(keys.stop)
         feed, expiry = Feed(log), Expiry(log, catalog)
-        follower = Follower(log, catalog, feed, expiry, trust, keys)
+        image_keys = ImageKeys(log, keys)
+        follower = Follower(log, catalog, feed, expiry, trust, image_keys)
         stack.push_async_callback(catalog.close)
         await follower.start()
         stack.push_async_callback(follower.stop)
         expiry.start()
         stack.push_async_callback(expiry.stop)
-        unlocking = Unlocking(log, catalog, trust, keys)
+        unlocking = Unlocking(log, catalog, trust, image_keys)
         unlocking.start()
         stack.push_async_callback(unlocking.stop)
-        measure = settings.imaging.measure_quality
-        pool = build_pool(settings.imaging, measure_quality=measure)
+        pool = build_pool(settings.imaging, measure_quality=settings.imaging.measure_quality)
         await stack.enter_async_context(pool)
         image_limits = build_limits(settings.imaging)
         upload = settings.upload
@@ -230,12 +233,11 @@ async def running(settings: Settings, rule: ReadRule) -> AsyncGenerator[State, N
         memory = within(upload.budget_bytes, encoding, sealed=keys.seals)
         budget = ByteBudget(memory, upload.patience_seconds, COPIES * upload.max_bytes)
         claims = Claims(catalog, feed)
-        publisher = Publisher(log, claims, trust.signatures, encoding, keys)
+        publisher = Publisher(log, claims, trust.signatures, encoding, keys, shreds=shreds)
         stack.push_async_callback(publisher.drain)
-        stored = settings.limits
         development = Development(pool, image_limits, settings.imaging.packing_seconds)
         cache = RecordCache(log, IMAGES, settings.delivery.cache_bytes)
-        finder = Finder(log, cache, catalog, feed, expiry, rule, trust, keys)
+        finder = Finder(log, cache, catalog, feed, expiry, rule, trust, image_keys)
         ingest = Ingest(
             publisher,
             catalog,
@@ -243,7 +245,7 @@ async def running(settings: Settings, rule: ReadRule) -> AsyncGenerator[State, N
             development,
             budget,
             claims,
-            Quota(catalog, stored.principal_images, stored.principal_bytes_stored),
+            _quota(settings.limits, catalog),
             Repeats(catalog, feed, partial(finder.find, reader=ANYONE)),
         )
         chunks = Chunks(cache)
@@ -276,6 +278,10 @@ async def running(settings: Settings, rule: ReadRule) -> AsyncGenerator[State, N
             listing=Listing(catalog, encoded),
             pages=Pages(feed, catalog),
         )
+
+
+def _quota(limits: LimitSettings, catalog: Catalog) -> Quota:
+    return Quota(catalog, limits.principal_images, limits.principal_bytes_stored)
 
 
 def build_access(settings: Settings, *, insecure: bool) -> Access:
@@ -314,6 +320,24 @@ def value_encoding(settings: Settings) -> ValueEncoding:
     # The embedded log is read through the gateway alone: Base64 would be of no use there.
     kafka = settings.kafka
     return ValueEncoding(kafka.value_encoding) if kafka.bootstrap_servers else ValueEncoding.RAW
+
+
+def is_shredding(settings: Settings, keys: DataKeys) -> bool:
+    """Tell whether new images are to be erased by their keys.
+
+    Raises:
+        ConfigurationError: They are, and nothing encrypts them.
+    """
+    # The embedded log erases the bytes themselves.
+    if not settings.kafka.bootstrap_servers or settings.kafka.erasure != "shred":
+        return False
+    if not keys.seals:
+        raise ConfigurationError(
+            f"{variable('kafka', 'erasure')}=shred erases images by their keys, and nothing"
+            f" encrypts them: set {variable('sealing', 'keys')}, {variable('sealing', 'keys_file')}"
+            f" or {variable('sealing', 'vault_url')}."
+        )
+    return True
 
 
 @asynccontextmanager

@@ -13,9 +13,11 @@ from app import errors, settings
 from app.events import event as events
 from app.log import IMAGES, Position
 from app.records import image as records
+from app.records.address import Address
 from app.records.signature import Signatures
+from app.records.stated_key import ImageKey
 from app.records.value import ValueEncoding
-from app.sealing.wrapped_key import DataKey, WrappedKey
+from app.sealing.wrapped_key import WrappedKey
 from app.telemetry import metrics
 from tests.support import facts
 
@@ -135,7 +137,10 @@ class TestKafka:
         places = [Position(0, 1)] * len(chunks)
         head = records.head_record(cookie, data, info, 10, places, facts.claimed().claim, base64)
         head = Signatures({"k1": bytes(32)}).sign(IMAGES, head)
-        key = DataKey(bytes(32), WrappedKey("k1", "A" * 56))
+        key = ImageKey(bytes(32), WrappedKey("k1", "A" * 56))
+        shredded = ImageKey(bytes(32), Address(Position(0, 1), cookie))
+        seal = records.sealed_head(cookie, info, 10, None, shredded)
+        chunks.append(records.head_record(cookie, data, info, 10, (), None, base64, seal))
         seal = records.sealed_head(cookie, info, 10, None, key)
         chunks += records.encoded_chunks(cookie, data, 10, base64, seal)
         chunks.append(records.head_record(cookie, data, info, 10, (), None, base64, seal))

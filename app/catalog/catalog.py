@@ -1,19 +1,31 @@
 """The catalog: which images there are, in which order, and which are deleted.
 
-Hides the tables, which `images`, `facts`, `moves`, `claims`, `sealed` and `progress` define. It
-holds metadata only, never image bytes, and is disposable: a damaged file, or one with another
-schema version, is deleted (`database`) and rebuilt by the feed from the first event. The feed alone
-writes, each batch of facts in one transaction with the offset that follows it.
+Hides the tables, which `images`, `facts`, `moves`, `claims`, `sealed`, `loose_keys` and `progress`
+define. It holds metadata only, never image bytes, and is disposable: a damaged file, or one with
+another schema version, is deleted (`database`) and rebuilt by the feed from the first event. The
+feed alone writes facts, each batch in one transaction with the offset that follows it.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from typing import TYPE_CHECKING
 
-from app.catalog import claims, facts, images, judge, moves, progress, sealed, signing
+from app.catalog import (
+    claims,
+    facts,
+    images,
+    judge,
+    loose_keys,
+    moves,
+    progress,
+    sealed,
+    signing,
+)
 from app.catalog.database import Database
+from app.catalog.loose_keys import KeyScan
 from app.catalog.progress import Progress
 from app.events.event import ImageDeleted, ImageStored
 
@@ -24,17 +36,20 @@ if TYPE_CHECKING:
 
     from app.catalog.facts import Fact
     from app.catalog.images import CatalogImage, Known, Usage
+    from app.catalog.loose_keys import ReadKey
+    from app.catalog.sealed import CatalogSeal, KeyedImage
     from app.events.sequenced import SequencedEvent
     from app.events.trust import SigningStart
+    from app.records.address import Address
 
 # A file with another version, older or newer, is not migrated but rebuilt.
-_SCHEMA_VERSION = 9
+_SCHEMA_VERSION = 10
 # It takes 20 ms beside four busy readers, which as many deletions as come share.
 _SCRUB_SECONDS = 1.0
 # Sequences are offsets of a log, which have 63 bits.
 _ABOVE_ALL = 2**63 - 1
 _SCHEMA = progress.SCHEMA + facts.SCHEMA + images.SCHEMA + moves.SCHEMA + claims.SCHEMA
-_SCHEMA += sealed.SCHEMA
+_SCHEMA += sealed.SCHEMA + loose_keys.SCHEMA
 
 
 class Catalog:
@@ -91,6 +106,7 @@ class Catalog:
             images.clear(connection, keeps_deleted=self._keeps_deleted)
             moves.clear(connection)
             claims.clear(connection)
+            loose_keys.clear(connection)
             if self._has_keys:
                 signing.clear(connection)
             progress.save(connection, start)
@@ -164,30 +180,71 @@ class Catalog:
         """Tell whether an event announced an image, listed or not, and counts."""
         return bool(await self._database.query(tuple, facts.STORED, image_id))
 
-    async def lock_of(self, image_id: str) -> bool | None:
-        """Tell whether a sealed image is locked; None if no sealed image with this id is listed."""
-        found = await self._database.query(lambda row: bool(row[0]), sealed.LOCK, image_id)
+    async def seal_of(self, image_id: str) -> CatalogSeal | None:
+        """Return the seal of a listed image; None if no sealed image with this id is listed."""
+        found = await self._database.query(sealed.seal_of, sealed.SEAL, image_id)
         return found[0] if found else None
 
-    async def locked(self, after: int, limit: int) -> list[int]:
-        """Return the sequences of locked images in ascending order, above `after`."""
-        return await self._database.query(lambda row: int(row[0]), sealed.LOCKED, after, limit)
+    async def locked(self, after: int, limit: int) -> list[tuple[int, Address | None]]:
+        """Return the sequences of locked images in ascending order, above `after`.
+
+        With each is where its key is now, if that is in a record of its own.
+        """
+        return await self._database.query(sealed.locked_of, sealed.LOCKED, after, limit)
+
+    async def locked_of(self, image_ids: Sequence[str]) -> list[tuple[int, Address | None]]:
+        """Return those of these images that are locked, as `locked` does."""
+        ids = json.dumps(image_ids)
+        return await self._database.query(sealed.locked_of, sealed.LOCKED_OF, ids)
 
     async def count_locked(self) -> int:
-        """Return how many images are locked."""
+        """Return how many images are locked, for want of a key that may still come."""
         [count] = await self._database.query(lambda row: int(row[0]), sealed.COUNT_LOCKED)
         return count
 
     async def unlock(self, events: Sequence[SequencedEvent]) -> None:
-        """Give locked images what their events say, once those are opened."""
+        """Note what is known now of locked images, whose events were looked at again."""
 
         def unlock(connection: sqlite3.Connection) -> None:
             for each in events:
                 if isinstance(each.event, ImageStored):
-                    sealed.unlock(connection, each.sequence, each.event)
+                    sealed.unlock(connection, each.event, each)
 
         if events:
             await self._database.write(unlock)
+
+    async def keyed(self, after: int, limit: int) -> list[KeyedImage]:
+        """Return images whose key is in a record of its own, in order, above a sequence."""
+        return await self._database.query(sealed.keyed_of, sealed.KEYED, after, limit)
+
+    async def count_keyed(self) -> tuple[int, int]:
+        """Return how many images have their key in a record of its own, and beside them."""
+        [found] = await self._database.query(tuple, sealed.COUNT_KEYED)
+        return found
+
+    async def key_scan(self) -> KeyScan:
+        """Return how far `image-keys` was read."""
+        found = await self._database.query(lambda row: KeyScan(*row), loose_keys.SCAN)
+        return found[0] if found else KeyScan()
+
+    async def keys_read(self, keys: Sequence[ReadKey], reached: KeyScan) -> None:
+        """Note records of `image-keys` in their order, and how far it was read with them."""
+        await self._database.write(lambda connection: loose_keys.read(connection, keys, reached))
+
+    async def first_loose_ms(self) -> int | None:
+        """Return when the first key that no image names is to be erased, by the log's clock."""
+        await self._database.write(loose_keys.forget_named)
+        [first] = await self._database.query(lambda row: row[0], loose_keys.FIRST_DUE)
+        return None if first is None else int(first)
+
+    async def loose_keys(self, now_ms: int, after: int, limit: int) -> list[Address]:
+        """Return keys that are to be erased by now, in the order of their offsets."""
+        due = (now_ms, after, limit)
+        return await self._database.query(loose_keys.address_of, loose_keys.DUE, *due)
+
+    async def keys_erased(self, keys: Sequence[Address]) -> None:
+        """Note that keys are erased."""
+        await self._database.write(lambda connection: loose_keys.forget(connection, keys))
 
     async def reject(self, event: SequencedEvent) -> None:
         """Forget a locked image that an event of no gateway announced."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import random
+import time
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from app.catalog import moves
+from app.catalog import loose_keys, moves
 from app.imaging.info import ImageInfo, Visibility
 from app.records import address
 from app.records.image import INFO
@@ -68,6 +70,8 @@ KNOWN = (
 # The columns that `usage_of` reads.
 USAGE = "SELECT images, bytes FROM usage WHERE owner = ?"
 _PROPERTIES = {each.name for each in fields(ImageInfo)}
+# Gateways look once a minute for what is to be erased.
+_SPREAD_SECONDS = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +178,10 @@ def add(
     connection.executemany("INSERT OR IGNORE INTO places VALUES (?, ?, ?)", _places(event))
 
 
-def delete(connection: sqlite3.Connection, event: ImageDeleted) -> None:
+def delete(connection: sqlite3.Connection, event: ImageDeleted, timestamp_ms: int) -> None:
     """Remove an image from the list, and remember for ever that it is deleted.
+
+    Its key is to be erased from then on, if that is in a record of its own.
 
     What is listed of its owner and visibility counts before what the event says, which a gateway
     that knew no owners left out. Its former ids are those of a deleted image from now on.
@@ -189,6 +195,7 @@ def delete(connection: sqlite3.Connection, event: ImageDeleted) -> None:
         "INSERT OR IGNORE INTO deleted (id, owner, visibility) VALUES (?, ?, ?)",
         [(each, owner, visibility) for each in ids],
     )
+    loose_keys.release(connection, ids, timestamp_ms)
     # By a former id it is listed where it came back into a log in which it was before.
     connection.executemany("DELETE FROM images WHERE id = ?", [(each,) for each in ids])
     connection.executemany("DELETE FROM places WHERE image_id = ?", [(each,) for each in ids])
@@ -197,11 +204,11 @@ def delete(connection: sqlite3.Connection, event: ImageDeleted) -> None:
 def forget_before(connection: sqlite3.Connection, starts: Mapping[int, int]) -> None:
     """Remove from the list the images with a record below the start of its partition."""
     for place in starts.items():
-        connection.execute(
-            "DELETE FROM images WHERE id IN"
-            " (SELECT image_id FROM places WHERE partition = ? AND offset < ?)",
-            place,
-        )
+        gone = connection.execute(
+            "SELECT image_id FROM places WHERE partition = ? AND offset < ?", place
+        ).fetchall()
+        loose_keys.release(connection, [image_id for (image_id,) in gone], _soon_ms())
+        connection.executemany("DELETE FROM images WHERE id = ?", gone)
         connection.execute("DELETE FROM places WHERE partition = ? AND offset < ?", place)
 
 
@@ -214,6 +221,7 @@ def forget_gone(
             "SELECT partition, offset FROM places WHERE image_id = ?", (image_id,)
         )
         if any(offset < starts.get(partition, 0) for partition, offset in places.fetchall()):
+            loose_keys.release(connection, [image_id], _soon_ms())
             connection.execute("DELETE FROM images WHERE id = ?", (image_id,))
             connection.execute("DELETE FROM places WHERE image_id = ?", (image_id,))
 
@@ -224,6 +232,14 @@ def clear(connection: sqlite3.Connection, *, keeps_deleted: bool) -> None:
     connection.execute("DELETE FROM places")
     if not keeps_deleted:
         connection.execute("DELETE FROM deleted")
+
+
+def _soon_ms() -> int:
+    """Return when the key of an image that has left the log is to be erased.
+
+    Each replica says another time, so that one erases it and the others notice that.
+    """
+    return int((time.time() + random.uniform(0, _SPREAD_SECONDS)) * 1000)  # noqa: S311
 
 
 def _places(event: ImageStored) -> Iterator[tuple[int, int, str]]:

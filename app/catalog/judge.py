@@ -9,7 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 from app.catalog import claims, facts, images, moves, sealed, signing
-from app.events.event import ImageDeleted, ImageStored, SigningBegan, UnknownEvent
+from app.events.event import (
+    ImageDeleted,
+    ImageRewrapped,
+    ImageStored,
+    SigningBegan,
+    UnknownEvent,
+)
 from app.events.trust import SigningStart
 
 if TYPE_CHECKING:
@@ -30,28 +36,16 @@ def apply(
         starts: The first offset that can be read, by partition of `images`.
     """
     match sequenced.event:
-        case ImageStored(image_id) as event:
-            if event.move is not None:
-                # An image may come back once it has left this log, which no event says: a catalog
-                # that is built later must not take it for one that is still here.
-                images.forget_gone(connection, event.move.former_ids, starts)
-            # In this order: an image that was moved here twice is one use of its link.
-            counts = moves.counts(connection, event) and _counts(connection, sequenced, event)
-            if event.sealing is not None and not sequenced.is_locked:
-                # Anybody may have put one in front of it, locked or in clear.
-                sealed.give_way(connection, image_id)
-            if counts and facts.add_stored(connection, sequenced.sequence, event):
-                images.add(connection, sequenced.sequence, sequenced.timestamp_ms, event)
-                moves.add(connection, event)
-                sealed.add(connection, event, is_locked=sequenced.is_locked)
-                if sequenced.signed:
-                    signing.add_signed(connection, image_id)
+        case ImageStored() as event:
+            _announce(connection, sequenced, event, starts)
         case ImageDeleted() as event:
             deletion = moves.resolved(connection, event)
             # Where the log has erased the event that announced the image, this one has its claim.
             _counts(connection, sequenced, deletion)
-            images.delete(connection, deletion)
+            images.delete(connection, deletion, sequenced.timestamp_ms)
             facts.add_deleted(connection, sequenced.sequence, deletion)
+        case ImageRewrapped() as event:
+            sealed.rewrap(connection, event, sequenced)
         case SigningBegan(ends):
             # Without keys nothing is known to be signed, and the fact is ignored.
             if sequenced.signed:
@@ -61,6 +55,29 @@ def apply(
             pass
         case _:
             assert_never(sequenced.event)
+
+
+def _announce(
+    connection: sqlite3.Connection,
+    sequenced: SequencedEvent,
+    event: ImageStored,
+    starts: Mapping[int, int],
+) -> None:
+    if event.move is not None:
+        # An image may come back once it has left this log, which no event says: a catalog
+        # that is built later must not take it for one that is still here.
+        images.forget_gone(connection, event.move.former_ids, starts)
+    # In this order: an image that was moved here twice is one use of its link.
+    counts = moves.counts(connection, event) and _counts(connection, sequenced, event)
+    if event.sealing is not None and not sequenced.is_locked:
+        # Anybody may have put one in front of it, locked or in clear.
+        sealed.give_way(connection, event.image_id)
+    if counts and facts.add_stored(connection, sequenced.sequence, event):
+        images.add(connection, sequenced.sequence, sequenced.timestamp_ms, event)
+        moves.add(connection, event)
+        sealed.add(connection, event, sequenced)
+        if sequenced.signed:
+            signing.add_signed(connection, event.image_id)
 
 
 def _counts(

@@ -1,10 +1,14 @@
-"""The deletion of an image: an event that hides it for ever, on every replica."""
+"""The deletion of an image: an event that hides it for ever, on every replica.
+
+Hides that the key of an image that is to be shredded is erased next, and by whom if not here.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from app.changes.deletion import deletion_of
+from app.changes.shred import erase, keys_of
 from app.errors import ImageGoneError, OutcomeUnknownError, RecordDamagedError
 from app.events.event import ImageDeleted, encode
 from app.log import EVENTS
@@ -75,7 +79,9 @@ class Deleter:
                 former_ids,
                 info.source,
             )
+        keys = await keys_of(self._catalog, [deletion.image_id])
         event = self._signatures.sign(EVENTS, encode(deletion))
         [position] = await self._log.append(EVENTS, [event])
+        await erase(self._log, keys)
         if not await self._feed.applied_within(position.offset, self._apply_seconds):
             raise OutcomeUnknownError("The deletion is stored; this replica has yet to apply it.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from app.changes.shred import erase, keys_of
 from app.errors import GatewayError
 from app.events.event import ImageDeleted, encode
 from app.log import EVENTS, IMAGES
@@ -17,6 +18,7 @@ from app.records.image import UnfitRecordError, parse_head
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from app.catalog.catalog import Catalog
     from app.catalog.images import CatalogImage
     from app.log import Log, Position, ReadableLog
     from app.records.claim import Claim
@@ -24,15 +26,18 @@ if TYPE_CHECKING:
 
 
 async def append_deletions(
-    log: Log, signatures: Signatures, images: Sequence[CatalogImage]
+    log: Log, catalog: Catalog, signatures: Signatures, images: Sequence[CatalogImage]
 ) -> list[Position]:
-    """Append the deletion of each image; return where its event is.
+    """Append the deletion of each image, and erase its key; return where its event is.
 
     Raises:
         NotWrittenError, OutcomeUnknownError: Not all were deleted.
     """
+    keys = await keys_of(catalog, [each.id for each in images])
     events = [encode(await deletion_of(log, each)) for each in images]
-    return await log.append(EVENTS, [signatures.sign(EVENTS, each) for each in events])
+    places = await log.append(EVENTS, [signatures.sign(EVENTS, each) for each in events])
+    await erase(log, keys)
+    return places
 
 
 async def deletion_of(log: ReadableLog, image: CatalogImage) -> ImageDeleted:

@@ -1,4 +1,4 @@
-"""The deletion of images that have expired.
+"""The deletion of images that have expired, and of keys that no image needs (`key_sweep`).
 
 Hides that any gateway may do it, and several may at once: a copy of a deletion changes nothing. The
 clocks of gateways differ, so it begins a while after an image is hidden.
@@ -13,6 +13,7 @@ import structlog
 
 from app.background import BackgroundJob
 from app.changes.deletion import append_deletions
+from app.changes.key_sweep import KeySweep
 from app.errors import GatewayError
 from app.telemetry import metrics
 
@@ -47,6 +48,7 @@ class Sweeper:
         grace_seconds: float = _GRACE_SECONDS,
         period_seconds: float = _PERIOD_SECONDS,
     ) -> None:
+        self._keys = KeySweep(log, catalog, feed, signatures)
         self._log = log
         self._catalog = catalog
         self._feed = feed
@@ -72,7 +74,7 @@ class Sweeper:
         self._feed.require_caught_up()
         swept = 0
         while images := await self._catalog.expired(time.time() - self._grace_seconds, _AT_ONCE):
-            places = await append_deletions(self._log, self._signatures, images)
+            places = await append_deletions(self._log, self._catalog, self._signatures, images)
             swept += len(images)
             metrics.IMAGES_SWEPT.inc(len(images))
             logger.info("images_swept", count=len(images))
@@ -80,9 +82,20 @@ class Sweeper:
                 break
         return swept
 
+    async def sweep_keys(self) -> int:
+        """Erase every key that no image needs; return how many there were.
+
+        Raises:
+            NotReadyError: The catalog has not caught up.
+            GatewayError: The log does not work.
+        """
+        self._feed.require_caught_up()
+        return await self._keys.sweep()
+
     async def _try(self) -> None:
         try:
             await self.sweep()
+            await self.sweep_keys()
         except GatewayError as error:
             logger.info("sweep_postponed", reason=error.detail)
         # Sweeping must go on, whatever the catalog's disk does; the follower meets it too.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from app.cli import progress
 from app.cli.options import INTERRUPTED, add_log, load, summary
 from app.errors import ConfigurationError
-from app.main import opened_log, value_encoding
+from app.main import is_shredding, opened_log, value_encoding
 from app.reader.environment import kafka_options_in
 from app.reader.folder import state_folder
 from app.reader.source import ReadingHalf, opened_source
@@ -89,7 +89,9 @@ async def _run(options: argparse.Namespace, settings: Settings) -> Counts:
         for view in (source, target):
             await view.open()
             parts.push_async_callback(view.close)
-        writer = ImageWriter(log, signatures, value_encoding(settings), keys)
+        writer = ImageWriter(
+            log, signatures, value_encoding(settings), keys, shreds=is_shredding(settings, keys)
+        )
         show = parts.enter_context(progress.shown())
         transfer = Transfer(
             source_log,

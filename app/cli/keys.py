@@ -1,4 +1,4 @@
-"""`imagegate keys`: make, list and revoke API keys, and count what sealing keys hold."""
+"""`imagegate keys`: make, list and revoke API keys; count, and move, what sealing keys hold."""
 
 from __future__ import annotations
 
@@ -14,15 +14,21 @@ import structlog
 from app.access import api_key, key_file
 from app.access.key_file import StoredKey
 from app.access.scopes import MEANINGS, Scope
-from app.cli.options import add_data_dir, add_log, load
+from app.changes.rewrap import Rewrapped, Rewrapper
+from app.cli import progress
+from app.cli.known import known_log
+from app.cli.options import INTERRUPTED, add_data_dir, add_log, load, summary
 from app.errors import ConfigurationError
 from app.main import keys_file
 from app.reader.usage import sealed_by
-from app.sealing.configured import key_ids
+from app.records.signature import Signatures
+from app.sealing.configured import data_keys, key_ids
 from app.telemetry import logs
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from app.settings import Settings
 
 logger = structlog.get_logger(__name__)
 
@@ -73,6 +79,16 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
     )
     add_log(usage)
     usage.set_defaults(run=_usage)
+    rewrap = actions.add_parser(
+        "rewrap",
+        help="wrap the keys of images by the newest sealing key; 1 if any could not be",
+        description="Wrap the keys of images again, by the sealing key that encrypts now, so that"
+        " an older one can be removed: of images that are erased by their keys, which have them in"
+        " image-keys. Gateways may run. It may be ended at any time, and run again.",
+    )
+    add_log(rewrap)
+    rewrap.add_argument("--dry-run", action="store_true", help="only say how many that would be")
+    rewrap.set_defaults(run=_rewrap)
     for each in (new, listing, revoke):
         add_data_dir(each)
         each.set_defaults(kafka=None)
@@ -136,6 +152,38 @@ def _usage(options: argparse.Namespace) -> int:
         is_here = kek in here or kek.rpartition(":")[0] in here
         print(_COUNT.format(kek, f"{counts.get(kek, 0):,}", "yes" if is_here else "no"))  # noqa: T201
     return int(any(kek not in here and kek.rpartition(":")[0] not in here for kek in counts))
+
+
+def _rewrap(options: argparse.Namespace) -> int:
+    logs.configure("warning")
+    try:
+        counts, beside = asyncio.run(_run_rewrap(load(options), keep=options.dry_run))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    done = "would be wrapped again" if options.dry_run else "were wrapped again"
+    said = summary(
+        f"{counts.wrapped:,} keys {done}",
+        (counts.newest, "were wrapped by the newest sealing key already"),
+        (beside, "images are not erased by their keys, and keep the one beside them"),
+        (counts.failed, "could not be wrapped again"),
+    )
+    print(said)  # noqa: T201
+    return int(counts.failed > 0)
+
+
+async def _run_rewrap(settings: Settings, *, keep: bool) -> tuple[Rewrapped, int]:
+    keys, signatures = data_keys(settings.sealing), Signatures(settings.kafka.keys)
+    try:
+        async with known_log(settings) as (log, view):
+            total, beside = await view.catalog.count_keyed()
+            rewrapper = Rewrapper(log, view.catalog, view.feed, signatures, keys, keep=keep)
+            with progress.shown() as show:
+                await rewrapper.run(
+                    lambda counts: show(counts.seen, total, f"{counts.wrapped:,} wrapped again")
+                )
+            return rewrapper.counts, beside
+    finally:
+        await keys.stop()
 
 
 def _path(options: argparse.Namespace) -> Path:

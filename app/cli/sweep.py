@@ -1,4 +1,4 @@
-"""`imagegate sweep`: delete the images that have expired."""
+"""`imagegate sweep`: delete the images that have expired, and the keys that no image needs."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
     command = commands.add_parser(
         "sweep",
         help="delete the images that have expired, as running gateways do every minute",
-        description="Delete, once, the images that have expired. Running gateways do so every"
-        " minute; this is for when none runs. Stop the gateway of an embedded log first.",
+        description="Delete, once, the images that have expired, and erase the keys in image-keys"
+        " that no image needs: those of deletions that were cut short, and those that no event"
+        " names a day after. Running gateways do so every minute; this is for when none runs. Stop"
+        " the gateway of an embedded log first.",
     )
     add_log(command)
     command.set_defaults(run=_sweep)
@@ -31,11 +33,14 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
 
 def _sweep(options: argparse.Namespace) -> int:
     logs.configure("warning")
-    print(f"{asyncio.run(_run(load(options))):,} expired images deleted.")  # noqa: T201
+    images, keys = asyncio.run(_run(load(options)))
+    erased = f" {keys:,} keys erased." if keys else ""
+    print(f"{images:,} expired images deleted.{erased}")  # noqa: T201
     return 0
 
 
-async def _run(settings: Settings) -> int:
+async def _run(settings: Settings) -> tuple[int, int]:
     async with known_log(settings) as (log, view):
         signatures = Signatures(settings.kafka.keys)
-        return await Sweeper(log, view.catalog, view.feed, signatures).sweep()
+        sweeper = Sweeper(log, view.catalog, view.feed, signatures)
+        return await sweeper.sweep(), await sweeper.sweep_keys()

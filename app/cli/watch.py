@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.cli.options import INTERRUPTED, add_kafka, load_kafka, source
 from app.cli.times import FORM, moment_or_sequence
-from app.events.event import ImageDeleted, ImageStored, SigningBegan
+from app.events.event import ImageDeleted, ImageRewrapped, ImageStored, SigningBegan
 from app.events.move import write_time
 from app.reader.watch import opened_watch
 from app.telemetry import logs
@@ -121,6 +121,8 @@ def _said(sequenced: SequencedEvent, *, has_keys: bool) -> dict[str, Any]:
         case ImageDeleted() as event:
             said |= {"type": "image.deleted", "id": event.image_id, "owner": event.owner}
             said |= {"source": event.source}
+        case ImageRewrapped() as event:
+            said |= {"type": "image.rewrapped", "id": event.image_id}
         case SigningBegan():
             said |= {"type": "image.signing-began"}
         case event:

@@ -38,7 +38,7 @@ from app.events.trust import Trust
 from app.log import IMAGES
 from app.records import address
 from app.records.image import Head, UnfitRecordError, parse_head
-from app.sealing.data_keys import NO_KEYS, DataKeys
+from app.records.image_keys import ImageKeys
 from app.sealing.envelope import BrokenSealError
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Finder:
         expiry: Expiry,
         rule: ReadRule,
         trust: Trust | None = None,
-        keys: DataKeys = NO_KEYS,
+        keys: ImageKeys | None = None,
     ) -> None:
         self._log = log
         self._cache = cache
@@ -81,7 +81,7 @@ class Finder:
         self._expiry = expiry
         self._rule = rule
         self._trust = trust or Trust()
-        self._keys = keys
+        self._keys = keys or ImageKeys(log)
         self._unfit = UnfitRecords()
 
     async def find(self, image_id: str, reader: Principal) -> StoredImage:
@@ -110,14 +110,20 @@ class Finder:
 
         Raises:
             KeyUnavailableError: Its key cannot be had now.
+            ImageGoneError: Its key was erased.
             RecordDamagedError: The head is not the one that was sealed.
         """
         sealing = image.head.sealing
         if sealing is None or image.seal is not None:
             return image
-        key = await self._keys.unwrap(sealing.wrapped)
-        if await self._catalog.lock_of(image.image_id):
-            raise KeyUnavailableError("The image's event could not be opened yet.")
+        listed = await self._catalog.seal_of(image.image_id)
+        # It may have been wrapped again since.
+        key = await self._keys.unwrap(listed.key if listed and listed.key else sealing.key)
+        if listed is not None and listed.is_locked:
+            # Opening it is a matter of time: the key is there.
+            error = KeyUnavailableError("The image's event could not be opened yet.")
+            error.is_away = True
+            raise error
         try:
             filename = sealing.open_fields(key).filename
         except (BrokenSealError, ValueError) as error:
@@ -261,7 +267,7 @@ class Finder:
     async def _is_announced(self, image_id: str, head: Head) -> bool:
         if head.sealing is None:
             return await self._catalog.is_listed(image_id)
-        return await self._catalog.lock_of(image_id) is not None
+        return await self._catalog.seal_of(image_id) is not None
 
     async def _require_whole(self, head: Head) -> None:
         """Check that no chunk left the log before its head did."""

@@ -8,6 +8,7 @@ deletion. `imagegatechunks` lists the positions of the chunks, and `imagegatecla
 upload link, as in the head. What names somebody is sealed if the image is (`app.records.seal`).
 `image.moved` says all that `image.stored` says, of an image that was brought from another log, and
 which ids it had there (`app.events.move`).
+`image.rewrapped` says that the key of an image is in another record now, wrapped by another key.
 An event's `time` is by the gateway's clock, for readers that know nothing of Kafka. The gateway
 itself goes by the timestamp of the record, by the log's clock, which all gateways share.
 
@@ -34,6 +35,7 @@ from app.events.members import (
     DeletedMembers,
     Envelope,
     MovedMembers,
+    RewrappedMembers,
     StoredMembers,
 )
 from app.events.move import Move
@@ -41,16 +43,17 @@ from app.log import EVENTS, Position, Record, StoredRecord
 from app.records import chunk_list, claim, seal
 from app.records.image import check_lengths
 from app.records.seal import Fields, Sealing
+from app.records.stated_key import ADDRESS_VERSION, ImageKey, parse_address
 from app.records.strict_json import first_problem, parse_object
 from app.records.version import version_of
 
 if TYPE_CHECKING:
     from app.imaging.info import ImageInfo, Visibility
+    from app.records.address import Address
     from app.records.claim import Claim
-    from app.sealing.wrapped_key import DataKey
 
 # The highest that is known; an event has the lowest that says what it says (`_version_of`).
-VERSION = 5
+VERSION = 6
 CONTENT_TYPE = b"application/cloudevents+json; charset=UTF-8"
 # Some 1,100 are usual; the list of chunks of the largest upload has 45,000 at the most.
 MAX_BYTES = 65_536
@@ -76,7 +79,7 @@ class ImageStored:
     chunks: tuple[Position, ...] = ()
     claim: Claim | None = None
     move: Move | None = None
-    key: DataKey | None = None
+    key: ImageKey | None = None
     sealing: Sealing | None = None
 
     @property
@@ -109,6 +112,15 @@ class ImageDeleted:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageRewrapped:
+    """The key of an image, which was in the record `old`, is in `new` from now on."""
+
+    image_id: str
+    old: Address
+    new: Address
+
+
+@dataclass(frozen=True, slots=True)
 class SigningBegan:
     """Records without a signature are strangers' from here on.
 
@@ -126,7 +138,7 @@ class UnknownEvent:
     type: str
 
 
-Event = ImageStored | ImageDeleted | SigningBegan
+Event = ImageStored | ImageDeleted | ImageRewrapped | SigningBegan
 
 
 class PoisonEventError(Exception):
@@ -143,6 +155,8 @@ def encode(event: Event) -> Record:
             more = _given(imagegateowner=owner, imagegatevisibility=visibility)
             more |= _given(imagegatesource=event.source) | _claimed(event)
             more |= _given(imagegateformerids=move.write_ids(event.former_ids))
+        case ImageRewrapped(subject, old, new):
+            kind, more = "image.rewrapped", _data({"from": str(old), "to": str(new)})
         case SigningBegan(ends):
             kind, more, subject = "image.signing-began", _data({"images": ends}), _NO_IMAGE
     envelope = {
@@ -170,15 +184,24 @@ def _version_of(event: Event) -> int:
     """
     match event:
         case ImageStored() if event.key or event.sealing:
-            return max(seal.VERSION, version_of(event.info, event.claim))
+            return max(_seal_version(event), version_of(event.info, event.claim))
         case ImageStored(move=None):
             return version_of(event.info, event.claim)
         case ImageStored():
             return max(3, version_of(event.info, event.claim))
         case ImageDeleted(former_ids=[_, *_]):
             return 3
+        case ImageRewrapped():
+            # Others would look for the key where it was.
+            return ADDRESS_VERSION
         case ImageDeleted() | SigningBegan():
             return 1
+
+
+def _seal_version(event: ImageStored) -> int:
+    if event.sealing is not None:
+        return event.sealing.version
+    return seal.version_of(event.key.stated) if event.key else 1
 
 
 def _about(event: ImageStored) -> dict[str, object]:
@@ -222,6 +245,8 @@ def decode(record: StoredRecord) -> Event | UnknownEvent:
                 return _moved(envelope, MovedMembers.model_validate_json(value), record)
             case "image.deleted":
                 return _deleted(envelope, DeletedMembers.model_validate_json(value))
+            case "image.rewrapped":
+                return _rewrapped(envelope, RewrappedMembers.model_validate_json(value))
             case "image.signing-began":
                 return SigningBegan(tuple(BeganMembers.model_validate_json(value).data.images))
         return UnknownEvent(envelope.subject, envelope.type)
@@ -265,6 +290,14 @@ def _deleted(envelope: Envelope, deleted: DeletedMembers) -> ImageDeleted:
     former = move.parse_ids(deleted.imagegateformerids, envelope.subject)
     source = deleted.imagegatesource
     event = ImageDeleted(envelope.subject, owner, visibility, _claim(deleted), former, source)
+    _check_version(envelope, event)
+    return event
+
+
+def _rewrapped(envelope: Envelope, rewrapped: RewrappedMembers) -> ImageRewrapped:
+    places = rewrapped.data
+    old, new = parse_address(places.old), parse_address(places.new)
+    event = ImageRewrapped(envelope.subject, old, new)
     _check_version(envelope, event)
     return event
 

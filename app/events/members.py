@@ -76,6 +76,21 @@ class DeletedMembers(ClaimedMembers):
     imagegatesource: Annotated[str, Predicate(is_source_or_empty)] = ""
 
 
+class _KeyAddresses(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    old: str = Field(alias="from")
+    new: str = Field(alias="to")
+
+
+class RewrappedMembers(BaseModel):
+    """The member of `image.rewrapped` beside its envelope."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    data: _KeyAddresses
+
+
 class _Ends(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True)
 

@@ -2,7 +2,8 @@
 
 Hides what becomes of an event whose fields cannot be opened. Without the key it is applied without
 them, and its image is locked: listed, and not served, until the key comes (`app.feed.unlocking`).
-With the key it is one that no gateway wrote.
+With the key it is one that no gateway wrote. If the key was erased, it is locked for ever: the
+deletion of its image is among the next events.
 """
 
 from __future__ import annotations
@@ -11,8 +12,7 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from app.errors import KeyUnavailableError
-from app.events.event import ImageStored
+from app.events.event import ImageRewrapped, ImageStored
 from app.sealing.envelope import BrokenSealError
 
 if TYPE_CHECKING:
@@ -20,19 +20,20 @@ if TYPE_CHECKING:
 
     from app.events.sequenced import SequencedEvent, Sorted
     from app.log import StoredRecord
+    from app.records.image_keys import FoundKey, ImageKeys
     from app.records.seal import Sealing
-    from app.sealing.data_keys import DataKeys
+    from app.records.stated_key import StatedKey
 
 BROKEN = "the seal is broken, or of another event"
 
 
-async def open_all(found: Sorted, records: Sequence[StoredRecord], keys: DataKeys) -> None:
+async def open_all(found: Sorted, records: Sequence[StoredRecord], keys: ImageKeys) -> None:
     """Open the events that were found in `records`; those that no gateway sealed are rejected."""
-    sealed = [each for each in found.events if is_sealed(each)]
-    if not sealed:
+    keyed = [each for each in found.events if _key_of(each) is not None]
+    if not keyed:
         return
-    sequences = (each.sequence for each in sealed)
-    now = dict(zip(sequences, await opened(sealed, keys), strict=True))
+    sequences = (each.sequence for each in keyed)
+    now = dict(zip(sequences, await opened(keyed, keys), strict=True))
     found.rejected |= {
         record: BROKEN for record in records if now.get(record.position.offset, record) is None
     }
@@ -45,29 +46,45 @@ def is_sealed(each: SequencedEvent) -> bool:
     return _sealing(each) is not None
 
 
-async def opened(sealed: Sequence[SequencedEvent], keys: DataKeys) -> list[SequencedEvent | None]:
-    """Return sealed events with their fields, in their order.
+async def opened(
+    keyed: Sequence[SequencedEvent],
+    keys: ImageKeys,
+    stated: Sequence[StatedKey | None] | None = None,
+) -> list[SequencedEvent | None]:
+    """Return events with their sealed fields, and of those that name a key, which key wraps it.
 
     One whose key cannot be had is locked; in the place of one that no gateway sealed is None.
+
+    Args:
+        keyed: Events that are sealed, or name a key.
+        keys: Where their keys are.
+        stated: The key of each, unless it is the one that the event states.
     """
-    sealings = [sealing for each in sealed if (sealing := _sealing(each)) is not None]
-    found = await keys.unwrap_all([each.wrapped for each in sealings])
-    return await asyncio.to_thread(lambda: list(map(_opened, sealed, sealings, found)))
+    given = stated or [None] * len(keyed)
+    found = await keys.find(
+        [now or own for now, each in zip(given, keyed, strict=True) if (own := _key_of(each))]
+    )
+    return await asyncio.to_thread(lambda: list(map(_opened, keyed, found)))
 
 
 def _sealing(each: SequencedEvent) -> Sealing | None:
     return each.event.sealing if isinstance(each.event, ImageStored) else None
 
 
-def _opened(
-    each: SequencedEvent, sealing: Sealing, key: bytes | KeyUnavailableError
-) -> SequencedEvent | None:
-    if isinstance(key, KeyUnavailableError):
-        return replace(each, is_locked=True)
-    if not isinstance(each.event, ImageStored):
+def _key_of(each: SequencedEvent) -> StatedKey | None:
+    if isinstance(each.event, ImageRewrapped):
+        return each.event.new
+    return None if (sealing := _sealing(each)) is None else sealing.key
+
+
+def _opened(each: SequencedEvent, key: FoundKey) -> SequencedEvent | None:
+    each = replace(each, kek=key.kek)
+    if not isinstance(each.event, ImageStored) or each.event.sealing is None:
         return each
+    if not isinstance(key.plain, bytes):
+        return replace(each, is_locked=True, is_gone=key.is_gone)
     try:
-        filename = sealing.open_fields(key).filename
+        filename = each.event.sealing.open_fields(key.plain).filename
     except (BrokenSealError, ValueError):
         return None
     info = replace(each.event.info, filename=filename)

@@ -26,7 +26,8 @@ class SequencedEvent:
 
     The offset is the sequence number of the event; the log's clock made the timestamp. `signed`
     tells whether a known key signed it: without keys, none did. It is locked if its sealed fields
-    could not be opened for want of a key.
+    could not be opened for want of a key, for ever if that is gone. `kek` is the id of the key that
+    wraps the image's, if it was found.
     """
 
     sequence: int
@@ -34,6 +35,8 @@ class SequencedEvent:
     event: Event | UnknownEvent
     signed: bool = False
     is_locked: bool = False
+    is_gone: bool = False
+    kek: str = ""
 
 
 @dataclass(slots=True)

@@ -28,15 +28,16 @@ from app.errors import (
     RecordGoneError,
     RecordMissingError,
 )
-from app.events.event import ImageDeleted, ImageStored, UnknownEvent
+from app.events.event import ImageDeleted, ImageRewrapped, ImageStored, UnknownEvent
 from app.events.opening import open_all
 from app.events.sequenced import sort
 from app.events.trust import Trust
 from app.feed.dead_letters import DeadLetters
 from app.feed.erasure import erase_deleted
+from app.feed.locked import LockedEvents
 from app.feed.same_log import OtherLogError, require_same_log
 from app.log import EVENTS, Batch, ErasableLog
-from app.sealing.data_keys import NO_KEYS, DataKeys
+from app.records.image_keys import ImageKeys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +69,7 @@ class Follower:
         feed: Feed,
         expiry: Expiry,
         trust: Trust | None = None,
-        keys: DataKeys = NO_KEYS,
+        keys: ImageKeys | None = None,
         *,
         retry_seconds: float = _RETRY_SECONDS,
     ) -> None:
@@ -80,8 +81,9 @@ class Follower:
         self._expiry = expiry
         self._retry_seconds = retry_seconds
         self._trust = trust or Trust()
-        self._keys = keys
+        self._keys = keys or ImageKeys(log)
         self._dead_letters = DeadLetters(log, self._trust.signatures)
+        self._locked = LockedEvents(log, catalog, self._trust, self._keys, self._dead_letters)
         # Whether applying a batch has failed, for which one of its records may be the reason.
         self._has_failed = False
         # The end of the topic when following it began.
@@ -196,6 +198,7 @@ class Follower:
                 has_moves = any(_is_move(each.event) for each in found.events)
                 starts = await self._expiry.starts() if has_moves else None
                 await self._catalog.apply(found.events, progress, starts)
+                await self._open_rewrapped(found.events)
                 changed = _changed(found.events)
                 self._has_failed = False
         # A replica that has just become the leader may say that the end comes earlier.
@@ -206,6 +209,12 @@ class Follower:
         await self._catalog.scrub()
         if newer is not None:
             raise newer
+
+    async def _open_rewrapped(self, events: Sequence[SequencedEvent]) -> None:
+        """Open what was locked until now, as its key is wrapped by another one."""
+        ids = [each.event.image_id for each in events if isinstance(each.event, ImageRewrapped)]
+        if ids and (locked := dict(await self._catalog.locked_of(ids))):
+            await self._locked.open(locked)
 
     async def _without_skipped(self, batch: Batch) -> Batch:
         """Return a batch that could not be applied, less what an operator has had skipped."""
@@ -229,7 +238,7 @@ def _changed(events: Sequence[SequencedEvent]) -> set[Changed] | None:
             case ImageDeleted(_, owner, source=source) if owner:
                 # An earlier release did not write the source.
                 changed.add((owner, source or None))
-            case UnknownEvent():
+            case UnknownEvent() | ImageRewrapped():
                 pass
             case _:
                 return None

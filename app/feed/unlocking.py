@@ -6,25 +6,21 @@ one is there. So a gateway heals without a rebuild when it is given a key, or a 
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import structlog
 
 from app.background import BackgroundJob
-from app.errors import GatewayError, RecordGoneError, RecordMissingError
-from app.events.opening import BROKEN, is_sealed, opened
-from app.events.sequenced import sort
+from app.errors import GatewayError
 from app.feed.dead_letters import DeadLetters
-from app.log import EVENTS, Position
+from app.feed.locked import LockedEvents
 from app.telemetry.metrics import LOCKED_IMAGES
 
 if TYPE_CHECKING:
     from app.catalog.catalog import Catalog
-    from app.events.sequenced import SequencedEvent
     from app.events.trust import Trust
-    from app.log import ReadableLog, StoredRecord
-    from app.sealing.data_keys import DataKeys
+    from app.log import ReadableLog
+    from app.records.image_keys import ImageKeys
 
 logger = structlog.get_logger(__name__)
 
@@ -44,16 +40,14 @@ class Unlocking:
         log: ReadableLog,
         catalog: Catalog,
         trust: Trust,
-        keys: DataKeys,
+        keys: ImageKeys,
         *,
         period_seconds: float = _PERIOD_SECONDS,
         rest_seconds: float = _REST_SECONDS,
     ) -> None:
-        self._log = log
         self._catalog = catalog
-        self._trust = trust
-        self._keys = keys
-        self._dead_letters = DeadLetters(log, trust.signatures)
+        letters = DeadLetters(log, trust.signatures)
+        self._events = LockedEvents(log, catalog, trust, keys, letters)
         self._job = BackgroundJob(self._try, "unlocking", period_seconds, rest_seconds)
         # Behind the last that was tried.
         self._after = -1
@@ -93,33 +87,10 @@ class Unlocking:
 
     async def _open_some(self) -> bool:
         """Try the next locked images; tell whether others are worth trying now."""
-        sequences = await self._catalog.locked(self._after, _PAGE)
-        if not sequences:
+        locked = dict(await self._catalog.locked(self._after, _PAGE))
+        if not locked:
             # From the first one again, in the next round.
             self._after = -1
             return False
-        self._after = sequences[-1]
-        records = await asyncio.gather(*map(self._read, sequences))
-        there = [each for each in records if each is not None]
-        # Where the topic was replaced just now, others may be there.
-        sealed = [each for each in sort(there, self._trust).events if is_sealed(each)]
-        unlocked = []
-        for before, each in zip(sealed, await opened(sealed, self._keys), strict=True):
-            if each is None:
-                await self._reject(before, there)
-            elif not each.is_locked:
-                unlocked.append(each)
-        await self._catalog.unlock(unlocked)
-        return bool(unlocked)
-
-    async def _reject(self, event: SequencedEvent, records: list[StoredRecord]) -> None:
-        await self._catalog.reject(event)
-        letters = {each: BROKEN for each in records if each.position.offset == event.sequence}
-        await self._dead_letters.write(letters)
-
-    async def _read(self, sequence: int) -> StoredRecord | None:
-        try:
-            return (await self._log.read(EVENTS, Position(0, sequence))).record
-        except (RecordGoneError, RecordMissingError):
-            # Deleted just now, or the topic was replaced: the follower takes notice.
-            return None
+        self._after = max(locked)
+        return await self._events.open(locked)

@@ -71,7 +71,7 @@ class Ingest:
             UnavailableError: Nothing was stored; the same upload may succeed later.
             OutcomeUnknownError: It may or may not have been stored.
         """
-        self._require_ready()
+        await self._require_ready()
         await self._claims.require_left(source.claim)
         async with self._quota.room(source.owner, source.max_bytes):
             return await self._store(source)
@@ -103,9 +103,9 @@ class Ingest:
         published = await self._publisher.publish(developed.data, info, reservation, source.claim)
         return StoredUpload(published.image_id, info, await self._listed(published))
 
-    def _require_ready(self) -> None:
+    async def _require_ready(self) -> None:
         self._feed.require_caught_up()
-        self._publisher.require_writable()
+        await self._publisher.require_writable()
 
     async def _admit(self, source: Source) -> Reservation:
         return await self._budget.reserve(

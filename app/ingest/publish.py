@@ -44,7 +44,8 @@ class Publisher:
     """Appends images to `log`, each in a task of its own: a client that leaves does not end it.
 
     `claims` tells whether those with a claim are stored, `encoding` is the form of the records'
-    values, and `keys` are those that images are sealed with, if they are.
+    values, and `keys` are those that images are sealed with, if they are: in records of their own
+    where it `shreds`.
     """
 
     def __init__(
@@ -55,22 +56,26 @@ class Publisher:
         encoding: ValueEncoding = ValueEncoding.RAW,
         keys: DataKeys = NO_KEYS,
         *,
+        shreds: bool = False,
         drain_seconds: float = _DRAIN_SECONDS,
     ) -> None:
         self._log = log
         self._claims = claims
         self._signatures = signatures
-        self._writer = ImageWriter(log, signatures, encoding, keys)
+        self._keys = keys
+        self._writer = ImageWriter(log, signatures, encoding, keys, shreds=shreds)
         self._drain_seconds = drain_seconds
         self._publishing: set[asyncio.Task[Published]] = set()
 
-    def require_writable(self) -> None:
+    async def require_writable(self) -> None:
         """Check that an image would be accepted now, before work is put into it.
 
         Raises:
             NotReadyError: It would be refused at once.
+            KeyUnavailableError: There would be no key to encrypt it by.
         """
         self._log.require_writable()
+        await self._keys.require_new()
 
     async def publish(
         self, data: bytes, info: ImageInfo, reservation: Reservation, claim: Claim | None = None

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 IMAGES = "images"
 EVENTS = "image-events"
 REJECTS = "image-rejects"
+# The wrapped keys of images whose deletion destroys them. The one topic that a log may lack.
+KEYS = "image-keys"
 
 # An image's address has 16 bits for its partition, and 48 for its offset.
 MAX_PARTITIONS = 65_536
@@ -144,7 +146,11 @@ class ReadableLog(Protocol):
         ...
 
     def partitions(self, topic: str) -> int:
-        """Return the number of partitions of `topic`."""
+        """Return the number of partitions of `topic`, 0 while there is no such topic.
+
+        Only `KEYS` may be missing, and may appear later: until then, reads of that topic raise a
+        `LogUnavailableError`, and appends a `NotWrittenError`.
+        """
         ...
 
     async def read(self, topic: str, position: Position) -> Fetched:

@@ -44,6 +44,7 @@ from app.feed.follow import Follower
 from app.feed.unlocking import Unlocking
 from app.log import EVENTS, IMAGES
 from app.records.image import UnfitRecordError, parse_head
+from app.records.image_keys import ImageKeys
 from app.sealing.data_keys import NO_KEYS, DataKeys
 from app.section import variable
 
@@ -100,11 +101,12 @@ class View:
         self.catalog = Catalog(self._path, signatures.fingerprint, keeps_deleted=of_gateway)
         self.feed = Feed(log)
         self._expiry = Expiry(log, self.catalog)
-        self._follower = Follower(log, self.catalog, self.feed, self._expiry, trust, keys)
-        self._unlocking = Unlocking(log, self.catalog, trust, keys)
+        found = ImageKeys(log, keys)
+        self._follower = Follower(log, self.catalog, self.feed, self._expiry, trust, found)
+        self._unlocking = Unlocking(log, self.catalog, trust, found)
         cache = RecordCache(log, IMAGES, _CACHE_BYTES)
         rule = ReadRule(AccessSettings(), None)
-        self._finder = Finder(log, cache, self.catalog, self.feed, self._expiry, rule, trust, keys)
+        self._finder = Finder(log, cache, self.catalog, self.feed, self._expiry, rule, trust, found)
         self._chunks = chunks = Chunks(cache)
         codec = CodecSettings()
         self._pool = CodecPool(

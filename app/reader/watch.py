@@ -21,6 +21,7 @@ from app.events.trust import Trust
 from app.log import EVENTS
 from app.log.kafka.read_only import ReadOnlyKafkaLog
 from app.reader.options import first_ms
+from app.records.image_keys import ImageKeys
 from app.records.signature import Signatures
 from app.sealing.configured import data_keys
 from app.sealing.data_keys import NO_KEYS, DataKeys
@@ -47,7 +48,7 @@ class Watch:
         self, log: ReadOnlyKafkaLog, signatures: Signatures, keys: DataKeys = NO_KEYS
     ) -> None:
         self._log = log
-        self._keys = keys
+        self._keys = ImageKeys(log, keys)
         self._trust = Trust(signatures)
 
     async def events(

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
     from app.records.address import Address
     from app.records.claim import Claim
-    from app.sealing.wrapped_key import DataKey
+    from app.records.stated_key import ImageKey
 
 # With key and headers it fits the 1 MiB that Kafka allows for a batch by default.
 CHUNK_BYTES = 1_000_000
@@ -116,10 +116,10 @@ def chunk_records(cookie: bytes, data: memoryview, size: int) -> list[Record]:
 
 
 def sealed_head(
-    cookie: bytes, info: ImageInfo, size: int, claimed: Claim | None, key: DataKey
+    cookie: bytes, info: ImageInfo, size: int, claimed: Claim | None, key: ImageKey
 ) -> SealedHead:
     """Return what seals an image that is cut into parts of `size`, by a key of its own."""
-    version = max(seal.VERSION, version_of(info, claimed))
+    version = max(seal.version_of(key.stated), version_of(info, claimed))
     public = _headers(replace(info, filename=None), claimed, version)
     record_key = cookie.hex().encode()
     headers = seal.with_fields(IMAGES, record_key, None, public, key, Fields(info.filename))
@@ -230,8 +230,8 @@ def _head(record: StoredRecord) -> Head:
     sealing = seal.sealing_of(IMAGES, record)
     stated = record.header("imagegate-claim")
     claimed = None if stated is None else claim.parse(stated.decode("ascii"))
-    needed = max(version_of(info, claimed), version_of_values(encoding, sealed=sealing is not None))
-    if version < needed:
+    needed = max(version_of(info, claimed), version_of_values(encoding))
+    if version < max(needed, sealing.version if sealing else 0):
         raise ValueError("of a version that could not say this")
     head = Head(info, size, chunks, claimed, encoding, sealing)
     head_part(record, head).check()

@@ -6,7 +6,7 @@ topic, cookie and number, the number and the size of the parts, and all headers 
 those that say where it is and in which letters. The fields that name somebody are bound to their
 record: in a head to its headers, in an event to its value, which has the image's id.
 
-The key is in the header `imagegate-wrapped-key`, wrapped.
+Which key it is, `app.records.stated_key` says.
 """
 
 from __future__ import annotations
@@ -21,22 +21,23 @@ from app.imaging.names import is_filename
 from app.log import IMAGES
 from app.records.signature import HEADER as SIGNATURE
 from app.records.signature import flat, value_digest
+from app.records.stated_key import ADDRESS_VERSION, header_of, stated_in
 from app.records.strict_json import parse_object
 from app.records.value import HEADER as TRANSFER_ENCODING
 from app.records.value import Part, ValueEncoding
-from app.sealing import envelope, wrapped_key
+from app.sealing import envelope
 from app.sealing.envelope import TAG_BYTES
+from app.sealing.wrapped_key import WrappedKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from app.log import StoredRecord
-    from app.sealing.wrapped_key import DataKey, WrappedKey
+    from app.records.stated_key import ImageKey, StatedKey
 
 # The lowest whose readers know seals: others would serve noise.
 VERSION = 4
 ENCRYPTION = "imagegate-encryption"
-WRAPPED_KEY = "imagegate-wrapped-key"
 FIELDS = "imagegate-sealed"
 CHUNKS = "imagegate-chunks"
 # Known only once the parts are sealed, or about the form of the record.
@@ -112,18 +113,23 @@ class Sealing:
     """A record's statement of its seal.
 
     Args:
-        wrapped: The key of the image, wrapped.
+        key: The statement of the image's key.
         record_key: The key of the record.
         headers: Its headers.
         fields: The sealed fields.
         bound: That to which they are bound.
     """
 
-    wrapped: WrappedKey
+    key: StatedKey
     record_key: bytes | None
     headers: tuple[tuple[str, bytes | None], ...]
     fields: bytes
     bound: bytes
+
+    @property
+    def version(self) -> int:
+        """The lowest version whose readers know such a seal."""
+        return version_of(self.key)
 
     def open_fields(self, key: bytes) -> Fields:
         """Return the fields.
@@ -144,12 +150,17 @@ class Sealing:
         return Seal(key, self.record_key, self.headers, count, chunk_bytes)
 
 
+def version_of(key: StatedKey) -> int:
+    """Return the lowest version whose readers know a seal by a key that is stated so."""
+    return VERSION if isinstance(key, WrappedKey) else ADDRESS_VERSION
+
+
 def with_fields(
     topic: str,
     record_key: bytes,
     value: bytes | None,
     headers: _Headers,
-    key: DataKey,
+    key: ImageKey,
     fields: Fields,
 ) -> _Headers:
     """Return the headers of a record, and those that say that it is sealed.
@@ -162,10 +173,7 @@ def with_fields(
         key: The key of its image.
         fields: The fields to seal.
     """
-    headers += (
-        (ENCRYPTION, envelope.ALGORITHM.encode()),
-        (WRAPPED_KEY, str(key.wrapped).encode()),
-    )
+    headers += ((ENCRYPTION, envelope.ALGORITHM.encode()), header_of(key.stated))
     bound = _fields_bound(topic, record_key, value, headers)
     text = json.dumps({"filename": fields.filename}).encode()
     sealed = envelope.seal_fields(key.plain, text, bound)
@@ -178,18 +186,19 @@ def sealing_of(topic: str, record: StoredRecord) -> Sealing | None:
     Raises:
         ValueError: It is malformed.
     """
-    stated = [record.header(name) for name in (ENCRYPTION, WRAPPED_KEY, FIELDS)]
-    if stated == [None, None, None]:
+    algorithm, fields, key = record.header(ENCRYPTION), record.header(FIELDS), stated_in(record)
+    if algorithm is None and fields is None and key is None:
         return None
-    algorithm, wrapped, fields = (each or b"" for each in stated)
     if algorithm != envelope.ALGORITHM.encode():
         raise ValueError(f"{ENCRYPTION}: not {envelope.ALGORITHM}")
+    if key is None:
+        raise ValueError("sealed, without a key")
     value = None if topic == IMAGES else record.value or b""
     return Sealing(
-        wrapped_key.parse(wrapped.decode("ascii")),
+        key,
         record.key,
         record.headers,
-        base64.b64decode(fields, validate=True),
+        base64.b64decode(fields or b"", validate=True),
         _fields_bound(topic, record.key, value, record.headers),
     )
 

@@ -54,6 +54,20 @@ class DataKeys:
             metrics.KEYS_UNAVAILABLE.inc()
             raise
 
+    async def require_new(self) -> None:
+        """Check that there would be a key for a new image, before work is put into it.
+
+        Raises:
+            KeyUnavailableError: There is none now.
+        """
+        if self._sealing is None:
+            return
+        try:
+            await self._sealing.require(await self._sealing.resolve(self._alias))
+        except KeyUnavailableError:
+            metrics.KEYS_UNAVAILABLE.inc()
+            raise
+
     async def unwrap(self, wrapped: WrappedKey) -> bytes:
         """Return the key of a sealed image.
 
@@ -80,6 +94,34 @@ class DataKeys:
             else:
                 found |= {each: _missing(each) for each in its}
         metrics.KEYS_UNAVAILABLE.inc(sum(not isinstance(key, bytes) for key in found.values()))
+        return [found[each] for each in wrapped]
+
+    async def rewrap(
+        self, wrapped: Sequence[WrappedKey]
+    ) -> Sequence[WrappedKey | KeyUnavailableError]:
+        """Return keys in their order, wrapped by the key that encrypts now; or why they cannot be.
+
+        One that is wrapped by it is returned as it is.
+
+        Raises:
+            KeyUnavailableError: There is no key to wrap them by.
+        """
+        if self._sealing is None:
+            raise KeyUnavailableError("There are no sealing keys here.")
+        kek = await self._sealing.resolve(self._alias)
+        is_vaults = self._sealing is self._vault
+        own = [each for each in wrapped if each.kek.startswith(PREFIX) is is_vaults]
+        found: dict[WrappedKey, WrappedKey | KeyUnavailableError] = dict(
+            zip(own, await self._sealing.rewrap(own, kek) if own else [], strict=True)
+        )
+        others = [each for each in wrapped if each not in found]
+        plain: dict[WrappedKey, bytes] = {}
+        for each, key in zip(others, await self.unwrap_all(others), strict=True):
+            if isinstance(key, bytes):
+                plain[each] = key
+            else:
+                found[each] = key
+        found |= zip(plain, await self._sealing.wrap([*plain.values()], kek), strict=True)
         return [found[each] for each in wrapped]
 
     async def stop(self) -> None:

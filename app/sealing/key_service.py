@@ -35,10 +35,35 @@ class KeyService(Protocol):
         """
         ...
 
+    async def require(self, kek: str) -> None:
+        """Check that a data key could be generated now, as far as is known.
+
+        Raises:
+            KeyUnavailableError: It could not.
+        """
+        ...
+
     async def unwrap(self, wrapped: Sequence[WrappedKey]) -> list[bytes | KeyUnavailableError]:
         """Return data keys in their order; or, for each, why it cannot be had.
 
         That its KEK is not here or is another one, or that the service does not answer.
+        """
+        ...
+
+    async def rewrap(
+        self, wrapped: Sequence[WrappedKey], kek: str
+    ) -> list[WrappedKey | KeyUnavailableError]:
+        """Return data keys in their order, wrapped by a KEK; or, for each, why it cannot be had.
+
+        One that it has wrapped already is returned as it is. All are of this service.
+        """
+        ...
+
+    async def wrap(self, plain: Sequence[bytes], kek: str) -> list[WrappedKey]:
+        """Return data keys of another service in their order, wrapped by a KEK.
+
+        Raises:
+            KeyUnavailableError: There is no such KEK, or the service does not answer.
         """
         ...
 

@@ -44,11 +44,33 @@ class LocalKeys:
 
     async def generate(self, kek: str) -> DataKey:
         """Return a new data key, wrapped by a key."""
+        plain = secrets.token_bytes(DATA_KEY_BYTES)
+        [wrapped] = await self.wrap([plain], kek)
+        return DataKey(plain, wrapped)
+
+    async def require(self, kek: str) -> None:
+        """Check that a key is here."""
+        if kek not in self._keys():
+            raise _missing(kek)
+
+    async def wrap(self, plain: Sequence[bytes], kek: str) -> list[WrappedKey]:
+        """Return data keys, wrapped by a key."""
         if (wrapping := self._keys().get(kek)) is None:
             raise _missing(kek)
-        plain = secrets.token_bytes(DATA_KEY_BYTES)
-        text = base64.b64encode(aes_key_wrap(wrapping, plain)).decode()
-        return DataKey(plain, WrappedKey(kek, text))
+        texts = [base64.b64encode(aes_key_wrap(wrapping, each)).decode() for each in plain]
+        return [WrappedKey(kek, each) for each in texts]
+
+    async def rewrap(
+        self, wrapped: Sequence[WrappedKey], kek: str
+    ) -> list[WrappedKey | KeyUnavailableError]:
+        """Return data keys, wrapped by a key, or why they cannot be had."""
+        made: list[WrappedKey | KeyUnavailableError] = []
+        for before, plain in zip(wrapped, await self.unwrap(wrapped), strict=True):
+            if isinstance(plain, KeyUnavailableError):
+                made.append(plain)
+            else:
+                made += [before] if before.kek == kek else await self.wrap([plain], kek)
+        return made
 
     async def unwrap(self, wrapped: Sequence[WrappedKey]) -> list[bytes | KeyUnavailableError]:
         """Return data keys, or why they cannot be had."""

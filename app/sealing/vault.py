@@ -6,9 +6,9 @@ that nobody waits for timeouts in turn. A refusal holds up only what it refuses:
 token may not make must not keep pictures from being read. A wrapped key may name no other key of
 Vault than ours: it was read from a log into which others may write.
 
-Source: https://developer.hashicorp.com/vault/api-docs/secret/transit, "Generate data key" and
-"Decrypt data". Where all items of a batch fail, the status is 400 whatever was asked for, and the
-items are there.
+Source: https://developer.hashicorp.com/vault/api-docs/secret/transit, "Generate data key",
+"Decrypt data", "Rewrap data" and "Encrypt data". Where all items of a batch fail, the status is 400
+whatever was asked for, and the items are there.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import asyncio
 import base64
 import time
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -27,6 +28,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from app.errors import ConfigurationError, KeyUnavailableError
 from app.readings import Readings
+from app.sealing.turns import CrowdedError, Turns
 from app.sealing.wrapped_key import DATA_KEY_BYTES, DataKey, WrappedKey, parse
 
 if TYPE_CHECKING:
@@ -39,7 +41,8 @@ logger = structlog.get_logger(__name__)
 PREFIX = "vault:"
 # Items of a batch: some 20 KB of answer.
 _BATCH = 128
-_AT_ONCE = 4
+# Of those that one list of images needs.
+_BATCHES_AT_ONCE = 4
 # Some 5 MB.
 _CACHED_KEYS = 10_000
 _REST_SECONDS = 1.0
@@ -47,6 +50,7 @@ _MAX_ANSWER_BYTES = 1_000_000
 _BAD_REQUEST = 400
 # What a token may be allowed, one without the other.
 _GENERATE, _DECRYPT = "datakey/plaintext", "decrypt"
+_REWRAP, _ENCRYPT = "rewrap", "encrypt"
 
 
 class _Made(BaseModel):
@@ -56,6 +60,7 @@ class _Made(BaseModel):
 
 class _Item(BaseModel):
     plaintext: str = ""
+    ciphertext: str = ""
     error: str = ""
 
 
@@ -125,8 +130,9 @@ class VaultKeys:
         self._cached: OrderedDict[WrappedKey, tuple[float, bytes]] = OrderedDict()
         self._forgetting: asyncio.TimerHandle | None = None
         self._readings: Readings[list[bytes | KeyUnavailableError]] = Readings()
-        self._turns = asyncio.Semaphore(_AT_ONCE)
-        self._troubles = {_GENERATE: _Trouble(), _DECRYPT: _Trouble()}
+        self._checks: Readings[str] = Readings()
+        self._turns = Turns()
+        self._troubles = {each: _Trouble() for each in (_GENERATE, _DECRYPT, _REWRAP, _ENCRYPT)}
 
     async def resolve(self, alias: str) -> str:
         """Return the id of our key: the engine uses its latest version."""
@@ -139,7 +145,7 @@ class VaultKeys:
         _, content = await self._request(_GENERATE, name, body)
         try:
             made = _MadeAnswer.model_validate_json(content).data
-            wrapped = parse(f"{PREFIX}{name}:{made.ciphertext.removeprefix(PREFIX)}")
+            wrapped = self._wrapped(made.ciphertext, name)
         except ValueError:
             # Its message would quote a part of the key.
             raise self._failed("it answers with no data key") from None
@@ -147,6 +153,23 @@ class VaultKeys:
             raise self._failed("it answers with a data key of another length")
         self._remember(wrapped, plain)
         return DataKey(plain, wrapped)
+
+    async def require(self, kek: str) -> None:
+        """Check, after a failure, that data keys are generated again.
+
+        Those who ask at once share a request: while Vault is away, uploads are refused before their
+        bodies are sent, and the first one after it has come back is not.
+        """
+        if self._troubles[_GENERATE].reason:
+            reason = await self._checks.once(kek, partial(self._check, kek))
+            if reason:
+                raise _away(reason)
+
+    async def _check(self, kek: str) -> str:
+        """Return why no data key is generated; empty if one is."""
+        with suppress(KeyUnavailableError):
+            await self.generate(kek)
+        return self._troubles[_GENERATE].reason
 
     async def unwrap(self, wrapped: Sequence[WrappedKey]) -> list[bytes | KeyUnavailableError]:
         """Return data keys, or why they cannot be had; one request for many."""
@@ -160,12 +183,64 @@ class VaultKeys:
             else:
                 found[each] = KeyUnavailableError(f"The gateway does not use the key {each.kek}.")
         batches = [tuple(unknown[at : at + _BATCH]) for at in range(0, len(unknown), _BATCH)]
-        answers = await asyncio.gather(
-            *(self._readings.once(batch, partial(self._decrypt, batch)) for batch in batches)
-        )
-        for batch, answer in zip(batches, answers, strict=True):
-            found |= zip(batch, answer, strict=True)
+        for at in range(0, len(batches), _BATCHES_AT_ONCE):
+            some = batches[at : at + _BATCHES_AT_ONCE]
+            answers = await asyncio.gather(
+                *(self._readings.once(batch, partial(self._decrypt, batch)) for batch in some)
+            )
+            for batch, answer in zip(some, answers, strict=True):
+                found |= zip(batch, answer, strict=True)
         return [found[each] for each in wrapped]
+
+    async def rewrap(
+        self, wrapped: Sequence[WrappedKey], kek: str
+    ) -> list[WrappedKey | KeyUnavailableError]:
+        """Return data keys, wrapped by the latest version of a key; or why they cannot be had."""
+        name, made = kek.removeprefix(PREFIX), []
+        for at in range(0, len(wrapped), _BATCH):
+            batch = wrapped[at : at + _BATCH]
+            inputs = [{"ciphertext": _ciphertext(each)} for each in batch]
+            for before, item in zip(batch, await self._items(_REWRAP, name, inputs), strict=True):
+                made.append(self._rewrapped(before, item, name))
+        return made
+
+    def _rewrapped(
+        self, before: WrappedKey, item: _Item, name: str
+    ) -> WrappedKey | KeyUnavailableError:
+        try:
+            after = self._wrapped(item.ciphertext, name)
+        except ValueError:
+            return KeyUnavailableError(f"Vault does not wrap again what {before.kek} has wrapped.")
+        # The latest version wraps again even that which it has wrapped.
+        return before if after.kek == before.kek else after
+
+    async def wrap(self, plain: Sequence[bytes], kek: str) -> list[WrappedKey]:
+        """Return data keys, wrapped by the latest version of a key."""
+        name, made = kek.removeprefix(PREFIX), []
+        for at in range(0, len(plain), _BATCH):
+            inputs = [
+                {"plaintext": base64.b64encode(each).decode()} for each in plain[at : at + _BATCH]
+            ]
+            items = await self._items(_ENCRYPT, name, inputs)
+            try:
+                made += [self._wrapped(each.ciphertext, name) for each in items]
+            except ValueError:
+                # Its message would quote a part of the key.
+                raise self._failed("it wraps no key", _ENCRYPT) from None
+        return made
+
+    async def _items(self, operation: str, name: str, inputs: list[dict[str, str]]) -> list[_Item]:
+        _, content = await self._request(operation, name, {"batch_input": inputs})
+        try:
+            items = _ItemsAnswer.model_validate_json(content).data.batch_results
+        except ValidationError:
+            items = []
+        if len(items) != len(inputs):
+            raise self._failed("an answer without keys", operation)
+        return items
+
+    def _wrapped(self, ciphertext: str, name: str) -> WrappedKey:
+        return parse(f"{PREFIX}{name}:{ciphertext.removeprefix(PREFIX)}")
 
     async def stop(self) -> None:
         """Close the connections, and forget the keys."""
@@ -177,14 +252,12 @@ class VaultKeys:
         return wrapped.kek.rpartition(":")[0] == f"{PREFIX}{self._name}"
 
     async def _decrypt(self, batch: Sequence[WrappedKey]) -> list[bytes | KeyUnavailableError]:
-        texts = [f"{PREFIX}{each.kek.rpartition(':')[2]}:{each.text}" for each in batch]
         body = {
-            "batch_input": [{"ciphertext": text} for text in texts],
+            "batch_input": [{"ciphertext": _ciphertext(each)} for each in batch],
             "partial_failure_response_code": 200,
         }
         try:
-            async with self._turns:
-                status, content = await self._request(_DECRYPT, self._name, body)
+            status, content = await self._request(_DECRYPT, self._name, body)
             items = _ItemsAnswer.model_validate_json(content).data.batch_results
         except KeyUnavailableError as error:
             return [error] * len(batch)
@@ -205,10 +278,22 @@ class VaultKeys:
     async def _request(
         self, operation: str, name: str, body: dict[str, object]
     ) -> tuple[int, bytes]:
-        """Send a request; a failure is that of the requests of the next second, too."""
+        """Send a request in its turn; a failure is that of the requests of the next second, too."""
+        self._require_rested(operation)
+        try:
+            async with self._turns.take():
+                # It may have failed meanwhile.
+                self._require_rested(operation)
+                return await self._send(operation, name, body)
+        except CrowdedError as error:
+            raise _away(f"it is slow, and {error}") from error
+
+    def _require_rested(self, operation: str) -> None:
         trouble = self._troubles[operation]
         if self._clock() - trouble.since < _REST_SECONDS:
             raise _away(trouble.reason)
+
+    async def _send(self, operation: str, name: str, body: dict[str, object]) -> tuple[int, bytes]:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 token = {"x-vault-token": await asyncio.to_thread(self._read_token)}
@@ -219,7 +304,7 @@ class VaultKeys:
             raise self._failed("its token cannot be used") from error
         if len(content) > _MAX_ANSWER_BYTES:
             raise self._failed(f"an answer of over {_MAX_ANSWER_BYTES:,} bytes")
-        has_items = operation == _DECRYPT and status == _BAD_REQUEST
+        has_items = operation != _GENERATE and status == _BAD_REQUEST
         if httpx.codes.is_client_error(status) and not has_items:
             raise self._failed(f"status {status}", operation)
         if not (httpx.codes.is_success(status) or has_items):
@@ -283,6 +368,11 @@ class VaultKeys:
         if self._cached:
             later = asyncio.get_running_loop().call_later
             self._forgetting = later(left_seconds, self._forget_old)
+
+
+def _ciphertext(wrapped: WrappedKey) -> str:
+    """Return a wrapped key as Vault has written it."""
+    return f"{PREFIX}{wrapped.kek.rpartition(':')[2]}:{wrapped.text}"
 
 
 def _away(reason: str) -> KeyUnavailableError:

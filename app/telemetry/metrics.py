@@ -59,6 +59,13 @@ LOCKED_IMAGES = Gauge(
     "imagegate_locked_images",
     "Listed images without a file name, and not served, as their key cannot be had here.",
 )
+KEYS_ERASED = Counter(
+    "imagegate_keys_erased", "Keys of deleted images for which this gateway wrote a tombstone."
+)
+KEYS_SWEPT = Counter(
+    "imagegate_keys_swept",
+    "Of these, keys that no image needed: of deletions that were cut short, and of lost uploads.",
+)
 DAMAGED_BATCHES = Counter(
     "imagegate_kafka_damaged_batches", "Batches that the leader sent with a wrong CRC.", ["topic"]
 )

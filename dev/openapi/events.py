@@ -112,17 +112,24 @@ def documents() -> dict[str, Schema]:
     began = {"data": _ends()}
     return {
         "image.stored": _event(
-            "image.stored", "An image was stored.", [1, 2, 4, 5], stored, ["data"]
+            "image.stored", "An image was stored.", [1, 2, 4, 5, 6], stored, ["data"]
         ),
         "image.moved": _event(
             "image.moved",
             "An image was brought from another log, where it had another id.",
-            [3, 4, 5],
+            [3, 4, 5, 6],
             moved,
             ["imagegateformerids", "imagegatecreatedat", "data"],
         ),
         "image.deleted": _event(
             "image.deleted", "An image was deleted for ever.", [1, 3], deleted, []
+        ),
+        "image.rewrapped": _event(
+            "image.rewrapped",
+            "The key of an image is in another record, wrapped by another sealing key.",
+            [6],
+            {"data": _key_addresses()},
+            ["data"],
         ),
         "image.signing-began": _event(
             "image.signing-began",
@@ -190,6 +197,19 @@ def _image() -> Schema:
         "type": "object",
         "properties": members,
         "required": required,
+    }
+
+
+def _key_addresses() -> Schema:
+    # The letters of partition 0: 16 bits, in letters of five.
+    address = "aaa[a-p][a-z2-7]{28}"
+    return {
+        "type": "object",
+        "properties": {
+            "from": _text("Address in `image-keys` of the record that had the key.", address),
+            "to": _text("Address of the record that has it now.", address),
+        },
+        "required": ["from", "to"],
     }
 
 

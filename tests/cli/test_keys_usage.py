@@ -7,7 +7,7 @@ import pytest
 
 from app.cli.main import main
 from app.log import EVENTS, Record
-from app.records.seal import WRAPPED_KEY
+from app.records.stated_key import WRAPPED_KEY
 from app.telemetry import logs
 from tests.support.in_process import in_process
 from tests.support.kafka_logs import new_prefix

@@ -15,7 +15,7 @@ from dev.openapi.events import documents, text_of
 from tests.support.asyncapi import EVENTS, Validator, closed, load
 from tests.support.facts import claimed, deleted, envelope, image_id, moved, stored
 
-TYPES = ["image.stored", "image.moved", "image.deleted", "image.signing-began"]
+TYPES = ["image.stored", "image.moved", "image.deleted", "image.rewrapped", "image.signing-began"]
 # With the same meaning in JSON Schema 2020-12 and in draft 7.
 KEYWORDS = {
     *("$id", "$schema", "title", "description", "type", "properties", "required", "const", "enum"),
@@ -234,6 +234,20 @@ def test_the_beginning_of_signing_is_valid_where_a_reader_believes_it(ends):
     event = envelope(type=kind, subject="a" * 32, data={"images": ends})
     agree(event, kind)
     agree(event | {"data": {}}, kind)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["aaap" + "7" * 28, "aaaq" + "b" * 28, "aaa", "aab" + "a" * 29, "A" * 32, "", None, 7],
+)
+def test_the_address_of_a_key_is_valid_where_a_reader_believes_it(address):
+    kind, other = "image.rewrapped", "aaac" + "c" * 28
+    for data in ({"from": address, "to": other}, {"from": other, "to": address}, {"to": other}):
+        agree(envelope(type=kind, imagegateversion=6, data=data), kind)
+    good = {"from": other, "to": "aaad" + "d" * 28}
+    assert is_believed(envelope(type=kind, imagegateversion=6, data=good))
+    for version in (5, 7):
+        agree(envelope(type=kind, imagegateversion=version, data=good), kind)
 
 
 @pytest.mark.parametrize(

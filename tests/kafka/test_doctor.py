@@ -82,7 +82,7 @@ def test_topics_are_created_once_and_doctor_finds_a_cluster_of_three_in_order(
     new_gateway(**on_kafka(cluster)).terminate()
 
 
-def test_a_single_broker_works_and_is_warned_of(new_broker, run):
+def test_a_single_broker_works_and_is_warned_of(new_broker, run, monkeypatch):
     broker = new_broker()
     kafka = ("--kafka", broker.bootstrap_servers)
     assert run("topics", *kafka)[0] == 0
@@ -92,11 +92,23 @@ def test_a_single_broker_works_and_is_warned_of(new_broker, run):
     assert len(warned) == len(ROLES)
     assert all("replication 1 and min.insync.replicas 1" in each for each in warned)
 
+    # To erase images by their keys, one more is needed.
+    assert about(found, "image-keys") == []
+    monkeypatch.setenv("IMAGEGATE_KAFKA__ERASURE", "shred")
+    status, found = run("topics", "--check", *kafka)
+    assert (status, texts(found, "wrong")) == (1, ["image-keys is missing"])
+    status, created = run("topics", *kafka)
+    assert status == 0
+    settings = ["cleanup.policy=compact", "max.compaction.lag.ms=86400000", "segment.ms=86400000"]
+    assert set(settings) <= {each["found"] for each in about(created, "image-keys")}
+    monkeypatch.delenv("IMAGEGATE_KAFKA__ERASURE")
+    assert run("topics", "--check", *kafka) == (0, created)
+
 
 async def test_a_misconfiguration_is_named_with_a_remedy_that_corrects_it(
     new_broker, run, tmp_path
 ):
-    broker = new_broker({"unclean.leader.election.enable": "true"})
+    broker = new_broker({"unclean.leader.election.enable": "true", "log.cleaner.enable": "false"})
     await plain.create(
         broker,
         "images",
@@ -109,6 +121,8 @@ async def test_a_misconfiguration_is_named_with_a_remedy_that_corrects_it(
     )
     await plain.create(broker, "image-events", 2, message_timestamp_type="LogAppendTime")
     await plain.create(broker, "image-rejects", **FITTING)
+    # Examined where it exists, whatever becomes of new images.
+    await plain.create(broker, "image-keys", 2, **FITTING)
     kafka = ("--kafka", broker.bootstrap_servers)
     status, found = await asyncio.to_thread(run, "doctor", *kafka)
     assert status == 1
@@ -120,28 +134,35 @@ async def test_a_misconfiguration_is_named_with_a_remedy_that_corrects_it(
         "images max.message.bytes=100000, which does not fit",
         "image-events 2 partitions and needs exactly one",
         "image-events retention.ms=604800000, which does not fit",
+        "image-keys 2 partitions and needs exactly one",
+        "image-keys cleanup.policy=delete, which does not fit (without compaction the keys",
+        "broker 1 log.cleaner.enable=false: the keys of deleted images stay",
     ):
         assert said in wrong
     warned = "\n".join(texts(found, "warning"))
     for said in (
         "images retention.ms=60000 (images leave the log by themselves)",
         "images unclean.leader.election.enable=true",
+        "image-keys max.compaction.lag.ms=9223372036854775807 (the keys of deleted images stay",
+        "image-keys segment.ms=604800000 (the keys of deleted images stay",
         "round trip not tried",
     ):
         assert said in warned
     assert all(each["remedy"] for each in found if each["level"] == "wrong")
 
     # Follow the remedies.
-    said = {
-        setting.partition("=")[0]: setting.partition("=")[2]
-        for each in about(found, "images")
-        for setting in each["remedy"].split("--add-config ")[1:]
-    }
-    await plain.alter(
-        broker, "images", **{name.replace(".", "_"): value for name, value in said.items()}
-    )
+    for topic in ("images", "image-keys"):
+        said = {
+            setting.partition("=")[0].replace(".", "_"): setting.partition("=")[2]
+            for each in about(found, topic)
+            for setting in each["remedy"].split("--add-config ")[1:]
+        }
+        await plain.alter(broker, topic, **FITTING | said)
     _, found = await asyncio.to_thread(run, "topics", "--check", *kafka)
     assert texts(about(found, "images"), "wrong") == []
+    assert texts(about(found, "image-keys"), "wrong") == [
+        "image-keys 2 partitions and needs exactly one"
+    ]
 
 
 async def test_a_tiered_topic_is_named_with_what_brokers_keep_of_it(new_broker, run, tmp_path):

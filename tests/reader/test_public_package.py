@@ -25,6 +25,7 @@ NOT_OF_A_READER = {
     "producers",
     "append_timeout_seconds",
     "value_encoding",
+    "erasure",
 }
 
 

@@ -8,13 +8,14 @@ from app.events.event import ImageStored, decode, encode
 from app.log import EVENTS, IMAGES
 from app.records import image as records
 from app.records.seal import Seal, sealing_of
+from app.records.stated_key import ImageKey
 from app.records.value import Part, ValueEncoding
 from app.sealing.envelope import TAG_BYTES, BrokenSealError
-from app.sealing.wrapped_key import DataKey, WrappedKey
+from app.sealing.wrapped_key import WrappedKey
 from tests.support.facts import as_stored, image_id, info
 from tests.support.sealing import NAME
 
-KEY = DataKey(b"d" * 32, WrappedKey("k1", "A" * 56))
+KEY = ImageKey(b"d" * 32, WrappedKey("k1", "A" * 56))
 RECORD_KEY = bytes(range(12)).hex().encode()
 HEADERS = (("content-type", b"image/png"), ("imagegate-version", b"4"))
 PART = b"a part of a picture"
@@ -140,9 +141,9 @@ def test_a_head_whose_statement_is_malformed_is_unfit(changed):
 def test_an_event_carries_the_version_that_older_readers_stop_at():
     record = event()
     read = decode(record)
-    assert (read.info.filename, read.sealing.wrapped) == (None, KEY.wrapped)
+    assert (read.info.filename, read.sealing.key) == (None, KEY.stated)
     assert b'"imagegateversion": 4' in record.value
-    assert records.parse_head(head()).sealing.wrapped == KEY.wrapped
+    assert records.parse_head(head()).sealing.key == KEY.stated
 
 
 def test_an_encrypted_image_that_expires_has_the_higher_of_both_versions():

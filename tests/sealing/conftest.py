@@ -26,6 +26,20 @@ async def start(request, tmp_path):
         yield Starter(stack, tmp_path, options)
 
 
+@pytest.fixture
+async def shredding(request, tmp_path):
+    """Start gateways on one Kafka that erase images by their keys; see `start`."""
+    kafka = request.getfixturevalue("kafka")
+    options = {
+        "bootstrap_servers": kafka.bootstrap_servers,
+        "topic_prefix": new_prefix(),
+        "partitions": 3,
+        "erasure": "shred",
+    }
+    async with AsyncExitStack() as stack:
+        yield Starter(stack, tmp_path, options)
+
+
 class Starter:
     """Starts gateways in this process, and stops them."""
 
@@ -33,6 +47,11 @@ class Starter:
         self._stack = stack
         self._folder = folder
         self._kafka = kafka
+
+    @property
+    def kafka(self):
+        """The section of the settings."""
+        return self._kafka
 
     @property
     def is_on_kafka(self):

@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 from structlog.testing import capture_logs
 
+from app.catalog.sealed import CatalogSeal
 from app.events.event import decode, encode
 from app.log import EVENTS, IMAGES, Position, Record
 from app.records.address import Address, parse
-from app.records.seal import WRAPPED_KEY
+from app.records.stated_key import WRAPPED_KEY
 from tests.support.in_process import in_process, problem
 from tests.support.sealing import (
     K1,
@@ -299,10 +300,10 @@ async def test_an_image_whose_event_was_not_opened_yet_is_not_served_though_its_
     image = await upload(client, SMALL)
 
     async def locked(_):
-        return True
+        return CatalogSeal(is_locked=True, is_gone=False, key=None)
 
     with monkeypatch.context() as context:
-        context.setattr(client.gateway.catalog, "lock_of", locked)
+        context.setattr(client.gateway.catalog, "seal_of", locked)
         problem(await client.get(image["url"]), 503, "key-unavailable")
     assert (await client.get(image["url"])).status_code == 200
 

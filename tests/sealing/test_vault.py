@@ -227,6 +227,85 @@ async def test_after_a_failure_nothing_is_sent_for_a_second(vault, keys, clock):
     assert await keys.unwrap([one.wrapped]) == [one.plain]
 
 
+async def test_while_no_key_is_to_be_had_uploads_are_refused_before_their_bodies_are_looked_at(
+    tmp_path, vault
+):
+    async with in_process(tmp_path, sealing=vault.sealing()) as client:
+        vault.is_sealed = True
+        problem(await client.post("/images", content=b"no image"), 415, "unsupported-format")
+        # The first image finds it out.
+        problem(await client.post("/images", content=SMALL), 503, "key-unavailable")
+        for _ in range(3):
+            refused = await client.post("/images", content=b"no image")
+            problem(refused, 503, "key-unavailable")
+            assert refused.headers["retry-after"] == "5"
+        vault.is_sealed = False
+        # And no image is needed to find out that it is back.
+        async with asyncio.timeout(15):
+            while (told := await client.post("/images", content=b"no image")).status_code == 503:
+                await asyncio.sleep(0.05)
+        problem(told, 415, "unsupported-format")
+        assert (await client.post("/images", content=SMALL)).status_code == 201
+
+
+async def test_after_a_failure_those_who_ask_at_once_whether_there_are_keys_share_a_request(
+    vault, keys, clock
+):
+    kek = "vault:imagegate"
+    await keys.require(kek)
+    assert vault.requests == []
+    vault.is_sealed = True
+    with pytest.raises(KeyUnavailableError):
+        await keys.generate(kek)
+    for answers, seconds in ((0, 0), (1, 1)):
+        clock.seconds += seconds
+        vault.requests.clear()
+        found = await asyncio.gather(
+            *(keys.require(kek) for _ in range(20)), return_exceptions=True
+        )
+        assert [each.is_away for each in found] == [True] * 20
+        assert len(vault.requests) == answers
+    vault.is_sealed = False
+    clock.seconds += 1
+    vault.requests.clear()
+    await asyncio.gather(*(keys.require(kek) for _ in range(20)))
+    assert len(vault.requests) == 1
+
+
+async def test_those_who_wait_for_a_slow_vault_are_a_bounded_number_for_a_bounded_time(
+    vault, monkeypatch, clock
+):
+    for name, value in {"AT_ONCE": 2, "MAX_WAITING": 3, "MAX_WAIT_SECONDS": 0.05}.items():
+        monkeypatch.setattr(f"app.sealing.turns._{name}", value)
+    slow = VaultKeys(
+        *(vault.url, "transit", "imagegate", lambda: stand_in.TOKEN),
+        timeout_seconds=60,
+        cache_seconds=0,
+        clock=clock,
+    )
+    some = await made(slow, 2)
+    vault.hang = threading.Event()
+    with capture_logs() as logs:
+        served = [asyncio.create_task(slow.unwrap([each.wrapped])) for each in some]
+        async with asyncio.timeout(10):
+            while len(vault.requests) < 4:
+                await asyncio.sleep(0.01)
+        waiting = [asyncio.create_task(slow.generate("vault:imagegate")) for _ in range(8)]
+        refused, _ = await asyncio.wait(waiting, timeout=0.02)
+        found = await asyncio.gather(*waiting, return_exceptions=True)
+        vault.hang.set()
+        assert await asyncio.gather(*served) == [[each.plain] for each in some]
+    # The last five at once, the first three once they had waited.
+    assert [each.is_away for each in found] == [True] * 8
+    assert ["too many" in each.detail for each in found] == [False] * 3 + [True] * 5
+    assert set(waiting[3:]) <= refused
+    assert len(vault.requests) == 4
+    # That there is a crowd here says nothing about Vault.
+    assert logs == []
+    await slow.generate("vault:imagegate")
+    await slow.stop()
+
+
 @pytest.mark.parametrize(("operation", "other"), [("datakey", "decrypt"), ("decrypt", "datakey")])
 async def test_what_the_token_may_not_do_keeps_nothing_else_from_being_done(
     vault, keys, clock, operation, other

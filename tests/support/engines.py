@@ -29,8 +29,8 @@ class SqliteEngine:
     def __init__(self, folder):
         self.folder = folder
 
-    def new_log(self, append_timeout_seconds=15.0, read_timeout_seconds=None):
-        """Make a log; one that is read from a file needs no bound for reads."""
+    def new_log(self, append_timeout_seconds=15.0, read_timeout_seconds=None, erasure=None):
+        """Make a log; one that is read from a file needs no bound for reads, and always erases."""
         return SqliteLog(
             self.folder,
             image_partitions=PARTITIONS,
@@ -60,7 +60,7 @@ class KafkaEngine:
         self.kafka = kafka
         self.prefix = f"contract-{uuid.uuid4().hex[:8]}-"
 
-    def new_log(self, append_timeout_seconds=15.0, read_timeout_seconds=10.0):
+    def new_log(self, append_timeout_seconds=15.0, read_timeout_seconds=10.0, erasure="retention"):
         return KafkaLog(
             KafkaSettings(
                 bootstrap_servers=self.kafka.bootstrap_servers,
@@ -68,6 +68,7 @@ class KafkaEngine:
                 partitions=PARTITIONS,
                 append_timeout_seconds=append_timeout_seconds,
                 read_timeout_seconds=read_timeout_seconds,
+                erasure=erasure,
             )
         )
 

@@ -22,6 +22,7 @@ class Proxy:
         latency_seconds: How late each piece arrives, in both directions.
         requests, answers: Flow while they are set; held bytes go on later, though the client may
             have left.
+        held_bytes: Those that are held now.
     """
 
     def __init__(self):
@@ -30,9 +31,11 @@ class Proxy:
         self.requests, self.answers = asyncio.Event(), asyncio.Event()
         self.requests.set()
         self.answers.set()
+        self.held_bytes = 0
         self._upstream_port = None
         self._server = None
         self._connections = set()
+        self._clients = set()
         self._tasks = set()
 
     async def start(self, upstream_port):
@@ -69,14 +72,24 @@ class Proxy:
     def reset(self):
         """Reset every connection, as a firewall that has forgotten it does."""
         for writer in list(self._connections):
-            raw = writer.get_extra_info("socket")
-            with contextlib.suppress(OSError):
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            writer.transport.abort()
+            _reset(writer)
+
+    def hold_and_reset(self):
+        """Reset the clients' connections; return an event that lets their held requests go on.
+
+        New connections work meanwhile.
+        """
+        held, self.requests = self.requests, asyncio.Event()
+        held.clear()
+        self.requests.set()
+        for writer in list(self._clients):
+            _reset(writer)
+        return held
 
     async def _serve(self, reader, writer):
         self._tasks.add(task := asyncio.current_task())
         self._connections.add(writer)
+        self._clients.add(writer)
         upstream = None
         try:
             upstream_reader, upstream = await asyncio.open_connection(HOST, self._upstream_port)
@@ -93,6 +106,7 @@ class Proxy:
                 if end is not None:
                     self._connections.discard(end)
                     end.close()
+            self._clients.discard(writer)
             self._tasks.discard(task)
 
     async def _pass(self, reader, writer, flows):
@@ -114,10 +128,19 @@ class Proxy:
             while (entry := await pieces.get()) is not None:
                 due, piece = entry
                 await asyncio.sleep(max(due - asyncio.get_running_loop().time(), 0))
+                self.held_bytes += len(piece)
                 await flows.wait()
+                self.held_bytes -= len(piece)
                 writer.write(piece)
                 await writer.drain()
         writer.close()
         # The reader of the other side must not wait for room in the queue.
         while not pieces.empty():
             pieces.get_nowait()
+
+
+def _reset(writer):
+    raw = writer.get_extra_info("socket")
+    with contextlib.suppress(OSError):
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    writer.transport.abort()

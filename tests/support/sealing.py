@@ -5,7 +5,7 @@ import base64
 import hashlib
 from contextlib import aclosing
 
-from app.log import EVENTS, IMAGES, REJECTS
+from app.log import EVENTS, IMAGES, KEYS, REJECTS
 from tests.support import images
 
 K1, K2, OTHER = b"1" * 32, b"2" * 32, b"o" * 32
@@ -27,10 +27,10 @@ def sealing(**named):
     return {"sealing": {"keys": ring(**named)}} if named else {}
 
 
-async def all_records(log):
-    """Every record in the log, by its topic."""
+async def all_records(log, topics=(IMAGES, EVENTS, REJECTS, KEYS)):
+    """Every record in the log, or in these topics, by its topic."""
     found = []
-    for topic in (IMAGES, EVENTS, REJECTS):
+    for topic in topics:
         for partition in range(log.partitions(topic)):
             end = (await log.bounds(topic, partition)).end
             if end == 0:

@@ -131,11 +131,15 @@ class Handler(BaseHTTPRequestHandler):
         is_forbidden = bool(vault.forbidden) and vault.forbidden in self.path
         if is_forbidden or self.headers["x-vault-token"] != vault.token:
             return 403, {"errors": ["permission denied"]}
-        match self.path.removeprefix("/v1/").split("/"):
-            case ["transit", "datakey", "plaintext", name]:
-                return self._data_key(name, body)
-            case ["transit", "decrypt", name]:
-                return self._decrypted(name, body)
+        answers = {
+            "datakey/plaintext": self._data_key,
+            "decrypt": self._decrypted,
+            "rewrap": self._rewrapped,
+            "encrypt": self._encrypted,
+        }
+        operation, _, name = self.path.removeprefix("/v1/transit/").rpartition("/")
+        if operation in answers:
+            return answers[operation](name, body)
         return 404, {"errors": [f'no handler for route "{self.path}". route entry not found.']}
 
     def _data_key(self, name, body):
@@ -149,6 +153,22 @@ class Handler(BaseHTTPRequestHandler):
             "key_version": max(vault.versions),
         }
         return 200, {"request_id": "1", "lease_id": "", "renewable": False, "data": data}
+
+    def _encrypted(self, name, body):
+        if name != "imagegate":
+            return 400, {"errors": ["encryption key not found"]}
+        items = [
+            {"ciphertext": self.server.encrypt(base64.b64decode(each["plaintext"]))}
+            for each in body["batch_input"]
+        ]
+        return 200, {"request_id": "1", "data": {"batch_results": items}}
+
+    def _rewrapped(self, name, body):
+        status, answer = self._decrypted(name, body)
+        for each in answer.get("data", {}).get("batch_results", []):
+            if plain := each.pop("plaintext"):
+                each["ciphertext"] = self.server.encrypt(base64.b64decode(plain))
+        return status, answer
 
     def _decrypted(self, name, body):
         if name != "imagegate":

@@ -14,7 +14,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from app.errors import NotWrittenError
-from app.log import IMAGES
+from app.log import IMAGES, KEYS
 from app.log.kafka.outcomes import is_acknowledged, is_stuck, positions
 
 if TYPE_CHECKING:
@@ -36,6 +36,10 @@ class Appender:
         image_lanes: For `images`; not started yet.
         event_lane: For all other topics; not started yet.
         on_failure: Called when a record was not acknowledged.
+        needs_keys: Whether a new image needs a record in the topic of the keys.
+
+    Attributes:
+        key_lane: For the keys of images; None until their topic is there.
     """
 
     def __init__(
@@ -45,35 +49,45 @@ class Appender:
         image_lanes: Sequence[Lane],
         event_lane: Lane,
         on_failure: Callable[[], None],
+        *,
+        needs_keys: bool,
     ) -> None:
         self._client = client
         self._topics = topics
         self._image_lanes = image_lanes
         self._event_lane = event_lane
+        self.key_lane: Lane | None = None
+        self._needs_keys = needs_keys
         self._on_failure = on_failure
         self._turns = count()
 
     @property
     def lanes(self) -> list[Lane]:
         """All lanes."""
-        return [*self._image_lanes, self._event_lane]
+        lanes = [*self._image_lanes, self._event_lane]
+        return [*lanes, self.key_lane] if self.key_lane else lanes
 
     @property
     def refusal(self) -> str | None:
         """The reason why images or events would be refused now, as a clause, or None."""
         images = [lane.refusal for lane in self._image_lanes]
-        return (images[0] if all(images) else None) or self._event_lane.refusal
+        others = [lane.refusal for lane in self._needed_lanes]
+        return (images[0] if all(images) else None) or next(filter(None, others), None)
 
     @property
     def trouble(self) -> str | None:
         """The reason why images or events are refused, or were until shortly before, or None."""
         images = [lane.trouble for lane in self._image_lanes]
-        return (images[0] if all(images) else None) or self._event_lane.trouble
+        others = [lane.trouble for lane in self._needed_lanes]
+        return (images[0] if all(images) else None) or next(filter(None, others), None)
 
     async def append(
         self, topic: str, records: Sequence[Record], deadline: float
     ) -> list[Position]:
         """Append, each record on the lane that owns its partition; see `Log.append`."""
+        if topic not in self._topics or (topic == KEYS and self.key_lane is None):
+            self._on_failure()
+            raise NotWrittenError(f"There is no topic {topic} yet.")
         by_partition = self._place(topic, records)
         started = asyncio.get_running_loop().time()
         sent: dict[int, asyncio.Future[Any]] = {}
@@ -132,7 +146,16 @@ class Appender:
             work[lane] = work.get(lane, 0) + record.size_bytes
         return placed
 
+    @property
+    def _needed_lanes(self) -> list[Lane]:
+        """Those of which a new image needs each."""
+        if self._needs_keys and self.key_lane is not None:
+            return [self._event_lane, self.key_lane]
+        return [self._event_lane]
+
     def _lane(self, topic: str, partition: int) -> Lane:
+        if topic == KEYS and self.key_lane is not None:
+            return self.key_lane
         if topic != IMAGES:
             return self._event_lane
         return self._image_lanes[partition % len(self._image_lanes)]

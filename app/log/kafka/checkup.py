@@ -13,12 +13,15 @@ from aiokafka.errors import KafkaError
 from aiokafka.protocol.offset import OffsetRequest
 
 from app.errors import ConfigurationError
+from app.log import KEYS
 from app.log.findings import MISSING, Finding, Level
-from app.log.kafka import permissions, rules, topics, transport
+from app.log.kafka import cleaner, permissions, rules, topics, transport
 from app.log.kafka.connections import Connections
 from app.log.kafka.refusals import RefusedError
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from aiokafka.admin import AIOKafkaAdminClient
 
     from app.log.kafka.settings import KafkaSettings
@@ -32,7 +35,7 @@ _PATIENCE_SECONDS = 15.0
 async def examine(settings: KafkaSettings, connections: Connections) -> list[Finding]:
     """Examine brokers, permissions and topics."""
     transport.install()
-    names = topics.names(settings.topic_prefix)
+    names, optional = topics.names(settings.topic_prefix), topics.optional(settings)
     client = AIOKafkaClient(**connections.options("doctor", int(_BROKER_SECONDS * 1000)))
     try:
         async with asyncio.timeout(min(settings.connect_timeout_seconds, _PATIENCE_SECONDS)):
@@ -48,7 +51,7 @@ async def examine(settings: KafkaSettings, connections: Connections) -> list[Fin
         answering = [node for node, finding in brokers.items() if finding.level is Level.OK]
         found = list(brokers.values())
         if answering:
-            found += await _permissions(client, answering[0], names)
+            found += await _permissions(client, answering[0], names, optional)
     finally:
         await client.close()
     if any(finding.level is Level.WRONG for finding in found):
@@ -74,15 +77,16 @@ async def examine_topics(
         ConfigurationError: No broker answers, or it refuses.
     """
     transport.install()
-    names = topics.names(settings.topic_prefix)
+    names, optional = topics.names(settings.topic_prefix), topics.optional(settings)
     try:
         async with asyncio.timeout(settings.connect_timeout_seconds):
             async with Connections(settings).administration() as admin:
                 if not create:
-                    return await _topics(admin, names, missing)
-                await topics.create_missing(admin, names, settings.partitions)
+                    return await _topics(admin, names, optional, missing)
+                partitions = settings.partitions
+                lacking = await topics.create_missing(admin, names, partitions, optional)
                 # A broker may not list a new topic yet: describing waits for it.
-                return await _described(admin, names)
+                return await _described(admin, topics.without(names, lacking))
     except TimeoutError as error:
         raise ConfigurationError(
             f"The brokers at {settings.bootstrap_servers} do not answer requests about topics."
@@ -123,13 +127,18 @@ async def _broker(client: AIOKafkaClient, connections: Connections, broker: Any)
     return Finding(Level.OK, where, f"answers at {address}")
 
 
-async def _permissions(client: AIOKafkaClient, node: int, names: dict[str, str]) -> list[Finding]:
+async def _permissions(
+    client: AIOKafkaClient, node: int, names: dict[str, str], optional: Container[str]
+) -> list[Finding]:
     try:
         found = await permissions.ask(client, node, names.values())
     except (KafkaError, OSError, NotImplementedError) as error:
         said = f"the broker does not say what is allowed ({type(error).__name__})"
         return [Finding(Level.WARNING, "permissions", said, "use Kafka 2.3 or newer")]
-    return [finding for name in names.values() if (finding := _permission(name, found)) is not None]
+    examined = [
+        name for role, name in names.items() if role not in optional or name in found.topics
+    ]
+    return [finding for name in examined if (finding := _permission(name, found)) is not None]
 
 
 def _permission(name: str, found: permissions.Permissions) -> Finding | None:
@@ -145,14 +154,14 @@ def _permission(name: str, found: permissions.Permissions) -> Finding | None:
 
 
 async def _topics(
-    admin: AIOKafkaAdminClient, names: dict[str, str], missing: Level
+    admin: AIOKafkaAdminClient, names: dict[str, str], optional: Container[str], missing: Level
 ) -> list[Finding]:
     lacking = await topics.find_missing(admin, names)
     found = [
         Finding(missing, name, MISSING, "imagegate topics, or the first start, creates it")
-        for name in lacking.values()
+        for name in topics.without(lacking, optional).values()
     ]
-    existing = {role: name for role, name in names.items() if role not in lacking}
+    existing = topics.without(names, lacking)
     return found + (await _described(admin, existing) if existing else [])
 
 
@@ -160,4 +169,4 @@ async def _described(admin: AIOKafkaAdminClient, names: dict[str, str]) -> list[
     found = []
     for topic in (await topics.describe(admin, names)).values():
         found += [*rules.findings(topic), rules.in_sync(topic)]
-    return found
+    return found + (await cleaner.examine(admin) if KEYS in names else [])

@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaError
 from app.errors import NotWrittenError
 from app.log.kafka.abandon import abandon
 from app.log.kafka.connections import RECONNECT_SECONDS
+from app.log.kafka.send_once import send_once
 from app.telemetry import metrics
 
 if TYPE_CHECKING:
@@ -47,15 +48,23 @@ class Lane:
         role: Of the topic that the lane is for.
         options: Constructor arguments of `AIOKafkaProducer`.
         connect_timeout_seconds: Bound for one attempt to connect.
+        once: Never send a record again whose answer was lost; see `send_once`.
     """
 
     def __init__(
-        self, name: str, role: str, options: Mapping[str, Any], connect_timeout_seconds: float
+        self,
+        name: str,
+        role: str,
+        options: Mapping[str, Any],
+        connect_timeout_seconds: float,
+        *,
+        once: bool = False,
     ) -> None:
         self.role = role
         self._name = name
         self._options = options
         self._connect_timeout_seconds = connect_timeout_seconds
+        self._once = once
         self._producer: Any = None
         self._renewal: asyncio.Task[None] | None = None
         self._last_acknowledged = 0.0
@@ -217,4 +226,6 @@ class Lane:
         except BaseException:
             await abandon(producer)
             raise
+        if self._once:
+            send_once(producer)
         return producer

@@ -1,17 +1,19 @@
 """`KafkaLog`: the log on Apache Kafka, through aiokafka.
 
 Puts together, behind the protocols of `app.log`, what these files hide: which record goes where
-(`appender`), when a producer is replaced (`lane`) and how it is closed (`abandon`), the outcomes of
-sent records (`outcomes`), what an answer to a read proves (`fetch`), which broker answers
-(`leaders`), the bytes of a batch (`batches`), consumer groups' offsets (`cursors`), the deletion of
-old records (`trim`); which topics are needed (`topics`), how they must be configured (`rules`), and
-what changes about them at run time (`watched_topics`, `watch`); an examination (`checkup`,
-`permissions`), and connections (`connections`, `transport`): how they are secured (`security`,
-`files`, `oauth`, `sessions`), and why none comes about (`handshake`, `refusals`).
+(`appender`), when a producer is replaced (`lane`) and how it is closed (`abandon`), that no key is
+sent twice (`send_once`), the outcomes of sent records (`outcomes`), what an answer to a read proves
+(`fetch`), which broker answers (`leaders`), the bytes of a batch (`batches`), consumer groups'
+offsets (`cursors`), the deletion of old records (`trim`); which topics are needed (`topics`), how
+they must be configured (`rules`), and what changes about them at run time (`watched_topics`,
+`watch`); an examination (`checkup`, `permissions`, `cleaner`), and connections (`connections`,
+`transport`): how they are secured (`security`, `files`, `oauth`, `sessions`), and why none comes
+about (`handshake`, `refusals`).
 
 The producers are not idempotent (KIP-98) on purpose: an idempotent one of aiokafka never expires
 what it holds and cannot be stopped while a broker is down (#1101), and nothing here needs it: a
-duplicate in `images` is an unreferenced record, a duplicate event is applied once.
+duplicate in `images` is an unreferenced record, a duplicate event is applied once, and a key has no
+duplicate.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from app.errors import LogUnavailableError, NotReadyError, NotWrittenError
-from app.log import EVENTS, IMAGES, Batch, Bounds, Fetched, Position, Record
+from app.log import EVENTS, IMAGES, KEYS, Batch, Bounds, Fetched, Position, Record
 from app.log.kafka import checkup, cursors, transport, trim
 from app.log.kafka.appender import Appender
 from app.log.kafka.connections import Connections
@@ -50,7 +52,7 @@ class KafkaLog:
         self._settings = settings
         self._connections = Connections(settings)
         self._topics = WatchedTopics(
-            settings, self._connections, self._renew_producers, must_exist=must_exist
+            settings, self._connections, self._apply_look, must_exist=must_exist
         )
         self._reads: Reads | None = None
         self._appender: Appender | None = None
@@ -101,7 +103,7 @@ class KafkaLog:
         return self._topics.max_record_bytes(topic)
 
     def partitions(self, topic: str) -> int:
-        """Return the number of partitions that the topic had at start."""
+        """Return the number of partitions that the topic had at first; 0 while it is missing."""
         return self._topics.partitions(topic)
 
     def deadline(self) -> float:
@@ -165,29 +167,46 @@ class KafkaLog:
         )
 
     async def _connect(self) -> None:
-        read_ms = request_ms(self._settings)
         # Closed by `stop`, whichever step fails.
         self._reads = reads = Reads(
             self._settings, self._connections, self._topics.names, self._topics.look_soon
         )
-        await reads.start({role: self.partitions(role) for role in self._topics.names})
+        await reads.start(self._partitions())
         self._appender = Appender(
             reads.client,
             self._topics.by_role,
             [
-                self._lane(f"images-{number}", IMAGES, read_ms / 1000)
+                self._lane(f"images-{number}", IMAGES)
                 # Each lane owns partitions: one without any would be useless.
                 for number in range(min(self._settings.producers, self.partitions(IMAGES)))
             ],
-            self._lane("events", EVENTS, read_ms / 1000),
+            self._lane("events", EVENTS),
             self._topics.look_soon,
+            needs_keys=self._settings.erasure == "shred",
         )
+        if self.partitions(KEYS):
+            self._appender.key_lane = self._lane("keys", KEYS)
         connect = self._connections.until_connected
         await asyncio.gather(*(connect(lane.start) for lane in self._appender.lanes))
         self._topics.start()
 
-    def _lane(self, name: str, role: str, connect_timeout_seconds: float) -> Lane:
-        return Lane(name, role, self._producing(role), connect_timeout_seconds)
+    def _lane(self, name: str, role: str) -> Lane:
+        seconds = request_ms(self._settings) / 1000
+        return Lane(name, role, self._producing(role), seconds, once=role == KEYS)
+
+    def _partitions(self) -> dict[str, int]:
+        return {role: self.partitions(role) for role in self._topics.by_role}
+
+    async def _apply_look(self, limits_changed: bool) -> None:
+        """Adapt to what a look at the topics has found: limits, and the topic of the keys."""
+        if limits_changed:
+            self._renew_producers()
+        if self._reads is not None:
+            await self._reads.follow(self._partitions())
+        if self._appender and self._appender.key_lane is None and self.partitions(KEYS):
+            lane = self._lane("keys", KEYS)
+            await lane.start()
+            self._appender.key_lane = lane
 
     def _renew_producers(self) -> None:
         for lane in self._appender.lanes if self._appender else ():

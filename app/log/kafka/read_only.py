@@ -7,11 +7,12 @@ right to read the topics, and no other.
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from aiokafka.errors import KafkaError
 
-from app.errors import LogUnavailableError
+from app.errors import ConfigurationError, LogUnavailableError
 from app.log import EVENTS
 from app.log.kafka import topics, transport
 from app.log.kafka.connections import Connections
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
     from app.log import Batch, Bounds, Fetched, Position
     from app.log.kafka.settings import KafkaSettings
+
+# Readers of many images at once ask for a topic that is missing by the hundred.
+_LOOK_SECONDS = 2.0
 
 
 class ReadOnlyKafkaLog:
@@ -39,6 +43,7 @@ class ReadOnlyKafkaLog:
         self._partitions: dict[str, int] = {}
         self._identity = ""
         self._reads: Reads | None = None
+        self._looked_at = -_LOOK_SECONDS
 
     @property
     def identity(self) -> str:
@@ -46,8 +51,8 @@ class ReadOnlyKafkaLog:
         return self._identity
 
     def partitions(self, topic: str) -> int:
-        """Return the number of partitions that the topic had at start."""
-        return self._partitions[topic]
+        """Return the number of partitions that the topic had at first; 0 while it is missing."""
+        return self._partitions.get(topic, 0)
 
     async def start(self) -> None:
         """Connect, and check that the topics are there and may be read."""
@@ -75,14 +80,19 @@ class ReadOnlyKafkaLog:
 
     async def read(self, topic: str, position: Position) -> Fetched:
         """Read one record by a direct fetch from the partition's leader."""
+        await self._find(topic)
         return await self._reading().read(topic, position)
 
-    def tail(self, topic: str, partition: int, start: int) -> AsyncGenerator[Batch, None]:
+    async def tail(self, topic: str, partition: int, start: int) -> AsyncGenerator[Batch, None]:
         """Follow a partition on a connection of its own."""
-        return self._reading().tail(topic, partition, start)
+        await self._find(topic)
+        async with aclosing(self._reading().tail(topic, partition, start)) as tail:
+            async for batch in tail:
+                yield batch
 
     async def bounds(self, topic: str, partition: int) -> Bounds:
         """Request the first and the next offset from the partition's leader."""
+        await self._find(topic)
         return await self._reading().bounds(topic, partition)
 
     async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int | None:
@@ -111,6 +121,26 @@ class ReadOnlyKafkaLog:
             else:
                 self._identity = topics.identity(cluster["cluster_id"], self._names)
                 return
+
+    async def _find(self, topic: str) -> None:
+        """Look for a topic that was missing: a gateway may have created it since.
+
+        Raises:
+            LogUnavailableError: Kafka did not answer in time, or does not let the topic be read.
+        """
+        now = asyncio.get_running_loop().time()
+        if topic in self._partitions or now < self._looked_at + _LOOK_SECONDS:
+            return
+        self._looked_at = now
+        try:
+            async with (
+                asyncio.timeout(self._settings.read_timeout_seconds),
+                self._connections.administration() as admin,
+            ):
+                self._partitions = await topics.readable(admin, self._names)
+                await self._reading().follow(self._partitions)
+        except (KafkaError, OSError, TimeoutError, ConfigurationError) as error:
+            raise LogUnavailableError(f"The topic {self._names[topic]} cannot be read.") from error
 
     def _reading(self) -> Reads:
         if self._reads is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.log import EVENTS, IMAGES, MAX_PARTITIONS
+from app.log import EVENTS, IMAGES, KEYS, MAX_PARTITIONS
 from app.log.findings import Finding, Level
 
 if TYPE_CHECKING:
@@ -30,6 +30,18 @@ CONFIG: Mapping[str, str] = {
     # too: 600 MB of zeros fit a compressed batch of 1 MiB.
     "compression.type": "uncompressed",
 }
+# The longest time from a deletion until no file of a broker that is up holds the image's key.
+DAY_MS = 86_400_000
+# Those of `image-keys`. A segment that is written to is never compacted: its age is limited. With
+# the low ratio the cleaner does not wait until half of the bytes are new, or for the whole lag.
+_KEYS_CONFIG: Mapping[str, str] = {
+    "cleanup.policy": "compact",
+    "max.compaction.lag.ms": str(DAY_MS),
+    "segment.ms": str(DAY_MS),
+    "min.cleanable.dirty.ratio": "0.01",
+    "message.timestamp.type": "LogAppendTime",
+    "compression.type": "uncompressed",
+}
 # Kafka's own defaults, for entries that a broker does not show; some only speak the protocol.
 DEFAULTS: Mapping[str, str] = {
     "cleanup.policy": "delete",
@@ -43,6 +55,8 @@ DEFAULTS: Mapping[str, str] = {
     "remote.storage.enable": "false",
     "local.retention.ms": "-2",
     "local.retention.bytes": "-2",
+    "max.compaction.lag.ms": "9223372036854775807",
+    "segment.ms": "604800000",
 }
 # With these values of `local.retention.…`, brokers keep what `retention.…` does, or everything
 # (KIP-405): a retention of the images is -1 or removes them.
@@ -81,20 +95,22 @@ class Topic:
         return self.config["remote.storage.enable"] == "true"
 
 
+def new_config(role: str) -> dict[str, str]:
+    """Return the configuration of a new topic."""
+    return dict(_KEYS_CONFIG if role == KEYS else CONFIG)
+
+
 def findings(topic: Topic) -> Iterator[Finding]:
     """Yield the findings on a topic's partitions, replication and configuration."""
     yield _partitions(topic)
     yield _replication(topic)
-    yield _setting(topic, "cleanup.policy", Level.WRONG, "compaction would remove records")
+    yield from _erasing(topic) if topic.role == KEYS else _keeping(topic)
     yield _setting(
         topic,
         "message.timestamp.type",
         Level.WRONG,
         "a client's clock that is ahead fails whole batches",
     )
-    for name in ("retention.ms", "retention.bytes"):
-        yield _retention(topic, name)
-    yield _tier(topic)
     yield _limit(topic)
     yield _setting(
         topic,
@@ -108,6 +124,46 @@ def findings(topic: Topic) -> Iterator[Finding]:
         "compression.type",
         Level.WARNING,
         "the gateway decompresses the records of other programs in its memory",
+    )
+
+
+def _keeping(topic: Topic) -> Iterator[Finding]:
+    """Yield the findings on what removes records of a topic that keeps them."""
+    yield _setting(topic, "cleanup.policy", Level.WRONG, "compaction would remove records")
+    for name in ("retention.ms", "retention.bytes"):
+        yield _retention(topic, name)
+    yield _tier(topic)
+
+
+def _erasing(topic: Topic) -> Iterator[Finding]:
+    """Yield the findings on what removes the keys of deleted images, and no others."""
+    yield _setting(
+        topic,
+        "cleanup.policy",
+        Level.WRONG,
+        "without compaction the keys of deleted images stay, and with delete those of others go",
+        "compact",
+    )
+    for name in ("max.compaction.lag.ms", "segment.ms"):
+        yield _lag(topic, name)
+    yield _setting(
+        topic,
+        "remote.storage.enable",
+        Level.WRONG,
+        "the remote storage would keep the keys of deleted images",
+        "false",
+    )
+
+
+def _lag(topic: Topic, name: str) -> Finding:
+    has = f"{name}={topic.config[name]}"
+    if int(topic.config[name]) <= DAY_MS:
+        return Finding(Level.OK, topic.name, has)
+    return Finding(
+        Level.WARNING,
+        topic.name,
+        f"{has} (the keys of deleted images stay in its files for longer than a day)",
+        _command(topic, name, str(DAY_MS)),
     )
 
 

@@ -41,6 +41,12 @@ class KafkaSettings(SecuritySettings):
         description="form of the images in new records: raw, or base64 for consumers that read text"
         " alone, a third larger; both are read",
     )
+    erasure: Literal["retention", "shred"] = Field(
+        "retention",
+        description="how deleted images leave Kafka: with the topic's retention, or shred, which"
+        " destroys the key of an encrypted image within about a day; for new images, and needs"
+        " sealing keys; the embedded log erases by itself",
+    )
     # Four: at 500 KB two took 281 MB/s, four 445, on one broker (bench/log.py).
     producers: int = Field(
         4, ge=1, le=16, description="connections that write images to each broker"

@@ -24,13 +24,15 @@ from aiokafka.errors import (
 )
 
 from app.errors import ConfigurationError
-from app.log import EVENTS, IMAGES, REJECTS
+from app.log import EVENTS, IMAGES, KEYS, REJECTS
 from app.log.findings import Level
 from app.log.kafka import permissions, rules
 from app.log.kafka.rules import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping
+
+    from app.log.kafka.settings import KafkaSettings
 
 logger = structlog.get_logger(__name__)
 
@@ -44,7 +46,12 @@ _HIDDEN = (
 
 def names(prefix: str) -> dict[str, str]:
     """Return the name of each role's topic on the broker."""
-    return {role: f"{prefix}{role}" for role in (IMAGES, EVENTS, REJECTS)}
+    return {role: f"{prefix}{role}" for role in (IMAGES, EVENTS, REJECTS, KEYS)}
+
+
+def optional(settings: KafkaSettings) -> frozenset[str]:
+    """Return the roles whose topics may be missing, and are used where they exist."""
+    return frozenset() if settings.erasure == "shred" else frozenset({KEYS})
 
 
 def identity(cluster_id: str, names: Mapping[str, str]) -> str:
@@ -53,13 +60,17 @@ def identity(cluster_id: str, names: Mapping[str, str]) -> str:
 
 
 async def prepare(
-    admin: AIOKafkaAdminClient, names: Mapping[str, str], image_partitions: int
+    admin: AIOKafkaAdminClient,
+    names: Mapping[str, str],
+    image_partitions: int,
+    optional: Container[str] = (),
 ) -> dict[str, Topic]:
     """Create the missing topics and check all of them.
 
     Args:
         admin: A started client.
         names: The name on the broker for each role (`images`, `image-events`, …).
+        optional: The roles that are created by others alone.
         image_partitions: Partitions of `images`, should it be created.
 
     Returns:
@@ -69,39 +80,49 @@ async def prepare(
         ConfigurationError: A topic exists and does not fit, or cannot be created.
         KafkaError: The broker failed.
     """
-    await create_missing(admin, names, image_partitions)
-    topics = await _fitting(admin, names)
+    lacking = await create_missing(admin, names, image_partitions, optional)
+    topics = await _fitting(admin, without(names, lacking))
     _warn(topics.values())
     return topics
 
 
-async def inspect(admin: AIOKafkaAdminClient, names: Mapping[str, str]) -> dict[str, Topic]:
+async def inspect(
+    admin: AIOKafkaAdminClient, names: Mapping[str, str], optional: Container[str] = ()
+) -> dict[str, Topic]:
     """Return the topics by role, without creating any.
 
     Raises:
-        ConfigurationError: One does not fit, or is missing.
+        ConfigurationError: One does not fit, or is missing, unless it is `optional`.
         KafkaError: The broker failed.
     """
-    if missing := await find_missing(admin, names):
-        raise ConfigurationError(f"There is no topic {' and no topic '.join(missing.values())}.")
-    return await _fitting(admin, names)
+    missing = await find_missing(admin, names)
+    if required := without(missing, optional):
+        raise ConfigurationError(f"There is no topic {' and no topic '.join(required.values())}.")
+    return await _fitting(admin, without(names, missing))
 
 
 async def readable(admin: AIOKafkaAdminClient, names: Mapping[str, str]) -> dict[str, int]:
     """Return the number of partitions of each topic, by role, for a client that only reads.
 
     Raises:
-        ConfigurationError: A topic is missing, or may not be read.
+        ConfigurationError: A topic other than that of the keys is missing, or one may not be read.
         KafkaError: The broker failed.
     """
-    await permissions.require(admin._client, names.values(), permissions.NEEDED_TO_READ)
-    if missing := await find_missing(admin, names):
+    missing = await find_missing(admin, names)
+    asked = without(names, {KEYS} & missing.keys())
+    await permissions.require(admin._client, asked.values(), permissions.NEEDED_TO_READ)
+    if required := without(missing, {KEYS}):
         raise ConfigurationError(
-            f"There is no topic {' and no topic '.join(missing.values())}. A gateway creates them."
+            f"There is no topic {' and no topic '.join(required.values())}. A gateway creates them."
             " If yours have a prefix, set IMAGEGATE_KAFKA__TOPIC_PREFIX."
         )
-    described = await _settled_metadata(admin, list(names.values()))
-    return {role: len(described[name]["partitions"]) for role, name in names.items()}
+    described = await _settled_metadata(admin, list(asked.values()))
+    return {role: len(described[name]["partitions"]) for role, name in asked.items()}
+
+
+def without(names: Mapping[str, str], roles: Container[str]) -> dict[str, str]:
+    """Return the names of the other roles."""
+    return {role: name for role, name in names.items() if role not in roles}
 
 
 async def _fitting(admin: AIOKafkaAdminClient, names: Mapping[str, str]) -> dict[str, Topic]:
@@ -125,22 +146,29 @@ async def find_missing(admin: AIOKafkaAdminClient, names: Mapping[str, str]) -> 
 
 
 async def create_missing(
-    admin: AIOKafkaAdminClient, names: Mapping[str, str], image_partitions: int
-) -> None:
+    admin: AIOKafkaAdminClient,
+    names: Mapping[str, str],
+    image_partitions: int,
+    optional: Container[str] = (),
+) -> set[str]:
     """Create the missing topics, with the broker's default replication.
+
+    Returns:
+        The `optional` roles whose topics are missing; they are not created.
 
     Raises:
         ConfigurationError: Kafka refuses.
         KafkaError: The broker failed.
     """
     missing = await find_missing(admin, names)
-    if not missing:
-        return
+    lacking = {role for role in missing if role in optional}
+    if missing.keys() == lacking:
+        return lacking
     # A replication factor of -1 is the broker's default (KIP-464); without the empty assignment
     # aiokafka refuses it.
     requested = [
-        NewTopic(name, image_partitions if role == IMAGES else 1, -1, {}, dict(rules.CONFIG))
-        for role, name in missing.items()
+        NewTopic(name, image_partitions if role == IMAGES else 1, -1, {}, rules.new_config(role))
+        for role, name in without(missing, lacking).items()
     ]
     response = await admin.create_topics(requested)
     for name, code, *message in response.topic_errors:
@@ -154,6 +182,7 @@ async def create_missing(
             )
         if error is NoError:
             logger.info("kafka_topic_created", topic=name)
+    return lacking
 
 
 async def describe(admin: AIOKafkaAdminClient, names: Mapping[str, str]) -> dict[str, Topic]:

@@ -14,7 +14,7 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from app.background import BackgroundJob
-from app.errors import ConfigurationError
+from app.errors import ConfigurationError, LogUnavailableError
 from app.log.kafka.refusals import RefusedError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Watch:
             self._say(error.detail.removesuffix("."), refused=True)
         except ConfigurationError as error:
             self._say(error.detail.removesuffix("."))
-        except (KafkaError, OSError, TimeoutError):
+        except (KafkaError, LogUnavailableError, OSError, TimeoutError):
             self.ask()
         # Any other end of the watch would leave its last result standing for ever.
         except Exception:

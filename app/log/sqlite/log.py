@@ -21,6 +21,7 @@ from app.errors import NotWrittenError, OutcomeUnknownError, RecordMissingError
 from app.log import (
     EVENTS,
     IMAGES,
+    KEYS,
     MAX_PARTITIONS,
     REJECTS,
     Batch,
@@ -85,7 +86,7 @@ class SqliteLog:
         if not 1 <= image_partitions <= MAX_PARTITIONS:
             raise ValueError(f"image_partitions must be 1 to {MAX_PARTITIONS}")
         self.path = directory / database.DATABASE_NAME
-        self._partitions = Partitions({IMAGES: image_partitions, EVENTS: 1, REJECTS: 1})
+        self._partitions = Partitions({IMAGES: image_partitions, EVENTS: 1, REJECTS: 1, KEYS: 1})
         self._append_timeout_seconds = append_timeout_seconds
         self._max_record_bytes = max_record_bytes
         self._identity = ""

@@ -9,7 +9,7 @@ import pytest
 from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
 
 from app.errors import ConfigurationError, NotWrittenError, OutcomeUnknownError
-from app.log import EVENTS, IMAGES, REJECTS, Record
+from app.log import EVENTS, IMAGES, KEYS, REJECTS, Record
 from app.log.kafka.log import KafkaLog
 from app.log.kafka.settings import KafkaSettings
 from tests.support import plain
@@ -22,9 +22,11 @@ pytestmark = pytest.mark.apache_kafka
 # https://kafka.apache.org/protocol, and org.apache.kafka.common.acl.AclOperation.
 TOPIC, LITERAL, ALLOW, ANY_HOST = 2, 3, 3, "*"
 CODES = {"Read": 3, "Write": 4, "Create": 5, "DescribeConfigs": 10}
-ROLES = (IMAGES, EVENTS, REJECTS)
-NEEDED = [(right, role) for role in ROLES for right in ("Read", "Write", "DescribeConfigs")]
+ROLES = (IMAGES, EVENTS, REJECTS, KEYS)
+RIGHTS = ("Read", "Write", "DescribeConfigs")
+NEEDED = [(right, role) for role in ROLES for right in RIGHTS]
 SECONDS = 30
+COMPACTED = FITTING | {"cleanup_policy": "compact"}
 PAGE = Path(__file__).parents[3] / "docs/kafka.md"
 
 
@@ -46,10 +48,12 @@ async def take(secured, topic, right):
         await admin._send_request(request)
 
 
-def limited(secured, prefix):
+def limited(secured, prefix, erasure="shred"):
     settings = secured.settings(sasl_username=LIMITED, topic_prefix=prefix)
     return KafkaLog(
-        KafkaSettings(partitions=1, producers=1, connect_timeout_seconds=20, **settings)
+        KafkaSettings(
+            partitions=1, producers=1, connect_timeout_seconds=20, erasure=erasure, **settings
+        )
     )
 
 
@@ -68,7 +72,7 @@ async def prefix(secured):
     """Topics that exist, on which nothing is allowed yet."""
     prefix = new_prefix()
     for role in ROLES:
-        await plain.create(secured, prefix + role, **FITTING)
+        await plain.create(secured, prefix + role, **(COMPACTED if role == KEYS else FITTING))
     return prefix
 
 
@@ -118,6 +122,37 @@ async def test_create_is_needed_only_where_the_topics_are_missing(secured):
     for role in ROLES:
         await take(secured, prefix + role, "Create")
     await use(limited(secured, prefix))
+
+
+async def test_the_topic_of_keys_needs_no_right_until_it_is_there_unless_the_gateway_shreds(
+    secured,
+):
+    prefix = new_prefix()
+    for role in ROLES:
+        if role != KEYS:
+            await plain.create(secured, prefix + role, **FITTING)
+            for right in RIGHTS:
+                await allow(secured, prefix + role, right)
+    log = limited(secured, prefix, erasure="retention")
+    await log.start()
+    try:
+        assert log.partitions(KEYS) == 0
+        await plain.create(secured, prefix + KEYS, **COMPACTED)
+        await allow(secured, prefix + KEYS, "Read")
+        async with asyncio.timeout(SECONDS):
+            while f"does not allow Write, DescribeConfigs on {prefix}{KEYS}" not in str(
+                log.trouble
+            ):
+                log._topics.look_soon()
+                await asyncio.sleep(0.05)
+        for right in RIGHTS:
+            await allow(secured, prefix + KEYS, right)
+        async with asyncio.timeout(SECONDS):
+            while log.trouble or not log.partitions(KEYS):
+                await asyncio.sleep(0.05)
+        await log.append(KEYS, [Record(b"key", None)])
+    finally:
+        await log.stop()
 
 
 def test_the_page_names_these_rights_and_no_others():
