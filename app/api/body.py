@@ -87,8 +87,8 @@ class RequestBody:
                 ", ".join(CONTENT_TYPES),
             )
         self._options = Options(imaging, rule, upload, request.headers.get("accept", ""))
-        for name in request.query_params:
-            self._options.choose(name, request.query_params[name])
+        for name, value in request.query_params.multi_items():
+            self._options.choose(name, value)
         if grant:
             self._options.fix()
         self.max_bytes = self._announced()

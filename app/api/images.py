@@ -12,6 +12,7 @@ from starlette.responses import StreamingResponse
 from app import errors
 from app.access.scopes import Scope
 from app.api import examples, listing, schemas
+from app.api.given import or_default
 from app.api.guard import principal_in, requires
 from app.api.headers import PRIVATE, ResponseHeader
 from app.api.openapi.answers import FINDING, WRITING, answers, json_content, success
@@ -28,6 +29,8 @@ ImageId = Annotated[
     str,
     Path(description="Id of the image, as the upload returned it.", examples=[examples.IMAGE_ID]),
 ]
+# Images in a page.
+_LIMIT = 50
 LINK = ResponseHeader(
     "Link",
     "Path of the next page (RFC 8288); missing on the last one.",
@@ -62,8 +65,10 @@ async def list_images(
     request: Request,
     gateway: Gateway,
     limit: Annotated[
-        int, Query(ge=1, le=1000, description="The most images in a page.", examples=[50])
-    ] = 50,
+        int,
+        Query(ge=1, le=1000, description="The most images in a page.", examples=[50]),
+        or_default(_LIMIT),
+    ] = _LIMIT,
     cursor: Annotated[
         str | None,
         Query(
@@ -71,6 +76,7 @@ async def list_images(
             max_length=64,
             examples=[examples.CURSOR],
         ),
+        or_default(),
     ] = None,
 ) -> StreamingResponse:
     """Return a page of one's own images; the `Link` header leads to the next one.

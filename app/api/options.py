@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from app.api.given import is_given
 from app.errors import InvalidParameterError
 from app.imaging import extras
 from app.imaging.info import Visibility
@@ -57,11 +58,13 @@ class Options:
         self._is_fixed = True
 
     def choose(self, name: str, value: str) -> None:
-        """Apply an option; any other name is ignored.
+        """Apply an option; any other name is ignored, and so is an option that is empty.
 
         Raises:
             InvalidParameterError: The value is not allowed here.
         """
+        if not is_given(value):
+            return
         if name == "expires_in":
             self._choose_expiry(value)
             return

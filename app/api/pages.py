@@ -56,22 +56,28 @@ _FILES = _Files(
 )
 
 
+async def _file(path: str, request: Request) -> Response:
+    # A range is no use in small files, and Starlette refuses a malformed one in plain text.
+    request.scope["headers"] = [each for each in request.scope["headers"] if each[0] != b"range"]
+    return await _FILES.get_response(path, request.scope)
+
+
 @router.api_route("/", methods=_GET)
 @open_to_all
 async def start_page(request: Request) -> Response:
     """Return the start page: a form for uploads, and the last pictures."""
-    return await _FILES.get_response("index.html", request.scope)
+    return await _file("index.html", request)
 
 
 @router.api_route("/docs", methods=_GET)
 @open_to_all
 async def docs_page(request: Request) -> Response:
     """Return the description of the API, where requests can be tried out."""
-    return await _FILES.get_response("docs.html", request.scope)
+    return await _file("docs.html", request)
 
 
 @router.api_route("/web/{path:path}", methods=_GET)
 @open_to_all
 async def page_file(path: str, request: Request) -> Response:
     """Return a script, a style sheet or an icon."""
-    return await _FILES.get_response(path, request.scope)
+    return await _file(path, request)

@@ -192,6 +192,12 @@ class TestRefusals:
         form["data"] = {"profile": "balanced", "comment": "other fields are left alone"}
         assert (await client.post("/images", **form)).status_code == 201
 
+    async def test_an_option_that_is_sent_empty_is_not_given(self, client):
+        data = {"profile": "", "metadata": " ", "visibility": "", "expires_in": ""}
+        form = {"files": {"file": images.jpeg()}, "data": data}
+        answer = await client.post("/images?profile=small&profile=&metadata=", **form)
+        assert answer.json()["profile"] == "small"
+
     @pytest.mark.parametrize("profile", ["original", "lossless", "balanced", "small"])
     async def test_a_profile_is_chosen_by_a_field_or_in_the_query(self, client, profile):
         data = images.jpeg(images.photo((320, 240)))
