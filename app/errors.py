@@ -17,10 +17,12 @@
     │   ├── PreconditionFailedError      412 precondition-failed
     │   ├── BodyTooLargeError            413 body-too-large
     │   ├── UnsupportedMediaTypeError    415 unsupported-media-type
+    │   ├── UnsupportedEncodingError     415 unsupported-encoding
     │   ├── UnsupportedFormatError       415 unsupported-format
     │   ├── RangeNotSatisfiableError     416 range-not-satisfiable
     │   ├── MisdirectedRequestError      421 misdirected-request
     │   ├── InvalidParameterError        422 invalid-parameter
+    │   ├── EmptyBodyError               422 empty-body
     │   ├── MissingFileError             422 missing-file
     │   ├── TooManyFilesError            422 too-many-files
     │   └── ImageRefusedError
@@ -227,6 +229,17 @@ class UnsupportedMediaTypeError(RequestError):
     headers = _ACCEPT
 
 
+class UnsupportedEncodingError(RequestError):
+    """The body has a `Content-Encoding`: it has to be sent as it is."""
+
+    code, status, title = "unsupported-encoding", 415, "Unsupported content encoding"
+    # RFC 9110, section 12.5.3.
+    headers: ClassVar = {"Accept-Encoding": "identity"}
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, self.headers["Accept-Encoding"])
+
+
 class UnsupportedFormatError(RequestError):
     """The bytes are not in an image format that the gateway accepts."""
 
@@ -254,6 +267,12 @@ class InvalidParameterError(RequestError):
     """A parameter is malformed, out of range, or has a value that is not allowed."""
 
     code, status, title = "invalid-parameter", 422, "Invalid parameter"
+
+
+class EmptyBodyError(RequestError):
+    """The body, or the part named `file`, has no bytes."""
+
+    code, status, title = "empty-body", 422, "Empty body"
 
 
 class MissingFileError(RequestError):

@@ -59,6 +59,7 @@ _WHERE_INVALID = (
 _OF_ERRORS = {
     "Retry-After": ("Seconds to wait before the next try.", ""),
     "Accept": ("Content types that are accepted instead.", ""),
+    "Accept-Encoding": ("Content codings that are accepted instead.", ""),
     "Content-Range": ("Size of the image.", "Size"),
     "WWW-Authenticate": ("How to authenticate (RFC 6750).", ""),
 }
