@@ -15,10 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Match
 
 from app.api import denials, examples, logged
 from app.api.headers import ALLOW, NO_STORE
+from app.api.methods import Methods
 from app.client import client_in
 from app.errors import (
     GatewayError,
@@ -38,7 +38,6 @@ logger = structlog.get_logger(__name__)
 CONTENT_TYPE = "application/problem+json"
 # nginx's status for a client that left; nobody reads the answer.
 _CLIENT_CLOSED_REQUEST = 499
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
 class Problem(BaseModel):
@@ -153,7 +152,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     status = HTTPStatus(error.status_code)
     headers = dict(error.headers or {})
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        headers[ALLOW.name] = ", ".join(_allowed(request))
+        headers[ALLOW.name] = ", ".join(Methods(request.app.routes).allowed(request.scope["path"]))
     detail = f"{request.method} {request.url.path}: {error.detail}."
     return _response(body_of_status(status, detail, _request_id(request)), headers)
 
@@ -184,18 +183,6 @@ def _body(
     if status == HTTPStatus.GATEWAY_TIMEOUT:
         problem["outcome"] = "unknown"
     return problem
-
-
-def _allowed(request: Request) -> list[str]:
-    """Return every method of a path; the framework names only those of one route."""
-    return [
-        method
-        for method in _METHODS
-        if any(
-            route.matches({**request.scope, "method": method})[0] is Match.FULL
-            for route in request.app.routes
-        )
-    ]
 
 
 def _said(problem: dict[str, Any]) -> str:

@@ -83,10 +83,10 @@ class TestFramework:
     @pytest.mark.parametrize(
         ("method", "path", "allowed"),
         [
-            ("PUT", "/images", {"GET", "POST"}),
-            ("PATCH", "/images/" + "a" * 32, {"GET", "HEAD", "DELETE"}),
-            ("POST", "/health/live", {"GET"}),
-            ("BREW", "/images", {"GET", "POST"}),
+            ("PUT", "/images", {"GET", "HEAD", "POST", "OPTIONS"}),
+            ("PATCH", "/images/" + "a" * 32, {"GET", "HEAD", "DELETE", "OPTIONS"}),
+            ("POST", "/health/live", {"GET", "HEAD", "OPTIONS"}),
+            ("BREW", "/images", {"GET", "HEAD", "POST", "OPTIONS"}),
         ],
     )
     async def test_another_method_is_a_problem_that_says_which_are_allowed(

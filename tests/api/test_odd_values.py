@@ -82,7 +82,8 @@ async def ask(client, route, query=b"", headers=()):
         try:
             return next(messages)
         except StopIteration:
-            return await asyncio.Event().wait()
+            await ended.wait()
+            return {"type": "http.disconnect"}
 
     async def send(message):
         if message["type"] == "http.response.start":
