@@ -16,6 +16,7 @@
     │   ├── ImageGoneError               410 image-gone
     │   ├── PreconditionFailedError      412 precondition-failed
     │   ├── BodyTooLargeError            413 body-too-large
+    │   ├── TargetTooLongError           414 target-too-long
     │   ├── UnsupportedMediaTypeError    415 unsupported-media-type
     │   ├── UnsupportedEncodingError     415 unsupported-encoding
     │   ├── UnsupportedFormatError       415 unsupported-format
@@ -220,6 +221,12 @@ class BodyTooLargeError(RequestError):
     """The upload has more bytes than allowed."""
 
     code, status, title = "body-too-large", 413, "Body too large"
+
+
+class TargetTooLongError(RequestError):
+    """The path and the query of the request are too long."""
+
+    code, status, title = "target-too-long", 414, "Target too long"
 
 
 class UnsupportedMediaTypeError(RequestError):

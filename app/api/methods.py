@@ -16,7 +16,7 @@ from app.api.headers import ALLOW
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from starlette.routing import BaseRoute
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -34,7 +34,7 @@ class Methods:
         routes: Those of the application.
     """
 
-    def __init__(self, routes: Iterable[BaseRoute]) -> None:
+    def __init__(self, routes: Sequence[BaseRoute]) -> None:
         self._paths: list[tuple[re.Pattern[str], set[str]]] = [
             (route.path_regex, route.methods or set())
             for each in iter_route_contexts(routes)

@@ -24,6 +24,7 @@ from app.background import BackgroundJob
 from app.codec.sandbox import hide
 from app.errors import ConfigurationError
 from app.read_again import ReadAgain
+from app.server import phrases
 from app.server.certificate import files_of, read_to_show
 from app.server.connections import Connections
 from app.server.descriptors import free_for_connections, raise_limit
@@ -76,6 +77,7 @@ def serve(app: FastAPI, http: ServerSettings, destination: str, *, exposable: bo
     if find_spec("uvloop") is None:
         logger.info("uvloop_missing", advice="pip install 'imagegate[speed]' for a faster loop")
     contexts = _contexts(http)
+    phrases.use()
     raise_limit()
     connections = Connections(http.max_connections, http.client_connections)
     plain = functools.partial(HttpProtocol, connections, Slices(), http)
