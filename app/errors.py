@@ -447,6 +447,7 @@ class RecordGoneError(GatewayError):
     """The record at this position was erased, trimmed or has expired."""
 
     code, title = "record-gone", "Record gone"
+    is_erased = False  # by itself: the records around it are there
 
 
 class TurnLostError(GatewayError):
