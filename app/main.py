@@ -36,6 +36,7 @@ from app.api import (
     uploads,
 )
 from app.api.authority import is_loopback
+from app.api.codings import Compression
 from app.api.encoded import EncodedImages
 from app.api.listing import Listing
 from app.api.methods import MethodGuard, Methods
@@ -133,6 +134,7 @@ def create_app(settings: Settings, *, insecure: bool = False) -> FastAPI:
         lifespan=lifespan,
         # A redirect would lead to the host that the Host header names.
         redirect_slashes=False,
+        default_response_class=problems.JsonLine,
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
@@ -148,6 +150,7 @@ def create_app(settings: Settings, *, insecure: bool = False) -> FastAPI:
     http = settings.http
     hosts = http.hosts or (sites.LOOPBACK_NAMES if is_loopback(http.host) else ())
     # The last one is the outermost.
+    app.add_middleware(Compression)
     _add_limits(app, limits.of_principals, limiter.principal_of, settings, access)
     app.add_middleware(guard.AccessGuard, access=access, api=app)
     app.add_middleware(MethodGuard, methods=Methods(app.routes))

@@ -94,8 +94,9 @@ EXPOSE_HEADERS = FixedHeader(
 )
 VARY = ResponseHeader(
     "Vary",
-    "Headers that the answer depends on: `Authorization` and `X-API-Key` for an image that is not"
-    " public, `Origin` where the server allows other origins (`IMAGEGATE_HTTP__CORS_ORIGINS`).",
+    "Headers that the answer depends on: `Accept-Encoding` for JSON, `Authorization` and"
+    " `X-API-Key` for an image that is not public, `Origin` where the server allows other origins"
+    " (`IMAGEGATE_HTTP__CORS_ORIGINS`).",
     "Authorization, X-API-Key, Origin",
     required=False,
 )

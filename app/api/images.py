@@ -11,12 +11,13 @@ from starlette.responses import StreamingResponse
 
 from app import errors
 from app.access.scopes import Scope
-from app.api import examples, listing, schemas
+from app.api import conditions, examples, listing, revalidated, schemas
+from app.api.codings import CONTENT_CODING
 from app.api.given import or_default
 from app.api.guard import principal_in, requires
 from app.api.headers import PRIVATE, ResponseHeader
 from app.api.openapi.answers import FINDING, WRITING, answers, json_content, success
-from app.api.openapi.components import example
+from app.api.openapi.components import example, read
 from app.api.state import Gateway  # noqa: TC001 - FastAPI reads the annotations
 from app.client import address_in
 from app.errors import InvalidParameterError
@@ -44,16 +45,25 @@ LINK = ResponseHeader(
     operation_id="listImages",
     summary="List images, newest first",
     response_model=schemas.ImagePage,
+    openapi_extra={"parameters": read(conditions.IF_NONE_MATCH)},
     responses=answers(
         {
             200: success(
                 "A page.",
                 LINK,
                 PRIVATE,
+                revalidated.ETAG,
+                CONTENT_CODING,
                 content=json_content(
                     example("page", "A page that is not the last", examples.IMAGE_PAGE)
                 ),
-            )
+            ),
+            304: success(
+                "The client has this page: `If-None-Match` names its entity tag.",
+                LINK,
+                PRIVATE,
+                revalidated.ETAG,
+            ),
         },
         errors.InvalidParameterError,
         errors.NotReadyError,
@@ -78,7 +88,7 @@ async def list_images(
         ),
         or_default(),
     ] = None,
-) -> StreamingResponse:
+) -> Response:
     """Return a page of one's own images; the `Link` header leads to the next one.
 
     With `admin`, or where the server asks for no credential, it lists everyone's.
@@ -87,13 +97,15 @@ async def list_images(
     owner = principal_in(request.scope).confined_to
     page = await gateway.listing.page(limit, _sequence(cursor) if cursor else None, owner)
     next_cursor = _cursor(page.last) if page.last is not None else None
-    headers = {
-        PRIVATE.name: PRIVATE.value,
-        "Content-Length": str(listing.length(page, next_cursor)),
-    }
+    headers = {PRIVATE.name: PRIVATE.value}
     if next_cursor:
         target = request.url.include_query_params(cursor=next_cursor)
         headers[LINK.name] = f'<{target.path}?{target.query}>; rel="next"'
+    tag = listing.tag(page, next_cursor)
+    if unmodified := revalidated.unmodified(request.headers, tag, headers):
+        return unmodified
+    headers[revalidated.ETAG.name] = tag
+    headers["Content-Length"] = str(listing.length(page, next_cursor))
     return StreamingResponse(
         listing.body(page, next_cursor), headers=headers, media_type="application/json"
     )
@@ -103,20 +115,33 @@ async def list_images(
     "/images/{image_id}/metadata",
     operation_id="describeImage",
     summary="Describe an image",
+    response_model=schemas.Image,
+    openapi_extra={"parameters": read(conditions.IF_NONE_MATCH)},
     responses=answers(
-        {200: success("The image.", PRIVATE, content=json_content(schemas.EXAMPLE))},
+        {
+            200: success(
+                "The image.",
+                PRIVATE,
+                revalidated.ETAG,
+                CONTENT_CODING,
+                content=json_content(schemas.EXAMPLE),
+            ),
+            304: success(
+                "The client has this: `If-None-Match` names its entity tag.",
+                PRIVATE,
+                revalidated.ETAG,
+            ),
+        },
         *FINDING,
         errors.ImageGoneError,
     ),
 )
 @requires(Scope.READ)
-async def describe_image(
-    image_id: ImageId, request: Request, response: Response, gateway: Gateway
-) -> schemas.Image:
+async def describe_image(image_id: ImageId, request: Request, gateway: Gateway) -> Response:
     """Return the JSON that the upload returned, to its owner."""
-    response.headers[PRIVATE.name] = PRIVATE.value
-    owner = principal_in(request.scope)
-    return schemas.listed(await gateway.finder.describe(image_id, owner))
+    found = await gateway.finder.describe(image_id, principal_in(request.scope))
+    body = gateway.encoded.encode(found) + b"\n"
+    return revalidated.answer(request.headers, body, {PRIVATE.name: PRIVATE.value})
 
 
 @router.delete(

@@ -75,6 +75,14 @@ class Problem(BaseModel):
     )
 
 
+class JsonLine(JSONResponse):
+    """JSON with a line end, so that a terminal shows its prompt on a line of its own."""
+
+    def render(self, content: Any) -> bytes:
+        """Return the bytes of the body."""
+        return super().render(content) + b"\n"
+
+
 def body_of(
     error: GatewayError | type[GatewayError], detail: str, request_id: str
 ) -> dict[str, Any]:
@@ -163,7 +171,7 @@ async def _on_disconnect(_request: Request, _error: Exception) -> Response:
 
 def _response(body: dict[str, Any], headers: dict[str, str]) -> Response:
     metrics.PROBLEMS.labels(body["code"]).inc()
-    return JSONResponse(
+    return JsonLine(
         body, body["status"], headers | {NO_STORE.name: NO_STORE.value}, media_type=CONTENT_TYPE
     )
 

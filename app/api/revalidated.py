@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from starlette.responses import Response
 
 from app.api import conditions
-from app.api.headers import ResponseHeader
+from app.api.headers import VARY, ResponseHeader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -41,7 +41,9 @@ def unmodified(request: Headers, tag: str, headers: Mapping[str, str]) -> Respon
     """Return the answer to a client that has this already; None for any other."""
     if not conditions.is_known(request, tag):
         return None
-    return Response(status_code=304, headers={**headers, ETAG.name: tag})
+    # As the answer with a body has it, which may be compressed.
+    varying = {VARY.name: "Accept-Encoding"}
+    return Response(status_code=304, headers={**headers, **varying, ETAG.name: tag})
 
 
 def answer(request: Headers, body: bytes, headers: Mapping[str, str]) -> Response:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.api.test_odd_values import ask, route_of
+from tests.support.asking import ask, route_of
 from tests.support.credentials import make_key
 from tests.support.in_process import in_process, problem
 from tests.support.routes import routes
