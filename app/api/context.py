@@ -129,10 +129,15 @@ class _Exchange:
             "method": self._scope["method"],
             "path": logged.path_of(self._scope),
             "status": self.status,
+            **self._code(),
             "client": self._client,
             **self._principal(),
             "request_id": self._id,
         }
+
+    def _code(self) -> dict[str, str]:
+        code = self._scope["state"].get("code")
+        return {"code": code} if code else {}
 
     def _principal(self) -> dict[str, str]:
         principal = self._scope["state"].get("principal")

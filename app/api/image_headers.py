@@ -69,8 +69,8 @@ OF_DOWNLOADS = (
 VARY_BY_CREDENTIAL = f"{AUTHORIZATION.name}, {API_KEY.name}"
 
 _EXTENSIONS = {each.content_type: each.extension for each in ImageFormat}
-# Of the accepted formats, and of those that are uploaded under the wrong one. Another dot may belong
-# to the name: a time, a version.
+# Of the accepted formats, and of those that are uploaded under the wrong one. Another dot may be a
+# part of the name: of a time, or a version.
 _EXTENSION = re.compile(
     r"\.(?:jpe?g|jpe|jfif|pjpeg|a?png|webp|gif|avif|hei[cf]|hif|tiff?|bmp|dib|jxl|jp2|svg)$",
     re.IGNORECASE,

@@ -19,12 +19,12 @@ from starlette.responses import JSONResponse, Response
 from app.api import denials, examples, logged
 from app.api.headers import ALLOW, NO_STORE
 from app.api.methods import Methods
-from app.client import client_in
 from app.errors import (
     GatewayError,
     InternalError,
     InvalidParameterError,
     NotReadyError,
+    OverloadedError,
     RateLimitedError,
     ShareExceededError,
 )
@@ -32,10 +32,14 @@ from app.telemetry import metrics
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+    from starlette.types import Receive, Scope, Send
 
 logger = structlog.get_logger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
+# The cause of not being ready is logged once, where it arises, and not with every probe; that of an
+# overload once a second, as it has thousands of requests.
+_LOGGED_ONCE = (NotReadyError, OverloadedError)
 # nginx's status for a client that left; nobody reads the answer.
 _CLIENT_CLOSED_REQUEST = 499
 
@@ -83,6 +87,20 @@ class JsonLine(JSONResponse):
         return super().render(content) + b"\n"
 
 
+class _ProblemLine(JsonLine):
+    """A problem; the line of its request in the log has its code."""
+
+    def __init__(self, body: dict[str, Any], headers: dict[str, str]) -> None:
+        headers = headers | {NO_STORE.name: NO_STORE.value}
+        super().__init__(body, body["status"], headers, media_type=CONTENT_TYPE)
+        self._code = body["code"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        scope.setdefault("state", {})["code"] = self._code
+        await super().__call__(scope, receive, send)
+
+
 def body_of(
     error: GatewayError | type[GatewayError], detail: str, request_id: str
 ) -> dict[str, Any]:
@@ -120,8 +138,7 @@ async def unexpected(request: Request, error: Exception) -> Response:
 
 async def _on_gateway_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, GatewayError)  # noqa: S101 - registered for this class
-    # The cause of not being ready is logged once, where it arises, and not with every probe.
-    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, NotReadyError):
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, _LOGGED_ONCE):
         logger.error(
             "request_failed",
             code=error.code,
@@ -137,14 +154,9 @@ async def _on_gateway_error(request: Request, error: Exception) -> Response:
     if isinstance(error, RateLimitedError):
         denials.log_limited(error, request.scope)
     if isinstance(error, ShareExceededError):
-        logger.warning(
-            "request_refused",
-            reason="share",
-            detail=error.detail,
-            client=client_in(request.scope),
-            request_id=_request_id(request),
-        )
-        metrics.REQUESTS_REFUSED.labels("share").inc()
+        denials.log_refused("share", error, request.scope)
+    if isinstance(error, OverloadedError):
+        denials.log_refused("load", error, request.scope)
     return answer(error, _request_id(request))
 
 
@@ -171,9 +183,7 @@ async def _on_disconnect(_request: Request, _error: Exception) -> Response:
 
 def _response(body: dict[str, Any], headers: dict[str, str]) -> Response:
     metrics.PROBLEMS.labels(body["code"]).inc()
-    return JsonLine(
-        body, body["status"], headers | {NO_STORE.name: NO_STORE.value}, media_type=CONTENT_TYPE
-    )
+    return _ProblemLine(body, headers)
 
 
 def _body(
