@@ -24,6 +24,7 @@ from app.background import BackgroundJob
 from app.codec.sandbox import hide
 from app.errors import ConfigurationError
 from app.read_again import ReadAgain
+from app.section import variable
 from app.server import phrases
 from app.server.certificate import files_of, read_to_show
 from app.server.connections import Connections
@@ -219,7 +220,7 @@ def bind(http: ServerSettings) -> socket.socket:
     except (OSError, UnicodeError) as error:  # the latter for a name that cannot be one
         raise ConfigurationError(
             f"cannot listen on {http.host}:{http.port}: {_reason(error)}. Choose another port with"
-            " --port or IMAGEGATE_HTTP__PORT."
+            f" --port or {variable('http', 'port')}; make run PORT=8081 works too."
         ) from error
 
 
