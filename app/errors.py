@@ -18,11 +18,14 @@
     │   ├── ImageGoneError               410 image-gone
     │   ├── PreconditionFailedError      412 precondition-failed
     │   ├── BodyTooLargeError            413 body-too-large
+    │   ├── TargetTooLongError           414 target-too-long
     │   ├── UnsupportedMediaTypeError    415 unsupported-media-type
+    │   ├── UnsupportedEncodingError     415 unsupported-encoding
     │   ├── UnsupportedFormatError       415 unsupported-format
     │   ├── RangeNotSatisfiableError     416 range-not-satisfiable
     │   ├── MisdirectedRequestError      421 misdirected-request
     │   ├── InvalidParameterError        422 invalid-parameter
+    │   ├── EmptyBodyError               422 empty-body
     │   ├── MissingFileError             422 missing-file
     │   ├── TooManyFilesError            422 too-many-files
     │   └── ImageRefusedError
@@ -234,11 +237,28 @@ class BodyTooLargeError(RequestError):
     code, status, title = "body-too-large", 413, "Body too large"
 
 
+class TargetTooLongError(RequestError):
+    """The path and the query of the request are too long."""
+
+    code, status, title = "target-too-long", 414, "Target too long"
+
+
 class UnsupportedMediaTypeError(RequestError):
     """The request's content type is neither multipart nor that of raw bytes."""
 
     code, status, title = "unsupported-media-type", 415, "Unsupported media type"
     headers = _ACCEPT
+
+
+class UnsupportedEncodingError(RequestError):
+    """The body has a `Content-Encoding`: it has to be sent as it is."""
+
+    code, status, title = "unsupported-encoding", 415, "Unsupported content encoding"
+    # RFC 9110, section 12.5.3.
+    headers: ClassVar = {"Accept-Encoding": "identity"}
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, self.headers["Accept-Encoding"])
 
 
 class UnsupportedFormatError(RequestError):
@@ -268,6 +288,12 @@ class InvalidParameterError(RequestError):
     """A parameter is malformed, out of range, or has a value that is not allowed."""
 
     code, status, title = "invalid-parameter", 422, "Invalid parameter"
+
+
+class EmptyBodyError(RequestError):
+    """The body, or the part named `file`, has no bytes."""
+
+    code, status, title = "empty-body", 422, "Empty body"
 
 
 class MissingFileError(RequestError):
@@ -435,6 +461,7 @@ class RecordGoneError(GatewayError):
     """The record at this position was erased, trimmed or has expired."""
 
     code, title = "record-gone", "Record gone"
+    is_erased = False  # by itself: the records around it are there
 
 
 class TurnLostError(GatewayError):

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import structlog
 from fastapi import FastAPI
-from starlette.routing import Route
 
 from app import __version__
 from app.access.access import Access
@@ -40,8 +39,10 @@ from app.api import (
     uploads,
 )
 from app.api.authority import is_loopback
+from app.api.codings import Compression
 from app.api.encoded import EncodedImages
 from app.api.listing import Listing
+from app.api.methods import MethodGuard, Methods
 from app.api.openapi.document import document
 from app.api.state import State
 from app.budget import ByteBudget
@@ -140,7 +141,8 @@ def create_app(settings: Settings, *, insecure: bool = False) -> FastAPI:
         lifespan=lifespan,
         # A redirect would lead to the host that the Host header names.
         redirect_slashes=False,
-        openapi_url="/openapi.json",
+        default_response_class=problems.JsonLine,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         openapi_tags=[
@@ -154,13 +156,11 @@ def create_app(settings: Settings, *, insecure: bool = False) -> FastAPI:
         app.include_router(part.router)
     http = settings.http
     hosts = http.hosts or (sites.LOOPBACK_NAMES if is_loopback(http.host) else ())
-    # FastAPI's own route.
-    for each in app.routes:
-        if isinstance(each, Route) and each.path == app.openapi_url:
-            guard.open_to_all(each.endpoint)
     # The last one is the outermost.
+    app.add_middleware(Compression)
     _add_limits(app, limits.of_principals, limiter.principal_of, settings, access)
     app.add_middleware(guard.AccessGuard, access=access, api=app)
+    app.add_middleware(MethodGuard, methods=Methods(app.routes))
     _add_limits(app, limits.of_addresses, limiter.address_of, settings, access)
     app.add_middleware(crowd.CrowdGuard, client_limit=http.client_connections)
     app.add_middleware(sites.SiteGuard, hosts=hosts, origins=http.cors_origins)
@@ -168,6 +168,7 @@ def create_app(settings: Settings, *, insecure: bool = False) -> FastAPI:
     app.add_middleware(sites.CrossOriginHeaders, origins=http.cors_origins)
     problems.install(app)
     app.state.access = access
+    app.state.description = pages.Description(lambda: document(app))
     app.openapi = lambda: document(app)  # type: ignore[method-assign]  # FastAPI's own way
     return app
 

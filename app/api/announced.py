@@ -22,7 +22,7 @@ ACCEPT_POST = ResponseHeader(
     "Accept-Post", "Content types of an upload's body.", ", ".join(body.CONTENT_TYPES)
 )
 ALLOWED = ResponseHeader(
-    ALLOW.name, "Methods of this path.", "GET, OPTIONS, POST", variant="Always"
+    ALLOW.name, "Methods of this path.", "GET, HEAD, POST, OPTIONS", variant="Always"
 )
 _EXAMPLE = {
     "max_bytes": 20_000_000,

@@ -19,6 +19,6 @@ def answer(
     request: Request, model: BaseModel, headers: Mapping[str, str], status: int = 200
 ) -> Response:
     """Return the answer to a request."""
-    body = model.model_dump_json().encode()
+    body = model.model_dump_json().encode() + b"\n"
     digest = digests.of_content(request.headers, body)
     return Response(body, status, {**headers, **digest}, "application/json")

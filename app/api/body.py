@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from starlette.requests import ClientDisconnect
 
-from app.api import digests
+from app.api import codings, digests
 from app.api.form import UploadForm
 from app.api.guard import principal_in
 from app.api.options import Options
@@ -50,6 +50,7 @@ class RequestBody:
     Raises:
         BadRequestError: The length is announced in two ways.
         BodyTooLargeError: The announced length is over the limit.
+        UnsupportedEncodingError: The body has a coding.
         UnsupportedMediaTypeError: The body has neither of the two forms.
         InvalidDigestError: The digest of the body cannot be read.
         InvalidParameterError: An option in the query has an unknown value.
@@ -78,6 +79,7 @@ class RequestBody:
             if terms.formats:
                 self.formats = [each for each in ACCEPTED if each.value in terms.formats]
             self.claim = Claim(grant.link, terms.uses, grant.expires_at)
+        codings.require_none(request.headers)
         declared = request.headers.get("content-type", "application/octet-stream")
         content_type, self._parameters = parse_parameters(declared.encode("latin-1"))
         self._is_form = content_type == b"multipart/form-data"
@@ -89,8 +91,8 @@ class RequestBody:
                 ", ".join(CONTENT_TYPES),
             )
         self._options = Options(imaging, rule, upload, request.headers.get("accept", ""))
-        for name in request.query_params:
-            self._options.choose(name, request.query_params[name])
+        for name, value in request.query_params.multi_items():
+            self._options.choose(name, value)
         if grant:
             self._options.fix()
         self.max_bytes = self._announced()

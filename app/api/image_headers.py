@@ -7,6 +7,7 @@ client can misread (RFC 6266).
 from __future__ import annotations
 
 import math
+import re
 import time
 import unicodedata
 from typing import TYPE_CHECKING
@@ -71,6 +72,12 @@ OF_DOWNLOADS = (
 VARY_BY_CREDENTIAL = f"{AUTHORIZATION.name}, {API_KEY.name}"
 
 _EXTENSIONS = {each.content_type: each.extension for each in ImageFormat}
+# Of the accepted formats, and of those that are uploaded under the wrong one. Another dot may be a
+# part of the name: of a time, or a version.
+_EXTENSION = re.compile(
+    r"\.(?:jpe?g|jpe|jfif|pjpeg|a?png|webp|gif|avif|hei[cf]|hif|tiff?|bmp|dib|jxl|jp2|svg)$",
+    re.IGNORECASE,
+)
 
 
 def etag(digest: str) -> str:
@@ -119,7 +126,7 @@ def of_download(
 def content_disposition(filename: str | None, image_id: str, extension: str) -> str:
     """Return the field value for a file name with the extension of the served format."""
     named = filename or image_id
-    stem = named.rpartition(".")[0] or named
+    stem = _EXTENSION.sub("", named) or named
     plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode().strip()
     plain = "".join("_" if character in '"\\%;/' else character for character in plain)
     encoded = quote(f"{stem}{extension}", safe="")

@@ -11,8 +11,9 @@ from starlette.responses import StreamingResponse
 
 from app import errors
 from app.access.scopes import Scope
-from app.api import digests, examples, listing, schemas
-from app.api.answer import answer
+from app.api import conditions, digests, examples, listing, revalidated, schemas
+from app.api.codings import CONTENT_CODING
+from app.api.given import or_default
 from app.api.guard import principal_in, requires
 from app.api.headers import PRIVATE, ResponseHeader
 from app.api.openapi.answers import FINDING, WRITING, answers, json_content, success
@@ -30,6 +31,8 @@ ImageId = Annotated[
     str,
     Path(description="Id of the image, as the upload returned it.", examples=[examples.IMAGE_ID]),
 ]
+# Images in a page.
+_LIMIT = 50
 LINK = ResponseHeader(
     "Link",
     "Path of the next page (RFC 8288); missing on the last one.",
@@ -43,18 +46,26 @@ LINK = ResponseHeader(
     operation_id="listImages",
     summary="List images, newest first",
     response_model=schemas.ImagePage,
-    openapi_extra={"parameters": read(digests.WANT_CONTENT_DIGEST)},
+    openapi_extra={"parameters": read(conditions.IF_NONE_MATCH, digests.WANT_CONTENT_DIGEST)},
     responses=answers(
         {
             200: success(
                 "A page.",
                 LINK,
                 PRIVATE,
+                revalidated.ETAG,
+                CONTENT_CODING,
                 digests.CONTENT_DIGEST,
                 content=json_content(
                     example("page", "A page that is not the last", examples.IMAGE_PAGE)
                 ),
-            )
+            ),
+            304: success(
+                "The client has this page: `If-None-Match` names its entity tag.",
+                LINK,
+                PRIVATE,
+                revalidated.ETAG,
+            ),
         },
         errors.InvalidParameterError,
         errors.NotReadyError,
@@ -66,8 +77,10 @@ async def list_images(
     request: Request,
     gateway: Gateway,
     limit: Annotated[
-        int, Query(ge=1, le=1000, description="The most images in a page.", examples=[50])
-    ] = 50,
+        int,
+        Query(ge=1, le=1000, description="The most images in a page.", examples=[50]),
+        or_default(_LIMIT),
+    ] = _LIMIT,
     cursor: Annotated[
         str | None,
         Query(
@@ -75,9 +88,10 @@ async def list_images(
             max_length=64,
             examples=[examples.CURSOR],
         ),
+        or_default(),
     ] = None,
     source: Source = None,
-) -> StreamingResponse:
+) -> Response:
     """Return a page of one's own images; the `Link` header leads to the next one.
 
     With `admin`, or where the server asks for no credential, it lists everyone's.
@@ -87,13 +101,15 @@ async def list_images(
     before = _sequence(cursor) if cursor else None
     page = await gateway.listing.page(limit, before, owner, source)
     next_cursor = _cursor(page.last) if page.last is not None else None
-    headers = {
-        PRIVATE.name: PRIVATE.value,
-        "Content-Length": str(listing.length(page, next_cursor)),
-    }
+    headers = {PRIVATE.name: PRIVATE.value}
     if next_cursor:
         target = request.url.include_query_params(cursor=next_cursor)
         headers[LINK.name] = f'<{target.path}?{target.query}>; rel="next"'
+    tag = listing.tag(page, next_cursor)
+    if unmodified := revalidated.unmodified(request.headers, tag, headers):
+        return unmodified
+    headers[revalidated.ETAG.name] = tag
+    headers["Content-Length"] = str(listing.length(page, next_cursor))
     if (algorithm := digests.wanted_of_content(request.headers)) is not None:
         made = digests.new(algorithm)
         async for piece in listing.body(page, next_cursor):
@@ -109,12 +125,22 @@ async def list_images(
     operation_id="describeImage",
     summary="Describe an image",
     response_model=schemas.Image,
-    openapi_extra={"parameters": read(digests.WANT_CONTENT_DIGEST)},
+    openapi_extra={"parameters": read(conditions.IF_NONE_MATCH, digests.WANT_CONTENT_DIGEST)},
     responses=answers(
         {
             200: success(
-                "The image.", PRIVATE, digests.CONTENT_DIGEST, content=json_content(schemas.EXAMPLE)
-            )
+                "The image.",
+                PRIVATE,
+                revalidated.ETAG,
+                CONTENT_CODING,
+                digests.CONTENT_DIGEST,
+                content=json_content(schemas.EXAMPLE),
+            ),
+            304: success(
+                "The client has this: `If-None-Match` names its entity tag.",
+                PRIVATE,
+                revalidated.ETAG,
+            ),
         },
         *FINDING,
         errors.ImageGoneError,
@@ -124,7 +150,8 @@ async def list_images(
 async def describe_image(image_id: ImageId, request: Request, gateway: Gateway) -> Response:
     """Return the JSON that the upload returned, to its owner."""
     found = await gateway.finder.describe(image_id, principal_in(request.scope))
-    return answer(request, schemas.listed(found), {PRIVATE.name: PRIVATE.value})
+    body = gateway.encoded.encode(found) + b"\n"
+    return revalidated.answer(request.headers, body, {PRIVATE.name: PRIVATE.value})
 
 
 @router.delete(

@@ -159,6 +159,7 @@ class SignedLink(BaseModel):
         },
         errors.RequestTimeoutError,
         errors.BodyTooLargeError,
+        errors.UnsupportedEncodingError,
         errors.UnsupportedMediaTypeError,
         errors.InvalidParameterError,
         errors.CrossSiteError,

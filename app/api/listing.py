@@ -12,6 +12,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from app.api import revalidated
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
@@ -71,6 +73,11 @@ def length(page: Page, next_cursor: str | None) -> int:
     return sum(map(len, page.images)) + separators + len(_HEAD) + len(_tail(next_cursor))
 
 
+def tag(page: Page, next_cursor: str | None) -> str:
+    """Return the entity tag of `body`: 1 ms for 1,000 images."""
+    return revalidated.tag_of([*page.images, _tail(next_cursor)])
+
+
 async def body(page: Page, next_cursor: str | None) -> AsyncGenerator[bytes, None]:
     """Yield the JSON of an `ImagePage`, piece by piece.
 
@@ -87,4 +94,4 @@ _HEAD = b'{"images":['
 
 
 def _tail(next_cursor: str | None) -> bytes:
-    return b'],"next_cursor":' + json.dumps(next_cursor).encode() + b"}"
+    return b'],"next_cursor":' + json.dumps(next_cursor).encode() + b"}\n"

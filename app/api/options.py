@@ -7,6 +7,7 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from app.api.given import is_given
 from app.errors import InvalidParameterError
 from app.imaging import extras
 from app.imaging.info import Visibility
@@ -67,11 +68,13 @@ class Options:
         self._is_fixed = True
 
     def choose(self, name: str, value: str) -> None:
-        """Apply an option; any other name is ignored.
+        """Apply an option; any other name is ignored, and so is an option that is empty.
 
         Raises:
             InvalidParameterError: The value is not allowed here.
         """
+        if not is_given(value):
+            return
         match name:
             case "expires_in":
                 self._choose_expiry(value)
@@ -116,9 +119,8 @@ class Options:
         self._expires_in = int(value)
 
     def _choose_source(self, value: str) -> None:
-        """Apply a source; an empty one, as forms of web pages send it, is none."""
         try:
-            source = source_of(value) if value else ""
+            source = source_of(value)
         except ValueError as error:
             raise InvalidParameterError(f"source: {value[:50]!r} {error}.") from error
         if self._is_fixed and source != self._source:

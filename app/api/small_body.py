@@ -12,7 +12,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
-from app.api import digests
+from app.api import codings, digests
 from app.errors import BodyTooLargeError, RequestTimeoutError, UnsupportedMediaTypeError
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class SmallBodyRoute(APIRoute):
 
 
 async def _received(request: Request) -> bytes:
+    codings.require_none(request.headers)
     declared = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if declared != CONTENT_TYPE:
         raise UnsupportedMediaTypeError(

@@ -8,14 +8,15 @@ from fastapi import Query
 from pydantic import AfterValidator
 
 from app.api import examples
+from app.api.given import or_default
 from app.imaging.names import MAX_SOURCE_CHARACTERS, source_of
 
 Source = Annotated[
     Annotated[str, AfterValidator(source_of)] | None,
     Query(
-        min_length=1,
         max_length=MAX_SOURCE_CHARACTERS,
         description="Only images from this camera or device, as their uploads said.",
         examples=[examples.SOURCE],
     ),
+    or_default(),
 ]

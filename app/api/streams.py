@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
-from pydantic import BeforeValidator
 from starlette.responses import StreamingResponse
 
 from app.access.scopes import Scope
 from app.api import examples, schemas
+from app.api.given import or_default
 from app.api.guard import principal_in, requires
 from app.api.headers import NO_STORE, RESOURCE_POLICY, FixedHeader, RequestHeader
 from app.api.openapi.answers import BINARY, answers, success
@@ -102,9 +102,8 @@ async def stream_images(
     gateway: Gateway,
     last_event_id: Annotated[
         int | None,
-        # An `EventSource` that has seen no event may send an empty one.
-        BeforeValidator(lambda given: given or None),
         Header(ge=-1, include_in_schema=False),
+        or_default(),
     ] = None,
     source: Source = None,
 ) -> EventSourceResponse:
@@ -171,10 +170,12 @@ async def watch_images(
             description="The longest side, in pixels; rounded up to a multiple of 160.",
             examples=[640],
         ),
+        or_default(),
     ] = None,
     fps: Annotated[
         float | None,
         Query(ge=0.1, le=60, description="The most pictures a second.", examples=[2]),
+        or_default(),
     ] = None,
     source: Source = None,
 ) -> StreamingResponse:

@@ -15,7 +15,7 @@ async def limits(client):
 
 async def test_the_methods_and_the_content_types_are_those_that_work(client):
     answer = await limits(client)
-    assert answer.headers["allow"] == "GET, OPTIONS, POST"
+    assert answer.headers["allow"] == "GET, HEAD, POST, OPTIONS"
     refused = await client.put("/images")
     assert set(refused.headers["allow"].split(", ")) == {"GET", "OPTIONS", "POST"}
     types = answer.headers["accept-post"].split(", ")

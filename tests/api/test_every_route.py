@@ -62,7 +62,6 @@ TOLD = {
     "GET /web/{path:path}": EVERYONE,
     "HEAD /web/{path:path}": EVERYONE,
     "GET /openapi.json": EVERYONE,
-    "HEAD /openapi.json": EVERYONE,
 }
 
 

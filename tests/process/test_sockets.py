@@ -226,8 +226,38 @@ class TestHostileFraming:
     def test_what_is_no_http_is_answered_as_a_problem(self, gateway):
         with RawClient(gateway) as client:
             client.send(b"hello\r\n\r\n")
-            status, _, problem = client.read_problem()
+            status, headers, problem = client.read_problem()
             assert (status, problem["code"]) == (400, "bad-request")
+            assert headers["x-request-id"] == problem["request_id"]
+            assert headers["x-content-type-options"] == "nosniff"
+            assert headers["date"].endswith(" GMT")
+            gateway.await_output(problem["request_id"])
+
+    @pytest.mark.parametrize("end", ["", " HTTP/1.1\r\nHost: localhost\r\n\r\n"])
+    @pytest.mark.parametrize("target", ["/images/" + "a" * 9_000, "/images?limit=" + "1" * 9_000])
+    def test_a_target_that_is_too_long_is_refused_as_such(self, gateway, target, end):
+        with RawClient(gateway) as client:
+            client.send(f"GET {target}{end}".encode())
+            status, headers, problem = client.read_problem()
+            assert (status, problem["code"]) == (414, "target-too-long")
+            assert headers["x-request-id"] == problem["request_id"]
+
+    @pytest.mark.parametrize(
+        ("head", "line"),
+        [
+            ("GET /images?limit=0 HTTP/1.1", "422 Unprocessable Content"),
+            (f"GET /{'a' * 9_000} HTTP/1.1", "414 URI Too Long"),
+            ("hello", "400 Bad Request"),
+            (
+                f"POST /images HTTP/1.1\r\nContent-Length: {LIMIT + 1}",
+                "413 Content Too Large",
+            ),
+        ],
+    )
+    def test_reason_phrases_are_those_of_the_standard(self, gateway, head, line):
+        with RawClient(gateway) as client:
+            client.send(f"{head}\r\nHost: localhost\r\n\r\n".encode())
+            assert client.read_some().startswith(f"HTTP/1.1 {line}\r\n".encode())
 
     def test_a_path_with_a_slash_too_many_is_not_redirected(self, gateway):
         with gateway.client() as client:

@@ -46,6 +46,8 @@ def operation_of(method, path):
     """Return the operation that a request is for; None where the path is in no operation."""
     for template, item in DOCUMENT["paths"].items():
         if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template)), path):
+            if method in ("HEAD", "OPTIONS"):
+                return item.get(method.lower(), item.get("get") if method == "HEAD" else None)
             return item.get(method.lower(), {"responses": _without_operation(item)})
     return None
 
