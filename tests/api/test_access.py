@@ -32,7 +32,6 @@ OPEN = {
     "GET /web/{path:path}",
     "HEAD /web/{path:path}",
     "GET /openapi.json",
-    "HEAD /openapi.json",
 }
 NEEDED = {
     "POST /images": "images:write",
@@ -145,7 +144,7 @@ class TestRoutes:
             problem(await client.get("/images", headers=twice), 401, "invalid-credential")
 
     async def test_options_need_no_credential(self, client):
-        problem(await client.options("/images"), 405, "method-not-allowed")
+        assert (await client.options("/images")).status_code == 204
 
 
 class TestWithout:
