@@ -11,13 +11,13 @@ from starlette.responses import StreamingResponse
 
 from app import errors
 from app.access.scopes import Scope
-from app.api import conditions, examples, listing, revalidated, schemas
+from app.api import examples, listing, revalidated, schemas
 from app.api.codings import CONTENT_CODING
 from app.api.given import or_default
 from app.api.guard import principal_in, requires
 from app.api.headers import PRIVATE, ResponseHeader
 from app.api.openapi.answers import FINDING, WRITING, answers, json_content, success
-from app.api.openapi.components import example, read
+from app.api.openapi.components import example
 from app.api.state import Gateway  # noqa: TC001 - FastAPI reads the annotations
 from app.client import address_in
 from app.errors import InvalidParameterError
@@ -45,7 +45,6 @@ LINK = ResponseHeader(
     operation_id="listImages",
     summary="List images, newest first",
     response_model=schemas.ImagePage,
-    openapi_extra={"parameters": read(conditions.IF_NONE_MATCH)},
     responses=answers(
         {
             200: success(
@@ -57,12 +56,6 @@ LINK = ResponseHeader(
                 content=json_content(
                     example("page", "A page that is not the last", examples.IMAGE_PAGE)
                 ),
-            ),
-            304: success(
-                "The client has this page: `If-None-Match` names its entity tag.",
-                LINK,
-                PRIVATE,
-                revalidated.ETAG,
             ),
         },
         errors.InvalidParameterError,
@@ -116,7 +109,6 @@ async def list_images(
     operation_id="describeImage",
     summary="Describe an image",
     response_model=schemas.Image,
-    openapi_extra={"parameters": read(conditions.IF_NONE_MATCH)},
     responses=answers(
         {
             200: success(
@@ -125,11 +117,6 @@ async def list_images(
                 revalidated.ETAG,
                 CONTENT_CODING,
                 content=json_content(schemas.EXAMPLE),
-            ),
-            304: success(
-                "The client has this: `If-None-Match` names its entity tag.",
-                PRIVATE,
-                revalidated.ETAG,
             ),
         },
         *FINDING,
