@@ -11,7 +11,7 @@ from starlette.responses import StreamingResponse
 
 from app import errors
 from app.access.scopes import Scope
-from app.api import conditions, digests, examples, listing, revalidated, schemas
+from app.api import digests, examples, listing, revalidated, schemas
 from app.api.codings import CONTENT_CODING
 from app.api.given import or_default
 from app.api.guard import principal_in, requires
@@ -46,7 +46,7 @@ LINK = ResponseHeader(
     operation_id="listImages",
     summary="List images, newest first",
     response_model=schemas.ImagePage,
-    openapi_extra={"parameters": read(conditions.IF_NONE_MATCH, digests.WANT_CONTENT_DIGEST)},
+    openapi_extra={"parameters": read(digests.WANT_CONTENT_DIGEST)},
     responses=answers(
         {
             200: success(
@@ -59,12 +59,6 @@ LINK = ResponseHeader(
                 content=json_content(
                     example("page", "A page that is not the last", examples.IMAGE_PAGE)
                 ),
-            ),
-            304: success(
-                "The client has this page: `If-None-Match` names its entity tag.",
-                LINK,
-                PRIVATE,
-                revalidated.ETAG,
             ),
         },
         errors.InvalidParameterError,
@@ -125,7 +119,7 @@ async def list_images(
     operation_id="describeImage",
     summary="Describe an image",
     response_model=schemas.Image,
-    openapi_extra={"parameters": read(conditions.IF_NONE_MATCH, digests.WANT_CONTENT_DIGEST)},
+    openapi_extra={"parameters": read(digests.WANT_CONTENT_DIGEST)},
     responses=answers(
         {
             200: success(
@@ -135,11 +129,6 @@ async def list_images(
                 CONTENT_CODING,
                 digests.CONTENT_DIGEST,
                 content=json_content(schemas.EXAMPLE),
-            ),
-            304: success(
-                "The client has this: `If-None-Match` names its entity tag.",
-                PRIVATE,
-                revalidated.ETAG,
             ),
         },
         *FINDING,

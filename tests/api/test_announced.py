@@ -17,7 +17,7 @@ async def test_the_methods_and_the_content_types_are_those_that_work(client):
     answer = await limits(client)
     assert answer.headers["allow"] == "GET, HEAD, POST, OPTIONS"
     refused = await client.put("/images")
-    assert set(refused.headers["allow"].split(", ")) == {"GET", "OPTIONS", "POST"}
+    assert set(refused.headers["allow"].split(", ")) == {"GET", "HEAD", "POST", "OPTIONS"}
     types = answer.headers["accept-post"].split(", ")
     assert types == ["multipart/form-data", "image/*", "application/octet-stream"]
     refused = await client.post("/images", content=b"x", headers={"content-type": "text/plain"})

@@ -75,7 +75,7 @@ class TestStored:
         assert (await upload(shared_client, source=given)).get("source") == stored
 
     @shared
-    @pytest.mark.parametrize("given", ["a" * 65, "a\nb", " ", "a\u202eb", "\x7f"])
+    @pytest.mark.parametrize("given", ["a" * 65, "a\nb", "a\u202eb", "\x7f"])
     async def test_one_that_is_none_is_refused_and_nothing_is_stored(self, shared_client, given):
         before = await listed(shared_client)
         answer = await shared_client.post(
@@ -101,7 +101,7 @@ class TestFiltered:
         page = await client.get("/images", params={"source": "door", "limit": 1})
         following = page.headers["link"].partition(">")[0][1:]
         assert [each["id"] for each in (await client.get(following)).json()["images"]] == door[:1]
-        problem(await client.get("/images?source="), 422, "invalid-parameter")
+        assert len(await listed(client, source="")) == 4
         problem(await client.get("/images?source=%0a"), 422, "invalid-parameter")
 
     async def test_the_events_of_one_source_are_streamed_with_its_deletions(self, client):
