@@ -480,3 +480,17 @@ async def test_keys_of_a_ring_are_wrapped_again_by_vault(vault, keys):
     vault.is_sealed = True
     with pytest.raises(KeyUnavailableError):
         await both.rewrap([older.wrapped])
+
+
+async def test_that_vault_is_back_is_said_once_by_whichever_answer_comes_first(vault, keys, clock):
+    [one] = await made(keys)
+    clock.seconds += 101
+    vault.is_sealed = True
+    [found] = await keys.unwrap([one.wrapped])
+    assert found.is_away
+    vault.is_sealed = False
+    clock.seconds += 2
+    with capture_logs() as logs:
+        await made(keys)
+        assert await keys.unwrap([one.wrapped]) == [one.plain]
+    assert [line["event"] for line in logs] == ["vault_available"]
