@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, assert_never
 from app.catalog import claims, facts, images, moves, sealed, signing
 from app.events.event import (
     ImageDeleted,
-    ImageRewrapped,
     ImageStored,
     SigningBegan,
     UnknownEvent,
 )
+from app.events.rewrapped import ImageRewrapped
 from app.events.trust import SigningStart
 
 if TYPE_CHECKING:

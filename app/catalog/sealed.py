@@ -18,7 +18,8 @@ from app.records.image import INFO
 if TYPE_CHECKING:
     import sqlite3
 
-    from app.events.event import ImageRewrapped, ImageStored
+    from app.events.event import ImageStored
+    from app.events.rewrapped import ImageRewrapped
     from app.events.sequenced import SequencedEvent
 
 SCHEMA = """

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from app.cli.options import INTERRUPTED, add_kafka, load_kafka, source
 from app.cli.times import FORM, moment_or_sequence
-from app.events.event import ImageDeleted, ImageRewrapped, ImageStored, SigningBegan
+from app.events.event import ImageDeleted, ImageStored, SigningBegan
 from app.events.move import write_time
+from app.events.rewrapped import ImageRewrapped
 from app.reader.watch import opened_watch
 from app.telemetry import logs
 

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from app.errors import NewerVersionError
-from app.events import move
+from app.events import move, rewrapped
 from app.events.members import (
     BeganMembers,
     ClaimedMembers,
@@ -39,17 +39,17 @@ from app.events.members import (
     StoredMembers,
 )
 from app.events.move import Move
+from app.events.rewrapped import ImageRewrapped
 from app.log import EVENTS, Position, Record, StoredRecord
 from app.records import chunk_list, claim, seal
 from app.records.image import check_lengths
 from app.records.seal import Fields, Sealing
-from app.records.stated_key import ADDRESS_VERSION, ImageKey, parse_address
+from app.records.stated_key import ADDRESS_VERSION, ImageKey
 from app.records.strict_json import first_problem, parse_object
 from app.records.version import version_of
 
 if TYPE_CHECKING:
     from app.imaging.info import ImageInfo, Visibility
-    from app.records.address import Address
     from app.records.claim import Claim
 
 # The highest that is known; an event has the lowest that says what it says (`_version_of`).
@@ -112,15 +112,6 @@ class ImageDeleted:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageRewrapped:
-    """The key of an image, which was in the record `old`, is in `new` from now on."""
-
-    image_id: str
-    old: Address
-    new: Address
-
-
-@dataclass(frozen=True, slots=True)
 class SigningBegan:
     """Records without a signature are strangers' from here on.
 
@@ -155,8 +146,8 @@ def encode(event: Event) -> Record:
             more = _given(imagegateowner=owner, imagegatevisibility=visibility)
             more |= _given(imagegatesource=event.source) | _claimed(event)
             more |= _given(imagegateformerids=move.write_ids(event.former_ids))
-        case ImageRewrapped(subject, old, new):
-            kind, more = "image.rewrapped", _data({"from": str(old), "to": str(new)})
+        case ImageRewrapped(subject):
+            kind, more = "image.rewrapped", _data(event.data())
         case SigningBegan(ends):
             kind, more, subject = "image.signing-began", _data({"images": ends}), _NO_IMAGE
     envelope = {
@@ -246,7 +237,10 @@ def decode(record: StoredRecord) -> Event | UnknownEvent:
             case "image.deleted":
                 return _deleted(envelope, DeletedMembers.model_validate_json(value))
             case "image.rewrapped":
-                return _rewrapped(envelope, RewrappedMembers.model_validate_json(value))
+                members = RewrappedMembers.model_validate_json(value)
+                event = rewrapped.parse(envelope.subject, members)
+                _check_version(envelope, event)
+                return event
             case "image.signing-began":
                 return SigningBegan(tuple(BeganMembers.model_validate_json(value).data.images))
         return UnknownEvent(envelope.subject, envelope.type)
@@ -290,14 +284,6 @@ def _deleted(envelope: Envelope, deleted: DeletedMembers) -> ImageDeleted:
     former = move.parse_ids(deleted.imagegateformerids, envelope.subject)
     source = deleted.imagegatesource
     event = ImageDeleted(envelope.subject, owner, visibility, _claim(deleted), former, source)
-    _check_version(envelope, event)
-    return event
-
-
-def _rewrapped(envelope: Envelope, rewrapped: RewrappedMembers) -> ImageRewrapped:
-    places = rewrapped.data
-    old, new = parse_address(places.old), parse_address(places.new)
-    event = ImageRewrapped(envelope.subject, old, new)
     _check_version(envelope, event)
     return event
 

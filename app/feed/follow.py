@@ -28,8 +28,9 @@ from app.errors import (
     RecordGoneError,
     RecordMissingError,
 )
-from app.events.event import ImageDeleted, ImageRewrapped, ImageStored, UnknownEvent
+from app.events.event import ImageDeleted, ImageStored, UnknownEvent
 from app.events.opening import open_all
+from app.events.rewrapped import ImageRewrapped
 from app.events.sequenced import sort
 from app.events.trust import Trust
 from app.feed.dead_letters import DeadLetters

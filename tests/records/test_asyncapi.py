@@ -10,8 +10,9 @@ import pytest_asyncio
 from app import __version__
 from app.changes.sign_from import begin_signing
 from app.errors import RecordGoneError
-from app.events.event import ImageDeleted, ImageRewrapped, encode
+from app.events.event import ImageDeleted, encode
 from app.events.move import Move
+from app.events.rewrapped import ImageRewrapped
 from app.feed import dead_letters
 from app.imaging.info import Visibility
 from app.log import EVENTS, IMAGES, KEYS, MAX_OFFSETS, REJECTS, Position, Record
