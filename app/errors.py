@@ -3,6 +3,7 @@
     GatewayError
     ├── RequestError                     the request has to change
     │   ├── BadRequestError              400 bad-request
+    │   ├── InvalidIdempotencyKeyError   400 invalid-idempotency-key
     │   ├── CredentialRequiredError      401 credential-required
     │   ├── InvalidCredentialError       401 invalid-credential
     │   ├── InsufficientScopeError       403 insufficient-scope
@@ -13,6 +14,7 @@
     │   ├── ImageNotFoundError           404 image-not-found
     │   ├── RequestTimeoutError          408 request-timeout
     │   ├── LinkUsedError                409 link-used
+    │   ├── IdempotencyKeyInUseError     409 idempotency-key-in-use
     │   ├── ImageGoneError               410 image-gone
     │   ├── PreconditionFailedError      412 precondition-failed
     │   ├── BodyTooLargeError            413 body-too-large
@@ -20,6 +22,7 @@
     │   ├── UnsupportedFormatError       415 unsupported-format
     │   ├── RangeNotSatisfiableError     416 range-not-satisfiable
     │   ├── MisdirectedRequestError      421 misdirected-request
+    │   ├── IdempotencyKeyReusedError    422 idempotency-key-reused
     │   ├── InvalidParameterError        422 invalid-parameter
     │   ├── MissingFileError             422 missing-file
     │   ├── TooManyFilesError            422 too-many-files
@@ -117,6 +120,12 @@ class BadRequestError(RequestError):
     code, status, title = "bad-request", 400, "Bad request"
 
 
+class InvalidIdempotencyKeyError(RequestError):
+    """`Idempotency-Key` is there twice, is too long, or has other letters than it may have."""
+
+    code, status, title = "invalid-idempotency-key", 400, "Invalid idempotency key"
+
+
 # How to authenticate (RFC 6750, section 3).
 _CHALLENGE = 'Bearer realm="imagegate"'
 
@@ -202,6 +211,13 @@ class LinkUsedError(RequestError):
     code, status, title = "link-used", 409, "Link used"
 
 
+class IdempotencyKeyInUseError(RequestError):
+    """Another upload under the same `Idempotency-Key` is still running."""
+
+    code, status, title = "idempotency-key-in-use", 409, "Idempotency key in use"
+    retryable = True
+
+
 class ImageGoneError(RequestError):
     """The image was deleted, or its bytes left the log."""
 
@@ -248,6 +264,12 @@ class MisdirectedRequestError(RequestError):
     """`Host`, or the request's target, names a host that is not the gateway's."""
 
     code, status, title = "misdirected-request", 421, "Misdirected request"
+
+
+class IdempotencyKeyReusedError(RequestError):
+    """Another upload was stored under the same `Idempotency-Key`."""
+
+    code, status, title = "idempotency-key-reused", 422, "Idempotency key reused"
 
 
 class InvalidParameterError(RequestError):

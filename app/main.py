@@ -70,6 +70,7 @@ from app.ingest.claims import Claims
 from app.ingest.development import Development
 from app.ingest.ingest import Ingest
 from app.ingest.intake import COPIES, within
+from app.ingest.once import Once
 from app.ingest.publish import Publisher
 from app.ingest.quota import Quota
 from app.limits import limits
@@ -224,13 +225,13 @@ async def running(settings: Settings, rule: ReadRule) -> AsyncGenerator[State, N
         encoding = value_encoding(settings)
         memory = within(upload.budget_bytes, encoding, sealed=keys.seals)
         budget = ByteBudget(memory, upload.patience_seconds, COPIES * upload.max_bytes)
-        claims = Claims(catalog, feed)
-        publisher = Publisher(log, claims, trust.signatures, encoding, keys)
+        claims, once = Claims(catalog, feed), Once(log, catalog, feed, keys)
+        publisher = Publisher(log, claims, once, trust.signatures, encoding, keys)
         stack.push_async_callback(publisher.drain)
         stored = settings.limits
         quota = Quota(catalog, stored.principal_images, stored.principal_bytes_stored)
         development = Development(pool, image_limits, settings.imaging.packing_seconds)
-        ingest = Ingest(publisher, catalog, feed, development, budget, claims, quota)
+        ingest = Ingest(publisher, catalog, feed, development, budget, claims, once, quota)
         cache = RecordCache(log, IMAGES, settings.delivery.cache_bytes)
         finder = Finder(log, cache, catalog, feed, expiry, rule, trust, keys)
         chunks = Chunks(cache)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from starlette.requests import ClientDisconnect
 
+from app.api import idempotency
 from app.api.form import UploadForm
 from app.api.guard import principal_in
 from app.api.options import Options
@@ -48,6 +49,7 @@ class RequestBody:
 
     Raises:
         BadRequestError: The length is announced in two ways.
+        InvalidIdempotencyKeyError: The key is malformed.
         BodyTooLargeError: The announced length is over the limit.
         UnsupportedMediaTypeError: The body has neither of the two forms.
         InvalidParameterError: An option in the query has an unknown value.
@@ -76,6 +78,7 @@ class RequestBody:
             if terms.formats:
                 self.formats = [each for each in ACCEPTED if each.value in terms.formats]
             self.claim = Claim(grant.link, terms.uses, grant.expires_at)
+        self.token = idempotency.token_in(request.headers, principal)
         declared = request.headers.get("content-type", "application/octet-stream")
         content_type, self._parameters = parse_parameters(declared.encode("latin-1"))
         self._is_form = content_type == b"multipart/form-data"

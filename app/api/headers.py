@@ -104,8 +104,9 @@ ALLOW_ORIGIN = ResponseHeader(
 EXPOSE_HEADERS = FixedHeader(
     "Access-Control-Expose-Headers",
     f"Headers that such a page may read. {_SITES}",
-    "Accept, Accept-Ranges, Allow, Content-Disposition, Content-Range, ETag, Link, Location,"
-    " RateLimit, RateLimit-Policy, Repr-Digest, Retry-After, WWW-Authenticate, X-Request-ID",
+    "Accept, Accept-Ranges, Allow, Content-Disposition, Content-Range, ETag, Idempotency-Replayed,"
+    " Link, Location, RateLimit, RateLimit-Policy, Repr-Digest, Retry-After, WWW-Authenticate,"
+    " X-Request-ID",
     required=False,
 )
 VARY = ResponseHeader(

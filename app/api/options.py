@@ -34,6 +34,7 @@ class Options:
         self, imaging: ImagingSettings, rule: ReadRule, kept: UploadSettings, accept: str
     ) -> None:
         self._is_fixed = False
+        self._named: dict[str, str] = {}
         self._allowed: Mapping[str, tuple[StrEnum, ...]] = {
             "profile": imaging.profiles,
             "metadata": imaging.metadata,
@@ -64,6 +65,7 @@ class Options:
         """
         if name == "expires_in":
             self._choose_expiry(value)
+            self._named[name] = value
             return
         allowed = self._allowed.get(name)
         if allowed is None:
@@ -78,6 +80,7 @@ class Options:
             raise InvalidParameterError(
                 "profile: 'archive' is not allowed here: the extra archive is not installed."
             )
+        self._named[name] = value
         if name == "visibility":
             self._visibility = Visibility(value)
             return
@@ -103,4 +106,5 @@ class Options:
     def upload(self, data: bytes, filename: str | None) -> Upload:
         """Return the upload of a file with these options."""
         visibility = self._rule.for_upload(self._visibility)
-        return Upload(data, filename, self.recipe, visibility, self._expires_in)
+        named = tuple(sorted(self._named.items()))
+        return Upload(data, filename, self.recipe, visibility, self._expires_in, named)

@@ -19,7 +19,7 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 
-from app.api import authority, conditions, guard, logged, problems, streams
+from app.api import authority, conditions, guard, idempotency, logged, problems, streams
 from app.api.headers import ALLOW_ORIGIN, EXPOSE_HEADERS, GIVEN_REQUEST_ID
 from app.api.probes import is_probe
 from app.errors import CrossSiteError, GatewayError, MisdirectedRequestError
@@ -53,6 +53,7 @@ _PREFLIGHT = {
                     conditions.IF_NONE_MATCH,
                     streams.LAST_EVENT_ID,
                     GIVEN_REQUEST_ID,
+                    idempotency.IDEMPOTENCY_KEY,
                     guard.AUTHORIZATION,
                     guard.API_KEY,
                 )

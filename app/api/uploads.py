@@ -12,8 +12,9 @@ from app.api import examples, image_headers, schemas
 from app.api.body import RequestBody
 from app.api.guard import requires
 from app.api.headers import ResponseHeader
+from app.api.idempotency import IDEMPOTENCY_KEY, REPLAYED
 from app.api.openapi.answers import BINARY, WRITING, answers, json_content, success
-from app.api.openapi.components import Reference, example
+from app.api.openapi.components import Reference, example, read
 from app.api.state import Gateway  # noqa: TC001 - FastAPI reads the annotations
 from app.imaging.formats import ImageFormat
 from app.imaging.info import Visibility
@@ -70,6 +71,7 @@ _FORM = {
 _BYTES = BINARY | {"description": "The bytes of the image, and nothing else."}
 _DEFAULTS = {"file": "(bytes)", "profile": examples.PROFILE, "metadata": "strip"}
 _REQUEST: dict[str, Any] = {
+    "parameters": read(IDEMPOTENCY_KEY),
     "requestBody": {
         "description": "The image, as a form or as its bytes.",
         "required": True,
@@ -81,7 +83,7 @@ _REQUEST: dict[str, Any] = {
             "application/octet-stream": {"schema": _BYTES},
             "image/*": {"schema": _BYTES},
         },
-    }
+    },
 }
 
 
@@ -99,12 +101,17 @@ _REQUEST: dict[str, Any] = {
                 LOCATION,
                 image_headers.ETAG,
                 image_headers.REPR_DIGEST,
+                REPLAYED,
                 content=json_content(schemas.EXAMPLE),
             )
         },
         errors.RequestTimeoutError,
         errors.LinkExpiredError,
         errors.LinkUsedError,
+        errors.InvalidIdempotencyKeyError,
+        errors.IdempotencyKeyInUseError,
+        errors.IdempotencyKeyReusedError,
+        errors.ImageGoneError,
         errors.BodyTooLargeError,
         errors.UnsupportedMediaTypeError,
         errors.UnsupportedFormatError,
@@ -129,11 +136,15 @@ async def upload_image(request: Request, response: Response, gateway: Gateway) -
     bytes decide the format, not a name or a declared type; animations are accepted.
     Metadata is removed and the colour profile kept. The orientation is applied; where encoding
     again would save nothing, pixels and orientation tag stay as they are.
+
+    With an `Idempotency-Key` it is stored once, however often it is sent: see the header.
     """
     body = RequestBody(request, gateway.pace, gateway.upload, gateway.imaging, gateway.rule)
     stored = await gateway.ingest.store(body)
     response.headers[LOCATION.name] = schemas.path_of(stored.image_id)
     response.headers.update(image_headers.of_upload(stored.info.digest))
+    if stored.is_replayed:
+        response.headers[REPLAYED.name] = REPLAYED.value
     if stored.listed is not None:
         return schemas.listed(stored.listed)
     return schemas.described(stored.image_id, stored.info)

@@ -1,9 +1,9 @@
 """The catalog: which images there are, in which order, and which are deleted.
 
-Hides the tables, which `images`, `facts`, `moves`, `claims`, `sealed` and `progress` define. It
-holds metadata only, never image bytes, and is disposable: a damaged file, or one with another
-schema version, is deleted (`database`) and rebuilt by the feed from the first event. The feed alone
-writes, each batch of facts in one transaction with the offset that follows it.
+Hides the tables, which `images`, `facts`, `moves`, `claims`, `tokens`, `sealed` and `progress`
+define. It holds metadata only, never image bytes, and is disposable: a damaged file, or one with
+another schema version, is deleted (`database`) and rebuilt by the feed from the first event. The
+feed alone writes, each batch of facts in one transaction with the offset that follows it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from app.catalog import claims, facts, images, judge, moves, progress, sealed, signing
+from app.catalog import claims, facts, images, judge, moves, progress, sealed, signing, tokens
 from app.catalog.database import Database
 from app.catalog.progress import Progress
 from app.events.event import ImageDeleted, ImageStored
@@ -24,17 +24,19 @@ if TYPE_CHECKING:
 
     from app.catalog.facts import Fact
     from app.catalog.images import CatalogImage, Known, Usage
+    from app.catalog.tokens import Holder
+    from app.events.idempotency import FormerToken
     from app.events.sequenced import SequencedEvent
     from app.events.trust import SigningStart
 
 # A file with another version, older or newer, is not migrated but rebuilt.
-_SCHEMA_VERSION = 8
+_SCHEMA_VERSION = 9
 # It takes 20 ms beside four busy readers, which as many deletions as come share.
 _SCRUB_SECONDS = 1.0
 # Sequences are offsets of a log, which have 63 bits.
 _ABOVE_ALL = 2**63 - 1
 _SCHEMA = progress.SCHEMA + facts.SCHEMA + images.SCHEMA + moves.SCHEMA + claims.SCHEMA
-_SCHEMA += sealed.SCHEMA
+_SCHEMA += sealed.SCHEMA + tokens.SCHEMA
 
 
 class Catalog:
@@ -91,6 +93,7 @@ class Catalog:
             images.clear(connection, keeps_deleted=self._keeps_deleted)
             moves.clear(connection)
             claims.clear(connection)
+            tokens.clear(connection)
             if self._has_keys:
                 signing.clear(connection)
             progress.save(connection, start)
@@ -205,6 +208,36 @@ class Catalog:
             lambda row: int(row[0]), "SELECT uses FROM claims WHERE link = ?", link
         )
         return found[0] if found else 0
+
+    async def holder_of(self, token: str) -> Holder | None:
+        """Return the image that has an idempotency token, deleted or not; None if none has it.
+
+        A token whose time is over by this gateway's clock may have another image; the log decides.
+        """
+        found = await self._database.query(tokens.holder_of, tokens.HOLDER, token, _now() * 1000)
+        return found[0] if found else None
+
+    async def winner_over(self, image_id: str, token: str) -> Holder | None:
+        """Return the image to which another has lost its token; None if it has not lost it."""
+        if await self.lost_at(image_id) is None:
+            return None
+        # By the log's clock, whatever the time is here.
+        found = await self._database.query(tokens.holder_of, tokens.HOLDER, token, 0)
+        return found[0] if found else None
+
+    async def token_of(self, image_id: str) -> FormerToken | None:
+        """Return the idempotency token of an image, unless its time is long over."""
+        found = await self._database.query(tokens.former_of, tokens.OF_IMAGE, image_id)
+        return found[0] if found else None
+
+    async def lost(self, limit: int) -> list[ImageDeleted]:
+        """Return the deletions of images that lost their token and are still in the log."""
+        return await self._database.query(tokens.deletion_of, tokens.LOST, limit)
+
+    async def lost_at(self, image_id: str) -> int | None:
+        """Return the sequence of the event of an image that lost its token; None of another."""
+        found = await self._database.query(lambda row: int(row[0]), tokens.LOST_AT, image_id)
+        return found[0] if found else None
 
     async def signing_start(self) -> SigningStart | None:
         """Return where signing began; None if it has not, or there are no keys."""

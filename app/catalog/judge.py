@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from app.catalog import claims, facts, images, moves, sealed, signing
+from app.catalog import claims, facts, images, moves, sealed, signing, tokens
 from app.events.event import ImageDeleted, ImageStored, SigningBegan, UnknownEvent
 from app.events.trust import SigningStart
 
@@ -30,28 +30,14 @@ def apply(
         starts: The first offset that can be read, by partition of `images`.
     """
     match sequenced.event:
-        case ImageStored(image_id) as event:
+        case ImageStored() as event:
             if event.move is not None:
                 # An image may come back once it has left this log, which no event says: a catalog
                 # that is built later must not take it for one that is still here.
                 images.forget_gone(connection, event.move.former_ids, starts)
-            # In this order: an image that was moved here twice is one use of its link.
-            counts = moves.counts(connection, event) and _counts(connection, sequenced, event)
-            if event.sealing is not None and not sequenced.is_locked:
-                # Anybody may have put one in front of it, locked or in clear.
-                sealed.give_way(connection, image_id)
-            if counts and facts.add_stored(connection, sequenced.sequence, event):
-                images.add(connection, sequenced.sequence, sequenced.timestamp_ms, event)
-                moves.add(connection, event)
-                sealed.add(connection, event, is_locked=sequenced.is_locked)
-                if sequenced.signed:
-                    signing.add_signed(connection, image_id)
+            _store(connection, sequenced, event)
         case ImageDeleted() as event:
-            deletion = moves.resolved(connection, event)
-            # Where the log has erased the event that announced the image, this one has its claim.
-            _counts(connection, sequenced, deletion)
-            images.delete(connection, deletion)
-            facts.add_deleted(connection, sequenced.sequence, deletion.image_id)
+            _delete(connection, sequenced, moves.resolved(connection, event))
         case SigningBegan(ends):
             # Without keys nothing is known to be signed, and the fact is ignored.
             if sequenced.signed:
@@ -61,6 +47,40 @@ def apply(
             pass
         case _:
             assert_never(sequenced.event)
+
+
+def _store(connection: sqlite3.Connection, sequenced: SequencedEvent, event: ImageStored) -> None:
+    is_known = facts.is_known(connection, event.image_id)
+    has_won = tokens.has_won(connection, event, sequenced.timestamp_ms)
+    # In this order: an image that was moved here twice is one use of its link, and one that lost
+    # its token is none.
+    counts = has_won and moves.counts(connection, event) and _counts(connection, sequenced, event)
+    if event.sealing is not None and not sequenced.is_locked:
+        # Anybody may have put one in front of it, locked or in clear.
+        sealed.give_way(connection, event.image_id)
+    if counts and facts.add_stored(connection, sequenced.sequence, event):
+        images.add(connection, sequenced.sequence, sequenced.timestamp_ms, event)
+        moves.add(connection, event)
+        tokens.take(connection, event, sequenced.timestamp_ms)
+        sealed.add(connection, event, is_locked=sequenced.is_locked)
+        if sequenced.signed:
+            signing.add_signed(connection, event.image_id)
+    elif not (has_won or is_known):
+        tokens.lose(connection, sequenced.sequence, event)
+
+
+def _delete(
+    connection: sqlite3.Connection, sequenced: SequencedEvent, deletion: ImageDeleted
+) -> None:
+    # Where the log has erased the event that announced the image, this one has its claim and its
+    # token.
+    _counts(connection, sequenced, deletion)
+    if not facts.is_known(connection, deletion.image_id):
+        tokens.take_deleted(connection, deletion, sequenced.timestamp_ms)
+    images.delete(connection, deletion)
+    # Nobody was told of an image that lost its token.
+    if not tokens.note_deleted(connection, deletion.image_id):
+        facts.add_deleted(connection, sequenced.sequence, deletion.image_id)
 
 
 def _counts(

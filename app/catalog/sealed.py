@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.catalog import moves
+from app.catalog import moves, tokens
 from app.records.image import INFO
 
 if TYPE_CHECKING:
@@ -78,3 +78,4 @@ def reject(connection: sqlite3.Connection, sequence: int, image_id: str) -> None
     connection.execute("DELETE FROM places WHERE image_id = ?", (image_id,))
     connection.execute("DELETE FROM facts WHERE sequence = ?", (sequence,))
     moves.forget(connection, image_id)
+    tokens.forget(connection, image_id)

@@ -42,7 +42,7 @@ async def forget(
     forgotten, sequence = Forgotten(), -1
     while images := await catalog.of_owner(owner, sequence, _AT_ONCE):
         if not keep:
-            await append_deletions(log, signatures, images)
+            await append_deletions(log, catalog, signatures, images)
         forgotten.images += len(images)
         forgotten.bytes += sum(each.info.content_length for each in images)
         sequence = images[-1].sequence

@@ -5,7 +5,9 @@ https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-proto
 The key of the record and the event's `subject` are the image's id. `imagegateversion` is an
 extension attribute: a reader that meets a higher one than it knows must stop, as it might miss a
 deletion. `imagegatechunks` lists the positions of the chunks, and `imagegateclaim` is the use of an
-upload link, as in the head. What names somebody is sealed if the image is (`app.records.seal`).
+upload link, as in the head. `imagegateidempotency` and `imagegatefingerprint` are there where the
+client sent an `Idempotency-Key` (`app.events.idempotency`): of several images with one token only
+the first exists. What names somebody is sealed if the image is (`app.records.seal`).
 `image.moved` says all that `image.stored` says, of an image that was brought from another log, and
 which ids it had there (`app.events.move`).
 An event's `time` is by the gateway's clock, for readers that know nothing of Kafka. The gateway
@@ -28,6 +30,7 @@ from pydantic import ValidationError
 
 from app.errors import NewerVersionError
 from app.events import move
+from app.events.idempotency import FormerToken, Idempotency
 from app.events.members import (
     BeganMembers,
     ClaimedMembers,
@@ -50,7 +53,9 @@ if TYPE_CHECKING:
     from app.sealing.wrapped_key import DataKey
 
 # The highest that is known; an event has the lowest that says what it says (`_version_of`).
-VERSION = 5
+VERSION = 7
+# The lowest whose readers know that the image of a token may not be the one that exists.
+_TOKEN_VERSION = 7
 CONTENT_TYPE = b"application/cloudevents+json; charset=UTF-8"
 # Some 1,100 are usual; the list of chunks of the largest upload has 45,000 at the most.
 MAX_BYTES = 65_536
@@ -64,8 +69,9 @@ class ImageStored:
 
     `chunks` are the positions of chunks 1…n-1, so that a reader knows when one has left the log.
     With a `claim` it is listed only if that counts. With a `move` it was not uploaded, but brought
-    from another log: its claim counted there. What is said of a sealed image is sealed with its
-    `key`; what was read has a `sealing`, which holds what its properties lack.
+    from another log: its claim counted there. With an `idempotency` it is listed only if no other
+    image has its token. What is said of a sealed image is sealed with its `key`; what was read has
+    a `sealing`, which holds what its properties lack.
     """
 
     image_id: str
@@ -76,6 +82,7 @@ class ImageStored:
     move: Move | None = None
     key: DataKey | None = None
     sealing: Sealing | None = None
+    idempotency: Idempotency | None = None
 
     @property
     def type(self) -> str:
@@ -93,8 +100,8 @@ class ImageDeleted:
     """An image was deleted for ever.
 
     Its owner and visibility say who is told of it, even where nothing else is left of the image,
-    and its claim counts even where a log has erased the event that made it. The ids that it had in
-    other logs are those of a deleted image too.
+    and its claim and its token count even where a log has erased the event that made it. The ids
+    that it had in other logs are those of a deleted image too.
     """
 
     image_id: str
@@ -102,6 +109,7 @@ class ImageDeleted:
     visibility: Visibility | None = None
     claim: Claim | None = None
     former_ids: tuple[str, ...] = ()
+    former_token: FormerToken | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +146,7 @@ def encode(event: Event) -> Record:
             kind = "image.deleted"
             more = _given(imagegateowner=owner, imagegatevisibility=visibility) | _claimed(event)
             more |= _given(imagegateformerids=move.write_ids(event.former_ids))
+            more |= _once_stored(event.former_token)
         case SigningBegan(ends):
             kind, more, subject = "image.signing-began", _data({"images": ends}), _NO_IMAGE
     envelope = {
@@ -164,6 +173,8 @@ def _version_of(event: Event) -> int:
     Those of version 2 would not find an image by an id that it had in another log.
     """
     match event:
+        case ImageStored(idempotency=Idempotency()):
+            return _TOKEN_VERSION
         case ImageStored() if event.key or event.sealing:
             return max(seal.VERSION, version_of(event.info, event.claim))
         case ImageStored(move=None):
@@ -181,11 +192,35 @@ def _about(event: ImageStored) -> dict[str, object]:
     info = event.info.as_dict() | ({"filename": None} if event.key else {})
     owned = _given(**{name: info.pop(name) for name in ("owner", "visibility", "expires_at")})
     moved = event.move.members() if event.move else {}
-    return _given(imagegatechunks=chunks) | _claimed(event) | moved | _data(info | owned)
+    return {
+        **_given(imagegatechunks=chunks),
+        **_claimed(event),
+        **_once(event.idempotency),
+        **moved,
+        **_data(info | owned),
+    }
 
 
 def _claimed(event: ImageStored | ImageDeleted) -> dict[str, object]:
     return {"imagegateclaim": claim.write(event.claim)} if event.claim else {}
+
+
+def _once(idempotency: Idempotency | None) -> dict[str, object]:
+    if idempotency is None:
+        return {}
+    return {
+        "imagegateidempotency": idempotency.token,
+        "imagegatefingerprint": idempotency.fingerprint,
+    }
+
+
+def _once_stored(former: FormerToken | None) -> dict[str, object]:
+    if former is None:
+        return {}
+    return {
+        "imagegateidempotency": former.token,
+        "imagegatecreatedat": move.write_time(former.stored_at_ms),
+    }
 
 
 def _given(**members: object) -> dict[str, object]:
@@ -242,6 +277,7 @@ def _stored(
         _claim(stored),
         moved,
         sealing=seal.sealing_of(EVENTS, record),
+        idempotency=_idempotency(stored) if moved is None else None,
     )
     _check_version(envelope, event)
     return event
@@ -258,7 +294,8 @@ def _moved(envelope: Envelope, moved: MovedMembers, record: StoredRecord) -> Ima
 def _deleted(envelope: Envelope, deleted: DeletedMembers) -> ImageDeleted:
     owner, visibility = deleted.imagegateowner, deleted.imagegatevisibility
     former = move.parse_ids(deleted.imagegateformerids, envelope.subject)
-    event = ImageDeleted(envelope.subject, owner, visibility, _claim(deleted), former)
+    token = _former_token(deleted)
+    event = ImageDeleted(envelope.subject, owner, visibility, _claim(deleted), former, token)
     _check_version(envelope, event)
     return event
 
@@ -273,6 +310,22 @@ def _claim(members: ClaimedMembers) -> Claim | None:
         return claim.parse(members.imagegateclaim) if members.imagegateclaim else None
     except ValueError as error:
         raise PoisonEventError(f"imagegateclaim: {error}") from error
+
+
+def _idempotency(members: StoredMembers) -> Idempotency | None:
+    token, fingerprint = members.imagegateidempotency, members.imagegatefingerprint
+    if not token and not fingerprint:
+        return None
+    if not (token and fingerprint):
+        raise PoisonEventError("imagegateidempotency: without imagegatefingerprint, or only that")
+    return Idempotency(token, fingerprint)
+
+
+def _former_token(members: DeletedMembers) -> FormerToken | None:
+    if not members.imagegateidempotency:
+        return None
+    stored_at_ms = move.parse_time(members.imagegatecreatedat)
+    return FormerToken(members.imagegateidempotency, stored_at_ms)
 
 
 def _newer(record: StoredRecord) -> NewerVersionError:

@@ -2,6 +2,9 @@
 
     require_ready → require_left → admit → receive → sniff → develop → publish → list
 
+An upload whose idempotency key has stored an image before is received and compared with that one;
+it takes no use of a link and no room of a quota.
+
 Hides how long an upload holds memory: from before its first byte until its image is in the log.
 """
 
@@ -14,7 +17,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from app.errors import CatalogDamagedError
+from app.errors import CatalogDamagedError, LinkUsedError
 from app.imaging.formats import sniff
 from app.ingest.intake import COPIES, memory_for
 from app.ingest.upload import StoredUpload
@@ -23,11 +26,13 @@ if TYPE_CHECKING:
     from app.budget import ByteBudget, Reservation
     from app.catalog.catalog import Catalog
     from app.catalog.images import CatalogImage
+    from app.catalog.tokens import Holder
     from app.feed.feed import Feed
     from app.imaging.develop import Developed
     from app.imaging.formats import ImageFormat
     from app.ingest.claims import Claims
     from app.ingest.development import Development
+    from app.ingest.once import Once
     from app.ingest.publish import Published, Publisher
     from app.ingest.quota import Quota
     from app.ingest.upload import Source, Upload
@@ -47,6 +52,7 @@ class Ingest:
         development: Development,
         budget: ByteBudget,
         claims: Claims,
+        once: Once,
         quota: Quota,
         *,
         listing_seconds: float = _LISTING_SECONDS,
@@ -57,6 +63,7 @@ class Ingest:
         self._development = development
         self._budget = budget
         self._claims = claims
+        self._once = once
         self._quota = quota
         self._listing_seconds = listing_seconds
 
@@ -69,14 +76,30 @@ class Ingest:
             OutcomeUnknownError: It may or may not have been stored.
         """
         self._require_ready()
-        await self._claims.require_left(source.claim)
-        async with self._quota.room(source.owner, source.max_bytes):
-            return await self._store(source)
+        async with self._once.turn(source.token):
+            if (holder := await self._once.holder(source.token)) is None:
+                await self._claims.require_left(source.claim)
+                async with self._quota.room(source.owner, source.max_bytes):
+                    return await self._store(source)
+        # Those that wait for their turn need not wait for this body.
+        return await self._replay(source, holder)
+
+    async def _replay(self, source: Source, holder: Holder) -> StoredUpload:
+        reservation = await self._admit(source)
+        try:
+            return await self._once.replay(holder, await self._receive(source, reservation))
+        finally:
+            reservation.release()
 
     async def _store(self, source: Source) -> StoredUpload:
         reservation = await self._admit(source)
         try:
             upload = await self._receive(source, reservation)
+            if holder := await self._once.holder(source.token):
+                # By another gateway, while the body came.
+                replayed = await self._once.replay(holder, upload)
+                reservation.release()
+                return replayed
             image_format = sniff(upload.data, source.formats)
             developed = await self._develop(source, upload, image_format)
             info = replace(
@@ -86,12 +109,23 @@ class Ingest:
                 visibility=upload.visibility,
                 expires_at=_expires_at(upload),
             )
+            idempotency = await self._once.idempotency(source.token, upload)
         except BaseException:
             reservation.release()
             raise
         # From here on the reservation follows the bytes into the log's producers: a client that
         # leaves does not free the memory that they hold.
-        published = await self._publisher.publish(developed.data, info, reservation, source.claim)
+        try:
+            published = await self._publisher.publish(
+                developed.data, info, reservation, source.claim, idempotency
+            )
+        except LinkUsedError:
+            # By the first upload under the same key, perhaps, on another gateway.
+            if holder := await self._once.holder(source.token):
+                return await self._once.replay(holder, upload)
+            raise
+        if published.winner is not None:
+            return await self._once.replay(published.winner, upload)
         return StoredUpload(published.image_id, info, await self._listed(published))
 
     def _require_ready(self) -> None:

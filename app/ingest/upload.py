@@ -21,7 +21,8 @@ class Upload:
     """The bytes that a client sent, the file name that it gave, cleaned, and its options.
 
     `visibility` is None where the server's rule is to say who may read the image, `expires_in`
-    where it is kept for ever; otherwise that is in seconds from when it is stored.
+    where it is kept for ever; otherwise that is in seconds from when it is stored. `options` are
+    those that the client named, as it wrote them.
     """
 
     data: bytes
@@ -29,6 +30,7 @@ class Upload:
     recipe: Recipe
     visibility: Visibility | None = None
     expires_in: int | None = None
+    options: tuple[tuple[str, str], ...] = ()
 
 
 class Source(Protocol):
@@ -59,6 +61,11 @@ class Source(Protocol):
         """The use of the link by which it sends; None without a link."""
         ...
 
+    @property
+    def token(self) -> str | None:
+        """The token of its idempotency key (`app.events.idempotency`); None without a key."""
+        ...
+
     async def receive(self, reservation: Reservation) -> Upload:
         """Receive the upload; the reservation grows with it."""
         ...
@@ -73,8 +80,12 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StoredUpload:
-    """An upload that is stored. `listed` is None if the catalog does not have the image yet."""
+    """An upload that is stored. `listed` is None if the catalog does not have the image yet.
+
+    It is replayed if its idempotency key has stored the image before.
+    """
 
     image_id: str
     info: ImageInfo
     listed: CatalogImage | None
+    is_replayed: bool = False

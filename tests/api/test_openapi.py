@@ -183,6 +183,7 @@ def test_the_headers_that_a_handler_reads_are_parameters():
         "get /images/{image_id}": {"Range", "If-Range", "If-Match", "If-None-Match"},
         "head /images/{image_id}": {"If-Match", "If-None-Match"},
         "get /streams/images": {"Last-Event-ID"},
+        "post /images": {"Idempotency-Key"},
     }
     for name, operation in OPERATIONS.items():
         parameters = [resolve(each) for each in operation["parameters"]]
