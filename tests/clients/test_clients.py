@@ -39,6 +39,10 @@ class TestCalls:
     def test_a_list_has_the_image(self, result):
         assert result["uploaded"]["id"] in result["listed"]
 
+    def test_an_upload_that_is_sent_again_under_its_key_is_stored_once(self, result):
+        one, other = result["again"]
+        assert one == other
+
     def test_a_refused_upload_is_a_problem_with_status_and_code(self, result):
         problem = result["problem"]
         assert (problem["status"], problem["code"]) == (422, "invalid-image")
@@ -103,7 +107,8 @@ class TestDocument:
     def test_the_programs_are_those_that_ran(self, name):
         program = (generated.HERE / name).read_text("utf-8")
         shown, _ = re.split(r"(?:#|//) For the tests\.", program[program.index("\nimport ") :])
-        assert f"\n{shown.replace('import json', '').strip()}\n```" in self.PAGE
+        shown = shown.replace("import json\n", "").strip()
+        assert f"\n{shown}\n```" in self.PAGE
 
     def test_the_commands_are_those_that_ran(self):
         version = generated.generator_version()
