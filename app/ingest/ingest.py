@@ -2,6 +2,8 @@
 
     require_ready → require_left → admit → receive → sniff → develop → publish → list
 
+An image of a batch has a place in its convoy, and is published in its turn.
+
 Hides how long an upload holds memory: from before its first byte until its image is in the log.
 """
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from app.imaging.develop import Developed
     from app.imaging.formats import ImageFormat
     from app.ingest.claims import Claims
+    from app.ingest.convoy import Place
     from app.ingest.development import Development
     from app.ingest.publish import Published, Publisher
     from app.ingest.quota import Quota
@@ -60,8 +63,8 @@ class Ingest:
         self._quota = quota
         self._listing_seconds = listing_seconds
 
-    async def store(self, source: Source) -> StoredUpload:
-        """Store one image from a client.
+    async def store(self, source: Source, place: Place | None = None) -> StoredUpload:
+        """Store one image from a client; that of a batch has a place in it.
 
         Raises:
             RequestError: The upload has to change.
@@ -71,9 +74,9 @@ class Ingest:
         self._require_ready()
         await self._claims.require_left(source.claim)
         async with self._quota.room(source.owner, source.max_bytes):
-            return await self._store(source)
+            return await self._store(source, place)
 
-    async def _store(self, source: Source) -> StoredUpload:
+    async def _store(self, source: Source, place: Place | None) -> StoredUpload:
         reservation = await self._admit(source)
         try:
             upload = await self._receive(source, reservation)
@@ -86,12 +89,17 @@ class Ingest:
                 visibility=upload.visibility,
                 expires_at=_expires_at(upload),
             )
+            if place is not None:
+                await place.turn()
         except BaseException:
             reservation.release()
             raise
         # From here on the reservation follows the bytes into the log's producers: a client that
         # leaves does not free the memory that they hold.
-        published = await self._publisher.publish(developed.data, info, reservation, source.claim)
+        append = None if place is None else place.append
+        published = await self._publisher.publish(
+            developed.data, info, reservation, source.claim, append
+        )
         return StoredUpload(published.image_id, info, await self._listed(published))
 
     def _require_ready(self) -> None:

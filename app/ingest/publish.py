@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from app.budget import Reservation
     from app.imaging.info import ImageInfo
     from app.ingest.claims import Claims
-    from app.log import Log
+    from app.log import Append, Log
     from app.records.claim import Claim
 
 # After the grace period for requests; orchestrators commonly kill 30 s after SIGTERM.
@@ -73,18 +73,24 @@ class Publisher:
         self._log.require_writable()
 
     async def publish(
-        self, data: bytes, info: ImageInfo, reservation: Reservation, claim: Claim | None = None
+        self,
+        data: bytes,
+        info: ImageInfo,
+        reservation: Reservation,
+        claim: Claim | None = None,
+        append: Append | None = None,
     ) -> Published:
         """Append an image; the reservation is released once the log holds none of it.
 
-        With a claim it is stored only if that counts, which the log decides.
+        With a claim it is stored only if that counts, which the log decides. Its head and event go
+        through `append`, if there is one, together with those of other images.
 
         Raises:
             LinkUsedError, LinkExpiredError: The claim does not count.
             UnavailableError: Nothing was stored; the same upload may succeed later.
             OutcomeUnknownError: It may or may not have been stored.
         """
-        task = asyncio.create_task(self._publish(data, info, reservation, claim))
+        task = asyncio.create_task(self._publish(data, info, reservation, claim, append))
         self._publishing.add(task)
         task.add_done_callback(self._finished)
         return await asyncio.shield(task)
@@ -95,11 +101,16 @@ class Publisher:
             await asyncio.wait(self._publishing, timeout=self._drain_seconds)
 
     async def _publish(
-        self, data: bytes, info: ImageInfo, reservation: Reservation, claim: Claim | None
+        self,
+        data: bytes,
+        info: ImageInfo,
+        reservation: Reservation,
+        claim: Claim | None,
+        append: Append | None,
     ) -> Published:
         try:
             async with self._claims.turn(claim):
-                published = await self._append(data, info, claim)
+                published = await self._append(data, info, claim, append)
                 await self._claims.require_counted(
                     claim, published.image_id, published.event_offset
                 )
@@ -122,14 +133,16 @@ class Publisher:
         if not task.cancelled():
             task.exception()
 
-    async def _append(self, data: bytes, info: ImageInfo, claim: Claim | None) -> Published:
+    async def _append(
+        self, data: bytes, info: ImageInfo, claim: Claim | None, append: Append | None
+    ) -> Published:
         """Append the image, then the event that announces it."""
         # One deadline for all appends: a client waits for the whole image.
         deadline = self._log.deadline()
-        written = await self._writer.write(data, info, claim, deadline)
+        written = await self._writer.write(data, info, claim, deadline, append)
         image_id = str(written.address)
         chunks = (written.chunk_bytes, written.chunks)
         event = encode(ImageStored(image_id, info, *chunks, claim, key=written.key))
         event = self._signatures.sign(EVENTS, event)
-        [event_place] = await self._log.append(EVENTS, [event], deadline)
+        [event_place] = await (append or self._log.append)(EVENTS, [event], deadline)
         return Published(image_id, event_place.offset)

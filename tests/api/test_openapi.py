@@ -110,7 +110,8 @@ def test_a_status_lists_the_codes_of_its_errors_each_with_a_problem_as_it_is_ans
             continue
         [(content_type, content)] = response["content"].items()
         assert content_type == PROBLEM
-        assert content["schema"] == {"$ref": "#/components/schemas/Problem"}
+        kind = "BatchProblem" if name == "post /images/batch" else "Problem"
+        assert content["schema"] == {"$ref": f"#/components/schemas/{kind}"}
         for code, example in content["examples"].items():
             problem = resolve(example)["value"]
             problems.Problem.model_validate(problem, strict=True)
