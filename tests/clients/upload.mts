@@ -20,7 +20,13 @@ const problem = await images.uploadImage({ file: broken }).catch(async (error: u
   throw error;
 });
 
+const batch = await images.uploadBatch({ file: [file, broken] });
+const stored = batch.results.flatMap((each) => ("image" in each ? [each.image] : []));
+
 // For the tests.
-import { ImageToJSON } from "./imagegate-client/index.js";
+import { BatchResultsToJSON, ImageToJSON } from "./imagegate-client/index.js";
 const listed = page.images.map((image) => image.id);
-console.log(JSON.stringify({ uploaded: ImageToJSON(uploaded), listed, problem }));
+const { results } = BatchResultsToJSON(batch);
+const ids = stored.map((image) => image.id);
+const called = { uploaded: ImageToJSON(uploaded), listed, problem, batch: results, stored: ids };
+console.log(JSON.stringify(called));

@@ -95,7 +95,7 @@ def answers(
     failures: Responses = {
         status: _failure(status, by_status[status], problem) for status in sorted(by_status)
     }
-    return {**successes, **failures, "default": _default()}
+    return {**successes, **failures, "default": _default(problem)}
 
 
 def success(
@@ -140,7 +140,7 @@ def _failure(status: int, kinds: list[type[GatewayError]], problem: Reference) -
     }
 
 
-def _default() -> dict[str, Any]:
+def _default(problem: Reference) -> dict[str, Any]:
     bodies = (
         problems.body_of_status(status, detail, examples.REQUEST_ID)
         for status, detail in _FRAMEWORK.values()
@@ -149,7 +149,7 @@ def _default() -> dict[str, Any]:
         "description": "Any other problem. A path that does not exist is `not-found`, a method that"
         " a path does not have is `method-not-allowed`.",
         "headers": sent(headers.NO_STORE, *_WHERE_INVALID, headers.ALLOW),
-        "content": _problems(bodies),
+        "content": _problems(bodies, problem),
     }
 
 
@@ -160,7 +160,7 @@ def _header_of_error(name: str, value: str, *, always: bool) -> ResponseHeader:
     return ResponseHeader(name, description, value, f"{variant}If-Due", required=False)
 
 
-def _problems(bodies: Iterable[dict[str, Any]], schema: Reference = PROBLEM) -> dict[str, Any]:
+def _problems(bodies: Iterable[dict[str, Any]], schema: Reference) -> dict[str, Any]:
     """Return the content of a response that is one of these problems."""
     named = {
         code: reference
