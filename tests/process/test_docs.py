@@ -12,7 +12,7 @@ from tests.support import images
 from tests.support.gateway_process import GatewayProcess, on_kafka
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("quick-start", "http-api")
+PAGES = ("quick-start", "http-api", "uploading")
 # curl's own exit status (curl(1)) for an answer of 400 and above with -f, and for --max-time.
 HTTP_ERROR, TIMED_OUT = 22, 28
 # Streams never end: each is watched for this long.
