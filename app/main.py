@@ -22,6 +22,7 @@ from app.access.read_rule import ReadRule
 from app.access.settings import KEYS_NAME, LINK_KEYS_NAME
 from app.access.tokens import Tokens
 from app.api import (
+    batches,
     context,
     crowd,
     downloads,
@@ -66,6 +67,7 @@ from app.feed.unlocking import Unlocking
 from app.imaging import extras
 from app.imaging.limits import ImageLimits
 from app.imaging.profiles import Profile
+from app.ingest.batches import Batches
 from app.ingest.claims import Claims
 from app.ingest.development import Development
 from app.ingest.ingest import Ingest
@@ -144,7 +146,7 @@ def create_app(settings: Settings, *, insecure: bool = False) -> FastAPI:
             {"name": "health", "description": "Probes."},
         ],
     )
-    for part in (uploads, downloads, images, links, streams, health, pages):
+    for part in (uploads, batches, downloads, images, links, streams, health, pages):
         app.include_router(part.router)
     http = settings.http
     hosts = http.hosts or (sites.LOOPBACK_NAMES if is_loopback(http.host) else ())
@@ -255,6 +257,7 @@ async def running(settings: Settings, rule: ReadRule) -> AsyncGenerator[State, N
             catalog=catalog,
             feed=feed,
             ingest=ingest,
+            batches=Batches(ingest, log.append, budget, settings.imaging.workers),
             finder=finder,
             delivery=delivery,
             deleter=deleter,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from app.ingest.upload import Upload
 
 # An option has some ten; fields of other programs may be longer.
-_MAX_FIELD_BYTES = 65_536
+MAX_FIELD_BYTES = 65_536
 # What browsers call a Blob without a name (XMLHttpRequest standard, FormData.append).
 _NAMELESS = {"", "blob"}
 
@@ -80,9 +80,9 @@ class UploadForm:
         self._content_bytes += len(data)
         if self._part.name == "file" and self._content_bytes > self._max_file_bytes:
             raise BodyTooLargeError(f"An upload may have at most {self._max_file_bytes:,} bytes.")
-        if self._part.name != "file" and self._content_bytes > _MAX_FIELD_BYTES:
+        if self._part.name != "file" and self._content_bytes > MAX_FIELD_BYTES:
             raise MissingFileError(
-                f"The part {self._part.name[:50]!r} has over {_MAX_FIELD_BYTES:,} bytes: send the"
+                f"The part {self._part.name[:50]!r} has over {MAX_FIELD_BYTES:,} bytes: send the"
                 " image as a part named file, and nothing else as large."
             )
         self._content.append(data)

@@ -12,12 +12,9 @@ from typing import TYPE_CHECKING
 
 from app.api.headers import FixedHeader, RequestHeader
 from app.errors import InvalidIdempotencyKeyError
-from app.events.idempotency import token_of
 
 if TYPE_CHECKING:
     from starlette.datastructures import Headers
-
-    from app.access.principal import Principal
 
 # As long as those of the large services that take such keys.
 _MAX_CHARACTERS = 255
@@ -29,7 +26,7 @@ IDEMPOTENCY_KEY = RequestHeader(
 )
 REPLAYED = FixedHeader(
     "Idempotency-Replayed",
-    "The image is the one that this `Idempotency-Key` stored before.",
+    "The image, or one of a batch at least, is what this `Idempotency-Key` stored before.",
     "true",
     required=False,
 )
@@ -37,20 +34,6 @@ REPLAYED = FixedHeader(
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
 _BARE = re.compile(r"[!#-+\--:<-\[\]-~]+")
 _ESCAPED = re.compile(r"\\(.)")
-
-
-def token_in(headers: Headers, principal: Principal) -> str | None:
-    """Return the token of the key in a request; None if it has none.
-
-    One who shows an upload link shares no keys with the one who made it, nor with other links.
-
-    Raises:
-        InvalidIdempotencyKeyError: The key is malformed.
-    """
-    key = key_in(headers)
-    if key is None:
-        return None
-    return token_of(principal.name, principal.grant.link if principal.grant else "", key)
 
 
 def key_in(headers: Headers) -> str | None:

@@ -65,7 +65,7 @@ class Options:
         """
         if name == "expires_in":
             self._choose_expiry(value)
-            self._named[name] = value
+            self._named = self._named | {name: value}
             return
         allowed = self._allowed.get(name)
         if allowed is None:
@@ -80,7 +80,8 @@ class Options:
             raise InvalidParameterError(
                 "profile: 'archive' is not allowed here: the extra archive is not installed."
             )
-        self._named[name] = value
+        # Another dictionary: images of a batch begin with a copy of these options.
+        self._named = self._named | {name: value}
         if name == "visibility":
             self._visibility = Visibility(value)
             return

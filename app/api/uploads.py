@@ -25,47 +25,50 @@ router = APIRouter(tags=["images"])
 
 LOCATION = ResponseHeader("Location", "Path of the image.", examples.IMAGE_PATH)
 *_MOST, _LAST = (each.label for each in ImageFormat)
+OPTIONS: dict[str, dict[str, Any]] = {
+    "profile": {
+        "type": "string",
+        "enum": [each.value for each in Profile],
+        "description": "How to compress the image. `original`: not at all, though metadata may"
+        " be removed. `archive`: as `original`, and a JPEG needs a fifth less space in the log."
+        " `lossless`: every pixel stays identical. `balanced`: no visible difference. `small`:"
+        " at most 2,048 pixels on a side, good on a phone. A server has a default, `balanced`"
+        " if it sets none, and may allow some of these only.",
+        "examples": [examples.PROFILE],
+    },
+    "metadata": {
+        "type": "string",
+        "enum": [each.value for each in MetadataOption],
+        "description": "What happens to EXIF, XMP, IPTC and comments. `strip`, the default: all"
+        " is removed but a copyright notice. `strip-gps`: data that may name a place goes."
+        " `keep`: all stays, GPS included. Data after the picture is always removed.",
+        "examples": ["strip"],
+    },
+    "visibility": {
+        "type": "string",
+        "enum": [each.value for each in Visibility],
+        "description": "Who may read the image. `public`: everyone who has its id."
+        " `authenticated`: every client with the scope `images:read`. `owner`: the client that"
+        " uploaded it, which alone lists, describes and deletes it in any case. A server has a"
+        " default, and may allow some of these only.",
+        "examples": ["owner"],
+    },
+    "expires_in": {
+        "type": "integer",
+        "format": "int64",
+        "minimum": 1,
+        "description": "How long the image is kept, in seconds: then it is gone, a 410. A"
+        " server may have a default, otherwise for ever, and a maximum.",
+        "examples": [86_400],
+    },
+}
 _FORM = {
     "type": "object",
     "description": "An image, and how to treat it.",
     "required": ["file"],
     "properties": {
         "file": BINARY | {"description": f"The image: {', '.join(_MOST)} or {_LAST}."},
-        "profile": {
-            "type": "string",
-            "enum": [each.value for each in Profile],
-            "description": "How to compress the image. `original`: not at all, though metadata may"
-            " be removed. `archive`: as `original`, and a JPEG needs a fifth less space in the log."
-            " `lossless`: every pixel stays identical. `balanced`: no visible difference. `small`:"
-            " at most 2,048 pixels on a side, good on a phone. A server has a default, `balanced`"
-            " if it sets none, and may allow some of these only.",
-            "examples": [examples.PROFILE],
-        },
-        "metadata": {
-            "type": "string",
-            "enum": [each.value for each in MetadataOption],
-            "description": "What happens to EXIF, XMP, IPTC and comments. `strip`, the default: all"
-            " is removed but a copyright notice. `strip-gps`: data that may name a place goes."
-            " `keep`: all stays, GPS included. Data after the picture is always removed.",
-            "examples": ["strip"],
-        },
-        "visibility": {
-            "type": "string",
-            "enum": [each.value for each in Visibility],
-            "description": "Who may read the image. `public`: everyone who has its id."
-            " `authenticated`: every client with the scope `images:read`. `owner`: the client that"
-            " uploaded it, which alone lists, describes and deletes it in any case. A server has a"
-            " default, and may allow some of these only.",
-            "examples": ["owner"],
-        },
-        "expires_in": {
-            "type": "integer",
-            "format": "int64",
-            "minimum": 1,
-            "description": "How long the image is kept, in seconds: then it is gone, a 410. A"
-            " server may have a default, otherwise for ever, and a maximum.",
-            "examples": [86_400],
-        },
+        **OPTIONS,
     },
 }
 _BYTES = BINARY | {"description": "The bytes of the image, and nothing else."}
@@ -145,6 +148,4 @@ async def upload_image(request: Request, response: Response, gateway: Gateway) -
     response.headers.update(image_headers.of_upload(stored.info.digest))
     if stored.is_replayed:
         response.headers[REPLAYED.name] = REPLAYED.value
-    if stored.listed is not None:
-        return schemas.listed(stored.listed)
-    return schemas.described(stored.image_id, stored.info)
+    return schemas.stored(stored)

@@ -3,7 +3,8 @@
     require_ready → require_left → admit → receive → sniff → develop → publish → list
 
 An upload whose idempotency key has stored an image before is received and compared with that one;
-it takes no use of a link and no room of a quota.
+it takes no use of a link and no room of a quota. An image of a batch has a place in its convoy, and
+is published in its turn.
 
 Hides how long an upload holds memory: from before its first byte until its image is in the log.
 """
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from app.imaging.develop import Developed
     from app.imaging.formats import ImageFormat
     from app.ingest.claims import Claims
+    from app.ingest.convoy import Place
     from app.ingest.development import Development
     from app.ingest.once import Once
     from app.ingest.publish import Published, Publisher
@@ -67,8 +69,8 @@ class Ingest:
         self._quota = quota
         self._listing_seconds = listing_seconds
 
-    async def store(self, source: Source) -> StoredUpload:
-        """Store one image from a client.
+    async def store(self, source: Source, place: Place | None = None) -> StoredUpload:
+        """Store one image from a client; that of a batch has a place in it.
 
         Raises:
             RequestError: The upload has to change.
@@ -80,7 +82,7 @@ class Ingest:
             if (holder := await self._once.holder(source.token)) is None:
                 await self._claims.require_left(source.claim)
                 async with self._quota.room(source.owner, source.max_bytes):
-                    return await self._store(source)
+                    return await self._store(source, place)
         # Those that wait for their turn need not wait for this body.
         return await self._replay(source, holder)
 
@@ -91,7 +93,7 @@ class Ingest:
         finally:
             reservation.release()
 
-    async def _store(self, source: Source) -> StoredUpload:
+    async def _store(self, source: Source, place: Place | None) -> StoredUpload:
         reservation = await self._admit(source)
         try:
             upload = await self._receive(source, reservation)
@@ -110,14 +112,17 @@ class Ingest:
                 expires_at=_expires_at(upload),
             )
             idempotency = await self._once.idempotency(source.token, upload)
+            if place is not None:
+                await place.turn()
         except BaseException:
             reservation.release()
             raise
         # From here on the reservation follows the bytes into the log's producers: a client that
         # leaves does not free the memory that they hold.
+        append = None if place is None else place.append
         try:
             published = await self._publisher.publish(
-                developed.data, info, reservation, source.claim, idempotency
+                developed.data, info, reservation, source.claim, idempotency, append
             )
         except LinkUsedError:
             # By the first upload under the same key, perhaps, on another gateway.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from app.imaging.info import ImageInfo
     from app.ingest.claims import Claims
     from app.ingest.once import Once
-    from app.log import Log
+    from app.log import Append, Log
     from app.records.claim import Claim
 
 # After the grace period for requests; orchestrators commonly kill 30 s after SIGTERM.
@@ -90,18 +90,21 @@ class Publisher:
         reservation: Reservation,
         claim: Claim | None = None,
         idempotency: Idempotency | None = None,
+        append: Append | None = None,
     ) -> Published:
         """Append an image; the reservation is released once the log holds none of it.
 
         With a claim it is stored only if that counts, with an idempotency token only if no other
-        image has it, which the log decides.
+        image has it, which the log decides. Its head and event go through `append`, if there is
+        one, together with those of other images.
 
         Raises:
             LinkUsedError, LinkExpiredError: The claim does not count.
             UnavailableError: Nothing was stored; the same upload may succeed later.
             OutcomeUnknownError: It may or may not have been stored.
         """
-        task = asyncio.create_task(self._publish(data, info, reservation, claim, idempotency))
+        publishing = self._publish(data, info, reservation, claim, idempotency, append)
+        task = asyncio.create_task(publishing)
         self._publishing.add(task)
         task.add_done_callback(self._finished)
         return await asyncio.shield(task)
@@ -118,10 +121,11 @@ class Publisher:
         reservation: Reservation,
         claim: Claim | None,
         idempotency: Idempotency | None,
+        append: Append | None,
     ) -> Published:
         try:
             async with self._claims.turn(claim):
-                published = await self._append(data, info, claim, idempotency)
+                published = await self._append(data, info, claim, idempotency, append)
                 place = (published.image_id, published.event_offset)
                 winner = await self._once.winner_over(idempotency, *place)
                 if winner is None:
@@ -147,12 +151,17 @@ class Publisher:
             task.exception()
 
     async def _append(
-        self, data: bytes, info: ImageInfo, claim: Claim | None, idempotency: Idempotency | None
+        self,
+        data: bytes,
+        info: ImageInfo,
+        claim: Claim | None,
+        idempotency: Idempotency | None,
+        append: Append | None,
     ) -> Published:
         """Append the image, then the event that announces it."""
         # One deadline for all appends: a client waits for the whole image.
         deadline = self._log.deadline()
-        written = await self._writer.write(data, info, claim, deadline)
+        written = await self._writer.write(data, info, claim, deadline, append)
         image_id = str(written.address)
         chunks = (written.chunk_bytes, written.chunks)
         if idempotency and written.key:
@@ -161,5 +170,5 @@ class Publisher:
             image_id, info, *chunks, claim, key=written.key, idempotency=idempotency
         )
         event = self._signatures.sign(EVENTS, encode(stored))
-        [event_place] = await self._log.append(EVENTS, [event], deadline)
+        [event_place] = await (append or self._log.append)(EVENTS, [event], deadline)
         return Published(image_id, event_place.offset)

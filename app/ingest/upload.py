@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Collection
 
     from app.budget import Reservation
@@ -75,6 +76,59 @@ class Source(Protocol):
 
         It is called once everything is received.
         """
+        ...
+
+
+class BatchImage(Source, Protocol):
+    """An image of a batch that may come; it does not watch whether the client leaves."""
+
+    @property
+    def received(self) -> asyncio.Future[int]:
+        """Done when all of it has come, with its bytes."""
+        ...
+
+    @property
+    def exists(self) -> bool:
+        """Whether its part has begun. After the last one there is none."""
+        ...
+
+
+class BatchSource(Protocol):
+    """A client that is about to send a batch, to be received image by image."""
+
+    @property
+    def client(self) -> str:
+        """See `Source.client`."""
+        ...
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether any of it was read."""
+        ...
+
+    @property
+    def broken(self) -> Exception | None:
+        """The reason why nothing more can be received, if it is not that all of it came."""
+        ...
+
+    def may_have_more(self) -> bool:
+        """Tell whether another image may come, as far as is known without reading on."""
+        ...
+
+    def next(self) -> BatchImage:
+        """Return the next image; the one before it was received or passed over."""
+        ...
+
+    async def pass_over(self, image: BatchImage) -> None:
+        """Read the rest of an image that is refused, and keep none of it; see `broken`."""
+        ...
+
+    async def finish(self) -> None:
+        """Read the rest of the body, and keep none of it; see `broken`."""
+        ...
+
+    async def left(self) -> NoReturn:
+        """See `Source.left`."""
         ...
 
 

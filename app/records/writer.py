@@ -21,7 +21,7 @@ from app.sealing.off_loop import off_loop
 
 if TYPE_CHECKING:
     from app.imaging.info import ImageInfo
-    from app.log import Log, Position
+    from app.log import Append, Log, Position
     from app.records.claim import Claim
     from app.sealing.wrapped_key import DataKey
 
@@ -58,9 +58,16 @@ class ImageWriter:
         self._keys = keys
 
     async def write(
-        self, data: bytes, info: ImageInfo, claim: Claim | None, deadline: float
+        self,
+        data: bytes,
+        info: ImageInfo,
+        claim: Claim | None,
+        deadline: float,
+        append: Append | None = None,
     ) -> Written:
         """Append the stored bytes of an image, at an address of its own.
+
+        The head goes through `append` if there is one, and so together with heads of other images.
 
         Raises:
             KeyUnavailableError, NotWrittenError: There is no image.
@@ -87,5 +94,5 @@ class ImageWriter:
             part_bytes, head_record, cookie, view, info, size, places, claim, self._encoding, sealed
         )
         head = self._signatures.sign(IMAGES, head)
-        [place] = await self._log.append(IMAGES, [head], deadline)
+        [place] = await (append or self._log.append)(IMAGES, [head], deadline)
         return Written(Address(place, cookie), size, tuple(places), key)

@@ -153,6 +153,77 @@ class TestRefusals:
         assert "idempotency-replayed" not in answer.headers
 
 
+@shared
+class TestBatches:
+    async def send(self, client, key, *files, **options):
+        """Send a batch; return the answer and its results."""
+        parts = [("file", (name, data)) for name, data in files]
+        headers = {"Idempotency-Key": key}
+        answer = await client.post("/images/batch", files=parts, params=options, headers=headers)
+        assert answer.status_code == 200, answer.text
+        return answer, answer.json()["results"]
+
+    async def test_a_batch_that_is_sent_again_is_stored_once(self, shared_client):
+        before, key = await stored(shared_client), new_key()
+        files = [("a.jpg", PHOTO), ("b.jpg", PHOTO[:300]), ("a.jpg", PHOTO), ("c.jpg", OTHER)]
+        first, results = await self.send(shared_client, key, *files[:3])
+        assert [each["status"] for each in results] == [201, 422, 201]
+        # Equal files are two images, each at its position.
+        assert results[0]["image"]["id"] != results[2]["image"]["id"]
+        assert "idempotency-replayed" not in first.headers
+        files[1] = ("b.jpg", PHOTO)
+        again, now = await self.send(shared_client, key, *files)
+        assert [now[0], now[2]] == [results[0], results[2]]
+        assert [each["status"] for each in now] == [201] * 4
+        assert again.headers["idempotency-replayed"] == "true"
+        assert await stored(shared_client) == before + 4
+
+    async def test_another_file_at_a_position_is_refused_alone(self, shared_client):
+        key = new_key()
+        await self.send(shared_client, key, ("a.jpg", PHOTO), ("b.jpg", PHOTO))
+        _, results = await self.send(shared_client, key, ("a.jpg", PHOTO), ("b.jpg", OTHER))
+        assert [each["status"] for each in results] == [201, 422]
+        assert results[1]["problem"]["code"] == "idempotency-key-reused"
+        _, results = await self.send(shared_client, key, ("a.jpg", PHOTO), profile="original")
+        assert [each["status"] for each in results] == [422]
+
+    async def test_an_image_alone_is_none_of_a_batch(self, shared_client):
+        key = new_key()
+        image = (await upload(shared_client, key)).json()
+        _, [result] = await self.send(shared_client, key, ("a.jpg", PHOTO))
+        assert result["image"]["id"] != image["id"]
+
+    async def test_an_option_of_one_image_is_none_of_the_next(self, shared_client):
+        boundary, content_type = "b", "multipart/form-data; boundary=b"
+        headers = {"Idempotency-Key": new_key(), "Content-Type": content_type}
+
+        def part(name, content, more=""):
+            head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{more}\r\n\r\n'
+            return head.encode() + content + b"\r\n"
+
+        photo = part("file", PHOTO, '; filename="a.jpg"')
+        profile = part("profile", b"original")
+        end = f"--{boundary}--\r\n".encode()
+        statuses = []
+        for body in (photo + profile + photo + photo + end, 3 * photo + end):
+            answer = await shared_client.post("/images/batch", content=body, headers=headers)
+            statuses.append([each["status"] for each in answer.json()["results"]])
+        assert statuses == [[201, 201, 201], [201, 422, 201]]
+
+    async def test_a_batch_at_once_with_itself_is_stored_once(self, shared_client):
+        before, key = await stored(shared_client), new_key()
+        files = [(f"{number}.jpg", PHOTO) for number in range(10)]
+        answers = await asyncio.gather(*(self.send(shared_client, key, *files) for _ in range(4)))
+        assert all(results == answers[0][1] for _, results in answers)
+        assert await stored(shared_client) == before + 10
+
+    async def test_a_malformed_key_is_a_400_of_the_whole(self, shared_client):
+        answer = await shared_client.post(
+            "/images/batch", files={"file": PHOTO}, headers={"Idempotency-Key": "a b"}
+        )
+        problem(answer, 400, "invalid-idempotency-key")
+
+
 async def test_a_key_belongs_to_the_one_who_sent_it_and_to_one_link(tmp_path):
     keys = [make_key(tmp_path, "images:write", "images:list") for _ in range(2)]
     async with in_process(tmp_path, access={"keys_file": tmp_path / "keys.json"}) as client:

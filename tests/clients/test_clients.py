@@ -16,7 +16,7 @@ def operation_ids():
 
 
 class TestCalls:
-    """The same four calls by every client: see upload.py and upload.mts."""
+    """The same five calls by every client: see upload.py and upload.mts."""
 
     def test_an_upload_returns_the_image_as_the_gateway_describes_it(self, result, gateway):
         uploaded = result["uploaded"]
@@ -48,6 +48,12 @@ class TestCalls:
         assert (problem["status"], problem["code"]) == (422, "invalid-image")
         assert problem["retryable"] is False
 
+    def test_a_batch_has_a_result_for_each_image(self, result):
+        stored, refused = result["batch"]
+        assert (stored["status"], refused["status"]) == (201, 422)
+        assert result["stored"] == [stored["image"]["id"]]
+        assert refused["problem"]["code"] == "invalid-image"
+
 
 class TestPython:
     def test_the_types_of_the_client_and_of_its_user_agree(self, python_client):
@@ -71,6 +77,7 @@ class TestPython:
         ("module", "returns"),
         [
             ("images/upload_image", "Image | Problem"),
+            ("images/upload_batch", "BatchProblem | BatchResults"),
             ("images/download_image", "Any | File | Problem"),
             ("images/list_images", "ImagePage | Problem"),
             ("images/describe_image", "Image | Problem"),

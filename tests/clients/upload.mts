@@ -7,8 +7,10 @@ import { Configuration, ImagesApi, ProblemFromJSON, ResponseError } from "./imag
 const [basePath, accessToken] = process.argv.slice(2);
 const images = new ImagesApi(new Configuration({ basePath, accessToken }));
 
+const fileOf = async (name: string) => new File([await readFile(name)], name);
+
 async function uploadOnce(name: string, tries = 5) {
-  const file = new File([await readFile(name)], name);
+  const file = await fileOf(name);
   const idempotencyKey = crypto.randomUUID();
   for (let left = tries; ; left--) {
     try {
@@ -33,10 +35,17 @@ const problem = await uploadOnce("broken.jpg").catch(async (error: unknown) => {
   throw error;
 });
 
+const files = [await fileOf("img.jpg"), await fileOf("broken.jpg")];
+const batch = await images.uploadBatch({ file: files, idempotencyKey: crypto.randomUUID() });
+const stored = batch.results.flatMap((each) => ("image" in each ? [each.image] : []));
+
 // For the tests.
-import { ImageToJSON } from "./imagegate-client/index.js";
-const file = new File([await readFile("img.jpg")], "img.jpg");
+import { BatchResultsToJSON, ImageToJSON } from "./imagegate-client/index.js";
+const file = await fileOf("img.jpg");
 const twice = ["m", "m"].map((letter) => images.uploadImage({ file, idempotencyKey: letter.repeat(32) }));
 const again = (await Promise.all(twice)).map((image) => image.id);
 const listed = page.images.map((image) => image.id);
-console.log(JSON.stringify({ uploaded: ImageToJSON(uploaded), listed, problem, again }));
+const { results } = BatchResultsToJSON(batch);
+const ids = stored.map((image) => image.id);
+const called = { uploaded: ImageToJSON(uploaded), listed, problem, batch: results, stored: ids, again };
+console.log(JSON.stringify(called));

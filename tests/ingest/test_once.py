@@ -54,7 +54,8 @@ async def test_one_that_waits_for_too_long_is_told_so_and_the_first_is_stored(wa
         await way.ingest.store(second)
     assert not second.received
     way.faults.may.set()
-    assert (await way.ingest.store(client())).image_id == (await first).image_id
+    stored = await first
+    assert (await way.ingest.store(client())).image_id == stored.image_id
     assert way.held_bytes == 0
 
 

@@ -180,6 +180,7 @@ class KafkaLog:
                 for number in range(min(self._settings.producers, self.partitions(IMAGES)))
             ],
             self._lane("events", EVENTS, read_ms / 1000),
+            self.max_record_bytes,
             self._topics.look_soon,
         )
         connect = self._connections.until_connected
