@@ -5,6 +5,7 @@
     │   ├── BadRequestError              400 bad-request
     │   ├── InvalidDigestError           400 invalid-digest
     │   ├── UploadAlteredError           400 digest-mismatch
+    │   ├── InvalidIdempotencyKeyError   400 invalid-idempotency-key
     │   ├── CredentialRequiredError      401 credential-required
     │   ├── InvalidCredentialError       401 invalid-credential
     │   ├── InsufficientScopeError       403 insufficient-scope
@@ -15,6 +16,7 @@
     │   ├── ImageNotFoundError           404 image-not-found
     │   ├── RequestTimeoutError          408 request-timeout
     │   ├── LinkUsedError                409 link-used
+    │   ├── IdempotencyKeyInUseError     409 idempotency-key-in-use
     │   ├── ImageGoneError               410 image-gone
     │   ├── PreconditionFailedError      412 precondition-failed
     │   ├── BodyTooLargeError            413 body-too-large
@@ -24,6 +26,7 @@
     │   ├── UnsupportedFormatError       415 unsupported-format
     │   ├── RangeNotSatisfiableError     416 range-not-satisfiable
     │   ├── MisdirectedRequestError      421 misdirected-request
+    │   ├── IdempotencyKeyReusedError    422 idempotency-key-reused
     │   ├── InvalidParameterError        422 invalid-parameter
     │   ├── EmptyBodyError               422 empty-body
     │   ├── MissingFileError             422 missing-file
@@ -134,6 +137,12 @@ class UploadAlteredError(RequestError):
     code, status, title = "digest-mismatch", 400, "Digest mismatch"
 
 
+class InvalidIdempotencyKeyError(RequestError):
+    """`Idempotency-Key` is there twice, is too long, or has other letters than it may have."""
+
+    code, status, title = "invalid-idempotency-key", 400, "Invalid idempotency key"
+
+
 # How to authenticate (RFC 6750, section 3).
 _CHALLENGE = 'Bearer realm="imagegate"'
 
@@ -219,6 +228,13 @@ class LinkUsedError(RequestError):
     code, status, title = "link-used", 409, "Link used"
 
 
+class IdempotencyKeyInUseError(RequestError):
+    """Another upload under the same `Idempotency-Key` is still running."""
+
+    code, status, title = "idempotency-key-in-use", 409, "Idempotency key in use"
+    retryable = True
+
+
 class ImageGoneError(RequestError):
     """The image was deleted, or its bytes left the log."""
 
@@ -282,6 +298,12 @@ class MisdirectedRequestError(RequestError):
     """`Host`, or the request's target, names a host that is not the gateway's."""
 
     code, status, title = "misdirected-request", 421, "Misdirected request"
+
+
+class IdempotencyKeyReusedError(RequestError):
+    """Another upload was stored under the same `Idempotency-Key`."""
+
+    code, status, title = "idempotency-key-reused", 422, "Idempotency key reused"
 
 
 class InvalidParameterError(RequestError):

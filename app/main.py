@@ -24,6 +24,7 @@ from app.access.settings import KEYS_NAME, LINK_KEYS_NAME
 from app.access.tokens import Tokens
 from app.api import (
     announced,
+    batches,
     context,
     crowd,
     downloads,
@@ -71,10 +72,12 @@ from app.feed.unlocking import Unlocking
 from app.imaging import extras
 from app.imaging.limits import ImageLimits
 from app.imaging.profiles import Profile
+from app.ingest.batches import Batches
 from app.ingest.claims import Claims
 from app.ingest.development import Development
 from app.ingest.ingest import Ingest
 from app.ingest.intake import COPIES, within
+from app.ingest.once import Once
 from app.ingest.publish import Publisher
 from app.ingest.quota import Quota
 from app.ingest.repeats import Repeats
@@ -152,7 +155,7 @@ def create_app(settings: Settings, *, insecure: bool = False) -> FastAPI:
             {"name": "health", "description": "Probes."},
         ],
     )
-    for part in (uploads, announced, downloads, images, links, streams, health, pages):
+    for part in (uploads, batches, announced, downloads, images, links, streams, health, pages):
         app.include_router(part.router)
     http = settings.http
     hosts = http.hosts or (sites.LOOPBACK_NAMES if is_loopback(http.host) else ())
@@ -233,8 +236,8 @@ async def running(settings: Settings, rule: ReadRule) -> AsyncGenerator[State, N
         encoding = value_encoding(settings)
         memory = within(upload.budget_bytes, encoding, sealed=keys.seals)
         budget = ByteBudget(memory, upload.patience_seconds, COPIES * upload.max_bytes)
-        claims = Claims(catalog, feed)
-        publisher = Publisher(log, claims, trust.signatures, encoding, keys, shreds=shreds)
+        claims, once = Claims(catalog, feed), Once(log, catalog, feed, image_keys)
+        publisher = Publisher(log, claims, once, trust.signatures, encoding, keys, shreds=shreds)
         stack.push_async_callback(publisher.drain)
         development = Development(pool, image_limits, settings.imaging.packing_seconds)
         cache = RecordCache(log, IMAGES, settings.delivery.cache_bytes)
@@ -246,6 +249,7 @@ async def running(settings: Settings, rule: ReadRule) -> AsyncGenerator[State, N
             development,
             budget,
             claims,
+            once,
             _quota(settings.limits, catalog),
             Repeats(catalog, feed, partial(finder.find, reader=ANYONE)),
         )
@@ -270,6 +274,7 @@ async def running(settings: Settings, rule: ReadRule) -> AsyncGenerator[State, N
             catalog=catalog,
             feed=feed,
             ingest=ingest,
+            batches=Batches(ingest, log.append, budget, settings.imaging.workers),
             finder=finder,
             delivery=delivery,
             digests=ImageDigests(delivery),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from app.ingest.upload import Upload
 
 # An option has some ten; fields of other programs may be longer.
-_MAX_FIELD_BYTES = 65_536
+MAX_FIELD_BYTES = 65_536
 # What browsers call a Blob without a name (XMLHttpRequest standard, FormData.append).
 _NAMELESS = {"", "blob"}
 
@@ -77,15 +77,15 @@ class UploadForm:
                 "The form has more than one part named file: send one file per request."
             )
         self._part, self._content, self._content_bytes = part, [], 0
-        self._digests = GivenDigests(_fields(part))
+        self._digests = digests_of(part)
 
     def _add(self, data: bytes) -> None:
         self._content_bytes += len(data)
         if self._part.name == "file" and self._content_bytes > self._max_file_bytes:
             raise BodyTooLargeError(f"An upload may have at most {self._max_file_bytes:,} bytes.")
-        if self._part.name != "file" and self._content_bytes > _MAX_FIELD_BYTES:
+        if self._part.name != "file" and self._content_bytes > MAX_FIELD_BYTES:
             raise MissingFileError(
-                f"The part {self._part.name[:50]!r} has over {_MAX_FIELD_BYTES:,} bytes: send the"
+                f"The part {self._part.name[:50]!r} has over {MAX_FIELD_BYTES:,} bytes: send the"
                 " image as a part named file, and nothing else as large."
             )
         self._digests.update(data)
@@ -101,12 +101,17 @@ class UploadForm:
             self._options.choose(self._part.name, value)
 
 
-def _fields(part: Part) -> dict[str, str]:
-    """Return the fields of a part that hold digests; several of one name are one list."""
+def digests_of(part: Part) -> GivenDigests:
+    """Return the digests that a part gives of its content.
+
+    Raises:
+        InvalidDigestError: One cannot be read.
+    """
     names = dict(part.digests)
-    return {
-        name: ", ".join(value for each, value in part.digests if each == name) for name in names
-    }
+    # Several of one name are one list.
+    return GivenDigests(
+        {name: ", ".join(value for each, value in part.digests if each == name) for name in names}
+    )
 
 
 def clean_filename(claimed: str) -> str | None:

@@ -88,8 +88,8 @@ EXPOSE_HEADERS = FixedHeader(
     "Access-Control-Expose-Headers",
     f"Headers that such a page may read. {_SITES}",
     "Accept, Accept-Encoding, Accept-Post, Accept-Ranges, Allow, Content-Digest,"
-    " Content-Disposition, Content-Range, ETag, Link, Location, RateLimit, RateLimit-Policy,"
-    " Repr-Digest, Retry-After, WWW-Authenticate, X-Request-ID",
+    " Content-Disposition, Content-Range, ETag, Idempotency-Replayed, Link, Location, RateLimit,"
+    " RateLimit-Policy, Repr-Digest, Retry-After, WWW-Authenticate, X-Request-ID",
     required=False,
 )
 VARY = ResponseHeader(

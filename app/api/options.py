@@ -43,6 +43,7 @@ class Options:
         self, imaging: ImagingSettings, rule: ReadRule, kept: UploadSettings, accept: str
     ) -> None:
         self._is_fixed = False
+        self._named: dict[str, str] = {}
         self._allowed: Mapping[str, tuple[StrEnum, ...]] = {
             "profile": imaging.profiles,
             "metadata": imaging.metadata,
@@ -84,6 +85,10 @@ class Options:
                 self._choose_dedupe(value)
             case _ if name in self._allowed:
                 self._choose_among(name, value, self._allowed[name])
+            case _:
+                return
+        # Another dictionary: images of a batch begin with a copy of these options.
+        self._named = self._named | {name: value}
 
     def _choose_among(self, name: str, value: str, allowed: tuple[StrEnum, ...]) -> None:
         if self._is_fixed and value != (current := self._current(name)):
@@ -140,6 +145,7 @@ class Options:
     def upload(self, data: bytes, filename: str | None) -> Upload:
         """Return the upload of a file with these options."""
         visibility = self._rule.for_upload(self._visibility)
+        named = tuple(sorted(self._named.items()))
         return Upload(
             data,
             filename,
@@ -147,5 +153,6 @@ class Options:
             visibility,
             self._expires_in,
             self._source,
-            once=self._dedupe is Dedupe.EXACT,
+            dedupe=self._dedupe is Dedupe.EXACT,
+            options=named,
         )

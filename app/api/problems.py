@@ -31,6 +31,8 @@ from app.errors import (
 from app.telemetry import metrics
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fastapi import FastAPI
     from starlette.types import Receive, Scope, Send
 
@@ -122,11 +124,13 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
 
 
-def answer(error: GatewayError, request_id: str) -> Response:
-    """Return the response for an error."""
+def answer(
+    error: GatewayError, request_id: str, members: Mapping[str, Any] | None = None
+) -> Response:
+    """Return the response for an error, with further members of its problem."""
     # The class says the names: an instance may come from a codec worker, which is not trusted.
     headers = {name: error.header_values[name] for name in type(error).headers}
-    return _response(body_of(error, error.detail, request_id), headers)
+    return _response(body_of(error, error.detail, request_id) | dict(members or {}), headers)
 
 
 async def unexpected(request: Request, error: Exception) -> Response:
@@ -136,8 +140,26 @@ async def unexpected(request: Request, error: Exception) -> Response:
     return await _on_gateway_error(request, internal)
 
 
+def reported(request: Request, error: GatewayError) -> dict[str, Any]:
+    """Return the JSON of an error's problem within an answer, and log and count the error."""
+    _report(request, error)
+    metrics.PROBLEMS.labels(error.code).inc()
+    return body_of(error, error.detail, _request_id(request))
+
+
+def broken_off(request: Request, error: GatewayError, **members: Any) -> Response:
+    """Return the response for an error with members of its own beside those of every problem."""
+    _report(request, error)
+    return answer(error, _request_id(request), members)
+
+
 async def _on_gateway_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, GatewayError)  # noqa: S101 - registered for this class
+    _report(request, error)
+    return answer(error, _request_id(request))
+
+
+def _report(request: Request, error: GatewayError) -> None:
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, _LOGGED_ONCE):
         logger.error(
             "request_failed",
@@ -157,7 +179,6 @@ async def _on_gateway_error(request: Request, error: Exception) -> Response:
         denials.log_refused("share", error, request.scope)
     if isinstance(error, OverloadedError):
         denials.log_refused("load", error, request.scope)
-    return answer(error, _request_id(request))
 
 
 async def _on_invalid_parameter(request: Request, error: Exception) -> Response:

@@ -13,6 +13,7 @@ from app.api.openapi.components import example
 if TYPE_CHECKING:
     from app.catalog.images import CatalogImage
     from app.imaging.info import ImageInfo
+    from app.ingest.upload import StoredUpload
 
 
 def _is_unset(given: object) -> bool:
@@ -170,6 +171,13 @@ def described(
         receipt=Receipt(**properties),
         **properties,
     )
+
+
+def stored(upload: StoredUpload) -> Image:
+    """Return the JSON of an image that was just stored."""
+    if upload.listed is not None:
+        return listed(upload.listed)
+    return described(upload.image_id, upload.info)
 
 
 def path_of(image_id: str) -> str:

@@ -19,7 +19,16 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 
-from app.api import authority, conditions, digests, guard, logged, problems, streams
+from app.api import (
+    authority,
+    conditions,
+    digests,
+    guard,
+    idempotency,
+    logged,
+    problems,
+    streams,
+)
 from app.api.headers import ALLOW_ORIGIN, EXPOSE_HEADERS, GIVEN_REQUEST_ID
 from app.api.probes import is_probe
 from app.errors import CrossSiteError, GatewayError, MisdirectedRequestError
@@ -57,6 +66,7 @@ _PREFLIGHT = {
                     digests.WANT_CONTENT_DIGEST,
                     digests.WANT_REPR_DIGEST,
                     GIVEN_REQUEST_ID,
+                    idempotency.IDEMPOTENCY_KEY,
                     guard.AUTHORIZATION,
                     guard.API_KEY,
                 )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from app.feed.feed import Feed
     from app.feed.pages import Pages
     from app.imaging.settings import ImagingSettings
+    from app.ingest.batches import Batches
     from app.ingest.ingest import Ingest
     from app.ingest.settings import BodySettings, UploadSettings
     from app.log import Log
@@ -40,6 +41,7 @@ class State:
     catalog: Catalog
     feed: Feed
     ingest: Ingest
+    batches: Batches
     finder: Finder
     delivery: Delivery
     digests: ImageDigests

@@ -1,9 +1,9 @@
 """The catalog: which images there are, in which order, and which are deleted.
 
-Hides the tables, which `images`, `facts`, `moves`, `claims`, `sealed`, `loose_keys` and `progress`
-define. It holds metadata only, never image bytes, and is disposable: a damaged file, or one with
-another schema version, is deleted (`database`) and rebuilt by the feed from the first event. The
-feed alone writes facts, each batch in one transaction with the offset that follows it.
+Hides the tables, which `images`, `facts`, `moves`, `claims`, `tokens`, `sealed`, `loose_keys` and
+`progress` define. It holds metadata only, never image bytes, and is disposable: a damaged file, or
+one with another schema version, is deleted (`database`) and rebuilt by the feed from the first
+event. The feed alone writes facts, each batch in one transaction with the offset that follows it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from app.catalog import (
     progress,
     sealed,
     signing,
+    tokens,
 )
 from app.catalog.database import Database
 from app.catalog.loose_keys import KeyScan
@@ -38,18 +39,20 @@ if TYPE_CHECKING:
     from app.catalog.images import CatalogImage, Known, Usage
     from app.catalog.loose_keys import ReadKey
     from app.catalog.sealed import CatalogSeal, KeyedImage
+    from app.catalog.tokens import Holder
+    from app.events.idempotency import FormerToken
     from app.events.sequenced import SequencedEvent
     from app.events.trust import SigningStart
     from app.records.address import Address
 
 # A file with another version, older or newer, is not migrated but rebuilt.
-_SCHEMA_VERSION = 10
+_SCHEMA_VERSION = 11
 # It takes 20 ms beside four busy readers, which as many deletions as come share.
 _SCRUB_SECONDS = 1.0
 # Sequences are offsets of a log, which have 63 bits.
 _ABOVE_ALL = 2**63 - 1
 _SCHEMA = progress.SCHEMA + facts.SCHEMA + images.SCHEMA + moves.SCHEMA + claims.SCHEMA
-_SCHEMA += sealed.SCHEMA + loose_keys.SCHEMA
+_SCHEMA += sealed.SCHEMA + loose_keys.SCHEMA + tokens.SCHEMA
 
 
 class Catalog:
@@ -107,6 +110,7 @@ class Catalog:
             moves.clear(connection)
             claims.clear(connection)
             loose_keys.clear(connection)
+            tokens.clear(connection)
             if self._has_keys:
                 signing.clear(connection)
             progress.save(connection, start)
@@ -262,6 +266,36 @@ class Catalog:
             lambda row: int(row[0]), "SELECT uses FROM claims WHERE link = ?", link
         )
         return found[0] if found else 0
+
+    async def holder_of(self, token: str) -> Holder | None:
+        """Return the image that has an idempotency token, deleted or not; None if none has it.
+
+        A token whose time is over by this gateway's clock may have another image; the log decides.
+        """
+        found = await self._database.query(tokens.holder_of, tokens.HOLDER, token, _now() * 1000)
+        return found[0] if found else None
+
+    async def winner_over(self, image_id: str, token: str) -> Holder | None:
+        """Return the image to which another has lost its token; None if it has not lost it."""
+        if await self.lost_at(image_id) is None:
+            return None
+        # By the log's clock, whatever the time is here.
+        found = await self._database.query(tokens.holder_of, tokens.HOLDER, token, 0)
+        return found[0] if found else None
+
+    async def token_of(self, image_id: str) -> FormerToken | None:
+        """Return the idempotency token of an image, unless its time is long over."""
+        found = await self._database.query(tokens.former_of, tokens.OF_IMAGE, image_id)
+        return found[0] if found else None
+
+    async def lost(self, limit: int) -> list[ImageDeleted]:
+        """Return the deletions of images that lost their token and are still in the log."""
+        return await self._database.query(tokens.deletion_of, tokens.LOST, limit)
+
+    async def lost_at(self, image_id: str) -> int | None:
+        """Return the sequence of the event of an image that lost its token; None of another."""
+        found = await self._database.query(lambda row: int(row[0]), tokens.LOST_AT, image_id)
+        return found[0] if found else None
 
     async def signing_start(self) -> SigningStart | None:
         """Return where signing began; None if it has not, or there are no keys."""

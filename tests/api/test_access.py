@@ -36,6 +36,7 @@ OPEN = {
 }
 NEEDED = {
     "POST /images": "images:write",
+    "POST /images/batch": "images:write",
     "GET /images": "images:list",
     "GET /images/{image_id}": "images:read",
     "HEAD /images/{image_id}": "images:read",
@@ -51,6 +52,7 @@ OR_PUBLIC = {"GET /images/{image_id}", "HEAD /images/{image_id}"}
 OR_LINK = {
     *OR_PUBLIC,
     "POST /images",
+    "POST /images/batch",
     "GET /streams/images",
     "GET /streams/images.mjpeg",
 }

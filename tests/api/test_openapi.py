@@ -110,7 +110,8 @@ def test_a_status_lists_the_codes_of_its_errors_each_with_a_problem_as_it_is_ans
             continue
         [(content_type, content)] = response["content"].items()
         assert content_type == PROBLEM
-        assert content["schema"] == {"$ref": "#/components/schemas/Problem"}
+        kind = "BatchProblem" if name == "post /images/batch" else "Problem"
+        assert content["schema"] == {"$ref": f"#/components/schemas/{kind}"}
         for code, example in content["examples"].items():
             problem = resolve(example)["value"]
             problems.Problem.model_validate(problem, strict=True)
@@ -190,8 +191,10 @@ def test_the_headers_that_a_handler_reads_are_parameters():
         "get /images": {"Want-Content-Digest"},
         "post /images": {
             *("Content-Digest", "Repr-Digest", "Want-Content-Digest", "Want-Repr-Digest"),
+            "Idempotency-Key",
         },
         "get /streams/images": {"Last-Event-ID"},
+        "post /images/batch": {"Content-Digest", "Idempotency-Key", "Want-Content-Digest"},
     }
     for name, operation in OPERATIONS.items():
         parameters = [resolve(each) for each in operation["parameters"]]

@@ -8,6 +8,8 @@ import time
 import pytest
 
 from tests.support import images
+from tests.support.forms import HEADERS as BATCH
+from tests.support.forms import file, form
 from tests.support.gateway_process import GatewayProcess, until
 from tests.support.raw_http import RawClient
 
@@ -123,6 +125,56 @@ class TestContinue:
         with RawClient(gateway) as client:
             expecting(client, length)
             assert client.read_head()[0] in {400, 413}
+
+
+def batching(client, length, **headers):
+    headers |= {"Content_Length": length} if length else {"Transfer_Encoding": "chunked"}
+    client.send_head("POST", "/images/batch", Content_Type=BATCH["content-type"], **headers)
+
+
+class TestBatches:
+    def test_one_of_more_bytes_than_the_budget_is_stored_whatever_it_announces(self, gateway):
+        data = images.png(images.photo((140, 140), noise=255), compress_level=1, private=False)
+        body = form(*[file(data)] * 25)
+        assert len(body) > BUDGET
+        with RawClient(gateway) as client:
+            for length in (len(body), None):
+                batching(client, length)
+                client.send(body if length else b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
+                # Both on one connection.
+                status, headers = client.read_head()
+                assert status == 200
+                results = json.loads(client.read_body(headers))["results"]
+                assert [each["status"] for each in results] == [201] * 25
+
+    def test_over_the_budget_it_gets_503_and_no_continue(self, gateway):
+        with full(gateway), RawClient(gateway) as client:
+            batching(client, 5_000, Expect="100-continue")
+            status, _, problem = client.read_problem()
+            assert (status, problem["code"]) == (503, "overloaded")
+            assert "results" not in problem
+            assert client.ended()
+
+    def test_a_client_that_leaves_in_the_middle_keeps_what_is_stored_and_frees_the_budget(
+        self, gateway
+    ):
+        before = len(stored(gateway))
+        with RawClient(gateway) as client:
+            batching(client, 150_000)
+            client.send(file(JPEG) + file(bytes(100_000))[:50_000])
+            until(lambda: len(stored(gateway)) == before + 1)
+        with full(gateway):
+            # Nothing of it holds memory: two others can have all of it.
+            pass
+        assert len(stored(gateway)) == before + 1
+
+    def test_a_form_that_breaks_off_is_answered_while_the_client_still_sends(self, gateway):
+        with RawClient(gateway) as client:
+            batching(client, 300_000)
+            client.send(file(JPEG) + b"--batch-boundary\r\n no header\r\n\r\n")
+            status, headers, problem = client.read_problem()
+            assert (status, problem["code"], headers["connection"]) == (400, "bad-request", "close")
+            assert [each["status"] for each in problem["results"]] == [201]
 
 
 class TestBrokenConnections:

@@ -68,10 +68,11 @@ class Written:
         self.on_kafka = topic_prefix is not None
         self.topic_prefix = topic_prefix
 
-    async def upload(self, data=PHOTO, **fields):
+    async def upload(self, data=PHOTO, key=None, **fields):
         files = {"file": ("Küste.jpg", data)}
+        headers = self.headers | ({"Idempotency-Key": key} if key else {})
         return self._stored(
-            await self.client.post("/images", files=files, data=fields, headers=self.headers)
+            await self.client.post("/images", files=files, data=fields, headers=headers)
         )
 
     async def moves(self):
@@ -101,6 +102,7 @@ class Written:
         link = await make(self.client, self.key, kind="upload", visibility="owner")
         deleted = [self._stored(await self.client.post(link["url"], content=PHOTO))]
         deleted.append(await self.upload(visibility="owner"))
+        deleted.append(await self.upload(key="once"))
         await self.upload(LARGE, profile="original")
         await self.upload(PACKED, profile="archive")
         await self.upload(visibility="public")
@@ -199,7 +201,7 @@ async def test_an_event_of_the_stream_is_as_it_is_described(written):
         written.client,
         "/streams/images",
         written.headers | {"last-event-id": "-1"},
-        lambda body: body.count(b"event: image.deleted") == 3 + written.on_kafka,
+        lambda body: body.count(b"event: image.deleted") == 4 + written.on_kafka,
     )
     assert status == 200
     preamble, *frames, _ = body.decode().split("\n\n")

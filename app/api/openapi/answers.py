@@ -64,13 +64,22 @@ _FRAMEWORK = {
 }
 
 
-def answers(successes: Responses, *kinds: type[GatewayError], any_host: bool = False) -> Responses:
+PROBLEM = Reference("schemas", "Problem", problems.Problem.model_json_schema())
+
+
+def answers(
+    successes: Responses,
+    *kinds: type[GatewayError],
+    any_host: bool = False,
+    problem: Reference = PROBLEM,
+) -> Responses:
     """Return these responses, those for errors of these kinds, and those of every operation.
 
     Args:
         successes: Responses that are no problems.
         kinds: Errors of this operation.
         any_host: Whether it is answered under any host name, and to everyone.
+        problem: The schema of the errors' problems.
     """
     by_status: dict[int, list[type[GatewayError]]] = defaultdict(list)
     every: list[type[GatewayError]] = [
@@ -83,8 +92,10 @@ def answers(successes: Responses, *kinds: type[GatewayError], any_host: bool = F
         every += [*DENIALS, errors.MisdirectedRequestError]
     for leaf in (leaf for kind in every for leaf in _leaves(kind)):
         by_status[leaf.status].append(leaf)
-    failures: Responses = {status: _failure(by_status[status]) for status in sorted(by_status)}
-    return {**successes, **failures, "default": _default()}
+    failures: Responses = {
+        status: _failure(by_status[status], problem) for status in sorted(by_status)
+    }
+    return {**successes, **failures, "default": _default(problem)}
 
 
 def success(
@@ -108,7 +119,7 @@ def without_content(responses: Responses) -> Responses:
     }
 
 
-def _failure(kinds: list[type[GatewayError]]) -> dict[str, Any]:
+def _failure(kinds: list[type[GatewayError]], problem: Reference) -> dict[str, Any]:
     own = {name: value for each in kinds for name, value in each.headers.items()}
     meanings = [f"`{each.code}`: {_meaning(each)}" for each in kinds]
     bodies = {
@@ -124,11 +135,11 @@ def _failure(kinds: list[type[GatewayError]]) -> dict[str, Any]:
                 for name, value in own.items()
             ),
         ),
-        "content": _problems(bodies.values()),
+        "content": _problems(bodies.values(), problem),
     }
 
 
-def _default() -> dict[str, Any]:
+def _default(problem: Reference) -> dict[str, Any]:
     bodies = (
         problems.body_of_status(status, detail, examples.REQUEST_ID)
         for status, detail in _FRAMEWORK.values()
@@ -137,7 +148,7 @@ def _default() -> dict[str, Any]:
         "description": "Any other problem. A path that does not exist is `not-found`, a method that"
         " a path does not have is `method-not-allowed`.",
         "headers": sent(headers.NO_STORE, *_EVERYWHERE, headers.ALLOW),
-        "content": _problems(bodies),
+        "content": _problems(bodies, problem),
     }
 
 
@@ -148,9 +159,8 @@ def _header_of_error(name: str, value: str, *, always: bool) -> ResponseHeader:
     return ResponseHeader(name, description, value, f"{variant}If-Due", required=False)
 
 
-def _problems(bodies: Iterable[dict[str, Any]]) -> dict[str, Any]:
+def _problems(bodies: Iterable[dict[str, Any]], schema: Reference) -> dict[str, Any]:
     """Return the content of a response that is one of these problems."""
-    schema = Reference("schemas", "Problem", problems.Problem.model_json_schema())
     named = {
         code: reference
         for body in bodies
