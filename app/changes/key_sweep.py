@@ -22,11 +22,11 @@ import structlog
 
 from app.catalog.loose_keys import KeyScan, ReadKey
 from app.changes.shred import erase
-from app.errors import ImageGoneError
+from app.errors import ImageGoneError, KeyUnavailableError
 from app.log import KEYS, Batch, Record
 from app.records import key_record
 from app.records.address import Address
-from app.records.key_reader import KeyReader
+from app.records.key_reader import KeyReader, Wrapped
 from app.records.signature import Verdict
 from app.sealing.wrapped_key import WrappedKey
 from app.telemetry import metrics
@@ -150,14 +150,22 @@ class KeySweep:
             found = await self._reader.read(due)
             there = [each for each in due if isinstance(found[each], WrappedKey)]
             gone = [each for each in due if isinstance(found[each], ImageGoneError)]
-            if await erase(self._log, there):
+            is_erased = await erase(self._log, there)
+            if is_erased:
                 gone += there
                 erased += len(there)
             await self._catalog.keys_erased(gone)
+            if not is_erased or any(_is_away(each) for each in found.values()):
+                # The next ones would wait for the log as long.
+                break
         if erased:
             metrics.KEYS_SWEPT.inc(erased)
             logger.info("keys_swept", count=erased)
         return erased
+
+
+def _is_away(found: Wrapped) -> bool:
+    return isinstance(found, KeyUnavailableError) and found.is_away
 
 
 def _after(scan: KeyScan, batch: Batch, keys: list[ReadKey]) -> KeyScan:
