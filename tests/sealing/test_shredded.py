@@ -351,3 +351,15 @@ async def test_a_sweep_waits_once_for_a_log_that_does_not_take_its_tombstones(st
     assert len(refused) == 1
     assert await gateway.catalog.loose_keys(2**62, -1, 10) == keys
     assert await sweep_of(client).sweep() == 3
+
+
+async def test_a_gateway_that_ran_before_there_was_a_topic_of_keys_finds_it(start):
+    before = await start("before", kafka={"erasure": "retention"}, **sealing(k1=K1))
+    assert await sweep_of(before).sweep() == 0
+    client = await start(**sealing(k1=K1))
+    image = await upload(client, SMALL)
+    await until_named(before, image["id"], image["filename"])
+    await check_out(before, image)
+    assert (await before.delete(image["url"])).status_code == 204
+    [key, _] = await keys_in(client.gateway.log)
+    assert await is_erased(client.gateway.log, key.key)
