@@ -6,6 +6,7 @@ import pytest
 
 from app.catalog import images as catalog_images
 from app.catalog import loose_keys
+from app.changes import key_sweep
 from app.changes.forget import forget
 from app.changes.key_sweep import KeySweep
 from app.changes.sweep import Sweeper
@@ -327,3 +328,38 @@ async def test_with_no_key_or_another_one_they_are_503_and_can_be_deleted(start)
     await client.gateway.feed.caught_up()
     problem(await client.get(deleted["url"]), 410, "image-gone")
     await check_out(client, image)
+
+
+async def test_a_sweep_waits_once_for_a_log_that_does_not_take_its_tombstones(start, monkeypatch):
+    client = await start(**sealing(k1=K1))
+    gateway = client.gateway
+    lost = [WrappedKey("k1", "A" * 56)] * 3
+    keys = await append_keys(gateway.log, NO_SIGNATURES, lost)
+    monkeypatch.setattr(loose_keys, "ORPHAN_MS", 0)
+    monkeypatch.setattr(key_sweep, "_AT_ONCE", 1)
+    append, refused = gateway.log.append, []
+
+    async def refuse(topic, records, *rest):
+        if records[0].key == b"tick":
+            return await append(topic, records, *rest)
+        refused.append(records)
+        raise NotWrittenError("Away.")
+
+    with monkeypatch.context() as context:
+        context.setattr(gateway.log, "append", refuse)
+        assert await sweep_of(client).sweep() == 0
+    assert len(refused) == 1
+    assert await gateway.catalog.loose_keys(2**62, -1, 10) == keys
+    assert await sweep_of(client).sweep() == 3
+
+
+async def test_a_gateway_that_ran_before_there_was_a_topic_of_keys_finds_it(start):
+    before = await start("before", kafka={"erasure": "retention"}, **sealing(k1=K1))
+    assert await sweep_of(before).sweep() == 0
+    client = await start(**sealing(k1=K1))
+    image = await upload(client, SMALL)
+    await until_named(before, image["id"], image["filename"])
+    await check_out(before, image)
+    assert (await before.delete(image["url"])).status_code == 204
+    [key, _] = await keys_in(client.gateway.log)
+    assert await is_erased(client.gateway.log, key.key)
