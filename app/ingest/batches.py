@@ -70,15 +70,15 @@ class Batches:
             while source.broken is None and source.may_have_more():
                 await self._receive(source, convoy, work)
             await source.finish()
+            broken = source.broken
+            if broken is not None and not isinstance(broken, GatewayError):
+                raise broken
             outcomes = await _finished(source, work)
         finally:
             # If the client has left: images that are being published are not stopped by this.
             for task in work:
                 task.cancel()
             await asyncio.gather(*work, return_exceptions=True)
-        broken = source.broken
-        if broken is not None and not isinstance(broken, GatewayError):
-            raise broken
         return StoredBatch(outcomes, broken)
 
     async def _receive(

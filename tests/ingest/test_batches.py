@@ -18,9 +18,10 @@ from tests.support.way_in import PNG, TOTAL
 class Batch:
     """A `BatchSource` of so many images; `breaks_at` names the image at which it breaks off."""
 
-    def __init__(self, count, data=PNG, breaks_at=None):
+    def __init__(self, count, data=PNG, breaks_at=None, breaks_with=None):
         self.client = "192.0.2.1"
         self.data, self.count, self.breaks_at = data, count, breaks_at
+        self.breaks_with = breaks_with or BadRequestError("The form broke off.")
         self.broken = None
         self.begun = self.passed_over = 0
         self.gone = asyncio.Event()
@@ -62,7 +63,7 @@ class Image:
         self.exists = True
         await reservation.grow(COPIES * len(self.batch.data))
         if self.batch.begun - 1 == self.batch.breaks_at:
-            self.batch.broken = BadRequestError("The form broke off.")
+            self.batch.broken = self.batch.breaks_with
             raise self.batch.broken
         self.received.set_result(len(self.batch.data))
         return Upload(self.batch.data, "a.png", Recipe())
@@ -185,6 +186,15 @@ async def test_a_client_that_leaves_while_images_are_developed_has_stored_nothin
     storing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await storing
+    assert way.held_bytes == 0
+    assert way.faults.appended == []
+
+
+async def test_a_client_that_leaves_in_the_middle_ends_the_work_on_what_it_sent(way):
+    way.pool.may.clear()
+    batch = Batch(3, breaks_at=2, breaks_with=ConnectionError("the client has left"))
+    with pytest.raises(ConnectionError):
+        await asyncio.wait_for(batches(way).store(batch), 5)
     assert way.held_bytes == 0
     assert way.faults.appended == []
 
