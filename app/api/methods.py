@@ -6,6 +6,7 @@ awaited. A route that has one of the two itself answers it itself.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from fastapi.routing import iter_route_contexts
@@ -35,14 +36,22 @@ class Methods:
     """
 
     def __init__(self, routes: Sequence[BaseRoute]) -> None:
-        self._paths: list[tuple[re.Pattern[str], set[str]]] = [
-            (route.path_regex, route.methods or set())
-            for each in iter_route_contexts(routes)
-            if isinstance(route := each.original_route, Route)
-        ]
+        self._paths: list[tuple[re.Pattern[str], set[str]]] = []
+        self._literal: dict[str, set[str]] = defaultdict(set)
+        for each in iter_route_contexts(routes):
+            if isinstance(route := each.original_route, Route):
+                methods = route.methods or set()
+                self._paths.append((route.path_regex, methods))
+                if not route.param_convertors:
+                    self._literal[route.path] |= methods
 
     def own(self, path: str) -> set[str]:
-        """Return the methods that the routes of a path have themselves; of `*`, those of all."""
+        """Return the methods that the routes of a path have themselves; of `*`, those of all.
+
+        A route of this very path comes before those for many.
+        """
+        if path in self._literal:
+            return self._literal[path]
         return {
             method
             for regex, methods in self._paths

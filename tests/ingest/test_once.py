@@ -15,9 +15,11 @@ from app.errors import (
 )
 from app.events.event import ImageDeleted, encode
 from app.log import EVENTS, IMAGES
-from tests.ingest.test_claims import claim
+from app.records.claim import Claim
 from tests.support.facts import TOKEN, until
 from tests.support.way_in import PNG, Client
+
+CLAIM = Claim("A" * 16, 1, expires_at=2_000_000_000)
 
 
 def client(data=PNG, **options):
@@ -182,15 +184,15 @@ async def test_a_deleted_image_is_never_answered_as_stored(way):
 
 
 async def test_a_retry_uses_its_link_once(way):
-    first = await way.ingest.store(client(claim=claim()))
-    again = await way.ingest.store(client(claim=claim()))
+    first = await way.ingest.store(client(claim=CLAIM))
+    again = await way.ingest.store(client(claim=CLAIM))
     assert (again.image_id, again.is_replayed) == (first.image_id, True)
     with pytest.raises(LinkUsedError):
-        await way.ingest.store(Client(claim=claim(), token=TOKEN[::-1]))
+        await way.ingest.store(Client(claim=CLAIM, token=TOKEN[::-1]))
 
 
 async def test_a_link_used_up_by_the_first_try_on_another_gateway_is_no_refusal(way, monkeypatch):
-    first, holder_of = await way.ingest.store(client(claim=claim())), way.catalog.holder_of
+    first, holder_of = await way.ingest.store(client(claim=CLAIM)), way.catalog.holder_of
     found, left = [None, None], way.claims.require_left
 
     async def known_later(token):
@@ -201,6 +203,6 @@ async def test_a_link_used_up_by_the_first_try_on_another_gateway_is_no_refusal(
 
     monkeypatch.setattr(way.catalog, "holder_of", known_later)
     monkeypatch.setattr(way.claims, "require_left", left_at_first)
-    again = await way.ingest.store(client(claim=claim()))
+    again = await way.ingest.store(client(claim=CLAIM))
     assert (again.image_id, again.is_replayed) == (first.image_id, True)
     assert way.held_bytes == 0
