@@ -146,7 +146,7 @@ _REQUEST: dict[str, Any] = {
                 "The form was well-formed. Each image has a status of its own.",
                 digests.CONTENT_DIGEST,
                 REPLAYED,
-                content=json_content(example("batch", "One stored, one refused", _EXAMPLE)),
+                content=json_content(example("results", "One stored, one refused", _EXAMPLE)),
             )
         },
         errors.RequestTimeoutError,
