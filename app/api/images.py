@@ -15,7 +15,7 @@ from app.api import examples, listing, schemas
 from app.api.guard import principal_in, requires
 from app.api.headers import PRIVATE, ResponseHeader
 from app.api.openapi.answers import FINDING, WRITING, answers, json_content, success
-from app.api.openapi.components import example
+from app.api.openapi.components import example, following
 from app.api.state import Gateway  # noqa: TC001 - FastAPI reads the annotations
 from app.client import address_in
 from app.errors import InvalidParameterError
@@ -26,7 +26,11 @@ router = APIRouter(tags=["images"])
 
 ImageId = Annotated[
     str,
-    Path(description="Id of the image, as the upload returned it.", examples=[examples.IMAGE_ID]),
+    Path(
+        description="Id of the image, as the upload returned it.",
+        examples=[examples.IMAGE_ID],
+        json_schema_extra=schemas.ID,
+    ),
 ]
 LINK = ResponseHeader(
     "Link",
@@ -50,6 +54,8 @@ LINK = ResponseHeader(
                 content=json_content(
                     example("page", "A page that is not the last", examples.IMAGE_PAGE)
                 ),
+                links=following({"cursor": "$response.body#/next_cursor"}, "listImages")
+                | following({"image_id": "$response.body#/images/0/id"}, *schemas.LINKS),
             )
         },
         errors.InvalidParameterError,
@@ -70,6 +76,7 @@ async def list_images(
             description="`next_cursor` of the page before.",
             max_length=64,
             examples=[examples.CURSOR],
+            json_schema_extra=schemas.CURSOR,
         ),
     ] = None,
 ) -> StreamingResponse:
@@ -98,7 +105,14 @@ async def list_images(
     operation_id="describeImage",
     summary="Describe an image",
     responses=answers(
-        {200: success("The image.", PRIVATE, content=json_content(schemas.EXAMPLE))},
+        {
+            200: success(
+                "The image.",
+                PRIVATE,
+                content=json_content(schemas.EXAMPLE),
+                links=schemas.LINKS,
+            )
+        },
         *FINDING,
         errors.ImageGoneError,
     ),

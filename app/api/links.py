@@ -57,7 +57,12 @@ class DownloadLink(_Wanted):
     """A link to download one image."""
 
     kind: Literal["download"] = Field(description="Always `download`.")
-    image_id: str = Field(max_length=64, description="Its id.", examples=[examples.IMAGE_ID])
+    image_id: str = Field(
+        max_length=64,
+        description="Its id.",
+        examples=[examples.IMAGE_ID],
+        json_schema_extra=schemas.ID,
+    )
     expires_in_seconds: int = Field(
         3_600, ge=1, le=604_800, description="How long it is valid: up to a week."
     )

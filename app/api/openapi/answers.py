@@ -16,6 +16,7 @@ from app import errors
 from app.api import examples, headers, problems
 from app.api.headers import ResponseHeader
 from app.api.openapi.components import Reference, example, sent
+from app.api.openapi.enumerations import ERROR_CODE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -90,11 +91,15 @@ def answers(successes: Responses, *kinds: type[GatewayError], any_host: bool = F
 
 
 def success(
-    description: str, *own: ResponseHeader, content: dict[str, Any] | None = None
+    description: str,
+    *own: ResponseHeader,
+    content: dict[str, Any] | None = None,
+    links: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return a response that is no problem, with these headers beside those of every answer."""
     response = {"description": description, "headers": sent(*own, *_EVERYWHERE)}
-    return response | {"content": content} if content else response
+    more = {"content": content, "links": links}
+    return response | {name: value for name, value in more.items() if value}
 
 
 def json_content(examples: dict[str, Reference]) -> dict[str, Any]:
@@ -153,7 +158,9 @@ def _header_of_error(name: str, value: str, *, always: bool) -> ResponseHeader:
 
 def _problems(bodies: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """Return the content of a response that is one of these problems."""
-    schema = Reference("schemas", "Problem", problems.Problem.model_json_schema())
+    problem = problems.Problem.model_json_schema()
+    problem["properties"]["code"] = ERROR_CODE
+    schema = Reference("schemas", "Problem", problem)
     named = {
         code: reference
         for body in bodies
