@@ -14,7 +14,7 @@ from app.api.guard import requires
 from app.api.headers import ResponseHeader
 from app.api.openapi.answers import BINARY, WRITING, answers, json_content, success
 from app.api.openapi.components import Reference, example
-from app.api.openapi.enumerations import METADATA, PROFILE, VISIBILITY
+from app.api.openapi.enumerations import METADATA, PROFILE, VISIBILITY, in_form
 from app.api.state import Gateway  # noqa: TC001 - FastAPI reads the annotations
 from app.imaging.formats import ImageFormat
 
@@ -28,9 +28,9 @@ _FORM = {
     "required": ["file"],
     "properties": {
         "file": BINARY | {"description": f"The image: {', '.join(_MOST)} or {_LAST}."},
-        "profile": PROFILE,
-        "metadata": METADATA,
-        "visibility": VISIBILITY,
+        "profile": in_form(PROFILE) | {"examples": [examples.PROFILE]},
+        "metadata": in_form(METADATA) | {"examples": ["strip"]},
+        "visibility": in_form(VISIBILITY) | {"examples": ["owner"]},
         "expires_in": {
             "type": "integer",
             "format": "int64",

@@ -16,8 +16,8 @@ from app.access.links import SIGNATURE
 from app.access.scopes import Scope
 from app.api import headers, problems
 from app.api.guard import API_KEY, is_for_public_too, scope_of, takes_link
+from app.api.openapi import enumerations
 from app.api.openapi.components import gather, read, refer
-from app.api.openapi.enumerations import error_code
 from app.api.openapi.integers import give_formats
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def document(app: FastAPI) -> dict[str, Any]:
             given = map(_without_null, operation.get("parameters", []))
             operation["parameters"] = [*given, *everywhere]
     _add_components(built, [*_described(app), everywhere])
-    built["components"]["schemas"]["ErrorCode"] = error_code(_codes(built))
+    built["components"]["schemas"].update(enumerations.components(_codes(built)))
     give_formats(built)
     return built
 

@@ -57,11 +57,21 @@ VISIBILITY = _enumeration(
 )
 
 
-def error_code(codes: Iterable[str]) -> dict[str, Any]:
-    """Return the schema of the codes that operations list."""
-    return _enumeration(
-        "ErrorCode", sorted(codes), "The kind of a problem: the last part of its `type`."
-    ).component
+def in_form(enumeration: Reference) -> dict[str, Any]:
+    """Return the schema of a form's field with these values.
+
+    Not a reference: okhttp-gson of openapi-generator 7.25 would send JSON, in quotes, and the code
+    of its `rust` would not compile.
+    """
+    kept = ("type", "enum", "description")
+    return {key: enumeration.component[key] for key in kept}
+
+
+def components(codes: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return the schema of each enumeration; that of error codes has those of all operations."""
+    description = "The kind of a problem: the last part of its `type`."
+    error_code = _enumeration("ErrorCode", sorted(codes), description)
+    return {each.name: each.component for each in (PROFILE, METADATA, VISIBILITY, error_code)}
 
 
 # Its values are known once every operation has listed its own.
