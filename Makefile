@@ -29,7 +29,7 @@ ifneq ($(shell $(BIN)/python -c 'print("works")' 2>/dev/null),works)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test faults siege fuzz lint lint-openapi sdks types openapi docs kafka kafka-stop lock bench clean
+.PHONY: help setup run test faults siege fuzz lint lint-openapi sdks schemathesis types openapi docs kafka kafka-stop lock bench clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -89,6 +89,11 @@ SDKS := all
 
 sdks: $(VENV)/.dev ## generate, compile and run clients; SDKS='python go hey-api' names languages or clients
 	TEST_SDKS='$(SDKS)' $(BIN)/python -m pytest tests/clients/test_clients.py -k TestCalls -v $(ARGS)
+
+SEED := 1
+
+schemathesis: $(VENV)/.dev ## send a gateway what openapi.json allows, and what not; SEED=n sends other requests
+	TEST_SEED='$(SEED)' $(BIN)/python -m pytest tests/clients/schemathesis.py $(ARGS)
 
 types: $(VENV)/.dev ## check the types
 	$(BIN)/mypy

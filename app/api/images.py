@@ -73,10 +73,10 @@ async def list_images(
     cursor: Annotated[
         str | None,
         Query(
-            description="`next_cursor` of the page before.",
+            description="`next_cursor` of the page before; empty, or left out, for the first page.",
             max_length=64,
             examples=[examples.CURSOR],
-            json_schema_extra=schemas.CURSOR,
+            json_schema_extra=schemas.GIVEN_CURSOR,
         ),
     ] = None,
 ) -> StreamingResponse:

@@ -33,6 +33,8 @@ LINKS = following(
 # As addresses have it; not checked, as ids are the gateway's own.
 ID: dict[str, Any] = {"pattern": f"^{PATTERN}$"}
 CURSOR: dict[str, Any] = {"pattern": "^[A-Za-z0-9_-]{2,26}$"}
+# Forms send what was not filled in as an empty text.
+GIVEN_CURSOR: dict[str, Any] = {"pattern": "^([A-Za-z0-9_-]{2,26})?$"}
 
 
 class Receipt(BaseModel):

@@ -17,6 +17,7 @@ from app.api.openapi.components import Reference, example
 from app.api.openapi.enumerations import METADATA, PROFILE, VISIBILITY, in_form
 from app.api.state import Gateway  # noqa: TC001 - FastAPI reads the annotations
 from app.imaging.formats import ImageFormat
+from app.ingest.settings import MOST_SECONDS
 
 router = APIRouter(tags=["images"])
 
@@ -35,6 +36,7 @@ _FORM = {
             "type": "integer",
             "format": "int64",
             "minimum": 1,
+            "maximum": MOST_SECONDS,
             "description": "How long the image is kept, in seconds: then it is gone, a 410. A"
             " server may have a default, otherwise for ever, and a maximum.",
             "examples": [86_400],

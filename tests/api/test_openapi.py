@@ -13,6 +13,7 @@ from app.api import examples, problems, schemas
 from app.imaging.info import Visibility
 from app.imaging.metadata.metadata import MetadataOption
 from app.imaging.profiles import Profile
+from app.ingest.settings import MOST_SECONDS
 from app.main import create_app
 from app.settings import Settings
 from tests.support.described import DOCUMENT, METHODS, answers, resolve
@@ -254,6 +255,19 @@ def test_every_integer_has_a_format_that_is_wide_enough():
         assert all(isinstance(schema.get(bound, 0), int) for bound in ("minimum", "maximum")), path
     wide = {part for path, each in integers.items() if each["format"] == "int64" for part in path}
     assert {"sequence", "content_length", "received_bytes", "stored_bytes", "width"} <= wide
+
+
+def test_what_a_server_never_accepts_is_not_offered():
+    form = DOCUMENT["components"]["schemas"]["UploadForm"]["properties"]
+    link = DOCUMENT["components"]["schemas"]["UploadLink"]["properties"]
+    assert form["expires_in"]["maximum"] == MOST_SECONDS
+    assert link["expires_in"]["anyOf"][0]["maximum"] == MOST_SECONDS
+
+
+def test_what_a_server_accepts_is_not_excluded():
+    """A format that is named twice, and a cursor that a form sends without a value."""
+    assert not any("uniqueItems" in node for _, node in nodes(DOCUMENT))
+    assert re.fullmatch(parameter_of("get /images", "cursor")["pattern"], "")
 
 
 @pytest.mark.parametrize(
