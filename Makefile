@@ -29,7 +29,7 @@ ifneq ($(shell $(BIN)/python -c 'print("works")' 2>/dev/null),works)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test faults siege fuzz lint lint-openapi types openapi docs kafka kafka-stop lock bench clean
+.PHONY: help setup run test faults siege fuzz lint lint-openapi sdks schemathesis types openapi docs kafka kafka-stop lock bench clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -74,14 +74,27 @@ lint-openapi: ## check openapi.json and asyncapi.yaml in openapi/ by their linte
 	fi
 
 NODE_MODULES := dev/openapi/node_modules/.package-lock.json
+SDK_MODULES := dev/sdks/node_modules/.package-lock.json
 # By default it reports its use, and looks for a newer version.
 REDOCLY := REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true dev/openapi/node_modules/.bin/redocly
 REDOCLY_OPTIONS := --config dev/openapi/redocly.yaml --lint-config error
 
-$(NODE_MODULES): dev/openapi/package.json dev/openapi/package-lock.json
-	@echo 'Installing dev/openapi/package-lock.json ...'
-	@npm --prefix dev/openapi ci --silent
+$(NODE_MODULES) $(SDK_MODULES): dev/%/node_modules/.package-lock.json: dev/%/package.json dev/%/package-lock.json
+	@echo 'Installing dev/$*/package-lock.json ...'
+	@npm --prefix dev/$* ci --silent
 	@touch $@
+
+# Not in `make test`: a minute for most, and several for Rust. A client whose tools are missing is
+# skipped, and the last lines say so.
+SDKS := all
+
+sdks: $(VENV)/.dev ## generate, compile and run clients; SDKS='python go hey-api' names languages or clients
+	TEST_SDKS='$(SDKS)' $(BIN)/python -m pytest tests/clients/test_clients.py -k TestCalls -v $(ARGS)
+
+SEED := 1
+
+schemathesis: $(VENV)/.dev ## send a gateway what openapi.json allows, and what not; SEED=n sends other requests
+	TEST_SEED='$(SEED)' $(BIN)/python -m pytest tests/clients/schemathesis.py $(ARGS)
 
 types: $(VENV)/.dev ## check the types
 	$(BIN)/mypy
@@ -122,7 +135,7 @@ bench: $(VENV)/.dev ## measure uploads, downloads and memory; ARGS=host:port doe
 	$(BIN)/python -m bench $(ARGS)
 
 clean: ## remove what the other targets made, except data/
-	rm -rf $(VENV) .jars dev/openapi/node_modules build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .jars dev/openapi/node_modules dev/sdks/node_modules build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find app bench dev tests -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 $(VENV)/.made:

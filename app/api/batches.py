@@ -14,7 +14,7 @@ from app.api import digests, examples, problems, schemas
 from app.api.batch_body import BatchBody
 from app.api.guard import requires
 from app.api.idempotency import IDEMPOTENCY_KEY, REPLAYED
-from app.api.openapi.answers import BINARY, answers, json_content, success
+from app.api.openapi.answers import BINARY, PROBLEM, answers, json_content, success
 from app.api.openapi.components import Reference, example, read
 from app.api.state import Gateway  # noqa: TC001 - FastAPI reads the annotations
 from app.api.uploads import OPTIONS
@@ -33,6 +33,8 @@ class StoredImage(BaseModel):
     status: int = Field(
         description="The status that the image would have got alone: 201, or 200 where `dedupe` has"
         " found it there.",
+        ge=100,
+        le=599,
         examples=[201],
     )
     image: schemas.Image
@@ -43,6 +45,8 @@ class RefusedImage(BaseModel):
 
     status: int = Field(
         description="The status that the image would have got alone: that of the problem.",
+        ge=100,
+        le=599,
         examples=[422],
     )
     problem: problems.Problem
@@ -71,7 +75,7 @@ _REFUSED = {
     ),
 }
 _EXAMPLE = {"results": [{"status": 201, "image": examples.IMAGE}, _REFUSED]}
-_PROBLEM = problems.Problem.model_json_schema()
+_PROBLEM = PROBLEM.component
 _BATCH_PROBLEM = _PROBLEM | {
     "title": "BatchProblem",
     "description": "A problem (RFC 9457) with a batch as a whole. If it broke off, `results` says"

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from app.records.views import digest_field
 
+# A GIF of one pixel whose bytes are ASCII: text can show all of them.
+GIF = "GIF89a\x01\0\x01\0\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;"
 IMAGE_ID = "aabaaaaaaaaaawannwvxlqtvrjfyq2au"
 FORMER_ID = "aaaaaaaaaaacs4dboiwwn7sowmmsp6da"
 IMAGE_PATH = f"/images/{IMAGE_ID}"

@@ -17,7 +17,7 @@ from app.api.given import or_default
 from app.api.guard import principal_in, requires
 from app.api.headers import PRIVATE, ResponseHeader
 from app.api.openapi.answers import FINDING, WRITING, answers, json_content, success
-from app.api.openapi.components import example, read
+from app.api.openapi.components import example, following, read
 from app.api.source import Source  # noqa: TC001 - FastAPI reads the annotations
 from app.api.state import Gateway  # noqa: TC001 - FastAPI reads the annotations
 from app.client import address_in
@@ -29,7 +29,11 @@ router = APIRouter(tags=["images"])
 
 ImageId = Annotated[
     str,
-    Path(description="Id of the image, as the upload returned it.", examples=[examples.IMAGE_ID]),
+    Path(
+        description="Id of the image, as the upload returned it.",
+        examples=[examples.IMAGE_ID],
+        json_schema_extra=schemas.ID,
+    ),
 ]
 # Images in a page.
 _LIMIT = 50
@@ -59,6 +63,8 @@ LINK = ResponseHeader(
                 content=json_content(
                     example("page", "A page that is not the last", examples.IMAGE_PAGE)
                 ),
+                links=following({"cursor": "$response.body#/next_cursor"}, "listImages")
+                | following({"image_id": "$response.body#/images/0/id"}, *schemas.LINKS),
             ),
         },
         errors.InvalidParameterError,
@@ -78,9 +84,10 @@ async def list_images(
     cursor: Annotated[
         str | None,
         Query(
-            description="`next_cursor` of the page before.",
+            description="`next_cursor` of the page before; empty, or left out, for the first page.",
             max_length=64,
             examples=[examples.CURSOR],
+            json_schema_extra=schemas.GIVEN_CURSOR,
         ),
         or_default(),
     ] = None,
@@ -129,6 +136,7 @@ async def list_images(
                 CONTENT_CODING,
                 digests.CONTENT_DIGEST,
                 content=json_content(schemas.EXAMPLE),
+                links=schemas.LINKS,
             ),
         },
         *FINDING,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import structlog
 from fastapi import APIRouter, Body, Request, Response
@@ -28,6 +28,7 @@ from app.imaging.info import Visibility
 from app.imaging.metadata.metadata import MetadataOption
 from app.imaging.names import MAX_SOURCE_CHARACTERS, is_owner, source_of
 from app.imaging.profiles import Profile
+from app.ingest.settings import MOST_SECONDS
 
 logger = structlog.get_logger(__name__)
 
@@ -62,10 +63,20 @@ class DownloadLink(_Wanted):
     """A link to download one image."""
 
     kind: Literal["download"] = Field(description="Always `download`.")
-    image_id: str = Field(max_length=64, description="Its id.", examples=[examples.IMAGE_ID])
+    image_id: str = Field(
+        max_length=64,
+        description="Its id.",
+        examples=[examples.IMAGE_ID],
+        json_schema_extra=schemas.ID,
+    )
     expires_in_seconds: int = Field(
         3_600, ge=1, le=604_800, description="How long it is valid: up to a week."
     )
+
+
+def _may_repeat(schema: dict[str, Any]) -> None:
+    """Naming a format twice does no harm, whatever Pydantic says of a set."""
+    del schema["uniqueItems"]
 
 
 class UploadLink(_Wanted):
@@ -80,7 +91,9 @@ class UploadLink(_Wanted):
         None, ge=1_000, description="The largest upload; without it, that of the server."
     )
     formats: frozenset[ImageFormat] = Field(
-        frozenset(), description="The formats that are accepted; without it, those of the server."
+        frozenset(),
+        description="The formats that are accepted; without it, those of the server.",
+        json_schema_extra=_may_repeat,
     )
     profile: Profile | None = Field(
         None, description="How to compress the images; without it, the server's default."
@@ -94,6 +107,7 @@ class UploadLink(_Wanted):
     expires_in: int | None = Field(
         None,
         ge=1,
+        le=MOST_SECONDS,
         description="How long each image is kept, in seconds; without it, as the server says.",
     )
     source: _Source | None = Field(

@@ -67,12 +67,11 @@ class Problem(BaseModel):
 
     type: str = Field(description="A URN that names the kind of problem; it never changes.")
     title: str = Field(description="The kind of problem in words.")
-    status: int = Field(description="The HTTP status.")
+    status: int = Field(description="The HTTP status.", ge=100, le=599)
     detail: str = Field(description="What happened, in words.")
-    # No enumeration: a client generated before a code existed would fail on it.
     code: str = Field(
         description="The last part of `type`. Each answer of an operation lists its own; there may"
-        " be more in later versions."
+        " be more in later versions.",
     )
     retryable: bool = Field(description="Whether the same request may succeed later.")
     request_id: str = Field(description="Id of the request in the server's log.")

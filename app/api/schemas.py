@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, Field
 
 from app.api import examples
-from app.api.openapi.components import example
+from app.api.openapi.components import example, following, leading_to
+from app.api.openapi.enumerations import PROFILE, VISIBILITY
+from app.records.address import PATTERN
 
 if TYPE_CHECKING:
     from app.catalog.images import CatalogImage
@@ -21,6 +23,19 @@ def _is_unset(given: object) -> bool:
 
 
 EXAMPLE = example("image", "A JPEG", examples.IMAGE)
+# The calls that an image leads to.
+LINKS = following(
+    {"image_id": "$response.body#/id"},
+    "describeImage",
+    "downloadImage",
+    "headImage",
+    "deleteImage",
+)
+# As addresses have it; not checked, as ids are the gateway's own.
+ID: dict[str, Any] = {"pattern": f"^{PATTERN}$"}
+CURSOR: dict[str, Any] = {"pattern": "^[A-Za-z0-9_-]{2,26}$"}
+# Forms send what was not filled in as an empty text.
+GIVEN_CURSOR: dict[str, Any] = {"pattern": "^([A-Za-z0-9_-]{2,26})?$"}
 
 
 class Receipt(BaseModel):
@@ -69,7 +84,11 @@ class Receipt(BaseModel):
 class Image(BaseModel):
     """A stored image."""
 
-    id: str = Field(description="Id of the image, for ever.", examples=[examples.IMAGE_ID])
+    id: str = Field(
+        description="Id of the image, for ever.",
+        examples=[examples.IMAGE_ID],
+        json_schema_extra=ID,
+    )
     url: str = Field(description="Path of the image.", examples=[examples.IMAGE_PATH])
     sequence: int | None = Field(
         description="Place in the order of all events; null while it is not known yet.",
@@ -94,7 +113,9 @@ class Image(BaseModel):
         description="Name of the uploaded file, without folders; null if it had none.",
         examples=[examples.FILENAME],
     )
-    profile: str = Field(description="Profile of the upload.", examples=[examples.PROFILE])
+    profile: str = Field(
+        description="Profile of the upload.", json_schema_extra=leading_to(PROFILE)
+    )
     receipt: Receipt
     owner: str = Field(
         "",
@@ -103,8 +124,7 @@ class Image(BaseModel):
         examples=[examples.OWNER],
         exclude_if=_is_unset,
     )
-    # No enumeration: a client generated before a value existed would fail on it.
-    visibility: str | None = Field(
+    visibility: Annotated[str, Field(json_schema_extra=leading_to(VISIBILITY))] | None = Field(
         None,
         description="Who may read it: `public`, `authenticated` or `owner`. Missing where the"
         " server's rule says.",
@@ -124,7 +144,7 @@ class Image(BaseModel):
         examples=[examples.SOURCE],
         exclude_if=_is_unset,
     )
-    former_ids: list[str] = Field(
+    former_ids: list[Annotated[str, Field(json_schema_extra=ID)]] = Field(
         [],
         description="Ids that it had in other logs, from which it was moved here: each still means"
         " this image. Missing where it had none.",
@@ -137,7 +157,7 @@ class ImagePage(BaseModel):
     """A page of the list of images, newest first."""
 
     images: list[Image] = Field(description="At most `limit` images.")
-    next_cursor: str | None = Field(
+    next_cursor: Annotated[str, Field(json_schema_extra=CURSOR)] | None = Field(
         description="Send it as `cursor` for the next page; null on the last one.",
         examples=[examples.CURSOR],
     )

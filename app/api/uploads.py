@@ -17,13 +17,12 @@ from app.api.headers import ResponseHeader
 from app.api.idempotency import IDEMPOTENCY_KEY, REPLAYED
 from app.api.openapi.answers import BINARY, WRITING, answers, json_content, success
 from app.api.openapi.components import Reference, example, read
+from app.api.openapi.enumerations import METADATA, PROFILE, VISIBILITY, in_form
 from app.api.options import Dedupe
 from app.api.state import Gateway  # noqa: TC001 - FastAPI reads the annotations
 from app.imaging.formats import ImageFormat
-from app.imaging.info import Visibility
-from app.imaging.metadata.metadata import MetadataOption
 from app.imaging.names import MAX_SOURCE_CHARACTERS
-from app.imaging.profiles import Profile
+from app.ingest.settings import MOST_SECONDS
 from app.records.views import digest_field
 
 router = APIRouter(tags=["images"])
@@ -31,37 +30,14 @@ router = APIRouter(tags=["images"])
 LOCATION = ResponseHeader("Location", "Path of the image.", examples.IMAGE_PATH)
 *_MOST, _LAST = (each.label for each in ImageFormat)
 OPTIONS: dict[str, dict[str, Any]] = {
-    "profile": {
-        "type": "string",
-        "enum": [each.value for each in Profile],
-        "description": "How to compress the image. `original`: not at all, though metadata may"
-        " be removed. `archive`: as `original`, and a JPEG needs a fifth less space in the log."
-        " `lossless`: every pixel stays identical. `balanced`: no visible difference. `small`:"
-        " at most 2,048 pixels on a side, good on a phone. A server has a default, `balanced`"
-        " if it sets none, and may allow some of these only.",
-        "examples": [examples.PROFILE],
-    },
-    "metadata": {
-        "type": "string",
-        "enum": [each.value for each in MetadataOption],
-        "description": "What happens to EXIF, XMP, IPTC and comments. `strip`, the default: all"
-        " is removed but a copyright notice. `strip-gps`: data that may name a place goes."
-        " `keep`: all stays, GPS included. Data after the picture is always removed.",
-        "examples": ["strip"],
-    },
-    "visibility": {
-        "type": "string",
-        "enum": [each.value for each in Visibility],
-        "description": "Who may read the image. `public`: everyone who has its id."
-        " `authenticated`: every client with the scope `images:read`. `owner`: the client that"
-        " uploaded it, which alone lists, describes and deletes it in any case. A server has a"
-        " default, and may allow some of these only.",
-        "examples": ["owner"],
-    },
+    "profile": in_form(PROFILE) | {"examples": [examples.PROFILE]},
+    "metadata": in_form(METADATA) | {"examples": ["strip"]},
+    "visibility": in_form(VISIBILITY) | {"examples": ["owner"]},
     "expires_in": {
         "type": "integer",
         "format": "int64",
         "minimum": 1,
+        "maximum": MOST_SECONDS,
         "description": "How long the image is kept, in seconds: then it is gone, a 410. A"
         " server may have a default, otherwise for ever, and a maximum.",
         "examples": [86_400],
@@ -92,7 +68,8 @@ _FORM = {
     },
 }
 _BYTES = BINARY | {"description": "The bytes of the image, and nothing else."}
-_DEFAULTS = {"file": "(bytes)", "profile": examples.PROFILE, "metadata": "strip"}
+_DEFAULTS = {"file": examples.GIF, "profile": examples.PROFILE, "metadata": "strip"}
+_RAW = {"schema": _BYTES, "examples": example("bytes", "A GIF of one pixel", examples.GIF)}
 _REQUEST: dict[str, Any] = {
     "parameters": read(IDEMPOTENCY_KEY),
     "requestBody": {
@@ -101,10 +78,10 @@ _REQUEST: dict[str, Any] = {
         "content": {
             "multipart/form-data": {
                 "schema": Reference("schemas", "UploadForm", _FORM),
-                "examples": example("form", "A file, and the defaults by name", _DEFAULTS),
+                "examples": example("form", "One pixel, and the defaults by name", _DEFAULTS),
             },
-            "application/octet-stream": {"schema": _BYTES},
-            "image/*": {"schema": _BYTES},
+            "application/octet-stream": _RAW,
+            "image/*": _RAW,
         },
     },
 }
@@ -122,6 +99,7 @@ def _answered(description: str) -> dict[str, Any]:
         image_headers.REPR_DIGEST,
         REPLAYED,
         content=json_content(schemas.EXAMPLE),
+        links=schemas.LINKS,
     )
 
 

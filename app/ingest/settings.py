@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from app.section import Seconds, Section
 
 # A century.
-_MOST_SECONDS = 3_155_760_000
+MOST_SECONDS = 3_155_760_000
 
 
 class BodySettings(Section):
@@ -44,12 +44,12 @@ class UploadSettings(Section):
     expires_in_seconds: int = Field(
         0,
         ge=0,
-        le=_MOST_SECONDS,
+        le=MOST_SECONDS,
         description="how long images are kept whose upload does not say; 0 for ever, or as long as"
         " the maximum allows",
     )
     max_expires_in_seconds: int = Field(
-        0, ge=0, le=_MOST_SECONDS, description="how long an image may be kept; 0 for ever"
+        0, ge=0, le=MOST_SECONDS, description="how long an image may be kept; 0 for ever"
     )
     # Longer than uploads that stall hold theirs (IMAGEGATE_HTTP__SLOW_BODY_SECONDS).
     patience_seconds: float = Field(
@@ -65,7 +65,7 @@ class UploadSettings(Section):
     @property
     def longest_seconds(self) -> int:
         """How long an image may be kept at the most."""
-        return self.max_expires_in_seconds or _MOST_SECONDS
+        return self.max_expires_in_seconds or MOST_SECONDS
 
     @property
     def default_expires_in(self) -> int | None:

@@ -19,7 +19,8 @@ from app.errors import ImageNotFoundError
 from app.log import Position
 
 COOKIE_BYTES = 12
-_PATTERN = re.compile(r"[a-z2-7]{32}")
+PATTERN = "[a-z2-7]{32}"
+_PATTERN = re.compile(PATTERN)
 _PARTITION_BYTES, _OFFSET_BYTES = 2, 6
 
 

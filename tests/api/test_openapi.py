@@ -1,5 +1,6 @@
 """The OpenAPI document: current, valid, and kind to generators of client code."""
 
+import base64
 import json
 import re
 from pathlib import Path
@@ -9,9 +10,14 @@ import pytest
 
 from app import __version__
 from app.api import examples, problems, schemas
+from app.imaging.info import Visibility
+from app.imaging.metadata.metadata import MetadataOption
+from app.imaging.profiles import Profile
+from app.ingest.settings import MOST_SECONDS
 from app.main import create_app
 from app.settings import Settings
 from tests.support.described import DOCUMENT, METHODS, answers, resolve
+from tests.support.facts import info
 
 FILE = Path(__file__).parents[2] / "openapi/openapi.json"
 OPERATIONS = {
@@ -43,6 +49,13 @@ def nodes(value, path=()):
             yield from nodes(inner, (*path, number))
 
 
+def parameter_of(name, parameter):
+    """The schema of a parameter of an operation."""
+    parameters = map(resolve, OPERATIONS[name]["parameters"])
+    [found] = [each["schema"] for each in parameters if each["name"] == parameter]
+    return found
+
+
 def test_the_file_is_the_document_of_the_application():
     assert json.loads(FILE.read_text("utf-8")) == DOCUMENT, "run make openapi"
 
@@ -54,7 +67,7 @@ def test_the_document_is_valid_openapi_3_1():
     known = {"openapi", "info", "paths", "components", "tags", "servers", "security"}
     assert set(DOCUMENT) == known
     assert DOCUMENT["security"] == []
-    assert [server["url"] for server in DOCUMENT["servers"]] == ["/"]
+    assert [server["url"] for server in DOCUMENT["servers"]] == ["/", "{scheme}://{address}"]
     assert all(path.startswith("/") for path in DOCUMENT["paths"])
     for item in DOCUMENT["paths"].values():
         assert set(item) <= METHODS
@@ -140,6 +153,7 @@ def test_every_error_that_a_client_can_meet_is_listed_and_no_other():
         for code in codes(response)
     }
     assert listed == set(CLASSES)
+    assert set(DOCUMENT["components"]["schemas"]["ErrorCode"]["enum"]) == listed | set(FRAMEWORK)
 
 
 def test_a_head_answers_what_the_download_does_without_a_body():
@@ -172,6 +186,7 @@ def test_an_operation_declares_exactly_the_parameters_of_its_path(name):
     for each in parameters:
         assert each["description"]
         assert each["schema"]["description"] == each["description"]
+        assert "null" not in json.dumps(each["schema"])
         # /docs would send that of a header with each request that is tried out.
         assert "example" not in each
         assert each["in"] == "header" or each["schema"]["examples"]
@@ -243,6 +258,128 @@ def test_a_download_is_binary_and_lists_octet_stream_first(status):
         assert each["schema"] == {"type": "string", "format": "binary"}
 
 
+def test_every_integer_has_a_format_that_is_wide_enough():
+    """Typed languages take one without a format for 32 bits."""
+    integers = {path: node for path, node in nodes(DOCUMENT) if node.get("type") == "integer"}
+    for path, schema in integers.items():
+        narrow = schema.get("maximum", 2**63) < 2**31
+        assert schema["format"] == ("int32" if narrow else "int64"), path
+        assert all(isinstance(schema.get(bound, 0), int) for bound in ("minimum", "maximum")), path
+    wide = {part for path, each in integers.items() if each["format"] == "int64" for part in path}
+    assert {"sequence", "content_length", "received_bytes", "stored_bytes", "width"} <= wide
+
+
+def test_what_a_server_never_accepts_is_not_offered():
+    form = DOCUMENT["components"]["schemas"]["UploadForm"]["properties"]
+    link = DOCUMENT["components"]["schemas"]["UploadLink"]["properties"]
+    assert form["expires_in"]["maximum"] == MOST_SECONDS
+    assert link["expires_in"]["anyOf"][0]["maximum"] == MOST_SECONDS
+
+
+def test_what_a_server_accepts_is_not_excluded():
+    """A format that is named twice, and a cursor that a form sends without a value."""
+    assert not any("uniqueItems" in node for _, node in nodes(DOCUMENT))
+    assert re.fullmatch(parameter_of("get /images", "cursor")["pattern"], "")
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("Profile", Profile),
+        ("MetadataOption", MetadataOption),
+        ("Visibility", Visibility),
+        ("ErrorCode", sorted({*CLASSES, *FRAMEWORK})),
+    ],
+)
+def test_an_enumeration_is_one_component_and_says_that_it_may_grow(name, values):
+    schema = DOCUMENT["components"]["schemas"][name]
+    assert schema["enum"] == list(values)
+    assert "tolerate" in schema["description"]
+    inline = {"UploadForm", "BatchForm", "parameters"}
+    elsewhere = [
+        path
+        for path, node in nodes(DOCUMENT)
+        if node.get("enum") == list(values) and path[-1] != name and not inline & set(path)
+    ]
+    assert elsewhere == []
+
+
+@pytest.mark.parametrize(
+    ("schema", "field", "name"),
+    [
+        ("Image", "profile", "Profile"),
+        ("Image", "visibility", "Visibility"),
+        ("Problem", "code", "ErrorCode"),
+        ("UploadLink", "profile", "Profile"),
+        ("UploadLink", "metadata", "MetadataOption"),
+        ("UploadLink", "visibility", "Visibility"),
+    ],
+)
+def test_a_field_with_known_values_refers_to_their_enumeration(schema, field, name):
+    described = DOCUMENT["components"]["schemas"][schema]["properties"][field]
+    referred = {node["$ref"] for _, node in nodes(described) if "$ref" in node}
+    assert referred == {f"#/components/schemas/{name}"}
+
+
+@pytest.mark.parametrize(
+    ("field", "name"),
+    [("profile", "Profile"), ("metadata", "MetadataOption"), ("visibility", "Visibility")],
+)
+def test_a_field_of_the_form_has_its_values_itself(field, name):
+    """Some generators would send a reference as JSON, or generate code that does not compile."""
+    described = DOCUMENT["components"]["schemas"]
+    schema = described["UploadForm"]["properties"][field]
+    assert (schema["type"], schema["enum"]) == ("string", described[name]["enum"])
+
+
+def test_an_image_of_values_that_only_a_newer_gateway_knows_is_described_all_the_same():
+    image = schemas.described("id", info(profile="tiny", visibility="friends"))
+    assert (image.profile, image.visibility) == ("tiny", "friends")
+
+
+def test_ids_and_cursors_have_a_pattern_that_their_examples_match():
+    described = [node for _, node in nodes(DOCUMENT) if {"pattern", "examples"} <= set(node)]
+    for schema in described:
+        assert all(re.fullmatch(schema["pattern"], each) for each in schema["examples"])
+    schemas_ = DOCUMENT["components"]["schemas"]
+    for schema in (
+        parameter_of("get /images/{image_id}", "image_id"),
+        schemas_["Image"]["properties"]["id"],
+        schemas_["Image"]["properties"]["former_ids"]["items"],
+        schemas_["DownloadLink"]["properties"]["image_id"],
+    ):
+        assert re.fullmatch(schema["pattern"], examples.IMAGE_ID)
+        assert not re.fullmatch(schema["pattern"], examples.IMAGE_ID[1:])
+    for schema in (
+        parameter_of("get /images", "cursor"),
+        schemas_["ImagePage"]["properties"]["next_cursor"]["anyOf"][0],
+    ):
+        for sequence in (0, examples.SEQUENCE, 2**63 - 1):
+            cursor = base64.urlsafe_b64encode(b"%d" % sequence).decode().rstrip("=")
+            assert re.fullmatch(schema["pattern"], cursor)
+        assert not re.fullmatch(schema["pattern"], "no cursor")
+
+
+def test_links_lead_to_operations_and_their_parameters():
+    by_id = {each["operationId"]: each for each in OPERATIONS.values()}
+    links = [
+        (OPERATIONS[name]["operationId"], link)
+        for name in OPERATIONS
+        for response in OPERATIONS[name]["responses"].values()
+        for link in response.get("links", {}).values()
+    ]
+    leading = {(source, link["operationId"]) for source, link in links}
+    assert {
+        ("uploadImage", "downloadImage"),
+        ("uploadImage", "describeImage"),
+        ("uploadImage", "deleteImage"),
+        ("listImages", "listImages"),
+    } <= leading
+    for _, link in links:
+        parameters = {resolve(each)["name"] for each in by_id[link["operationId"]]["parameters"]}
+        assert set(link["parameters"]) <= parameters
+
+
 def test_what_has_no_body_declares_none():
     for name, status in (
         ("delete /images/{image_id}", "204"),
@@ -271,6 +408,18 @@ class TestExamples:
         assert {len(each) for each in re.findall(r"sha256:([0-9a-f]*)", text)} == {64}
         assert {len(each) for each in re.findall(r"/images/([a-z2-7]{8,})", text)} == {32}
         assert {len(each) for each in re.findall(r"sha-256=:([^:]*):", text)} == {44}
+
+    @pytest.mark.parametrize("as_form", [True, False])
+    async def test_the_file_of_the_example_is_an_image_that_is_stored(self, client, as_form):
+        content = OPERATIONS["post /images"]["requestBody"]["content"]
+        if as_form:
+            form = resolve(content["multipart/form-data"]["examples"]["form"])["value"]
+            file = {"file": form.pop("file").encode("ascii")}
+            response = await client.post("/images", files=file, data=form)
+        else:
+            value = resolve(content["application/octet-stream"]["examples"]["bytes"])["value"]
+            response = await client.post("/images", content=value.encode("ascii"))
+        assert response.status_code == 201
 
     async def test_an_id_in_an_example_could_be_one(self, client):
         response = await client.get(examples.IMAGE_PATH)

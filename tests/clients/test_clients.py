@@ -1,5 +1,6 @@
 """Clients that generators make of openapi/openapi.json, compiled, against a running gateway."""
 
+import hashlib
 import json
 import re
 from importlib import metadata
@@ -8,6 +9,24 @@ import pytest
 
 from tests.support import generated
 from tests.support.credentials import bearer, owner_of
+from tests.support.generated import ROOT
+from tests.support.sdks import ALWAYS, SDKS
+
+# Files that a tool writes. `report.*` is of the tests alone.
+NOT_SHOWN = {"go.mod", "go.sum"}
+
+
+def digest(data):
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def page(sdk):
+    return (ROOT / f"docs/clients/{sdk.language}.md").read_text("utf-8")
+
+
+def without_heading(program):
+    """A program without the comment, or the docstring, that it begins with."""
+    return re.sub(r'\A(?:"""[^"]*"""|(?://.*\n)+)', "", program)
 
 
 def operation_ids():
@@ -16,43 +35,53 @@ def operation_ids():
 
 
 class TestCalls:
-    """The same five calls by every client: see upload.py and upload.mts."""
+    """The same calls by every client: see its program in programs/."""
 
-    def test_an_upload_returns_the_image_as_the_gateway_describes_it(self, result, gateway):
-        uploaded = result["uploaded"]
+    def test_an_upload_with_an_option_returns_the_image(self, client, report, gateway):
+        image = report["image"]
+        assert re.fullmatch("[a-z2-7]{32}", image["id"])
+        assert image["profile"] == "lossless"
+        assert image["filename"] == "img.jpg"
+        assert image["owner"] == owner_of(gateway.key)
+        assert image["visibility"] == "owner"
+        received = (client.folder / "img.jpg").read_bytes()
+        assert image["receipt"]["received_bytes"] == len(received)
+        assert image["receipt"]["received_digest"] == digest(received)
+
+    def test_a_download_is_the_bytes_of_the_digest(self, client, report):
+        downloaded = (client.folder / "out.jpg").read_bytes()
+        assert report["image"]["digest"] == digest(downloaded)
+        assert report["image"]["content_length"] == len(downloaded)
+
+    def test_two_pages_list_the_images_newest_first(self, report):
+        first, second = report["pages"]
+        assert first == report["image"]["id"] != second
+
+    def test_a_refused_upload_is_a_problem_with_status_and_code(self, report):
+        assert report["refused"] == [415, "unsupported-format"]
+
+    def test_a_deleted_image_is_gone(self, report, gateway):
+        assert report["gone"] == [410, "image-gone"]
         with gateway.client(headers=bearer(gateway.key)) as http:
-            described = http.get(f"{uploaded['url']}/metadata").json()
-        for each in (uploaded, described):
-            # Each client writes fractions of a second in its own way.
-            each["created_at"] = each["created_at"][:19]
-        assert uploaded == described
-        assert uploaded["filename"] == "img.jpg"
-        assert uploaded["owner"] == owner_of(gateway.key)
-        assert uploaded["visibility"] == "owner"
+            assert http.get(report["image"]["url"]).status_code == 410
 
-    def test_a_download_is_the_bytes_that_the_gateway_serves(self, client, result, gateway):
-        with gateway.client(headers=bearer(gateway.key)) as http:
-            served = http.get(result["uploaded"]["url"])
-        assert (client.folder / "out.jpg").read_bytes() == served.content
-        assert len(served.content) == result["uploaded"]["content_length"]
 
-    def test_a_list_has_the_image(self, result):
-        assert result["uploaded"]["id"] in result["listed"]
+class TestExactlyOnce:
+    """Keys and batches, by the two clients of `ALWAYS`."""
 
-    def test_an_upload_that_is_sent_again_under_its_key_is_stored_once(self, result):
-        one, other = result["again"]
+    @pytest.fixture(params=ALWAYS)
+    def report(self, request, report_of):
+        return report_of(request.param)
+
+    def test_an_upload_that_is_sent_again_under_its_key_is_stored_once(self, report):
+        one, other = report["again"]
         assert one == other
 
-    def test_a_refused_upload_is_a_problem_with_status_and_code(self, result):
-        problem = result["problem"]
-        assert (problem["status"], problem["code"]) == (422, "invalid-image")
-        assert problem["retryable"] is False
-
-    def test_a_batch_has_a_result_for_each_image(self, result):
-        stored, refused = result["batch"]
-        assert (stored["status"], refused["status"]) == (201, 422)
-        assert result["stored"] == [stored["image"]["id"]]
-        assert refused["problem"]["code"] == "invalid-image"
+    def test_a_batch_has_a_result_for_each_image(self, report):
+        stored, refused = report["batch"]
+        assert (stored["status"], refused["status"]) == (201, 415)
+        assert report["stored"] == [stored["image"]["id"]]
+        assert refused["problem"]["code"] == "unsupported-format"
 
 
 class TestPython:
@@ -65,7 +94,7 @@ class TestPython:
             assert re.sub("([A-Z])", r"_\1", each).lower() in names
 
     def test_the_generator_leaves_out_only_what_no_client_needs(self, python_client):
-        said = python_client.said["generate"]
+        said = python_client.said
         assert re.findall(r"WARNING parsing (\S+ \S+) within", said) == [
             "POST /images",
             "GET /streams/images.mjpeg",
@@ -106,26 +135,31 @@ class TestTypeScript:
 
 
 class TestDocument:
-    """docs/clients.md shows the scripts that run here."""
+    """docs/clients/ shows the commands and programs that run here."""
 
-    PAGE = (generated.ROOT / "docs/clients.md").read_text("utf-8")
+    @pytest.mark.parametrize("sdk", SDKS, ids=lambda sdk: sdk.name)
+    def test_the_files_are_those_that_ran(self, sdk):
+        shown = page(sdk)
+        files = (path for path in (generated.PROGRAMS / sdk.name).rglob("*") if path.is_file())
+        for path in files:
+            if path.stem.lower() == "report" or path.name in NOT_SHOWN:
+                continue
+            program, *_ = re.split(r"(?m)^\s*(?:#|//) For the tests\.", path.read_text("utf-8"))
+            assert f"\n{without_heading(program).strip()}\n```" in shown, path
 
-    @pytest.mark.parametrize("name", ["upload.py", "upload.mts"])
-    def test_the_programs_are_those_that_ran(self, name):
-        program = (generated.HERE / name).read_text("utf-8")
-        shown, _ = re.split(r"(?:#|//) For the tests\.", program[program.index("\nimport ") :])
-        shown = shown.replace("import json\n", "").strip()
-        assert f"\n{shown}\n```" in self.PAGE
-
-    def test_the_commands_are_those_that_ran(self):
-        version = generated.generator_version()
-        lines = self.PAGE.splitlines()
-        assert generated.PYTHON_GENERATE in lines
-        assert generated.TYPESCRIPT_GENERATE.format(version=version) in lines
-        assert f"npx {generated.TYPESCRIPT_COMPILE}" in lines
-        assert f"openapi-generator-cli:{version} " in self.PAGE
+    @pytest.mark.parametrize("sdk", SDKS, ids=lambda sdk: sdk.name)
+    def test_the_commands_are_those_that_ran(self, sdk):
+        lines = page(sdk).splitlines()
+        for command in (*sdk.generate, *(each for each in sdk.compile if "compileall" not in each)):
+            assert command in lines
+        assert any(line.startswith(f"{sdk.start} http://localhost:8080") for line in lines)
 
     def test_the_versions_are_those_that_ran(self):
-        assert f"openapi-python-client=={metadata.version('openapi-python-client')} " in self.PAGE
-        packages = json.loads((generated.NODE_MODULES.parent / "package.json").read_text())
-        assert f"typescript@{packages['devDependencies']['typescript']} " in self.PAGE
+        shown = page(SDKS[0])
+        assert f"openapi-python-client=={metadata.version('openapi-python-client')} " in shown
+        listed = (ROOT / "docs/clients.md").read_text("utf-8")
+        assert f"openapi-generator-cli:{generated.GENERATOR_VERSION} " in listed
+        typescript = (ROOT / "docs/clients/typescript.md").read_text("utf-8")
+        packages = json.loads((generated.GENERATORS / "package.json").read_text())
+        for name, version in packages["devDependencies"].items():
+            assert name == "@types/node" or f"{name}@{version}" in typescript

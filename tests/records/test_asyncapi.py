@@ -260,7 +260,11 @@ def test_the_streams_take_the_parameters_of_the_api():
         parameters = OPENAPI["paths"][path][binding["method"].lower()]["parameters"]
         taken = [each for each in map(resolve, parameters) if each["in"] == "query"]
         assert binding.get("query", {}).get("properties", {}) == {
-            each["name"]: each["schema"]["anyOf"][0] | {"description": each["description"]}
+            each["name"]: {
+                key: value
+                for key, value in each["schema"].items()
+                if key not in {"title", "examples"}
+            }
             for each in taken
         }
 

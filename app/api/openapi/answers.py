@@ -16,6 +16,7 @@ from app import errors
 from app.api import examples, headers, problems
 from app.api.headers import ResponseHeader
 from app.api.openapi.components import Reference, example, sent
+from app.api.openapi.enumerations import ERROR_CODE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -65,6 +66,7 @@ _FRAMEWORK = {
 
 
 PROBLEM = Reference("schemas", "Problem", problems.Problem.model_json_schema())
+PROBLEM.component["properties"]["code"] = ERROR_CODE
 
 
 def answers(
@@ -99,11 +101,15 @@ def answers(
 
 
 def success(
-    description: str, *own: ResponseHeader, content: dict[str, Any] | None = None
+    description: str,
+    *own: ResponseHeader,
+    content: dict[str, Any] | None = None,
+    links: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return a response that is no problem, with these headers beside those of every answer."""
     response = {"description": description, "headers": sent(*own, *_EVERYWHERE)}
-    return response | {"content": content} if content else response
+    more = {"content": content, "links": links}
+    return response | {name: value for name, value in more.items() if value}
 
 
 def json_content(examples: dict[str, Reference]) -> dict[str, Any]:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from app.api.headers import RequestHeader, ResponseHeader
 
+_PLACEHOLDER = "x-reference"
+
 
 class Reference(dict[str, Any]):
     """A reference in the document, with the component that it leads to.
@@ -69,10 +71,40 @@ def example(name: str, summary: str, value: Any) -> dict[str, Reference]:
     return {name: Reference("examples", name, {"summary": summary, "value": value})}
 
 
+def following(parameters: dict[str, str], *operations: str) -> dict[str, dict[str, Any]]:
+    """Return the `links` of a response that leads to these operations.
+
+    Args:
+        parameters: Their parameters, each with an expression that finds it in the response.
+        operations: Their ids.
+    """
+    return {each: {"operationId": each, "parameters": parameters} for each in operations}
+
+
+def leading_to(reference: Reference) -> dict[str, Any]:
+    """Return the `json_schema_extra` of a field whose schema is this component.
+
+    Pydantic refuses references that are not its own: `refer` puts it in place.
+    """
+    return {_PLACEHOLDER: reference["$ref"]}
+
+
+def refer(node: Any) -> Any:
+    """Return a part of the document with the references of fields in place."""
+    if isinstance(node, dict):
+        if _PLACEHOLDER in node:
+            return {"$ref": node[_PLACEHOLDER]}
+        return {key: refer(inner) for key, inner in node.items()}
+    if isinstance(node, list):
+        return [refer(inner) for inner in node]
+    return node
+
+
 def gather(node: object) -> Iterator[Reference]:
-    """Yield every reference in a part of the document."""
+    """Yield every reference in a part of the document, and those in what they lead to."""
     if isinstance(node, Reference):
         yield node
+        yield from gather(node.component)
     elif isinstance(node, dict):
         for inner in node.values():
             yield from gather(inner)

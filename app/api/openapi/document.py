@@ -14,9 +14,11 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from app import __version__
 from app.access.links import SIGNATURE
 from app.access.scopes import Scope
-from app.api import headers
+from app.api import headers, problems
 from app.api.guard import API_KEY, is_for_public_too, scope_of, takes_link
-from app.api.openapi.components import gather, read
+from app.api.openapi import enumerations
+from app.api.openapi.components import gather, read, refer
+from app.api.openapi.integers import give_formats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +26,21 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 _REFERENCE = "#/components/"
+_SERVERS: list[dict[str, Any]] = [
+    {"url": "/", "description": "The gateway that serves this document."},
+    {
+        "url": "{scheme}://{address}",
+        "description": "Any gateway; unless told otherwise, the one of `make run`.",
+        "variables": {
+            "scheme": {
+                "default": "http",
+                "enum": ["http", "https"],
+                "description": "`https` where the gateway, or a proxy, has a certificate.",
+            },
+            "address": {"default": "localhost:8080", "description": "Host and port."},
+        },
+    },
+]
 _SCHEMES = {
     "bearer": {
         "type": "http",
@@ -48,7 +65,7 @@ _SCHEMES = {
 
 def document(app: FastAPI) -> dict[str, Any]:
     """Return the OpenAPI document of the application."""
-    built: dict[str, Any] = get_openapi(
+    derived = get_openapi(
         title=app.title,
         version=__version__,
         openapi_version="3.1.0",
@@ -57,8 +74,9 @@ def document(app: FastAPI) -> dict[str, Any]:
         routes=app.routes,
         tags=app.openapi_tags,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        servers=[{"url": "/", "description": "The gateway that serves this document."}],
+        servers=_SERVERS,
     )
+    built: dict[str, Any] = refer(derived)
     built["components"]["securitySchemes"] = _SCHEMES
     built["security"] = []
     for path, method, security in _needs(app):
@@ -66,11 +84,35 @@ def document(app: FastAPI) -> dict[str, Any]:
     everywhere = read(headers.GIVEN_REQUEST_ID)
     for path in built["paths"].values():
         for operation in path.values():
-            operation.setdefault("parameters", []).extend(everywhere)
+            given = map(_without_null, operation.get("parameters", []))
+            operation["parameters"] = [*given, *everywhere]
             # FastAPI has the one that it derives first.
             operation["responses"] = dict(sorted(operation["responses"].items()))
     _add_components(built, [*_described(app), everywhere])
+    built["components"]["schemas"].update(enumerations.components(_codes(built)))
+    give_formats(built)
     return built
+
+
+def _without_null(parameter: dict[str, Any]) -> dict[str, Any]:
+    """Return a parameter that is left out where there is none: no text means null."""
+    schema = parameter.get("schema", {})
+    kinds = [kind for kind in schema.get("anyOf", []) if kind != {"type": "null"}]
+    if len(kinds) != 1:
+        return parameter
+    rest = {key: value for key, value in schema.items() if key != "anyOf"}
+    return parameter | {"schema": kinds[0] | rest}
+
+
+def _codes(built: dict[str, Any]) -> set[str]:
+    """Return the error codes that operations list."""
+    return {
+        code
+        for path in built["paths"].values()
+        for operation in path.values()
+        for response in operation["responses"].values()
+        for code in response.get("content", {}).get(problems.CONTENT_TYPE, {}).get("examples", {})
+    }
 
 
 def _needs(app: FastAPI) -> Iterator[tuple[str, str, list[dict[str, list[str]]]]]:

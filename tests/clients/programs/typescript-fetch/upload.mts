@@ -1,8 +1,8 @@
-// The generated TypeScript client at work; docs/clients.md shows it. Arguments: URL and API key.
+// The client of typescript-fetch at work; docs/clients/typescript.md shows it. Arguments: URL and API key.
 
 import { readFile, writeFile } from "node:fs/promises";
 import { setTimeout } from "node:timers/promises";
-import { Configuration, ImagesApi, ProblemFromJSON, ResponseError } from "./imagegate-client/index.js";
+import { Configuration, ImagesApi, type Problem, ProblemFromJSON, ResponseError } from "./imagegate-client/index.js";
 
 const [basePath, accessToken] = process.argv.slice(2);
 const images = new ImagesApi(new Configuration({ basePath, accessToken }));
@@ -14,7 +14,7 @@ async function uploadOnce(name: string, tries = 5) {
   const idempotencyKey = crypto.randomUUID();
   for (let left = tries; ; left--) {
     try {
-      return await images.uploadImage({ file, idempotencyKey });
+      return await images.uploadImage({ file, profile: "lossless", idempotencyKey });
     } catch (error) {
       const refusal = error instanceof ResponseError && ProblemFromJSON(await error.response.clone().json());
       if (left === 1 || (refusal && !refusal.retryable)) throw error;
@@ -25,17 +25,26 @@ async function uploadOnce(name: string, tries = 5) {
 
 const uploaded = await uploadOnce("img.jpg");
 
+const described = await images.describeImage({ imageId: uploaded.id });
+
 const downloaded = await images.downloadImage({ imageId: uploaded.id });
 await writeFile("out.jpg", Buffer.from(await downloaded.arrayBuffer()));
 
-const page = await images.listImages({ limit: 10 });
+const first = await images.listImages({ limit: 1 });
+const second = await images.listImages({ limit: 1, cursor: first.nextCursor! });
 
-const problem = await uploadOnce("broken.jpg").catch(async (error: unknown) => {
+async function problemOf(call: Promise<unknown>): Promise<Problem> {
+  const error: unknown = await call.then(() => new Error("it succeeded"), (error) => error);
   if (error instanceof ResponseError) return ProblemFromJSON(await error.response.json());
   throw error;
-});
+}
 
-const files = [await fileOf("img.jpg"), await fileOf("broken.jpg")];
+const refused = await problemOf(uploadOnce("notes.txt"));
+
+await images.deleteImage({ imageId: uploaded.id });
+const gone = await problemOf(images.describeImage({ imageId: uploaded.id }));
+
+const files = [await fileOf("img.jpg"), await fileOf("notes.txt")];
 const batch = await images.uploadBatch({ file: files, idempotencyKey: crypto.randomUUID() });
 const stored = batch.results.flatMap((each) => ("image" in each ? [each.image] : []));
 
@@ -44,8 +53,12 @@ import { BatchResultsToJSON, ImageToJSON } from "./imagegate-client/index.js";
 const file = await fileOf("img.jpg");
 const twice = ["m", "m"].map((letter) => images.uploadImage({ file, idempotencyKey: letter.repeat(32) }));
 const again = (await Promise.all(twice)).map((image) => image.id);
-const listed = page.images.map((image) => image.id);
-const { results } = BatchResultsToJSON(batch);
-const ids = stored.map((image) => image.id);
-const called = { uploaded: ImageToJSON(uploaded), listed, problem, batch: results, stored: ids, again };
-console.log(JSON.stringify(called));
+console.log(JSON.stringify({
+  image: ImageToJSON(described),
+  pages: [...first.images, ...second.images].map((image) => image.id),
+  refused: [refused.status, refused.code],
+  gone: [gone.status, gone.code],
+  batch: BatchResultsToJSON(batch).results,
+  stored: stored.map((image) => image.id),
+  again,
+}));
