@@ -118,7 +118,7 @@ async def _on_gateway_error(request: Request, error: Exception) -> Response:
         logger.error(
             "request_failed",
             code=error.code,
-            detail=error.detail,
+            detail=error.reason,
             method=request.method,
             path=logged.path_of(request.scope),
             request_id=_request_id(request),
