@@ -37,8 +37,9 @@ help: ## list the targets
 
 setup: $(VENV)/.dev ## install everything for development into .venv
 
-run: $(VENV)/.runtime ## start the gateway; settings are IMAGEGATE_ variables of the environment
-	@exec $(BIN)/imagegate serve
+# A PORT in the environment is another program's.
+run: $(VENV)/.runtime ## start the gateway; PORT=n, and settings as IMAGEGATE_ variables of the environment
+	@exec $(if $(filter command,$(firstword $(origin PORT))),env IMAGEGATE_HTTP__PORT='$(PORT)' )$(BIN)/imagegate serve
 
 # Two workers, a file of tests at a time, as its tests share gateways: 187 s instead of 279 s on two
 # cores. ARGS='-n 0' does without.
@@ -137,7 +138,7 @@ $(VENV)/.made:
 
 # The project is installed in place, by the locked build backend: pip fetches nothing unpinned.
 $(VENV)/.runtime: $(VENV)/.made requirements/runtime.txt requirements/build.txt pyproject.toml
-	@echo 'Installing requirements/runtime.txt ...'
+	@echo 'Installing requirements/runtime.txt into $(VENV): only now, for a minute or so ...'
 	@$(PIP) install --require-hashes -r requirements/runtime.txt -r requirements/build.txt
 	@$(PIP) install --no-build-isolation --no-deps --no-index --editable .
 	@touch $@

@@ -129,6 +129,12 @@ class ByteBudget:
         """Whether any reservation waits."""
         return self._wanted_bytes > 0
 
+    def has_room(self, client: str, bytes_more: int) -> bool:
+        """Tell whether a client stays within its share with a reservation of so many bytes."""
+        share = self._shares.get(client)
+        held_bytes = share.held_bytes if share else 0
+        return held_bytes + min(bytes_more, self._largest_bytes) <= self._share_bytes()
+
     async def reserve(self, client: str, needed_bytes: int, most_bytes: int = 0) -> Reservation:
         """Reserve a part of the budget; a request for more than one may hold gets that.
 

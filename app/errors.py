@@ -3,6 +3,9 @@
     GatewayError
     ├── RequestError                     the request has to change
     │   ├── BadRequestError              400 bad-request
+    │   ├── InvalidDigestError           400 invalid-digest
+    │   ├── UploadAlteredError           400 digest-mismatch
+    │   ├── InvalidIdempotencyKeyError   400 invalid-idempotency-key
     │   ├── CredentialRequiredError      401 credential-required
     │   ├── InvalidCredentialError       401 invalid-credential
     │   ├── InsufficientScopeError       403 insufficient-scope
@@ -13,14 +16,19 @@
     │   ├── ImageNotFoundError           404 image-not-found
     │   ├── RequestTimeoutError          408 request-timeout
     │   ├── LinkUsedError                409 link-used
+    │   ├── IdempotencyKeyInUseError     409 idempotency-key-in-use
     │   ├── ImageGoneError               410 image-gone
     │   ├── PreconditionFailedError      412 precondition-failed
     │   ├── BodyTooLargeError            413 body-too-large
+    │   ├── TargetTooLongError           414 target-too-long
     │   ├── UnsupportedMediaTypeError    415 unsupported-media-type
+    │   ├── UnsupportedEncodingError     415 unsupported-encoding
     │   ├── UnsupportedFormatError       415 unsupported-format
     │   ├── RangeNotSatisfiableError     416 range-not-satisfiable
     │   ├── MisdirectedRequestError      421 misdirected-request
+    │   ├── IdempotencyKeyReusedError    422 idempotency-key-reused
     │   ├── InvalidParameterError        422 invalid-parameter
+    │   ├── EmptyBodyError               422 empty-body
     │   ├── MissingFileError             422 missing-file
     │   ├── TooManyFilesError            422 too-many-files
     │   └── ImageRefusedError
@@ -120,6 +128,24 @@ class BadRequestError(RequestError):
     code, status, title = "bad-request", 400, "Bad request"
 
 
+class InvalidDigestError(RequestError):
+    """A `Content-Digest` or `Repr-Digest` cannot be read."""
+
+    code, status, title = "invalid-digest", 400, "Invalid digest"
+
+
+class UploadAlteredError(RequestError):
+    """The body is not the one that its `Content-Digest` or `Repr-Digest` tells."""
+
+    code, status, title = "digest-mismatch", 400, "Digest mismatch"
+
+
+class InvalidIdempotencyKeyError(RequestError):
+    """`Idempotency-Key` is there twice, is too long, or has other letters than it may have."""
+
+    code, status, title = "invalid-idempotency-key", 400, "Invalid idempotency key"
+
+
 # How to authenticate (RFC 6750, section 3).
 _CHALLENGE = 'Bearer realm="imagegate"'
 
@@ -205,6 +231,13 @@ class LinkUsedError(RequestError):
     code, status, title = "link-used", 409, "Link used"
 
 
+class IdempotencyKeyInUseError(RequestError):
+    """Another upload under the same `Idempotency-Key` is still running."""
+
+    code, status, title = "idempotency-key-in-use", 409, "Idempotency key in use"
+    retryable = True
+
+
 class ImageGoneError(RequestError):
     """The image was deleted, or its bytes left the log."""
 
@@ -223,11 +256,28 @@ class BodyTooLargeError(RequestError):
     code, status, title = "body-too-large", 413, "Body too large"
 
 
+class TargetTooLongError(RequestError):
+    """The path and the query of the request are too long."""
+
+    code, status, title = "target-too-long", 414, "Target too long"
+
+
 class UnsupportedMediaTypeError(RequestError):
     """The request's content type is neither multipart nor that of raw bytes."""
 
     code, status, title = "unsupported-media-type", 415, "Unsupported media type"
     headers = _ACCEPT
+
+
+class UnsupportedEncodingError(RequestError):
+    """The body has a `Content-Encoding`: it has to be sent as it is."""
+
+    code, status, title = "unsupported-encoding", 415, "Unsupported content encoding"
+    # RFC 9110, section 12.5.3.
+    headers: ClassVar = {"Accept-Encoding": "identity"}
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, self.headers["Accept-Encoding"])
 
 
 class UnsupportedFormatError(RequestError):
@@ -253,10 +303,22 @@ class MisdirectedRequestError(RequestError):
     code, status, title = "misdirected-request", 421, "Misdirected request"
 
 
+class IdempotencyKeyReusedError(RequestError):
+    """Another upload was stored under the same `Idempotency-Key`."""
+
+    code, status, title = "idempotency-key-reused", 422, "Idempotency key reused"
+
+
 class InvalidParameterError(RequestError):
     """A parameter is malformed, out of range, or has a value that is not allowed."""
 
     code, status, title = "invalid-parameter", 422, "Invalid parameter"
+
+
+class EmptyBodyError(RequestError):
+    """The body, or the part named `file`, has no bytes."""
+
+    code, status, title = "empty-body", 422, "Empty body"
 
 
 class MissingFileError(RequestError):
@@ -441,6 +503,7 @@ class RecordGoneError(GatewayError):
     """The record at this position was erased, trimmed or has expired."""
 
     code, title = "record-gone", "Record gone"
+    is_erased = False  # by itself: the records around it are there
 
 
 class TurnLostError(GatewayError):
@@ -459,4 +522,4 @@ class TurnLostError(GatewayError):
 class DigestMismatchError(GatewayError):
     """The bytes of an image are not those of its digest: do not use them."""
 
-    code, title = "digest-mismatch", "Digest mismatch"
+    code, title = "image-altered", "Image altered"

@@ -7,21 +7,24 @@ each within a bound.
 from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 from fastapi import FastAPI
-from starlette.routing import Route
 
 from app import __version__
 from app.access.access import Access
 from app.access.keys import Keys
 from app.access.link_keys import LinkKeys
 from app.access.links import Links
+from app.access.principal import ANYONE
 from app.access.read_rule import ReadRule
 from app.access.settings import KEYS_NAME, LINK_KEYS_NAME
 from app.access.tokens import Tokens
 from app.api import (
+    announced,
+    batches,
     context,
     crowd,
     downloads,
@@ -37,8 +40,10 @@ from app.api import (
     uploads,
 )
 from app.api.authority import is_loopback
+from app.api.codings import Compression
 from app.api.encoded import EncodedImages
 from app.api.listing import Listing
+from app.api.methods import MethodGuard, Methods
 from app.api.openapi.document import document
 from app.api.state import State
 from app.budget import ByteBudget
@@ -52,6 +57,7 @@ from app.data_folder import FolderLock
 from app.delivery.cache import RecordCache
 from app.delivery.chunks import Chunks
 from app.delivery.delivery import Delivery
+from app.delivery.digests import ImageDigests
 from app.delivery.find import Finder
 from app.delivery.held import HeldPictures
 from app.delivery.live import LivePictures
@@ -66,12 +72,15 @@ from app.feed.unlocking import Unlocking
 from app.imaging import extras
 from app.imaging.limits import ImageLimits
 from app.imaging.profiles import Profile
+from app.ingest.batches import Batches
 from app.ingest.claims import Claims
 from app.ingest.development import Development
 from app.ingest.ingest import Ingest
 from app.ingest.intake import COPIES, within
+from app.ingest.once import Once
 from app.ingest.publish import Publisher
 from app.ingest.quota import Quota
+from app.ingest.repeats import Repeats
 from app.limits import limits
 from app.limits.meters import Meters, WorkerTime
 from app.log import IMAGES
@@ -135,7 +144,8 @@ def create_app(settings: Settings, *, insecure: bool = False) -> FastAPI:
         lifespan=lifespan,
         # A redirect would lead to the host that the Host header names.
         redirect_slashes=False,
-        openapi_url="/openapi.json",
+        default_response_class=problems.JsonLine,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         openapi_tags=[
@@ -145,17 +155,15 @@ def create_app(settings: Settings, *, insecure: bool = False) -> FastAPI:
             {"name": "health", "description": "Probes."},
         ],
     )
-    for part in (uploads, downloads, images, links, streams, health, pages):
+    for part in (uploads, batches, announced, downloads, images, links, streams, health, pages):
         app.include_router(part.router)
     http = settings.http
     hosts = http.hosts or (sites.LOOPBACK_NAMES if is_loopback(http.host) else ())
-    # FastAPI's own route.
-    for each in app.routes:
-        if isinstance(each, Route) and each.path == app.openapi_url:
-            guard.open_to_all(each.endpoint)
     # The last one is the outermost.
+    app.add_middleware(Compression)
     _add_limits(app, limits.of_principals, limiter.principal_of, settings, access)
     app.add_middleware(guard.AccessGuard, access=access, api=app)
+    app.add_middleware(MethodGuard, methods=Methods(app.routes))
     _add_limits(app, limits.of_addresses, limiter.address_of, settings, access)
     app.add_middleware(crowd.CrowdGuard, client_limit=http.client_connections)
     app.add_middleware(sites.SiteGuard, hosts=hosts, origins=http.cors_origins)
@@ -163,6 +171,7 @@ def create_app(settings: Settings, *, insecure: bool = False) -> FastAPI:
     app.add_middleware(sites.CrossOriginHeaders, origins=http.cors_origins)
     problems.install(app)
     app.state.access = access
+    app.state.description = pages.Description(lambda: document(app))
     app.openapi = lambda: document(app)  # type: ignore[method-assign]  # FastAPI's own way
     return app
 
@@ -227,14 +236,23 @@ async def running(settings: Settings, rule: ReadRule) -> AsyncGenerator[State, N
         encoding = value_encoding(settings)
         memory = within(upload.budget_bytes, encoding, sealed=keys.seals)
         budget = ByteBudget(memory, upload.patience_seconds, COPIES * upload.max_bytes)
-        claims = Claims(catalog, feed)
-        publisher = Publisher(log, claims, trust.signatures, encoding, keys, shreds=shreds)
+        claims, once = Claims(catalog, feed), Once(log, catalog, feed, image_keys)
+        publisher = Publisher(log, claims, once, trust.signatures, encoding, keys, shreds=shreds)
         stack.push_async_callback(publisher.drain)
-        quota = _quota(settings.limits, catalog)
         development = Development(pool, image_limits, settings.imaging.packing_seconds)
-        ingest = Ingest(publisher, catalog, feed, development, budget, claims, quota)
         cache = RecordCache(log, IMAGES, settings.delivery.cache_bytes)
         finder = Finder(log, cache, catalog, feed, expiry, rule, trust, image_keys)
+        ingest = Ingest(
+            publisher,
+            catalog,
+            feed,
+            development,
+            budget,
+            claims,
+            once,
+            _quota(settings.limits, catalog),
+            Repeats(catalog, feed, partial(finder.find, reader=ANYONE)),
+        )
         chunks = Chunks(cache)
         unpacking = ByteBudget(settings.delivery.unpack_bytes, settings.upload.patience_seconds)
         delivery = Delivery(finder, chunks, Unpacker(chunks, pool, unpacking))
@@ -256,8 +274,10 @@ async def running(settings: Settings, rule: ReadRule) -> AsyncGenerator[State, N
             catalog=catalog,
             feed=feed,
             ingest=ingest,
+            batches=Batches(ingest, log.append, budget, settings.imaging.workers),
             finder=finder,
             delivery=delivery,
+            digests=ImageDigests(delivery),
             deleter=deleter,
             pictures=pictures,
             encoded=encoded,

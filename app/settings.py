@@ -2,7 +2,7 @@
 
 Hides where settings come from. Each room gets its own section, never the whole. Sections nest by
 two underscores: `IMAGEGATE_KAFKA__BOOTSTRAP_SERVERS`. An unknown name is an error that suggests
-the nearest one. `docs/configuration.md` lists them all.
+one that is near. `docs/configuration.md` lists them all.
 """
 
 from __future__ import annotations
@@ -31,8 +31,10 @@ from app.section import DELIMITER, PREFIX, Section, variable
 from app.server.settings import ServerSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
+# Of two words, a letter more or less or in another place; another word is further.
+_NEAR = 0.7
 
 # Beginnings of pydantic's messages, which follow the name of the variable here.
 _BEGINNING = re.compile(r"(Value error, |Input (?=should)|String (?=should))")
@@ -124,5 +126,13 @@ def _refuse_unknown_names() -> None:
     known = {name for name, _ in names()}
     for name in os.environ:
         if name.upper().startswith(PREFIX) and name.upper() not in known:
-            near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0)
-            raise ConfigurationError(f"{name} is not a setting. Did you mean {near[0]}?")
+            raise ConfigurationError(f"{name} is not a setting. {_suggestion(name.upper(), known)}")
+
+
+def _suggestion(name: str, known: Collection[str]) -> str:
+    # All names begin alike, which would make any two of them near.
+    rests = {each.removeprefix(PREFIX): each for each in known}
+    near = difflib.get_close_matches(name.removeprefix(PREFIX), rests, n=1, cutoff=_NEAR)
+    if near:
+        return f"Did you mean {rests[near[0]]}?"
+    return "docs/configuration.md lists them all."

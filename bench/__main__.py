@@ -1,9 +1,10 @@
 """Measure everything, on the embedded log and on Kafka, and print the tables.
 
-    python -m bench [host:port] [--only ingest delivery memory log sealing erasure access]
-                    [--log embedded kafka]
+    python -m bench [host:port] [--only ingest delivery batches memory log sealing erasure access]
+                    [--log embedded kafka] [--against COMMIT]
 
-Without an address, an Apache Kafka is started for the measurements.
+Without an address, an Apache Kafka is started for the measurements. With `--against`, the gateway
+of another commit is measured beside this one, and nothing else.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from uvicorn.loops.auto import auto_loop_factory
 
-from bench import access, delivery, erasure, ingest, log, memory, sealing
+from bench import access, against, batches, delivery, erasure, ingest, log, memory, sealing
 from bench.rounds import IN_FLIGHT, ROUNDS, show
 from bench.targets import Embedded, Kafka, removing_topics
 from dev.kafka.broker import Broker
@@ -25,6 +26,7 @@ from dev.maven import JarsUnavailableError
 BENCHES = {
     "ingest": ("Uploads in MB/s", ingest),
     "delivery": ("Downloads in MB/s", delivery),
+    "batches": ("Frames a second of one camera", batches),
     "memory": ("Peak memory", memory),
 }
 # Those that need a Kafka, and print several tables.
@@ -38,7 +40,11 @@ def main():
     parser.add_argument("kafka", nargs="?", help="host:port of a Kafka; by default its own")
     parser.add_argument("--only", nargs="+", choices=ALL, default=ALL)
     parser.add_argument("--log", nargs="+", choices=LOGS, default=list(LOGS))
+    parser.add_argument("--against", metavar="COMMIT", help="what a request costs now and then")
     options = parser.parse_args()
+    if commit := options.against:
+        BENCHES[commit] = (f"Today against {commit}", against.Against(commit))
+        options.only = [commit]
     print(f"Medians of {ROUNDS} alternating rounds, {IN_FLIGHT} requests at once.")
     started = time.monotonic()
     # The loop on which the gateway runs, too.

@@ -4,9 +4,12 @@ Both sides encrypt. Times are of alternating rounds; CPU is that of the process 
 the gateway, in milliseconds an image.
 """
 
+import os
+import statistics
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
+from pathlib import Path
 
 from app.log.kafka.log import KafkaLog
 from app.log.kafka.settings import KafkaSettings
@@ -43,7 +46,7 @@ async def tables(target, folder):
         for at_once in (1, IN_FLIGHT):
             rows = [await _appends(side, count, log, sides, at_once) for side, count in CASES]
             yield f"Appends, {at_once} at once: ms an image", rows
-        clients = {}
+        clients, processes = {}, {}
         shared = {"IMAGEGATE_SEALING__KEYS": ring(k1=K1)}
         settings = {
             "clear": {},
@@ -51,11 +54,11 @@ async def tables(target, folder):
             "shred": shared | {"IMAGEGATE_KAFKA__ERASURE": "shred"},
         }
         for name, each in settings.items():
-            process = gateway(target, folder / name, **each)
-            address = stack.enter_context(process).address
-            clients[name] = Client(await stack.enter_async_context(connected(*address)))
-        rows = [await _uploads(side, count // 4, clients) for side, count in CASES]
-        yield "Uploads: ms an image, in MB/s", rows
+            process = stack.enter_context(gateway(target, folder / name, **each))
+            clients[name] = Client(await stack.enter_async_context(connected(*process.address)))
+            processes[name] = process.process.pid
+        rows = [await _uploads(side, count // 4, clients, processes) for side, count in CASES]
+        yield f"Uploads, {IN_FLIGHT} at once: ms an image", rows
 
 
 async def _appends(side, count, log, writers, at_once):
@@ -77,10 +80,41 @@ async def _appends(side, count, log, writers, at_once):
     }
 
 
-async def _uploads(side, count, clients):
+async def _uploads(side, count, clients, processes):
     data = jpeg(side).upload
-    runs = {name: (lambda c=each: c.upload([data] * count)) for name, each in clients.items()}
-    return _row(data, count, await medians(runs))
+    used = {name: [] for name in clients}
+
+    def run(name):
+        async def upload():
+            before = _cpu_seconds(processes[name])
+            await clients[name].upload([data] * count)
+            used[name].append(_cpu_seconds(processes[name]) - before)
+
+        return upload
+
+    seconds = await medians({name: run(name) for name in clients})
+    # Without the round that warms up.
+    cpu = {name: statistics.median(each[1:]) for name, each in used.items()}
+    return _row(data, count, seconds) | {
+        f"CPU {name}": f"{each / count * 1000:.2f}" for name, each in cpu.items()
+    }
+
+
+def _cpu_seconds(pid):
+    """Return what a process and those below it have used of a CPU, their children included."""
+    parents, ticks = {}, {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = path.read_text().rpartition(")")[2].split()
+            parents[int(path.parent.name)] = int(fields[1])
+            ticks[int(path.parent.name)] = sum(map(int, fields[11:13]))
+
+    def is_below(each):
+        while each in parents and each != pid:
+            each = parents[each]
+        return each == pid
+
+    return sum(count for each, count in ticks.items() if is_below(each)) / os.sysconf("SC_CLK_TCK")
 
 
 def _row(data, count, seconds):

@@ -63,11 +63,13 @@ class Connection(asyncio.BufferedProtocol):
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error or ConnectionResetError("closed"))
 
-    async def ask(self, head, body=b""):
+    async def ask(self, head, body=b"", content_type=None):
         """Send a request, and return its answer once all of it has come."""
         self._answer = asyncio.get_running_loop().create_future()
-        length = f"Content-Length: {len(body)}\r\n" if body else ""
-        self._transport.write(f"{head} HTTP/1.1\r\nHost: localhost\r\n{length}\r\n".encode())
+        fields = f"Content-Length: {len(body)}\r\n" if body else ""
+        if content_type:
+            fields += f"Content-Type: {content_type}\r\n"
+        self._transport.write(f"{head} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n".encode())
         if body:
             self._transport.write(body)
         return await self._answer

@@ -61,13 +61,14 @@ class Kafka:
 
 
 @contextmanager
-def gateway(target, folder, before="pass", **settings):
+def gateway(target, folder, before="pass", python=sys.executable, **settings):
     """Run a gateway on the target with these further settings, on an empty log.
 
     Args:
         target: An `Embedded` or a `Kafka`.
         folder: Its data folder, which must not exist.
         before: Python that runs in the process before the gateway starts.
+        python: The Python that runs it.
         settings: `IMAGEGATE_…` variables.
     """
     folder.mkdir()
@@ -75,9 +76,9 @@ def gateway(target, folder, before="pass", **settings):
     log = str(folder / "stderr.log")
     script = (
         f"import os, sys; os.dup2(os.open({log!r}, os.O_WRONLY | os.O_CREAT), 2); {before};"
-        " from app.cli.main import main; sys.exit(main())"
+        " import runpy; runpy.run_module('app', run_name='__main__')"
     )
-    program = [sys.executable, "-c", script]
+    program = [python, "-c", script]
     with GatewayProcess(folder, program=program, **target.settings() | settings) as process:
         yield process.start()
         process.terminate()

@@ -128,7 +128,11 @@ class TestKafka:
         base64 = ValueEncoding.BASE64
         chunks = list(records.encoded_chunks(cookie, data, 10, base64))
         info = facts.info(
-            content_encoding="lepton", owner="key:1", visibility="owner", expires_at=4_000_000_000
+            content_encoding="lepton",
+            owner="key:1",
+            visibility="owner",
+            expires_at=4_000_000_000,
+            source="door",
         )
         places = [Position(0, 1)] * len(chunks)
         head = records.head_record(cookie, data, info, 10, places, facts.claimed().claim, base64)

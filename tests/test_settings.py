@@ -126,6 +126,17 @@ class TestRefusals:
             settings.load()
         assert caught.value.detail == f"{name} is not a setting. Did you mean {near}?"
 
+    @pytest.mark.parametrize(
+        "name", ["IMAGEGATE_COLOUR", "IMAGEGATE_", "IMAGEGATE_1", "IMAGEGATE_LOG__RETENTION_DAYS"]
+    )
+    def test_nothing_is_suggested_that_is_not_near(self, environment, name):
+        environment(**{name: "1"})
+        with pytest.raises(ConfigurationError) as caught:
+            settings.load()
+        assert caught.value.detail == (
+            f"{name} is not a setting. docs/configuration.md lists them all."
+        )
+
     @pytest.mark.parametrize("name", ["IMAGEGATE_", "IMAGEGATE_HTTP", "IMAGEGATE_1"])
     def test_an_unknown_name_is_an_error_however_far_off(self, environment, name):
         environment(**{name: "{}"})

@@ -46,9 +46,10 @@ _OPTIONS = {
         "metadata",
         "visibility",
         "expires_in",
+        "source",
         "owner",
     },
-    Scope.STREAMS: {"sees", "width", "fps"},
+    Scope.STREAMS: {"sees", "width", "fps", "source"},
 }
 # As `sees` says it: the maker saw the images of everyone.
 _ALL = "all"

@@ -10,29 +10,22 @@ from typing import TYPE_CHECKING, NoReturn
 
 from starlette.requests import ClientDisconnect
 
+from app.api import codings, digests
 from app.api.form import UploadForm
-from app.api.guard import principal_in
 from app.api.options import Options
 from app.api.parameters import parse_parameters
-from app.client import client_in
-from app.errors import (
-    BadRequestError,
-    BodyTooLargeError,
-    UnsupportedMediaTypeError,
-)
-from app.imaging.formats import ACCEPTED
+from app.api.sender import announced_bytes, sender_of
+from app.errors import BodyTooLargeError, UnsupportedMediaTypeError
 from app.ingest.intake import Intake
 from app.limits.meters import pass_bytes
-from app.records.claim import Claim
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection
+    from collections.abc import AsyncIterator
 
     from starlette.requests import Request
 
     from app.access.read_rule import ReadRule
     from app.budget import Reservation
-    from app.imaging.formats import ImageFormat
     from app.imaging.settings import ImagingSettings
     from app.ingest.settings import BodySettings, UploadSettings
     from app.ingest.upload import Upload
@@ -48,8 +41,11 @@ class RequestBody:
 
     Raises:
         BadRequestError: The length is announced in two ways.
+        InvalidIdempotencyKeyError: The key is malformed.
         BodyTooLargeError: The announced length is over the limit.
+        UnsupportedEncodingError: The body has a coding.
         UnsupportedMediaTypeError: The body has neither of the two forms.
+        InvalidDigestError: The digest of the body cannot be read.
         InvalidParameterError: An option in the query has an unknown value.
     """
 
@@ -62,20 +58,13 @@ class RequestBody:
         rule: ReadRule,
     ) -> None:
         self._request = request
-        self.client = client_in(request.scope)
-        principal = principal_in(request.scope)
-        self.owner = principal.name
+        sender = sender_of(request, upload.max_bytes)
+        self.client, self.owner = sender.client, sender.owner
+        self.formats, self.claim = sender.formats, sender.claim
+        self._limit = sender.max_bytes
         self._pace = pace
-        grant = principal.grant
-        terms = grant.terms if grant else None
-        self._limit = upload.max_bytes
-        self.formats: Collection[ImageFormat] = ACCEPTED
-        self.claim: Claim | None = None
-        if grant and terms:
-            self._limit = min(self._limit, terms.max_bytes or self._limit)
-            if terms.formats:
-                self.formats = [each for each in ACCEPTED if each.value in terms.formats]
-            self.claim = Claim(grant.link, terms.uses, grant.expires_at)
+        self.token = sender.token()
+        codings.require_none(request.headers)
         declared = request.headers.get("content-type", "application/octet-stream")
         content_type, self._parameters = parse_parameters(declared.encode("latin-1"))
         self._is_form = content_type == b"multipart/form-data"
@@ -87,11 +76,12 @@ class RequestBody:
                 ", ".join(CONTENT_TYPES),
             )
         self._options = Options(imaging, rule, upload, request.headers.get("accept", ""))
-        for name in request.query_params:
-            self._options.choose(name, request.query_params[name])
-        if grant:
+        for name, value in request.query_params.multi_items():
+            self._options.choose(name, value)
+        if sender.link:
             self._options.fix()
         self.max_bytes = self._announced()
+        self._digests = digests.given_in(request.headers)
 
     async def left(self) -> NoReturn:
         """See `Source.left`."""
@@ -105,24 +95,23 @@ class RequestBody:
         async with intake.open():
             if not self._is_form:
                 data = b"".join([piece async for piece in self._pieces(self._limit, intake)])
+                self._digests.verify()
                 return self._options.upload(data, None)
             form = UploadForm(self._parameters.get(b"boundary", b""), self._limit, self._options)
             async for piece in self._pieces(self._limit + _FRAMING_BYTES, intake):
                 form.write(piece)
+            self._digests.verify()
             return form.finish()
 
     def _announced(self) -> int:
         """Return the most bytes that may come: the announced length, or the limit."""
         limit = self._limit + (_FRAMING_BYTES if self._is_form else 0)
-        length = self._request.headers.get("content-length")
-        if length is not None and "transfer-encoding" in self._request.headers:
-            # RFC 9112, section 6.1: typical of request smuggling; its length cannot be trusted.
-            raise BadRequestError("A body with Transfer-Encoding has no Content-Length.")
+        length = announced_bytes(self._request)
         if length is None:
             return limit
-        if int(length) > limit:
+        if length > limit:
             raise _too_large(self._limit)
-        return int(length)
+        return length
 
     async def _pieces(self, limit: int, intake: Intake) -> AsyncIterator[bytes]:
         """Yield the body, as long as it is not too large."""
@@ -137,6 +126,7 @@ class RequestBody:
             received += len(piece)
             if received > limit:
                 raise _too_large(self._limit)
+            self._digests.update(piece)
             await intake.count(len(piece))
             yield piece
 

@@ -49,6 +49,12 @@ def is_unmodified(headers: Headers, etag: str) -> bool:
     return _matches(headers.getlist(IF_NONE_MATCH.name), etag, weak=True)
 
 
+def is_known(headers: Headers, etag: str) -> bool:
+    """Tell whether the client has what this entity tag, a weak one, names."""
+    known = etag.removeprefix("W/")
+    return _matches(headers.getlist(IF_NONE_MATCH.name), known, weak=True)
+
+
 def slice_of(headers: Headers, etag: str, length: int) -> Slice:
     """Return the bytes that a GET requests.
 

@@ -31,6 +31,14 @@ logger = structlog.get_logger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
+def add_to_every_answer(headers: MutableHeaders, request_id: str) -> None:
+    """Add the headers that every answer has, also one to a request that is not valid HTTP."""
+    headers[REQUEST_ID.name] = request_id
+    headers[NO_SNIFFING.name] = NO_SNIFFING.value
+    # Images and streams may say otherwise.
+    headers.setdefault(RESOURCE_POLICY.name, RESOURCE_POLICY.example)
+
+
 class RequestContext:
     """ASGI middleware around the whole application."""
 
@@ -91,10 +99,7 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
-            headers[REQUEST_ID.name] = self._id
-            headers[NO_SNIFFING.name] = NO_SNIFFING.value
-            # Images and streams may say otherwise.
-            headers.setdefault(RESOURCE_POLICY.name, RESOURCE_POLICY.example)
+            add_to_every_answer(headers, self._id)
             if self._body_pending:
                 # The rest of the body would be read as the next request.
                 headers["Connection"] = "close"
@@ -124,10 +129,15 @@ class _Exchange:
             "method": self._scope["method"],
             "path": logged.path_of(self._scope),
             "status": self.status,
+            **self._code(),
             "client": self._client,
             **self._principal(),
             "request_id": self._id,
         }
+
+    def _code(self) -> dict[str, str]:
+        code = self._scope["state"].get("code")
+        return {"code": code} if code else {}
 
     def _principal(self) -> dict[str, str]:
         principal = self._scope["state"].get("principal")

@@ -11,18 +11,13 @@ from collections import Counter
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-import structlog
-
-from app.api import problems
+from app.api import denials, problems
 from app.api.probes import is_probe
 from app.client import client_in
 from app.errors import GatewayError, OverloadedError, ShareExceededError
-from app.telemetry import metrics
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-logger = structlog.get_logger(__name__)
 
 # The key of the mark in the state of a request, and of one that came through a proxy.
 BEYOND, BY_PROXY = "beyond", "by_proxy"
@@ -91,13 +86,5 @@ def _too_many() -> GatewayError:
 
 
 async def _refuse(error: GatewayError, scope: Scope, receive: Receive, send: Send) -> None:
-    request_id = scope["state"]["request_id"]
-    logger.warning(
-        "request_refused",
-        reason="connections",
-        detail=error.detail,
-        client=client_in(scope),
-        request_id=request_id,
-    )
-    metrics.REQUESTS_REFUSED.labels("connections").inc()
-    await problems.answer(error, request_id)(scope, receive, send)
+    denials.log_refused("connections", error, scope)
+    await problems.answer(error, scope["state"]["request_id"])(scope, receive, send)

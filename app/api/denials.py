@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from app.api import logged
-from app.client import address_in
+from app.client import address_in, client_in
 from app.errors import (
     CredentialRequiredError,
     ImageNotFoundError,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 logger = structlog.get_logger(__name__)
 
 _limited = Tally()
+_refused = Tally()
 _KINDS = (
     CredentialRequiredError,
     InvalidCredentialError,
@@ -55,6 +56,20 @@ def log(error: GatewayError, asgi: Scope) -> None:
         request_id=asgi["state"]["request_id"],
     )
     metrics.REQUESTS_REFUSED.labels("access").inc()
+
+
+def log_refused(reason: str, error: GatewayError, asgi: Scope) -> None:
+    """Count that there is no room for a request; log it once a second for each reason."""
+    metrics.REQUESTS_REFUSED.labels(reason).inc()
+    if count := _refused.add(reason):
+        logger.warning(
+            "request_refused",
+            reason=reason,
+            detail=error.detail,
+            client=client_in(asgi),
+            request_id=asgi["state"]["request_id"],
+            count=count,
+        )
 
 
 def log_limited(error: RateLimitedError, asgi: Scope) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request, Response
@@ -9,18 +10,20 @@ from starlette.responses import StreamingResponse
 
 from app import errors
 from app.access.scopes import Scope
-from app.api import conditions, image_headers
+from app.api import conditions, digests, image_headers
 from app.api.guard import principal_in, requires
 from app.api.headers import ResponseHeader
 from app.api.images import ImageId  # noqa: TC001 - FastAPI reads the annotations
 from app.api.openapi.answers import BINARY, FINDING, answers, success, without_content
 from app.api.openapi.components import read
-from app.api.state import Gateway  # noqa: TC001 - FastAPI reads the annotations
+from app.api.state import Gateway, State  # noqa: TC001 - FastAPI reads the annotations
 from app.client import client_in
 from app.delivery.chunks import PIECE_BYTES
 from app.imaging.formats import STORED
+from app.records.views import digest_field
 
 if TYPE_CHECKING:
+    from app.api.conditions import Slice
     from app.api.settings import Embedding
     from app.delivery.stored_image import StoredImage
 
@@ -53,15 +56,23 @@ _NOT_MODIFIED = success(
             conditions.IF_RANGE,
             conditions.IF_MATCH,
             conditions.IF_NONE_MATCH,
+            digests.WANT_REPR_DIGEST,
+            digests.WANT_CONTENT_DIGEST,
         )
     },
     responses=answers(
         {
-            200: success("The image.", *image_headers.OF_DOWNLOADS, content=_CONTENT),
+            200: success(
+                "The image.",
+                *image_headers.OF_DOWNLOADS,
+                digests.CONTENT_DIGEST,
+                content=_CONTENT,
+            ),
             206: success(
                 "The requested range.",
                 *image_headers.OF_DOWNLOADS,
                 CONTENT_RANGE,
+                digests.CONTENT_DIGEST,
                 content=_CONTENT,
             ),
             304: _NOT_MODIFIED,
@@ -92,6 +103,7 @@ async def download_image(image_id: ImageId, request: Request, gateway: Gateway) 
     )
     if part.partial:
         headers[CONTENT_RANGE.name] = f"bytes {part.start}-{part.end - 1}/{length}"
+    headers |= await _digests(request, gateway, image, part)
     body = await gateway.delivery.open(image, part.start, part.end, client_in(request.scope))
     status = 206 if part.partial else 200
     if part.end <= min(PIECE_BYTES, image.chunk_bytes):
@@ -105,7 +117,9 @@ async def download_image(image_id: ImageId, request: Request, gateway: Gateway) 
     operation_id="headImage",
     summary="Get the headers of an image",
     response_class=Response,
-    openapi_extra={"parameters": read(conditions.IF_MATCH, conditions.IF_NONE_MATCH)},
+    openapi_extra={
+        "parameters": read(conditions.IF_MATCH, conditions.IF_NONE_MATCH, digests.WANT_REPR_DIGEST)
+    },
     responses=without_content(
         answers(
             {
@@ -129,7 +143,28 @@ async def head_image(image_id: ImageId, request: Request, gateway: Gateway) -> R
     headers = image_headers.of_download(
         image_id, image, image.info.content_length, gateway.sites.embedding
     )
+    headers |= await _digests(request, gateway, image)
     return Response(headers=headers)
+
+
+async def _digests(
+    request: Request, gateway: State, image: StoredImage, part: Slice | None = None
+) -> dict[str, str]:
+    """Return the digests of an image that a client wants, and of the part that it is sent."""
+    found, client = {}, client_in(request.scope)
+    length = image.info.content_length
+    if (algorithm := digests.wanted_of_image(request.headers)) == digests.SHA_256:
+        found[image_headers.REPR_DIGEST.name] = digest_field(image.info.digest)
+    elif algorithm is not None:
+        new = partial(digests.new, algorithm)
+        digest = await gateway.digests.of(image, new, 0, length, client)
+        found[image_headers.REPR_DIGEST.name] = digests.field_of(algorithm, digest)
+    algorithm = digests.wanted_of_content(request.headers)
+    if part is not None and algorithm is not None:
+        new = partial(digests.new, algorithm)
+        digest = await gateway.digests.of(image, new, part.start, part.end, client)
+        found[digests.CONTENT_DIGEST.name] = digests.field_of(algorithm, digest)
+    return found
 
 
 def _not_modified(image: StoredImage, embedding: Embedding) -> Response:

@@ -27,6 +27,8 @@ QUALITY = None
 PROFILE = "balanced"
 OWNER = "key:MungAOfCgxD"
 VISIBILITY = "owner"
+SOURCE = "camera-7"
+METADATA = "strip"
 RECEIVED_BYTES = 128_797
 RECEIVED_DIGEST = "sha256:e792c7954bd9452601015f30ddac45b9dc5482cd0228bc4ce76b74f0694f4347"
 # base64url of a sequence number.
@@ -54,6 +56,7 @@ IMAGE = {
         "kept": False,
         "metadata_removed": METADATA_REMOVED,
         "quality": QUALITY,
+        "metadata": METADATA,
     },
 }
 IMAGE_PAGE = {"images": [IMAGE], "next_cursor": CURSOR}

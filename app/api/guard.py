@@ -42,23 +42,25 @@ AUTHORIZATION = RequestHeader("Authorization", "`Bearer`, and an API key or a to
 _DECLARED = "__imagegate_scope__"
 _OR_PUBLIC = "__imagegate_or_public__"
 _OR_LINK = "__imagegate_or_link__"
+_LINK_PATH = "__imagegate_link_path__"
 
 Handler = TypeVar("Handler", bound="Callable[..., object]")
 
 
 def requires(
-    scope: Scope, *, or_public: bool = False, or_link: bool = False
+    scope: Scope, *, or_public: bool = False, or_link: bool = False, link_path: str = ""
 ) -> Callable[[Handler], Handler]:
     """Declare the scope that a route needs.
 
     With `or_public` the handler itself refuses those who lack it, unless the image is public; with
-    `or_link` a signed link will do.
+    `or_link` a signed link will do: one for the route's own path, or else for `link_path`.
     """
 
     def declare(handler: Handler) -> Handler:
         setattr(handler, _DECLARED, scope)
         setattr(handler, _OR_PUBLIC, or_public)
         setattr(handler, _OR_LINK, or_link)
+        setattr(handler, _LINK_PATH, link_path)
         return handler
 
     return declare
@@ -97,6 +99,12 @@ def takes_link(handler: Callable[..., object]) -> bool:
     return getattr(handler, _OR_LINK, False)
 
 
+def link_path_of(handler: Callable[..., object]) -> str:
+    """Return the path that links for a route are signed for; empty if it is the route's own."""
+    path: str = getattr(handler, _LINK_PATH, "")
+    return path
+
+
 @dataclass(frozen=True, slots=True)
 class _Rule:
     """What a route needs, by its path and methods: a scope, or a link where it takes one."""
@@ -106,6 +114,7 @@ class _Rule:
     scope: Scope | bool | None
     or_public: bool = False
     or_link: bool = False
+    link_path: str = ""
 
 
 # A path or a method that does not exist is hidden from strangers.
@@ -132,6 +141,7 @@ class AccessGuard:
                 scope_of(route.endpoint),
                 is_for_public_too(route.endpoint),
                 takes_link(route.endpoint),
+                link_path_of(route.endpoint),
             )
             for each in iter_route_contexts(api.routes)
             if isinstance(route := each.original_route, Route)
@@ -176,7 +186,7 @@ class AccessGuard:
             raise InvalidCredentialError("Use a link, or send a credential, not both.")
         if not (rule.or_link and isinstance(rule.scope, Scope)):
             raise InvalidLinkError("Links are not for this.")
-        operation = links.Operation(rule.scope, asgi["path"])
+        operation = links.Operation(rule.scope, rule.link_path or asgi["path"])
         return self._access.linked(operation, asgi["query_string"])
 
     def _rule(self, asgi: AsgiScope) -> _Rule:

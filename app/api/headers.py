@@ -67,32 +67,15 @@ GIVEN_REQUEST_ID = RequestHeader(
 
 _REQUEST_ID = "Id of the request in the gateway's log: the client's own, or a new one."
 _NO_SNIFFING = "Forbids browsers to guess another content type."
-_IF_VALID = "Missing if the request was not valid HTTP."
 REQUEST_ID = ResponseHeader("X-Request-ID", _REQUEST_ID, examples.REQUEST_ID)
 NO_SNIFFING = FixedHeader("X-Content-Type-Options", _NO_SNIFFING, "nosniff")
-# A request that is not valid HTTP is answered before it has an id.
-REQUEST_ID_IF_VALID = ResponseHeader(
-    REQUEST_ID.name,
-    f"{_REQUEST_ID} {_IF_VALID}",
-    REQUEST_ID.example,
-    variant="If-Valid",
-    required=False,
-)
-NO_SNIFFING_IF_VALID = ResponseHeader(
-    NO_SNIFFING.name,
-    f"{_NO_SNIFFING} {_IF_VALID}",
-    NO_SNIFFING.value,
-    variant="If-Valid",
-    required=False,
-)
 NO_STORE = FixedHeader("Cache-Control", "Caches must not keep it.", "no-store", variant="No-Store")
 ALLOW = ResponseHeader("Allow", "Methods of this path; with a 405.", "GET, POST", required=False)
-# Of web pages. An answer to a request that is not valid HTTP has none of them.
+# Of web pages.
 RESOURCE_POLICY = ResponseHeader(
     "Cross-Origin-Resource-Policy",
-    "Pages that may embed it. Missing if the request was not valid HTTP.",
+    "Pages that may embed it.",
     "same-origin",
-    required=False,
 )
 _SITES = "Only where the server allows other origins (`IMAGEGATE_HTTP__CORS_ORIGINS`)."
 ALLOW_ORIGIN = ResponseHeader(
@@ -104,14 +87,16 @@ ALLOW_ORIGIN = ResponseHeader(
 EXPOSE_HEADERS = FixedHeader(
     "Access-Control-Expose-Headers",
     f"Headers that such a page may read. {_SITES}",
-    "Accept, Accept-Ranges, Allow, Content-Disposition, Content-Range, ETag, Link, Location,"
-    " RateLimit, RateLimit-Policy, Repr-Digest, Retry-After, WWW-Authenticate, X-Request-ID",
+    "Accept, Accept-Encoding, Accept-Post, Accept-Ranges, Allow, Content-Digest,"
+    " Content-Disposition, Content-Range, ETag, Idempotency-Replayed, Link, Location, RateLimit,"
+    " RateLimit-Policy, Repr-Digest, Retry-After, WWW-Authenticate, X-Request-ID",
     required=False,
 )
 VARY = ResponseHeader(
     "Vary",
-    "Headers that the answer depends on: `Authorization` and `X-API-Key` for an image that is not"
-    " public, `Origin` where the server allows other origins (`IMAGEGATE_HTTP__CORS_ORIGINS`).",
+    "Headers that the answer depends on: `Accept-Encoding` for JSON, `Authorization` and"
+    " `X-API-Key` for an image that is not public, `Origin` where the server allows other origins"
+    " (`IMAGEGATE_HTTP__CORS_ORIGINS`).",
     "Authorization, X-API-Key, Origin",
     required=False,
 )

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from app.access.scopes import Scope
 from app.api.guard import open_to_all, principal_in, requires
+from app.api.headers import NO_STORE
 from app.api.openapi.answers import answers, json_content, success
 from app.api.openapi.components import example
 from app.api.probes import LIVE, READY
@@ -31,11 +32,14 @@ class Health(BaseModel):
     LIVE,
     operation_id="checkLiveness",
     summary="Is the process alive?",
-    responses=answers({200: success("The process is alive.", content=_OK)}, any_host=True),
+    responses=answers(
+        {200: success("The process is alive.", NO_STORE, content=_OK)}, any_host=True
+    ),
 )
 @open_to_all
-async def check_liveness() -> Health:
+async def check_liveness(response: Response) -> Health:
     """Answer without a look at other parts: a broker that is down is no reason for a restart."""
+    response.headers[NO_STORE.name] = NO_STORE.value
     return Health()
 
 
@@ -44,13 +48,13 @@ async def check_liveness() -> Health:
     operation_id="checkReadiness",
     summary="Should it get requests?",
     responses=answers(
-        {200: success("The gateway should get requests.", content=_OK)},
+        {200: success("The gateway should get requests.", NO_STORE, content=_OK)},
         NotReadyError,
         any_host=True,
     ),
 )
 @open_to_all
-async def check_readiness(request: Request, gateway: Gateway) -> Health:
+async def check_readiness(request: Request, response: Response, gateway: Gateway) -> Health:
     """Answer 200 when the log is reachable and every event is applied.
 
     Those who may know are told why not.
@@ -66,6 +70,7 @@ async def check_readiness(request: Request, gateway: Gateway) -> Health:
                 f"The gateway is not ready; {Scope.OPS} may read why.", retry_after_seconds=1
             )
         raise NotReadyError(f"{reasons[0].upper()}{reasons[1:]}.", retry_after_seconds=1)
+    response.headers[NO_STORE.name] = NO_STORE.value
     return Health()
 
 
@@ -73,4 +78,5 @@ async def check_readiness(request: Request, gateway: Gateway) -> Health:
 @requires(Scope.OPS)
 async def show_metrics() -> Response:
     """Answer with counters for Prometheus."""
-    return Response(metrics.exposition(), media_type=metrics.CONTENT_TYPE)
+    headers = {NO_STORE.name: NO_STORE.value}
+    return Response(metrics.exposition(), headers=headers, media_type=metrics.CONTENT_TYPE)

@@ -7,6 +7,7 @@ client can misread (RFC 6266).
 from __future__ import annotations
 
 import math
+import re
 import time
 import unicodedata
 from typing import TYPE_CHECKING
@@ -17,7 +18,6 @@ from app.api.guard import API_KEY, AUTHORIZATION
 from app.api.headers import PRIVATE, RESOURCE_POLICY, VARY, FixedHeader, ResponseHeader
 from app.api.settings import Embedding
 from app.imaging.formats import ImageFormat
-from app.records.views import digest_field
 
 if TYPE_CHECKING:
     from app.delivery.stored_image import StoredImage
@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
 ETAG = ResponseHeader("ETag", "Strong entity tag: the digest of the image.", examples.ETAG)
 REPR_DIGEST = ResponseHeader(
-    "Repr-Digest", "SHA-256 of the whole image (RFC 9530).", examples.REPR_DIGEST
+    "Repr-Digest",
+    "Digest of the whole image (RFC 9530): SHA-256, or as `Want-Repr-Digest` says. Missing where it"
+    " wants none.",
+    examples.REPR_DIGEST,
+    required=False,
 )
 # An image never changes; anyone may keep a copy of a public one.
 _YEAR_SECONDS = 31_536_000
@@ -68,16 +72,17 @@ OF_DOWNLOADS = (
 VARY_BY_CREDENTIAL = f"{AUTHORIZATION.name}, {API_KEY.name}"
 
 _EXTENSIONS = {each.content_type: each.extension for each in ImageFormat}
+# Of the accepted formats, and of those that are uploaded under the wrong one. Another dot may be a
+# part of the name: of a time, or a version.
+_EXTENSION = re.compile(
+    r"\.(?:jpe?g|jpe|jfif|pjpeg|a?png|webp|gif|avif|hei[cf]|hif|tiff?|bmp|dib|jxl|jp2|svg)$",
+    re.IGNORECASE,
+)
 
 
 def etag(digest: str) -> str:
     """Return the entity tag of an image."""
     return f'"{digest}"'
-
-
-def of_upload(digest: str) -> dict[str, str]:
-    """Return the headers that tell which bytes were stored."""
-    return {ETAG.name: etag(digest), REPR_DIGEST.name: digest_field(digest)}
 
 
 def of_unmodified(image: StoredImage, embedding: Embedding) -> dict[str, str]:
@@ -112,7 +117,6 @@ def of_download(
     return {
         "Content-Type": info.content_type,
         **of_unmodified(image, embedding),
-        **of_upload(info.digest),
         ACCEPT_RANGES.name: ACCEPT_RANGES.value,
         CONTENT_DISPOSITION.name: content_disposition(info.filename, image_id, extension),
         CONTENT_LENGTH.name: str(content_length),
@@ -122,7 +126,7 @@ def of_download(
 def content_disposition(filename: str | None, image_id: str, extension: str) -> str:
     """Return the field value for a file name with the extension of the served format."""
     named = filename or image_id
-    stem = named.rpartition(".")[0] or named
+    stem = _EXTENSION.sub("", named) or named
     plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode().strip()
     plain = "".join("_" if character in '"\\%;/' else character for character in plain)
     encoded = quote(f"{stem}{extension}", safe="")

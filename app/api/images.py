@@ -11,11 +11,14 @@ from starlette.responses import StreamingResponse
 
 from app import errors
 from app.access.scopes import Scope
-from app.api import examples, listing, schemas
+from app.api import digests, examples, listing, revalidated, schemas
+from app.api.codings import CONTENT_CODING
+from app.api.given import or_default
 from app.api.guard import principal_in, requires
 from app.api.headers import PRIVATE, ResponseHeader
 from app.api.openapi.answers import FINDING, WRITING, answers, json_content, success
-from app.api.openapi.components import example
+from app.api.openapi.components import example, read
+from app.api.source import Source  # noqa: TC001 - FastAPI reads the annotations
 from app.api.state import Gateway  # noqa: TC001 - FastAPI reads the annotations
 from app.client import address_in
 from app.errors import InvalidParameterError
@@ -28,6 +31,8 @@ ImageId = Annotated[
     str,
     Path(description="Id of the image, as the upload returned it.", examples=[examples.IMAGE_ID]),
 ]
+# Images in a page.
+_LIMIT = 50
 LINK = ResponseHeader(
     "Link",
     "Path of the next page (RFC 8288); missing on the last one.",
@@ -41,16 +46,20 @@ LINK = ResponseHeader(
     operation_id="listImages",
     summary="List images, newest first",
     response_model=schemas.ImagePage,
+    openapi_extra={"parameters": read(digests.WANT_CONTENT_DIGEST)},
     responses=answers(
         {
             200: success(
                 "A page.",
                 LINK,
                 PRIVATE,
+                revalidated.ETAG,
+                CONTENT_CODING,
+                digests.CONTENT_DIGEST,
                 content=json_content(
                     example("page", "A page that is not the last", examples.IMAGE_PAGE)
                 ),
-            )
+            ),
         },
         errors.InvalidParameterError,
         errors.NotReadyError,
@@ -62,8 +71,10 @@ async def list_images(
     request: Request,
     gateway: Gateway,
     limit: Annotated[
-        int, Query(ge=1, le=1000, description="The most images in a page.", examples=[50])
-    ] = 50,
+        int,
+        Query(ge=1, le=1000, description="The most images in a page.", examples=[50]),
+        or_default(_LIMIT),
+    ] = _LIMIT,
     cursor: Annotated[
         str | None,
         Query(
@@ -71,23 +82,33 @@ async def list_images(
             max_length=64,
             examples=[examples.CURSOR],
         ),
+        or_default(),
     ] = None,
-) -> StreamingResponse:
+    source: Source = None,
+) -> Response:
     """Return a page of one's own images; the `Link` header leads to the next one.
 
     With `admin`, or where the server asks for no credential, it lists everyone's.
     """
     gateway.feed.require_caught_up()
     owner = principal_in(request.scope).confined_to
-    page = await gateway.listing.page(limit, _sequence(cursor) if cursor else None, owner)
+    before = _sequence(cursor) if cursor else None
+    page = await gateway.listing.page(limit, before, owner, source)
     next_cursor = _cursor(page.last) if page.last is not None else None
-    headers = {
-        PRIVATE.name: PRIVATE.value,
-        "Content-Length": str(listing.length(page, next_cursor)),
-    }
+    headers = {PRIVATE.name: PRIVATE.value}
     if next_cursor:
         target = request.url.include_query_params(cursor=next_cursor)
         headers[LINK.name] = f'<{target.path}?{target.query}>; rel="next"'
+    tag = listing.tag(page, next_cursor)
+    if unmodified := revalidated.unmodified(request.headers, tag, headers):
+        return unmodified
+    headers[revalidated.ETAG.name] = tag
+    headers["Content-Length"] = str(listing.length(page, next_cursor))
+    if (algorithm := digests.wanted_of_content(request.headers)) is not None:
+        made = digests.new(algorithm)
+        async for piece in listing.body(page, next_cursor):
+            made.update(piece)
+        headers[digests.CONTENT_DIGEST.name] = digests.field_of(algorithm, made.digest())
     return StreamingResponse(
         listing.body(page, next_cursor), headers=headers, media_type="application/json"
     )
@@ -97,20 +118,29 @@ async def list_images(
     "/images/{image_id}/metadata",
     operation_id="describeImage",
     summary="Describe an image",
+    response_model=schemas.Image,
+    openapi_extra={"parameters": read(digests.WANT_CONTENT_DIGEST)},
     responses=answers(
-        {200: success("The image.", PRIVATE, content=json_content(schemas.EXAMPLE))},
+        {
+            200: success(
+                "The image.",
+                PRIVATE,
+                revalidated.ETAG,
+                CONTENT_CODING,
+                digests.CONTENT_DIGEST,
+                content=json_content(schemas.EXAMPLE),
+            ),
+        },
         *FINDING,
         errors.ImageGoneError,
     ),
 )
 @requires(Scope.READ)
-async def describe_image(
-    image_id: ImageId, request: Request, response: Response, gateway: Gateway
-) -> schemas.Image:
+async def describe_image(image_id: ImageId, request: Request, gateway: Gateway) -> Response:
     """Return the JSON that the upload returned, to its owner."""
-    response.headers[PRIVATE.name] = PRIVATE.value
-    owner = principal_in(request.scope)
-    return schemas.listed(await gateway.finder.describe(image_id, owner))
+    found = await gateway.finder.describe(image_id, principal_in(request.scope))
+    body = gateway.encoded.encode(found) + b"\n"
+    return revalidated.answer(request.headers, body, {PRIVATE.name: PRIVATE.value})
 
 
 @router.delete(

@@ -26,7 +26,7 @@ from app.errors import InvalidParameterError
 from app.imaging.formats import LACKING, ImageFormat
 from app.imaging.info import Visibility
 from app.imaging.metadata.metadata import MetadataOption
-from app.imaging.names import is_owner
+from app.imaging.names import MAX_SOURCE_CHARACTERS, is_owner, source_of
 from app.imaging.profiles import Profile
 
 logger = structlog.get_logger(__name__)
@@ -51,6 +51,11 @@ def _owner(name: str) -> str:
     if not is_owner(name):
         raise ValueError("should be the name of a principal")
     return name
+
+
+_Source = Annotated[
+    str, Field(min_length=1, max_length=MAX_SOURCE_CHARACTERS), AfterValidator(source_of)
+]
 
 
 class DownloadLink(_Wanted):
@@ -91,6 +96,9 @@ class UploadLink(_Wanted):
         ge=1,
         description="How long each image is kept, in seconds; without it, as the server says.",
     )
+    source: _Source | None = Field(
+        None, description="The camera or device that the images are from; without it, none."
+    )
     owner: Annotated[str, AfterValidator(_owner)] | None = Field(
         None,
         description="Whose the images are; without it, yours. Another needs `admin`.",
@@ -115,6 +123,9 @@ class StreamLink(_Wanted):
     )
     fps: float | None = Field(
         None, ge=0.1, le=60, description="Of live pictures: the most pictures a second."
+    )
+    source: _Source | None = Field(
+        None, description="Only images from this camera or device; without it, every one."
     )
 
 
@@ -148,9 +159,12 @@ class SignedLink(BaseModel):
         },
         errors.RequestTimeoutError,
         errors.BodyTooLargeError,
+        errors.UnsupportedEncodingError,
         errors.UnsupportedMediaTypeError,
         errors.InvalidParameterError,
         errors.CrossSiteError,
+        errors.InvalidDigestError,
+        errors.UploadAlteredError,
         errors.ImageGoneError,
         *FINDING,
     ),
@@ -204,7 +218,7 @@ async def _upload(wanted: UploadLink, request: Request, gateway: State) -> Link:
     if lacking := wanted.formats & LACKING:
         names = ", ".join(each.value for each in lacking)
         raise InvalidParameterError(f"formats: {names} cannot be decoded here.")
-    choices = ("profile", "metadata", "visibility", "expires_in")
+    choices = ("profile", "metadata", "visibility", "expires_in", "source")
     chosen = {name: getattr(wanted, name) for name in choices}
     allowed = Options(gateway.imaging, gateway.rule, gateway.upload, "")
     for name, value in chosen.items():
@@ -223,9 +237,13 @@ async def _upload(wanted: UploadLink, request: Request, gateway: State) -> Link:
 
 async def _stream(wanted: StreamLink, request: Request) -> Link:
     require(request.scope, Scope.STREAMS)
-    options: dict[str, object] = {"width": wanted.width, "fps": wanted.fps}
-    if wanted.stream == "images" and options != {"width": None, "fps": None}:
+    if wanted.stream == "images" and (wanted.width, wanted.fps) != (None, None):
         raise InvalidParameterError("width, fps: events have neither.")
+    options: dict[str, object] = {
+        "width": wanted.width,
+        "fps": wanted.fps,
+        "source": wanted.source,
+    }
     operation = Operation(Scope.STREAMS, f"/streams/{wanted.stream}")
     return await _made(request, operation, wanted.expires_in_seconds, options)
 

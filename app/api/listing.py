@@ -12,6 +12,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from app.api import revalidated
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
@@ -41,10 +43,12 @@ class Listing:
         # First come, first served: after each piece, a page stands behind those that wait.
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
-    async def page(self, limit: int, before: int | None, owner: str | None = None) -> Page:
+    async def page(
+        self, limit: int, before: int | None, owner: str | None = None, source: str | None = None
+    ) -> Page:
         """Return up to `limit` images in descending order of sequence, below `before`.
 
-        With an `owner`, only its own.
+        With an `owner`, only its own; with a `source`, only those from there.
 
         Raises:
             CatalogDamagedError: The file of the catalog is damaged.
@@ -54,7 +58,7 @@ class Listing:
             wanted = min(_PIECE, limit - len(made))
             async with self._turns:
                 # One more than wanted tells whether more follow.
-                found = await self._catalog.newest(wanted + 1, before, owner)
+                found = await self._catalog.newest(wanted + 1, before, owner, source)
                 made += map(self._encoded.encode, found[:wanted])
             if len(found) <= wanted:
                 return Page(made, None)
@@ -67,6 +71,11 @@ def length(page: Page, next_cursor: str | None) -> int:
     """Return the length of `body`."""
     separators = max(len(page.images) - 1, 0)
     return sum(map(len, page.images)) + separators + len(_HEAD) + len(_tail(next_cursor))
+
+
+def tag(page: Page, next_cursor: str | None) -> str:
+    """Return the entity tag of `body`: 1 ms for 1,000 images."""
+    return revalidated.tag_of([*page.images, _tail(next_cursor)])
 
 
 async def body(page: Page, next_cursor: str | None) -> AsyncGenerator[bytes, None]:
@@ -85,4 +94,4 @@ _HEAD = b'{"images":['
 
 
 def _tail(next_cursor: str | None) -> bytes:
-    return b'],"next_cursor":' + json.dumps(next_cursor).encode() + b"}"
+    return b'],"next_cursor":' + json.dumps(next_cursor).encode() + b"}\n"

@@ -29,6 +29,7 @@ _MAX_HEADER_BYTES = 4_096
 # Lines of a name (RFC 9110, section 5.6.2), a colon and whatever is no line end.
 _HEADERS = re.compile(rb"(?:[!#-'*+.0-9A-Z^-z|~-]+:[^\r\n]*(?:\r\n|\Z))*")
 _DISPOSITION = re.compile(rb"^content-disposition:(.*)", re.IGNORECASE | re.MULTILINE)
+_DIGEST = re.compile(rb"^((?:content|repr)-digest):(.*)", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +39,12 @@ class Part:
     Attributes:
         name: The field's; empty if there is none.
         filename: Whatever the client claims, None if it claims nothing. Nothing is removed.
+        digests: Its headers `Content-Digest` and `Repr-Digest`, as they are.
     """
 
     name: str
     filename: str | None
+    digests: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +58,15 @@ Event: TypeAlias = Part | bytes | PartEnd
 class MultipartBody:
     """A push parser: pieces of a body go in, parts and their data come out.
 
+    Args:
+        boundary: That of the content type.
+        max_parts: How many parts the form may have.
+
     Raises:
         BadRequestError: The boundary is missing or too long.
     """
 
-    def __init__(self, boundary: bytes) -> None:
+    def __init__(self, boundary: bytes, max_parts: int = _MAX_PARTS) -> None:
         if not boundary:
             raise BadRequestError("The content type multipart/form-data lacks its boundary.")
         if len(boundary) > _MAX_BOUNDARY_BYTES:
@@ -67,8 +74,18 @@ class MultipartBody:
         self._delimiter = b"\r\n--" + boundary
         # The line end is a part of the delimiter, also of one with which the body begins.
         self._buffer, self._at = b"\r\n", 0
-        self._parts = 0
+        self._parts, self._max_parts = 0, max_parts
         self._state: Callable[[], Iterator[Event]] = self._in_data
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the closing delimiter came."""
+        return self._state == self._in_epilogue
+
+    @property
+    def unparsed_bytes(self) -> int:
+        """The bytes that came and were not yielded yet."""
+        return len(self._buffer) - self._at
 
     def parse(self, piece: bytes) -> Iterator[Event]:
         """Yield what the next piece brings: `Part`, its data in any number of pieces, `PartEnd`.
@@ -89,7 +106,7 @@ class MultipartBody:
         Raises:
             BadRequestError: The body is cut off, or its boundary is another one.
         """
-        if self._state != self._in_epilogue:
+        if not self.is_closed:
             self._refuse(
                 "ends before its closing boundary"
                 if self._parts
@@ -130,8 +147,8 @@ class MultipartBody:
             if padding.strip(b" \t"):
                 self._refuse("has its boundary within a part")
             self._parts += 1
-            if self._parts > _MAX_PARTS:
-                raise BadRequestError(f"The form has more than {_MAX_PARTS} parts.")
+            if self._parts > self._max_parts:
+                raise BadRequestError(f"The form has more than {self._max_parts} parts.")
             self._state = self._in_headers
         yield from ()
 
@@ -160,7 +177,11 @@ class MultipartBody:
         disposition = _DISPOSITION.search(headers)
         _, parameters = parse_parameters(disposition[1] if disposition else b"")
         name = parameters.get(b"name", b"").decode("utf-8", "replace")
-        return Part(name, filename_of(parameters))
+        digests = tuple(
+            (field.decode("ascii").title(), value.strip().decode("latin-1"))
+            for field, value in _DIGEST.findall(headers)
+        )
+        return Part(name, filename_of(parameters), digests)
 
     def _in_epilogue(self) -> Iterator[Event]:
         """Ignore what follows the closing delimiter."""

@@ -15,30 +15,35 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Match
 
 from app.api import denials, examples, logged
 from app.api.headers import ALLOW, NO_STORE
-from app.client import client_in
+from app.api.methods import Methods
 from app.errors import (
     GatewayError,
     InternalError,
     InvalidParameterError,
     NotReadyError,
+    OverloadedError,
     RateLimitedError,
     ShareExceededError,
 )
 from app.telemetry import metrics
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fastapi import FastAPI
+    from starlette.types import Receive, Scope, Send
 
 logger = structlog.get_logger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
+# The cause of not being ready is logged once, where it arises, and not with every probe; that of an
+# overload once a second, as it has thousands of requests.
+_LOGGED_ONCE = (NotReadyError, OverloadedError)
 # nginx's status for a client that left; nobody reads the answer.
 _CLIENT_CLOSED_REQUEST = 499
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
 class Problem(BaseModel):
@@ -76,6 +81,28 @@ class Problem(BaseModel):
     )
 
 
+class JsonLine(JSONResponse):
+    """JSON with a line end, so that a terminal shows its prompt on a line of its own."""
+
+    def render(self, content: Any) -> bytes:
+        """Return the bytes of the body."""
+        return super().render(content) + b"\n"
+
+
+class _ProblemLine(JsonLine):
+    """A problem; the line of its request in the log has its code."""
+
+    def __init__(self, body: dict[str, Any], headers: dict[str, str]) -> None:
+        headers = headers | {NO_STORE.name: NO_STORE.value}
+        super().__init__(body, body["status"], headers, media_type=CONTENT_TYPE)
+        self._code = body["code"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        scope.setdefault("state", {})["code"] = self._code
+        await super().__call__(scope, receive, send)
+
+
 def body_of(
     error: GatewayError | type[GatewayError], detail: str, request_id: str
 ) -> dict[str, Any]:
@@ -97,11 +124,13 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
 
 
-def answer(error: GatewayError, request_id: str) -> Response:
-    """Return the response for an error."""
+def answer(
+    error: GatewayError, request_id: str, members: Mapping[str, Any] | None = None
+) -> Response:
+    """Return the response for an error, with further members of its problem."""
     # The class says the names: an instance may come from a codec worker, which is not trusted.
     headers = {name: error.header_values[name] for name in type(error).headers}
-    return _response(body_of(error, error.detail, request_id), headers)
+    return _response(body_of(error, error.detail, request_id) | dict(members or {}), headers)
 
 
 async def unexpected(request: Request, error: Exception) -> Response:
@@ -111,10 +140,27 @@ async def unexpected(request: Request, error: Exception) -> Response:
     return await _on_gateway_error(request, internal)
 
 
+def reported(request: Request, error: GatewayError) -> dict[str, Any]:
+    """Return the JSON of an error's problem within an answer, and log and count the error."""
+    _report(request, error)
+    metrics.PROBLEMS.labels(error.code).inc()
+    return body_of(error, error.detail, _request_id(request))
+
+
+def broken_off(request: Request, error: GatewayError, **members: Any) -> Response:
+    """Return the response for an error with members of its own beside those of every problem."""
+    _report(request, error)
+    return answer(error, _request_id(request), members)
+
+
 async def _on_gateway_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, GatewayError)  # noqa: S101 - registered for this class
-    # The cause of not being ready is logged once, where it arises, and not with every probe.
-    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, NotReadyError):
+    _report(request, error)
+    return answer(error, _request_id(request))
+
+
+def _report(request: Request, error: GatewayError) -> None:
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, _LOGGED_ONCE):
         logger.error(
             "request_failed",
             code=error.code,
@@ -130,15 +176,9 @@ async def _on_gateway_error(request: Request, error: Exception) -> Response:
     if isinstance(error, RateLimitedError):
         denials.log_limited(error, request.scope)
     if isinstance(error, ShareExceededError):
-        logger.warning(
-            "request_refused",
-            reason="share",
-            detail=error.detail,
-            client=client_in(request.scope),
-            request_id=_request_id(request),
-        )
-        metrics.REQUESTS_REFUSED.labels("share").inc()
-    return answer(error, _request_id(request))
+        denials.log_refused("share", error, request.scope)
+    if isinstance(error, OverloadedError):
+        denials.log_refused("load", error, request.scope)
 
 
 async def _on_invalid_parameter(request: Request, error: Exception) -> Response:
@@ -153,7 +193,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     status = HTTPStatus(error.status_code)
     headers = dict(error.headers or {})
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        headers[ALLOW.name] = ", ".join(_allowed(request))
+        headers[ALLOW.name] = ", ".join(Methods(request.app.routes).allowed(request.scope["path"]))
     detail = f"{request.method} {request.url.path}: {error.detail}."
     return _response(body_of_status(status, detail, _request_id(request)), headers)
 
@@ -164,9 +204,7 @@ async def _on_disconnect(_request: Request, _error: Exception) -> Response:
 
 def _response(body: dict[str, Any], headers: dict[str, str]) -> Response:
     metrics.PROBLEMS.labels(body["code"]).inc()
-    return JSONResponse(
-        body, body["status"], headers | {NO_STORE.name: NO_STORE.value}, media_type=CONTENT_TYPE
-    )
+    return _ProblemLine(body, headers)
 
 
 def _body(
@@ -184,18 +222,6 @@ def _body(
     if status == HTTPStatus.GATEWAY_TIMEOUT:
         problem["outcome"] = "unknown"
     return problem
-
-
-def _allowed(request: Request) -> list[str]:
-    """Return every method of a path; the framework names only those of one route."""
-    return [
-        method
-        for method in _METHODS
-        if any(
-            route.matches({**request.scope, "method": method})[0] is Match.FULL
-            for route in request.app.routes
-        )
-    ]
 
 
 def _said(problem: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from app.api.openapi.components import example
 if TYPE_CHECKING:
     from app.catalog.images import CatalogImage
     from app.imaging.info import ImageInfo
+    from app.ingest.upload import StoredUpload
 
 
 def _is_unset(given: object) -> bool:
@@ -55,6 +56,13 @@ class Receipt(BaseModel):
         description="Similarity of the image to the upload (SSIMULACRA2 of a part of it; 100: no"
         " difference, 90: no visible one, 70: high quality); null if it is not measured.",
         examples=[examples.QUALITY],
+    )
+    metadata: str = Field(
+        "",
+        description="The option of the upload that says which metadata stays. Missing in an image"
+        " of an earlier release.",
+        examples=[examples.METADATA],
+        exclude_if=_is_unset,
     )
 
 
@@ -109,6 +117,13 @@ class Image(BaseModel):
         examples=[examples.EXPIRES_AT],
         exclude_if=_is_unset,
     )
+    source: str = Field(
+        "",
+        description="The camera or device that it is from, as the upload said. Missing where it"
+        " said none.",
+        examples=[examples.SOURCE],
+        exclude_if=_is_unset,
+    )
     former_ids: list[str] = Field(
         [],
         description="Ids that it had in other logs, from which it was moved here: each still means"
@@ -156,6 +171,13 @@ def described(
         receipt=Receipt(**properties),
         **properties,
     )
+
+
+def stored(upload: StoredUpload) -> Image:
+    """Return the JSON of an image that was just stored."""
+    if upload.listed is not None:
+        return listed(upload.listed)
+    return described(upload.image_id, upload.info)
 
 
 def path_of(image_id: str) -> str:

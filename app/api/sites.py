@@ -19,7 +19,16 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 
-from app.api import authority, conditions, guard, logged, problems, streams
+from app.api import (
+    authority,
+    conditions,
+    digests,
+    guard,
+    idempotency,
+    logged,
+    problems,
+    streams,
+)
 from app.api.headers import ALLOW_ORIGIN, EXPOSE_HEADERS, GIVEN_REQUEST_ID
 from app.api.probes import is_probe
 from app.errors import CrossSiteError, GatewayError, MisdirectedRequestError
@@ -38,7 +47,7 @@ logger = structlog.get_logger(__name__)
 LOOPBACK_NAMES = ("localhost", "*.localhost")
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _PREFLIGHT = {
-    "Access-Control-Allow-Methods": "GET, HEAD, POST, DELETE",
+    "Access-Control-Allow-Methods": "GET, HEAD, POST, DELETE, OPTIONS",
     # What handlers read; those that browsers never ask for need no place here.
     "Access-Control-Allow-Headers": ", ".join(
         (
@@ -52,7 +61,12 @@ _PREFLIGHT = {
                     conditions.IF_MATCH,
                     conditions.IF_NONE_MATCH,
                     streams.LAST_EVENT_ID,
+                    digests.GIVEN_CONTENT_DIGEST,
+                    digests.GIVEN_REPR_DIGEST,
+                    digests.WANT_CONTENT_DIGEST,
+                    digests.WANT_REPR_DIGEST,
                     GIVEN_REQUEST_ID,
+                    idempotency.IDEMPOTENCY_KEY,
                     guard.AUTHORIZATION,
                     guard.API_KEY,
                 )

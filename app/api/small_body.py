@@ -12,6 +12,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
+from app.api import codings, digests
 from app.errors import BodyTooLargeError, RequestTimeoutError, UnsupportedMediaTypeError
 
 if TYPE_CHECKING:
@@ -44,11 +45,13 @@ class SmallBodyRoute(APIRoute):
 
 
 async def _received(request: Request) -> bytes:
+    codings.require_none(request.headers)
     declared = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if declared != CONTENT_TYPE:
         raise UnsupportedMediaTypeError(
             f"A body of type {declared[:100]!r} is not accepted: send {CONTENT_TYPE}.", CONTENT_TYPE
         )
+    given = digests.given_in(request.headers)
     body, more = b"", True
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):
@@ -63,4 +66,6 @@ async def _received(request: Request) -> bytes:
         raise RequestTimeoutError(
             f"The body did not come within {_PATIENCE_SECONDS:.0f} seconds."
         ) from error
+    given.update(body)
+    given.verify()
     return body

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from app.catalog.catalog import Catalog
     from app.changes.delete import Deleter
     from app.delivery.delivery import Delivery
+    from app.delivery.digests import ImageDigests
     from app.delivery.find import Finder
     from app.delivery.live import LivePictures
     from app.feed.feed import Feed
     from app.feed.pages import Pages
     from app.imaging.settings import ImagingSettings
+    from app.ingest.batches import Batches
     from app.ingest.ingest import Ingest
     from app.ingest.settings import BodySettings, UploadSettings
     from app.log import Log
@@ -39,8 +41,10 @@ class State:
     catalog: Catalog
     feed: Feed
     ingest: Ingest
+    batches: Batches
     finder: Finder
     delivery: Delivery
+    digests: ImageDigests
     deleter: Deleter
     pictures: LivePictures
     encoded: EncodedImages

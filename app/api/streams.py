@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
-from pydantic import BeforeValidator
 from starlette.responses import StreamingResponse
 
 from app.access.scopes import Scope
 from app.api import examples, schemas
+from app.api.given import or_default
 from app.api.guard import principal_in, requires
 from app.api.headers import NO_STORE, RESOURCE_POLICY, FixedHeader, RequestHeader
 from app.api.openapi.answers import BINARY, answers, success
 from app.api.openapi.components import example, read
+from app.api.source import Source  # noqa: TC001 - FastAPI reads the annotations
 from app.api.state import Gateway, State  # noqa: TC001 - FastAPI reads the annotations
 from app.delivery import live
 from app.errors import InvalidParameterError, LinkExpiredError, NotReadyError
@@ -101,10 +102,10 @@ async def stream_images(
     gateway: Gateway,
     last_event_id: Annotated[
         int | None,
-        # An `EventSource` that has seen no event may send an empty one.
-        BeforeValidator(lambda given: given or None),
         Header(ge=-1, include_in_schema=False),
+        or_default(),
     ] = None,
+    source: Source = None,
 ) -> EventSourceResponse:
     """Server-sent events from now on, or after `Last-Event-ID`, each exactly once and in order.
 
@@ -126,6 +127,7 @@ async def stream_images(
         last_event_id,
         gateway.connections.ping_seconds,
         principal_in(request.scope).confined_to,
+        source,
     )
     return EventSourceResponse(
         _events(_while_admitted(pages, request), gateway.encoded), headers=_headers(gateway)
@@ -168,11 +170,14 @@ async def watch_images(
             description="The longest side, in pixels; rounded up to a multiple of 160.",
             examples=[640],
         ),
+        or_default(),
     ] = None,
     fps: Annotated[
         float | None,
         Query(ge=0.1, le=60, description="The most pictures a second.", examples=[2]),
+        or_default(),
     ] = None,
+    source: Source = None,
 ) -> StreamingResponse:
     """One's own pictures, each replacing the one before: put the address into an `<img>` tag.
 
@@ -181,7 +186,7 @@ async def watch_images(
     """
     _require_open(gateway)
     owner = principal_in(request.scope).confined_to
-    frames = gateway.pictures.watch(width, fps, owner)
+    frames = gateway.pictures.watch(width, fps, owner, source)
     return StreamingResponse(
         _parts(_while_admitted(frames, request)),
         headers=_headers(gateway)

@@ -2,74 +2,99 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
 from app import errors
 from app.access.scopes import Scope
-from app.api import examples, image_headers, schemas
+from app.api import digests, examples, image_headers, schemas
+from app.api.answer import answer
 from app.api.body import RequestBody
 from app.api.guard import requires
 from app.api.headers import ResponseHeader
+from app.api.idempotency import IDEMPOTENCY_KEY, REPLAYED
 from app.api.openapi.answers import BINARY, WRITING, answers, json_content, success
-from app.api.openapi.components import Reference, example
+from app.api.openapi.components import Reference, example, read
+from app.api.options import Dedupe
 from app.api.state import Gateway  # noqa: TC001 - FastAPI reads the annotations
 from app.imaging.formats import ImageFormat
 from app.imaging.info import Visibility
 from app.imaging.metadata.metadata import MetadataOption
+from app.imaging.names import MAX_SOURCE_CHARACTERS
 from app.imaging.profiles import Profile
+from app.records.views import digest_field
 
 router = APIRouter(tags=["images"])
 
 LOCATION = ResponseHeader("Location", "Path of the image.", examples.IMAGE_PATH)
 *_MOST, _LAST = (each.label for each in ImageFormat)
+OPTIONS: dict[str, dict[str, Any]] = {
+    "profile": {
+        "type": "string",
+        "enum": [each.value for each in Profile],
+        "description": "How to compress the image. `original`: not at all, though metadata may"
+        " be removed. `archive`: as `original`, and a JPEG needs a fifth less space in the log."
+        " `lossless`: every pixel stays identical. `balanced`: no visible difference. `small`:"
+        " at most 2,048 pixels on a side, good on a phone. A server has a default, `balanced`"
+        " if it sets none, and may allow some of these only.",
+        "examples": [examples.PROFILE],
+    },
+    "metadata": {
+        "type": "string",
+        "enum": [each.value for each in MetadataOption],
+        "description": "What happens to EXIF, XMP, IPTC and comments. `strip`, the default: all"
+        " is removed but a copyright notice. `strip-gps`: data that may name a place goes."
+        " `keep`: all stays, GPS included. Data after the picture is always removed.",
+        "examples": ["strip"],
+    },
+    "visibility": {
+        "type": "string",
+        "enum": [each.value for each in Visibility],
+        "description": "Who may read the image. `public`: everyone who has its id."
+        " `authenticated`: every client with the scope `images:read`. `owner`: the client that"
+        " uploaded it, which alone lists, describes and deletes it in any case. A server has a"
+        " default, and may allow some of these only.",
+        "examples": ["owner"],
+    },
+    "expires_in": {
+        "type": "integer",
+        "format": "int64",
+        "minimum": 1,
+        "description": "How long the image is kept, in seconds: then it is gone, a 410. A"
+        " server may have a default, otherwise for ever, and a maximum.",
+        "examples": [86_400],
+    },
+    "source": {
+        "type": "string",
+        "maxLength": MAX_SOURCE_CHARACTERS,
+        "description": "The camera or device that the image is from, for lists and streams to"
+        " filter by: up to 64 characters, without control characters.",
+        "examples": [examples.SOURCE],
+    },
+    "dedupe": {
+        "type": "string",
+        "enum": [each.value for each in Dedupe],
+        "description": "`exact`: the same upload again, with the same name and options by the"
+        " same client, is not stored; the answer is a 200 with the image that is there."
+        " `none`, the default: it is stored again.",
+        "examples": ["exact"],
+    },
+}
 _FORM = {
     "type": "object",
     "description": "An image, and how to treat it.",
     "required": ["file"],
     "properties": {
         "file": BINARY | {"description": f"The image: {', '.join(_MOST)} or {_LAST}."},
-        "profile": {
-            "type": "string",
-            "enum": [each.value for each in Profile],
-            "description": "How to compress the image. `original`: not at all, though metadata may"
-            " be removed. `archive`: as `original`, and a JPEG needs a fifth less space in the log."
-            " `lossless`: every pixel stays identical. `balanced`: no visible difference. `small`:"
-            " at most 2,048 pixels on a side, good on a phone. A server has a default, `balanced`"
-            " if it sets none, and may allow some of these only.",
-            "examples": [examples.PROFILE],
-        },
-        "metadata": {
-            "type": "string",
-            "enum": [each.value for each in MetadataOption],
-            "description": "What happens to EXIF, XMP, IPTC and comments. `strip`, the default: all"
-            " is removed but a copyright notice. `strip-gps`: data that may name a place goes."
-            " `keep`: all stays, GPS included. Data after the picture is always removed.",
-            "examples": ["strip"],
-        },
-        "visibility": {
-            "type": "string",
-            "enum": [each.value for each in Visibility],
-            "description": "Who may read the image. `public`: everyone who has its id."
-            " `authenticated`: every client with the scope `images:read`. `owner`: the client that"
-            " uploaded it, which alone lists, describes and deletes it in any case. A server has a"
-            " default, and may allow some of these only.",
-            "examples": ["owner"],
-        },
-        "expires_in": {
-            "type": "integer",
-            "format": "int64",
-            "minimum": 1,
-            "description": "How long the image is kept, in seconds: then it is gone, a 410. A"
-            " server may have a default, otherwise for ever, and a maximum.",
-            "examples": [86_400],
-        },
+        **OPTIONS,
     },
 }
 _BYTES = BINARY | {"description": "The bytes of the image, and nothing else."}
 _DEFAULTS = {"file": "(bytes)", "profile": examples.PROFILE, "metadata": "strip"}
 _REQUEST: dict[str, Any] = {
+    "parameters": read(IDEMPOTENCY_KEY),
     "requestBody": {
         "description": "The image, as a form or as its bytes.",
         "required": True,
@@ -81,8 +106,23 @@ _REQUEST: dict[str, Any] = {
             "application/octet-stream": {"schema": _BYTES},
             "image/*": {"schema": _BYTES},
         },
-    }
+    },
 }
+
+
+_REPEATED = "The image was there: the same upload came before, and this one has `dedupe=exact`."
+
+
+def _answered(description: str) -> dict[str, Any]:
+    return success(
+        description,
+        LOCATION,
+        image_headers.ETAG,
+        digests.CONTENT_DIGEST,
+        image_headers.REPR_DIGEST,
+        REPLAYED,
+        content=json_content(schemas.EXAMPLE),
+    )
 
 
 @router.post(
@@ -91,23 +131,35 @@ _REQUEST: dict[str, Any] = {
     response_model=schemas.Image,
     operation_id="uploadImage",
     summary="Store an image",
-    openapi_extra=_REQUEST,
+    openapi_extra=_REQUEST
+    | {
+        "parameters": read(
+            digests.GIVEN_CONTENT_DIGEST,
+            digests.GIVEN_REPR_DIGEST,
+            digests.WANT_CONTENT_DIGEST,
+            digests.WANT_REPR_DIGEST,
+            IDEMPOTENCY_KEY,
+        )
+    },
     responses=answers(
         {
-            201: success(
-                "The image is stored.",
-                LOCATION,
-                image_headers.ETAG,
-                image_headers.REPR_DIGEST,
-                content=json_content(schemas.EXAMPLE),
-            )
+            200: _answered(_REPEATED) | {"model": schemas.Image},
+            201: _answered("The image is stored."),
         },
         errors.RequestTimeoutError,
         errors.LinkExpiredError,
         errors.LinkUsedError,
+        errors.InvalidIdempotencyKeyError,
+        errors.IdempotencyKeyInUseError,
+        errors.IdempotencyKeyReusedError,
+        errors.ImageGoneError,
         errors.BodyTooLargeError,
         errors.UnsupportedMediaTypeError,
+        errors.UnsupportedEncodingError,
         errors.UnsupportedFormatError,
+        errors.InvalidDigestError,
+        errors.UploadAlteredError,
+        errors.EmptyBodyError,
         errors.InvalidParameterError,
         errors.MissingFileError,
         errors.TooManyFilesError,
@@ -122,18 +174,26 @@ _REQUEST: dict[str, Any] = {
     ),
 )
 @requires(Scope.WRITE, or_link=True)
-async def upload_image(request: Request, response: Response, gateway: Gateway) -> schemas.Image:
+async def upload_image(request: Request, gateway: Gateway) -> Response:
     """Validate, compress and store an image; it is durable when the answer arrives.
 
     Send `multipart/form-data` with a part named `file`, or the bytes of the image as the body. The
     bytes decide the format, not a name or a declared type; animations are accepted.
     Metadata is removed and the colour profile kept. The orientation is applied; where encoding
     again would save nothing, pixels and orientation tag stay as they are.
+
+    With an `Idempotency-Key` it is stored once, however often it is sent: see the header.
     """
     body = RequestBody(request, gateway.pace, gateway.upload, gateway.imaging, gateway.rule)
     stored = await gateway.ingest.store(body)
-    response.headers[LOCATION.name] = schemas.path_of(stored.image_id)
-    response.headers.update(image_headers.of_upload(stored.info.digest))
-    if stored.listed is not None:
-        return schemas.listed(stored.listed)
-    return schemas.described(stored.image_id, stored.info)
+    headers = {
+        LOCATION.name: schemas.path_of(stored.image_id),
+        image_headers.ETAG.name: image_headers.etag(stored.info.digest),
+    }
+    if digests.wanted_of_image(request.headers) is not None:
+        # Whichever was wanted: the log has this one, and knows no other.
+        headers[image_headers.REPR_DIGEST.name] = digest_field(stored.info.digest)
+    if stored.is_replayed:
+        headers[REPLAYED.name] = REPLAYED.value
+    status = HTTPStatus.CREATED if stored.is_new else HTTPStatus.OK
+    return answer(request, schemas.stored(stored), headers, status)

@@ -1,9 +1,9 @@
 """The catalog: which images there are, in which order, and which are deleted.
 
-Hides the tables, which `images`, `facts`, `moves`, `claims`, `sealed`, `loose_keys` and `progress`
-define. It holds metadata only, never image bytes, and is disposable: a damaged file, or one with
-another schema version, is deleted (`database`) and rebuilt by the feed from the first event. The
-feed alone writes facts, each batch in one transaction with the offset that follows it.
+Hides the tables, which `images`, `facts`, `moves`, `claims`, `tokens`, `sealed`, `loose_keys` and
+`progress` define. It holds metadata only, never image bytes, and is disposable: a damaged file, or
+one with another schema version, is deleted (`database`) and rebuilt by the feed from the first
+event. The feed alone writes facts, each batch in one transaction with the offset that follows it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from app.catalog import (
     progress,
     sealed,
     signing,
+    tokens,
 )
 from app.catalog.database import Database
 from app.catalog.loose_keys import KeyScan
@@ -38,18 +39,20 @@ if TYPE_CHECKING:
     from app.catalog.images import CatalogImage, Known, Usage
     from app.catalog.loose_keys import ReadKey
     from app.catalog.sealed import CatalogSeal, KeyedImage
+    from app.catalog.tokens import Holder
+    from app.events.idempotency import FormerToken
     from app.events.sequenced import SequencedEvent
     from app.events.trust import SigningStart
     from app.records.address import Address
 
 # A file with another version, older or newer, is not migrated but rebuilt.
-_SCHEMA_VERSION = 9
+_SCHEMA_VERSION = 11
 # It takes 20 ms beside four busy readers, which as many deletions as come share.
 _SCRUB_SECONDS = 1.0
 # Sequences are offsets of a log, which have 63 bits.
 _ABOVE_ALL = 2**63 - 1
 _SCHEMA = progress.SCHEMA + facts.SCHEMA + images.SCHEMA + moves.SCHEMA + claims.SCHEMA
-_SCHEMA += sealed.SCHEMA + loose_keys.SCHEMA
+_SCHEMA += sealed.SCHEMA + loose_keys.SCHEMA + tokens.SCHEMA
 
 
 class Catalog:
@@ -107,6 +110,7 @@ class Catalog:
             moves.clear(connection)
             claims.clear(connection)
             loose_keys.clear(connection)
+            tokens.clear(connection)
             if self._has_keys:
                 signing.clear(connection)
             progress.save(connection, start)
@@ -263,6 +267,36 @@ class Catalog:
         )
         return found[0] if found else 0
 
+    async def holder_of(self, token: str) -> Holder | None:
+        """Return the image that has an idempotency token, deleted or not; None if none has it.
+
+        A token whose time is over by this gateway's clock may have another image; the log decides.
+        """
+        found = await self._database.query(tokens.holder_of, tokens.HOLDER, token, _now() * 1000)
+        return found[0] if found else None
+
+    async def winner_over(self, image_id: str, token: str) -> Holder | None:
+        """Return the image to which another has lost its token; None if it has not lost it."""
+        if await self.lost_at(image_id) is None:
+            return None
+        # By the log's clock, whatever the time is here.
+        found = await self._database.query(tokens.holder_of, tokens.HOLDER, token, 0)
+        return found[0] if found else None
+
+    async def token_of(self, image_id: str) -> FormerToken | None:
+        """Return the idempotency token of an image, unless its time is long over."""
+        found = await self._database.query(tokens.former_of, tokens.OF_IMAGE, image_id)
+        return found[0] if found else None
+
+    async def lost(self, limit: int) -> list[ImageDeleted]:
+        """Return the deletions of images that lost their token and are still in the log."""
+        return await self._database.query(tokens.deletion_of, tokens.LOST, limit)
+
+    async def lost_at(self, image_id: str) -> int | None:
+        """Return the sequence of the event of an image that lost its token; None of another."""
+        found = await self._database.query(lambda row: int(row[0]), tokens.LOST_AT, image_id)
+        return found[0] if found else None
+
     async def signing_start(self) -> SigningStart | None:
         """Return where signing began; None if it has not, or there are no keys."""
         if not self._has_keys:
@@ -287,14 +321,25 @@ class Catalog:
         return found[0] if found else images.Usage()
 
     async def newest(
-        self, limit: int, before: int | None = None, owner: str | None = None
+        self,
+        limit: int,
+        before: int | None = None,
+        owner: str | None = None,
+        source: str | None = None,
     ) -> list[CatalogImage]:
-        """Return images in descending order of sequence, below `before`; all, or one's own."""
+        """Return images in descending order of sequence, below `before`.
+
+        All of them, or only those of an owner, of a source, or of both.
+        """
         below = f"{images.LIVING} AND sequence < ? ORDER BY sequence DESC LIMIT ?"
         before = _ABOVE_ALL if before is None else before
-        if owner is None:
-            return await self._images(f"WHERE {below}", _now(), before, limit)
-        return await self._images(f"WHERE owner = ? AND {below}", owner, _now(), before, limit)
+        condition, of = _only(owner=owner, source=source)
+        return await self._images(f"WHERE {condition}{below}", *of, _now(), before, limit)
+
+    async def of_upload(self, owner: str, digest: str, limit: int) -> list[CatalogImage]:
+        """Return images that an owner made of the upload with a SHA-256, the newest first."""
+        found = bytes.fromhex(digest), owner or None
+        return await self._images(f"WHERE {images.OF_UPLOAD}", *found, _now(), limit)
 
     async def of_owner(self, owner: str, after: int, limit: int) -> list[CatalogImage]:
         """Return images of an owner in ascending order of sequence, expired ones included."""
@@ -307,13 +352,16 @@ class Catalog:
         [first] = await self._database.query(lambda row: row[0], images.FIRST_SINCE, timestamp_ms)
         return None if first is None else int(first)
 
-    async def facts(self, after: int, limit: int, owner: str | None = None) -> list[Fact]:
-        """Return facts in ascending order of sequence, above `after`; all, or one's own."""
-        if owner is None:
-            return await self._database.query(facts.fact_of, facts.PAGE, _now(), after, limit)
-        return await self._database.query(
-            facts.fact_of, facts.PAGE_OF_OWNER, _now(), owner, after, limit
-        )
+    async def facts(
+        self, after: int, limit: int, owner: str | None = None, source: str | None = None
+    ) -> list[Fact]:
+        """Return facts in ascending order of sequence, above `after`.
+
+        All of them, or only those of images of an owner, of a source, or of both.
+        """
+        condition, of = _only(**{"facts.owner": owner, "facts.source": source})
+        page = facts.PAGE.format(condition=condition)
+        return await self._database.query(facts.fact_of, page, _now(), *of, after, limit)
 
     async def _images(self, condition: str, *parameters: object) -> list[CatalogImage]:
         return await self._database.query(
@@ -321,6 +369,12 @@ class Catalog:
             f"SELECT {images.COLUMNS} FROM images {condition}",  # noqa: S608 - constants
             *parameters,
         )
+
+
+def _only(**wanted: str | None) -> tuple[str, list[str]]:
+    """Return the condition that columns have these values, where they are not None, and those."""
+    given = {column: value for column, value in wanted.items() if value is not None}
+    return "".join(f"{column} = ? AND " for column in given), list(given.values())
 
 
 def _now() -> float:

@@ -10,24 +10,25 @@ from app.catalog.images import COLUMNS, LIVING, CatalogImage, image_of
 if TYPE_CHECKING:
     import sqlite3
 
-    from app.events.event import ImageStored
+    from app.events.event import ImageDeleted, ImageStored
 
 SCHEMA = """
 CREATE TABLE facts (
     sequence INTEGER PRIMARY KEY, type TEXT NOT NULL, image_id TEXT NOT NULL, owner TEXT,
-    UNIQUE (image_id, type)
+    source TEXT, UNIQUE (image_id, type)
 );
 CREATE INDEX facts_of_owner ON facts (owner, sequence);
+CREATE INDEX facts_of_source ON facts (source, sequence) WHERE source IS NOT NULL;
+CREATE INDEX facts_of_both ON facts (owner, source, sequence) WHERE source IS NOT NULL;
 """
 _FACTS = (
     f"SELECT facts.sequence, type, image_id, {COLUMNS} FROM facts"  # noqa: S608 - constants
     f" LEFT JOIN images ON images.id = image_id AND {LIVING} WHERE"
 )
 _ABOVE = "facts.sequence > ? ORDER BY facts.sequence LIMIT ?"
-# A page of facts above a sequence number, all or those of one owner's images, in the columns that
-# `fact_of` reads.
-PAGE = f"{_FACTS} {_ABOVE}"
-PAGE_OF_OWNER = f"{_FACTS} facts.owner = ? AND {_ABOVE}"
+# A page of facts above a sequence number, where a condition is met, in the columns that `fact_of`
+# reads.
+PAGE = f"{_FACTS} {{condition}}{_ABOVE}"
 
 # Whether an image was stored.
 STORED = "SELECT 1 FROM facts WHERE image_id = ? AND type = 'image.stored'"
@@ -56,9 +57,15 @@ def add_stored(connection: sqlite3.Connection, sequence: int, event: ImageStored
     The first copy of an event counts, and nothing counts after a deletion.
     """
     added = connection.execute(
-        "INSERT OR IGNORE INTO facts (sequence, type, image_id, owner)"
-        " SELECT ?1, ?2, ?3, ?4 WHERE NOT EXISTS (SELECT 1 FROM facts WHERE image_id = ?3)",
-        (sequence, event.type, event.image_id, event.info.owner or None),
+        "INSERT OR IGNORE INTO facts (sequence, type, image_id, owner, source)"
+        " SELECT ?1, ?2, ?3, ?4, ?5 WHERE NOT EXISTS (SELECT 1 FROM facts WHERE image_id = ?3)",
+        (
+            sequence,
+            event.type,
+            event.image_id,
+            event.info.owner or None,
+            event.info.source or None,
+        ),
     )
     return added.rowcount > 0
 
@@ -69,12 +76,18 @@ def is_known(connection: sqlite3.Connection, image_id: str) -> bool:
     return found.fetchone() is not None
 
 
-def add_deleted(connection: sqlite3.Connection, sequence: int, image_id: str) -> None:
-    """Add that an image was deleted, once it is among them; the first copy of the event counts."""
+def add_deleted(connection: sqlite3.Connection, sequence: int, event: ImageDeleted) -> None:
+    """Add that an image was deleted, once it is among them; the first copy of the event counts.
+
+    The source that it was stored with counts before what the deletion says.
+    """
     connection.execute(
-        "INSERT OR IGNORE INTO facts (sequence, type, image_id, owner)"
-        " SELECT ?1, 'image.deleted', id, owner FROM deleted WHERE id = ?2",
-        (sequence, image_id),
+        "INSERT OR IGNORE INTO facts (sequence, type, image_id, owner, source)"
+        " SELECT ?1, 'image.deleted', id, owner,"
+        " CASE WHEN EXISTS (SELECT 1 FROM facts WHERE image_id = ?2)"
+        " THEN (SELECT source FROM facts WHERE image_id = ?2) ELSE ?3 END"
+        " FROM deleted WHERE id = ?2",
+        (sequence, event.image_id, event.source or None),
     )
 
 

@@ -23,9 +23,12 @@ SCHEMA = """
 CREATE TABLE images (
     sequence INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, created_at_ms INTEGER NOT NULL,
     owner TEXT, visibility TEXT, bytes INTEGER NOT NULL, info BLOB NOT NULL, former_ids TEXT,
-    expires_at INTEGER
+    expires_at INTEGER, source TEXT, upload BLOB NOT NULL
 );
 CREATE INDEX images_of_owner ON images (owner, sequence);
+CREATE INDEX images_of_source ON images (source, sequence) WHERE source IS NOT NULL;
+CREATE INDEX images_of_both ON images (owner, source, sequence) WHERE source IS NOT NULL;
+CREATE INDEX images_of_upload ON images (upload, owner, sequence);
 CREATE INDEX images_by_expiry ON images (expires_at) WHERE expires_at IS NOT NULL;
 CREATE TABLE places (
     partition INTEGER NOT NULL, offset INTEGER NOT NULL, image_id TEXT NOT NULL,
@@ -54,6 +57,8 @@ FIRST_SINCE = "SELECT min(sequence) FROM images WHERE created_at_ms >= ?"
 # The condition for an image that has not expired at a time, in seconds since 1970.
 LIVING = "(expires_at IS NULL OR expires_at > ?)"
 EXPIRED = "expires_at <= ? ORDER BY expires_at LIMIT ?"
+# The condition for images that an owner, or nobody who is known, made of an upload.
+OF_UPLOAD = f"upload = ? AND owner IS ? AND {LIVING} ORDER BY sequence DESC LIMIT ?"
 # The condition for an image by an id that it has, or had in another log.
 BY_ID = f"images.id = {moves.ID_NOW}"
 # The columns that `known_of` reads: one row, for any id.
@@ -152,8 +157,9 @@ def add(
     """List an image, unless it is deleted."""
     connection.execute(
         "INSERT INTO images"
-        " (sequence, id, created_at_ms, owner, visibility, bytes, info, former_ids, expires_at)"
-        " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9"
+        " (sequence, id, created_at_ms, owner, visibility, bytes, info, former_ids, expires_at,"
+        " source, upload)"
+        " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11"
         " WHERE NOT EXISTS (SELECT 1 FROM deleted WHERE id = ?2)",
         (
             sequence,
@@ -165,6 +171,8 @@ def add(
             INFO.dump_json(event.info),
             ",".join(event.move.former_ids) if event.move else None,
             event.info.expires_at,
+            event.info.source or None,
+            bytes.fromhex(event.info.received_digest),
         ),
     )
     connection.executemany("INSERT OR IGNORE INTO places VALUES (?, ?, ?)", _places(event))

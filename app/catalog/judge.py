@@ -8,14 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from app.catalog import claims, facts, images, moves, sealed, signing
-from app.events.event import (
-    ImageDeleted,
-    ImageRewrapped,
-    ImageStored,
-    SigningBegan,
-    UnknownEvent,
-)
+from app.catalog import claims, facts, images, moves, sealed, signing, tokens
+from app.events.event import ImageDeleted, ImageStored, SigningBegan, UnknownEvent
+from app.events.rewrapped import ImageRewrapped
 from app.events.trust import SigningStart
 
 if TYPE_CHECKING:
@@ -37,13 +32,13 @@ def apply(
     """
     match sequenced.event:
         case ImageStored() as event:
-            _announce(connection, sequenced, event, starts)
+            if event.move is not None:
+                # An image may come back once it has left this log, which no event says: a catalog
+                # that is built later must not take it for one that is still here.
+                images.forget_gone(connection, event.move.former_ids, starts)
+            _store(connection, sequenced, event)
         case ImageDeleted() as event:
-            deletion = moves.resolved(connection, event)
-            # Where the log has erased the event that announced the image, this one has its claim.
-            _counts(connection, sequenced, deletion)
-            images.delete(connection, deletion, sequenced.timestamp_ms)
-            facts.add_deleted(connection, sequenced.sequence, deletion.image_id)
+            _delete(connection, sequenced, moves.resolved(connection, event))
         case ImageRewrapped() as event:
             sealed.rewrap(connection, event, sequenced)
         case SigningBegan(ends):
@@ -57,27 +52,38 @@ def apply(
             assert_never(sequenced.event)
 
 
-def _announce(
-    connection: sqlite3.Connection,
-    sequenced: SequencedEvent,
-    event: ImageStored,
-    starts: Mapping[int, int],
-) -> None:
-    if event.move is not None:
-        # An image may come back once it has left this log, which no event says: a catalog
-        # that is built later must not take it for one that is still here.
-        images.forget_gone(connection, event.move.former_ids, starts)
-    # In this order: an image that was moved here twice is one use of its link.
-    counts = moves.counts(connection, event) and _counts(connection, sequenced, event)
+def _store(connection: sqlite3.Connection, sequenced: SequencedEvent, event: ImageStored) -> None:
+    is_known = facts.is_known(connection, event.image_id)
+    has_won = tokens.has_won(connection, event, sequenced.timestamp_ms)
+    # In this order: an image that was moved here twice is one use of its link, and one that lost
+    # its token is none.
+    counts = has_won and moves.counts(connection, event) and _counts(connection, sequenced, event)
     if event.sealing is not None and not sequenced.is_locked:
         # Anybody may have put one in front of it, locked or in clear.
         sealed.give_way(connection, event.image_id)
     if counts and facts.add_stored(connection, sequenced.sequence, event):
         images.add(connection, sequenced.sequence, sequenced.timestamp_ms, event)
         moves.add(connection, event)
+        tokens.take(connection, event, sequenced.timestamp_ms)
         sealed.add(connection, event, sequenced)
         if sequenced.signed:
             signing.add_signed(connection, event.image_id)
+    elif not (has_won or is_known):
+        tokens.lose(connection, sequenced.sequence, event, sequenced.timestamp_ms)
+
+
+def _delete(
+    connection: sqlite3.Connection, sequenced: SequencedEvent, deletion: ImageDeleted
+) -> None:
+    # Where the log has erased the event that announced the image, this one has its claim and its
+    # token.
+    _counts(connection, sequenced, deletion)
+    if not facts.is_known(connection, deletion.image_id):
+        tokens.take_deleted(connection, deletion, sequenced.timestamp_ms)
+    images.delete(connection, deletion, sequenced.timestamp_ms)
+    # Nobody was told of an image that lost its token.
+    if not tokens.note_deleted(connection, deletion.image_id):
+        facts.add_deleted(connection, sequenced.sequence, deletion)
 
 
 def _counts(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from app.catalog import loose_keys, moves
+from app.catalog import loose_keys, moves, tokens
 from app.log import Position
 from app.records.address import Address
 from app.records.image import INFO
@@ -18,7 +18,8 @@ from app.records.image import INFO
 if TYPE_CHECKING:
     import sqlite3
 
-    from app.events.event import ImageRewrapped, ImageStored
+    from app.events.event import ImageStored
+    from app.events.rewrapped import ImageRewrapped
     from app.events.sequenced import SequencedEvent
 
 SCHEMA = """
@@ -168,3 +169,4 @@ def reject(connection: sqlite3.Connection, sequence: int, image_id: str) -> None
     connection.execute("DELETE FROM places WHERE image_id = ?", (image_id,))
     connection.execute("DELETE FROM facts WHERE sequence = ?", (sequence,))
     moves.forget(connection, image_id)
+    tokens.forget(connection, image_id)

@@ -61,18 +61,25 @@ class Deleter:
             # Deleted before, unless it has expired while it is still listed.
             if (listed := await self._catalog.entry(image_id)) is None:
                 return
-            deletion = await deletion_of(self._log, listed)
+            deletion = await deletion_of(self._log, self._catalog, listed)
         except RecordDamagedError:
             # Its record cannot be read, but its id is known to be right.
             listed = await self._catalog.entry(image_id)
             if listed is None or not owner.owns(listed.info.owner):
                 raise
-            deletion = await deletion_of(self._log, listed)
+            deletion = await deletion_of(self._log, self._catalog, listed)
         else:
             listed = await self._catalog.entry(image_id)
             info, former_ids = found.info, listed.former_ids if listed else ()
+            token = await self._catalog.token_of(found.image_id)
             deletion = ImageDeleted(
-                found.image_id, info.owner, info.visibility, found.head.claim, former_ids
+                found.image_id,
+                info.owner,
+                info.visibility,
+                found.head.claim,
+                former_ids,
+                info.source,
+                token,
             )
         keys = await keys_of(self._catalog, [deletion.image_id])
         event = self._signatures.sign(EVENTS, encode(deletion))

@@ -1,7 +1,7 @@
 """The events that delete images which the catalog lists.
 
-Hides that its claim is in its head alone: where the log erases what is deleted, the deletion has to
-repeat it.
+Hides that its claim is in its head, and its token in its event: where the log erases what is
+deleted, the deletion has to repeat them.
 """
 
 from __future__ import annotations
@@ -34,16 +34,31 @@ async def append_deletions(
         NotWrittenError, OutcomeUnknownError: Not all were deleted.
     """
     keys = await keys_of(catalog, [each.id for each in images])
-    events = [encode(await deletion_of(log, each)) for each in images]
-    places = await log.append(EVENTS, [signatures.sign(EVENTS, each) for each in events])
+    deletions = [await deletion_of(log, catalog, each) for each in images]
+    places = await append(log, signatures, deletions)
     await erase(log, keys)
     return places
 
 
-async def deletion_of(log: ReadableLog, image: CatalogImage) -> ImageDeleted:
+async def append(
+    log: Log, signatures: Signatures, deletions: Sequence[ImageDeleted]
+) -> list[Position]:
+    """Append deletions; return where their events are.
+
+    Raises:
+        NotWrittenError, OutcomeUnknownError: Not all were deleted.
+    """
+    events = [signatures.sign(EVENTS, encode(each)) for each in deletions]
+    return await log.append(EVENTS, events)
+
+
+async def deletion_of(log: ReadableLog, catalog: Catalog, image: CatalogImage) -> ImageDeleted:
     """Return the event that deletes an image, whether or not its head can still be read."""
     info, claim = image.info, await _claim(log, image.id)
-    return ImageDeleted(image.id, info.owner, info.visibility, claim, image.former_ids)
+    token = await catalog.token_of(image.id)
+    return ImageDeleted(
+        image.id, info.owner, info.visibility, claim, image.former_ids, info.source, token
+    )
 
 
 async def _claim(log: ReadableLog, image_id: str) -> Claim | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app.changes.deletion import append_deletions
+from app.changes.shred import keys_of
 
 if TYPE_CHECKING:
     from app.catalog.catalog import Catalog
@@ -18,10 +19,11 @@ _AT_ONCE = 100
 
 @dataclass(slots=True)
 class Forgotten:
-    """The images that were deleted, and their bytes as served."""
+    """The images that were deleted, their bytes as served, and how many were erased by keys."""
 
     images: int = 0
     bytes: int = 0
+    erased: int = 0
 
 
 async def forget(
@@ -41,6 +43,7 @@ async def forget(
     """
     forgotten, sequence = Forgotten(), -1
     while images := await catalog.of_owner(owner, sequence, _AT_ONCE):
+        forgotten.erased += len(await keys_of(catalog, [each.id for each in images]))
         if not keep:
             await append_deletions(log, catalog, signatures, images)
         forgotten.images += len(images)

@@ -22,16 +22,18 @@ import structlog
 
 from app.catalog.loose_keys import KeyScan, ReadKey
 from app.changes.shred import erase
-from app.errors import ImageGoneError
+from app.errors import ImageGoneError, KeyUnavailableError
 from app.log import KEYS, Batch, Record
 from app.records import key_record
 from app.records.address import Address
-from app.records.key_reader import KeyReader
+from app.records.key_reader import KeyReader, Wrapped
 from app.records.signature import Verdict
 from app.sealing.wrapped_key import WrappedKey
 from app.telemetry import metrics
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from app.catalog.catalog import Catalog
     from app.feed.feed import Feed
     from app.log import Log, StoredRecord
@@ -110,13 +112,17 @@ class KeySweep:
             return scan
         async with aclosing(self._log.tail(KEYS, 0, scan.next_offset)) as tail:
             async for batch in tail:
-                keys = [each for each in map(self._read_key, batch.records) if each is not None]
+                # Verifying a full batch takes a tenth of a second: not on the event loop.
+                keys = await asyncio.to_thread(self._keys_in, batch.records)
                 scan = _after(scan, batch, keys)
                 await self._catalog.keys_read(keys, scan)
                 if scan.next_offset >= end:
                     break
                 await asyncio.sleep(_PAUSE_SECONDS)
         return scan
+
+    def _keys_in(self, records: Sequence[StoredRecord]) -> list[ReadKey]:
+        return [each for each in map(self._read_key, records) if each is not None]
 
     def _read_key(self, record: StoredRecord) -> ReadKey | None:
         """Return a key, or the tombstone of one; None for a stranger's record, or a tick."""
@@ -150,14 +156,22 @@ class KeySweep:
             found = await self._reader.read(due)
             there = [each for each in due if isinstance(found[each], WrappedKey)]
             gone = [each for each in due if isinstance(found[each], ImageGoneError)]
-            if await erase(self._log, there):
+            is_erased = await erase(self._log, there)
+            if is_erased:
                 gone += there
                 erased += len(there)
             await self._catalog.keys_erased(gone)
+            if not is_erased or any(_is_away(each) for each in found.values()):
+                # The next ones would wait for the log as long.
+                break
         if erased:
             metrics.KEYS_SWEPT.inc(erased)
             logger.info("keys_swept", count=erased)
         return erased
+
+
+def _is_away(found: Wrapped) -> bool:
+    return isinstance(found, KeyUnavailableError) and found.is_away
 
 
 def _after(scan: KeyScan, batch: Batch, keys: list[ReadKey]) -> KeyScan:

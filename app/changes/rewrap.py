@@ -14,7 +14,8 @@ import structlog
 
 from app.changes.shred import erase
 from app.errors import KeyUnavailableError, NotReadyError
-from app.events.event import ImageRewrapped, encode
+from app.events.event import encode
+from app.events.rewrapped import ImageRewrapped
 from app.log import EVENTS
 from app.records.image_keys import ImageKeys
 from app.records.writer import append_keys

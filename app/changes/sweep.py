@@ -1,4 +1,4 @@
-"""The deletion of images that have expired, and of keys that no image needs (`key_sweep`).
+"""The deletion of images that have expired or lost their idempotency token, and of unneeded keys.
 
 Hides that any gateway may do it, and several may at once: a copy of a deletion changes nothing. The
 clocks of gateways differ, so it begins a while after an image is hidden.
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from app.background import BackgroundJob
-from app.changes.deletion import append_deletions
+from app.changes.deletion import append, append_deletions
 from app.changes.key_sweep import KeySweep
 from app.errors import GatewayError
 from app.telemetry import metrics
@@ -65,14 +65,14 @@ class Sweeper:
         await self._job.stop()
 
     async def sweep(self) -> int:
-        """Delete every image that has expired; return how many there were.
+        """Delete every image that has expired or lost its token; return how many there were.
 
         Raises:
             NotReadyError: The catalog has not caught up.
             GatewayError: The log does not work.
         """
         self._feed.require_caught_up()
-        swept = 0
+        swept = await self._sweep_lost()
         while images := await self._catalog.expired(time.time() - self._grace_seconds, _AT_ONCE):
             places = await append_deletions(self._log, self._catalog, self._signatures, images)
             swept += len(images)
@@ -91,6 +91,17 @@ class Sweeper:
         """
         self._feed.require_caught_up()
         return await self._keys.sweep()
+
+    async def _sweep_lost(self) -> int:
+        swept = 0
+        # No clock is asked: the log has decided.
+        while deletions := await self._catalog.lost(_AT_ONCE):
+            places = await append(self._log, self._signatures, deletions)
+            swept += len(deletions)
+            logger.info("duplicates_swept", count=len(deletions))
+            if not await self._feed.applied_within(places[-1].offset, _APPLY_SECONDS):
+                break
+        return swept
 
     async def _try(self) -> None:
         try:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.cli import progress
-from app.cli.options import INTERRUPTED, add_kafka, load_kafka, summary
+from app.cli.options import INTERRUPTED, add_kafka, load_kafka, source, summary
 from app.cli.times import FORM, moment
 from app.reader.environment import log_options
 from app.reader.export import STATE_NAME, Counts, Export, group_of_folder
@@ -57,6 +57,12 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
         default=Layout.FLAT.value,
         help="all in one folder (flat), or in folders by day (date) or owner (owner)",
     )
+    command.add_argument(
+        "--source",
+        type=source,
+        metavar="SOURCE",
+        help="only images from this camera or device, as their uploads said",
+    )
     command.set_defaults(run=_export)
 
 
@@ -76,8 +82,9 @@ async def _run(options: argparse.Namespace, settings: Settings) -> Counts:
     bootstrap_servers, log = log_options(settings)
     reader = ImageReader(
         bootstrap_servers=bootstrap_servers,
-        group_id=options.group or group_of_folder(state),
+        group_id=options.group or group_of_folder(state, options.source),
         start=options.since or "earliest",
+        source=options.source,
         follow=options.follow,
         state_dir=state / "log",
         session_timeout_seconds=_SESSION_SECONDS,

@@ -23,7 +23,8 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
         "forget",
         help="delete everything that one principal owns",
         description="Delete all images of one owner, for ever. Stop the gateway of an embedded log"
-        " first. On Kafka gateways may run, and the bytes stay in the topics.",
+        " first. On Kafka gateways may run; the bytes stay in the topics, as noise where images are"
+        " erased by their keys.",
     )
     add_log(command)
     command.add_argument(
@@ -56,7 +57,7 @@ def _forget(options: argparse.Namespace) -> int:
     if not found.images:
         print(f"0 images of {options.owner}: nothing was deleted. {_NAMES}")  # noqa: T201
         return 0
-    print(f"{size}, are deleted for ever. {_REMAINS[bool(settings.kafka.bootstrap_servers)]}")  # noqa: T201
+    print(f"{size}, are deleted for ever. {_remains(settings, found)}")  # noqa: T201
     return 0
 
 
@@ -64,10 +65,16 @@ _NAMES = (
     "The name is that of `owner` in an image's JSON: key:ID for an API key, ISSUER#SUBJECT for a"
     " token."
 )
-_REMAINS = {
-    True: "Their records stay in the topics, for ever unless these have a retention.",
-    False: "Their bytes and file names are erased; backups still have them.",
-}
+
+
+def _remains(settings: Settings, found: Forgotten) -> str:
+    if not settings.kafka.bootstrap_servers:
+        return "Their bytes and file names are erased; backups still have them."
+    erased = f"{found.erased:,} are noise once Kafka has removed their keys, in a day at the most."
+    stay = "records stay in the topics, for ever unless these have a retention."
+    if not found.erased:
+        return f"Their {stay}"
+    return erased if found.erased == found.images else f"{erased} Of the others, the {stay}"
 
 
 async def _run(options: argparse.Namespace, settings: Settings) -> Forgotten:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app import settings
 from app.errors import ConfigurationError
+from app.imaging.names import source_of
 from app.log import findings
 from app.section import variable
 
 if TYPE_CHECKING:
-    import argparse
-
     from app.settings import Settings
 
 
@@ -66,6 +66,14 @@ def load_kafka(options: argparse.Namespace, purpose: str, *, hint: str = "") -> 
             f" --kafka.{hint and f' {hint}'}"
         )
     return loaded
+
+
+def source(text: str) -> str:
+    """Return the source that an argument names, as images are stored with it."""
+    try:
+        return source_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text[:50]!r} {error}") from error
 
 
 def given(**values: Any) -> dict[str, Any]:

@@ -11,10 +11,11 @@ from contextlib import aclosing
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from app.cli.options import INTERRUPTED, add_kafka, load_kafka
+from app.cli.options import INTERRUPTED, add_kafka, load_kafka, source
 from app.cli.times import FORM, moment_or_sequence
-from app.events.event import ImageDeleted, ImageRewrapped, ImageStored, SigningBegan
+from app.events.event import ImageDeleted, ImageStored, SigningBegan
 from app.events.move import write_time
+from app.events.rewrapped import ImageRewrapped
 from app.reader.watch import opened_watch
 from app.telemetry import logs
 
@@ -49,6 +50,12 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
         help="only events of this type: image.stored, image.moved, image.deleted; repeatable",
     )
     command.add_argument("--owner", help="only events of images of this owner")
+    command.add_argument(
+        "--source",
+        type=source,
+        metavar="SOURCE",
+        help="only events of images from this camera or device, as their uploads said",
+    )
     command.add_argument(
         "--content-type",
         type=_media_types,
@@ -114,6 +121,7 @@ def _said(sequenced: SequencedEvent, *, has_keys: bool) -> dict[str, Any]:
                 }
         case ImageDeleted() as event:
             said |= {"type": "image.deleted", "id": event.image_id, "owner": event.owner}
+            said |= {"source": event.source}
         case ImageRewrapped() as event:
             said |= {"type": "image.rewrapped", "id": event.image_id}
         case SigningBegan():
@@ -127,6 +135,7 @@ def _is_wanted(options: argparse.Namespace, said: dict[str, Any]) -> bool:
     return (
         (not options.type or said["type"] in options.type)
         and (options.owner is None or said.get("owner") == options.owner)
+        and (options.source is None or said.get("source") == options.source)
         and (
             options.content_type is None
             or fnmatchcase(said.get("content_type", ""), options.content_type)
@@ -148,5 +157,6 @@ def _as_line(said: dict[str, Any]) -> str:
             json.dumps(said["filename"], ensure_ascii=False) if said["filename"] else "",
         ]
     parts.append(f"of {said['owner']}" if said.get("owner") else "")
+    parts.append(f"from {said['source']}" if said.get("source") else "")
     parts.append("unsigned" if said.get("signed") is False else "")
     return "  ".join(filter(None, parts))

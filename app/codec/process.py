@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from app.codec.answer import Done, Failed, ForeignAnswerError, Ready, parse
 from app.codec.frame import LENGTHS, MAX_HEAD_BYTES, pack_head
 from app.codec.said import Said
-from app.codec.tasks import pieces
+from app.codec.tasks import PIECE_BYTES, pieces
 
 if TYPE_CHECKING:
     from app.codec.sandbox import Part
@@ -200,37 +200,59 @@ class CodecProcess:
     async def _send(self, task: Task[T], data: bytes) -> None:
         head = pack_head({"task": task.name, "arguments": task.arguments}, len(data))
         loop = asyncio.get_running_loop()
+        if len(data) <= PIECE_BYTES:
+            await loop.sock_sendall(self._connection, head + data)
+            return
         await loop.sock_sendall(self._connection, head)
         for piece in pieces(memoryview(data)):
             await loop.sock_sendall(self._connection, piece)
             await asyncio.sleep(0)
 
     async def _receive_answer(self, max_output_bytes: int) -> tuple[Ready | Done | Failed, bytes]:
-        head_bytes, output_bytes = LENGTHS.unpack(await self._receive(LENGTHS.size))
+        came = await self._receive_more(b"", LENGTHS.size)
+        head_bytes, output_bytes = LENGTHS.unpack_from(came)
         if not 0 < head_bytes <= MAX_HEAD_BYTES or output_bytes > max_output_bytes:
             raise ForeignAnswerError(
                 f"An answer with a head of {head_bytes:,} and an output of {output_bytes:,} bytes."
             )
+        end = LENGTHS.size + head_bytes
+        came = await self._receive_more(came, end)
+        if len(came) > end + output_bytes:
+            raise ForeignAnswerError("An answer that is longer than it says.")
         try:
-            answer = parse(await self._receive(head_bytes))
+            answer = parse(came[LENGTHS.size : end])
         except ValueError as error:
             raise ForeignAnswerError(_reason(error)) from error
-        return answer, await self._receive(output_bytes)
+        return answer, await self._receive_output(came[end:], output_bytes)
 
-    async def _receive(self, length: int) -> bytes:
-        if not length:
-            return b""
+    async def _receive_more(self, came: bytes, count: int) -> bytes:
+        """Return what came, once that are so many bytes, and whatever came with them."""
+        loop = asyncio.get_running_loop()
+        while len(came) < count:
+            more = await loop.sock_recv(self._connection, MAX_HEAD_BYTES)
+            if not more:
+                raise EOFError
+            came += more
+        return came
+
+    async def _receive_output(self, came: bytes, length: int) -> bytes:
+        """Return an output of this length, whose beginning came already."""
+        if len(came) == length:
+            return came
         loop = asyncio.get_running_loop()
         # Zeroed page by page as the bytes arrive; a bytearray zeroes 20 MB at once, in 10 ms.
-        received = memoryview(mmap.mmap(-1, length))
-        for piece in pieces(received):
+        output = bytearray(length) if length <= PIECE_BYTES else mmap.mmap(-1, length)
+        received = memoryview(output)
+        received[: len(came)] = came
+        for piece in pieces(received[len(came) :]):
             rest = piece
             while rest:
                 count = await loop.sock_recv_into(self._connection, rest)
                 if not count:
                     raise EOFError
                 rest = rest[count:]
-                await asyncio.sleep(0)
+                if length > PIECE_BYTES:
+                    await asyncio.sleep(0)
         return bytes(received)
 
 

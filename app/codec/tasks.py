@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar
 
 from pydantic import TypeAdapter
@@ -101,8 +102,8 @@ class Develop:
         """The arguments of the job."""
         return {
             "image_format": self.image_format.value,
-            "limits": asdict(replace(self.limits, heavy=self.heavy)),
-            "recipe": asdict(self.recipe),
+            "limits": _limits(self.limits, self.heavy),
+            "recipe": _recipe(self.recipe),
         }
 
     def when_heavy(self) -> Self:
@@ -124,6 +125,9 @@ class Develop:
             "owner": "",
             "visibility": None,
             "expires_at": None,
+            "source": "",
+            "metadata": "",
+            "expires_in": None,
             "received_bytes": len(data),
             "received_digest": await _sha256(data),
             "stored_bytes": len(output),
@@ -168,8 +172,8 @@ class Pack:
         """The arguments of the job."""
         return {
             "info": self.info.as_dict(),
-            "limits": asdict(self.limits),
-            "recipe": asdict(self.recipe),
+            "limits": _limits(self.limits, self.limits.heavy),
+            "recipe": _recipe(self.recipe),
             "seconds": self.seconds,
         }
 
@@ -217,8 +221,7 @@ class Still:
     @property
     def arguments(self) -> Mapping[str, Any]:
         """The arguments of the job."""
-        limits = replace(self.limits, heavy=self.heavy)
-        return {"limits": asdict(limits), "max_side": self.max_side}
+        return {"limits": _limits(self.limits, self.heavy), "max_side": self.max_side}
 
     def when_heavy(self) -> Self:
         """Return the task that may be heavy."""
@@ -263,6 +266,17 @@ class Unpack:
         if (len(output), await _sha256(output)) != (self.content_length, self.digest):
             raise ValueError("The unpacked image is not the one that was packed.")
         return output
+
+
+# Few are in use, and making one takes as long as sending it.
+@lru_cache(8)
+def _limits(limits: ImageLimits, heavy: bool) -> Mapping[str, Any]:
+    return asdict(replace(limits, heavy=heavy))
+
+
+@lru_cache(64)
+def _recipe(recipe: Recipe) -> Mapping[str, Any]:
+    return asdict(recipe)
 
 
 def pieces(data: memoryview) -> Iterator[memoryview]:

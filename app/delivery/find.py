@@ -174,7 +174,9 @@ class Finder:
             if not is_own:
                 raise ImageNotFoundError(is_foreign=known is not None)
         where = address.parse(id_now)
-        record = await self._read(where, tells_gone=may_unknown or is_own)
+        record = await self._read(
+            where, tells_gone=may_unknown or is_own, is_known=known is not None
+        )
         try:
             head = parse_head(record)
             self._trust.check_head(record, head)
@@ -212,8 +214,12 @@ class Finder:
         self._feed.require_listed(is_own)
         return found.image_id, known, is_own
 
-    async def _read(self, where: Address, *, tells_gone: bool) -> StoredRecord:
-        """Read the head of an image; where it is gone, say so if `tells_gone` allows it."""
+    async def _read(self, where: Address, *, tells_gone: bool, is_known: bool) -> StoredRecord:
+        """Read the head of an image; where it is gone, say so if `tells_gone` allows it.
+
+        Of a record that was erased, nobody knows the cookie any more: only the catalog knows whose
+        id was a real one.
+        """
         try:
             record = await self._cache.read(
                 where.position, lambda remembered: where.opens(remembered.key)
@@ -221,7 +227,7 @@ class Finder:
         except RecordMissingError as error:
             raise ImageNotFoundError from error
         except RecordGoneError as error:
-            if tells_gone:
+            if tells_gone and (is_known or not error.is_erased):
                 raise self.gone() from error
             raise ImageNotFoundError from error
         if not where.opens(record.key):

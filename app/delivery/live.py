@@ -44,8 +44,9 @@ _SIDE_STEP = 160
 # Chromium and Safari show a picture when the next one begins (Chromium issue 527446, still so in
 # version 156): without a repetition, a watcher sees the last but one until another comes.
 _REPEAT_SECONDS = 0.5
-# The newest, and the one before it: some watchers come just before an image arrives or goes.
-_CACHED_IMAGES = 2
+# Of some sources at once, each the newest and the one before it: some watchers come just before an
+# image arrives or goes. The bytes have a budget of their own.
+_CACHED_IMAGES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ class LivePictures:
         max_side: int | None = None,
         max_fps: float | None = None,
         owner: str | None = None,
+        source: str | None = None,
     ) -> AsyncGenerator[Frame, None]:
         """Yield the newest picture, then each newest one that follows, until the feed closes.
 
@@ -96,16 +98,17 @@ class LivePictures:
             max_side: The longest side of a picture, in pixels; rounded up to a multiple of 160.
             max_fps: How many pictures a second at the most.
             owner: The owner of the pictures; None for everyone's.
+            source: The source of the pictures; None for every one.
         """
         side = min(-(-max_side // _SIDE_STEP) * _SIDE_STEP, MAX_SIDE) if max_side else None
         pause_seconds = 1 / max_fps if max_fps else 0.0
         clock = asyncio.get_running_loop().time
         due = repeat_at = 0.0
         seen, shown = (self._feed.epoch, -1), None
-        rounds = Rounds(self._feed, owner)
+        rounds = Rounds(self._feed, owner, source)
         async for _ in rounds:
             now = clock()
-            if now >= due and (newest := await self._newer_than(seen, owner)):
+            if now >= due and (newest := await self._newer_than(seen, owner, source)):
                 seen = (self._feed.epoch, newest.sequence)
                 if shown := await self._frame(newest, side):
                     yield shown
@@ -120,9 +123,11 @@ class LivePictures:
                 repeat_at if shown is not None else math.inf, due if due > now else math.inf
             )
 
-    async def _newer_than(self, seen: tuple[int, int], owner: str | None) -> CatalogImage | None:
+    async def _newer_than(
+        self, seen: tuple[int, int], owner: str | None, source: str | None
+    ) -> CatalogImage | None:
         """Return the newest image, unless it was seen in this epoch of the feed already."""
-        newest = next(iter(await self._catalog.newest(1, owner=owner)), None)
+        newest = next(iter(await self._catalog.newest(1, owner=owner, source=source)), None)
         return newest if newest and (self._feed.epoch, newest.sequence) > seen else None
 
     async def _frame(self, image: CatalogImage, side: int | None) -> Frame | None:

@@ -5,7 +5,9 @@ https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-proto
 The key of the record and the event's `subject` are the image's id. `imagegateversion` is an
 extension attribute: a reader that meets a higher one than it knows must stop, as it might miss a
 deletion. `imagegatechunks` lists the positions of the chunks, and `imagegateclaim` is the use of an
-upload link, as in the head. What names somebody is sealed if the image is (`app.records.seal`).
+upload link, as in the head. `imagegateidempotency` and `imagegatefingerprint` are there where the
+client sent an `Idempotency-Key` (`app.events.idempotency`): of several images with one token only
+the first exists. What names somebody is sealed if the image is (`app.records.seal`).
 `image.moved` says all that `image.stored` says, of an image that was brought from another log, and
 which ids it had there (`app.events.move`).
 `image.rewrapped` says that the key of an image is in another record now, wrapped by another key.
@@ -28,7 +30,8 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from app.errors import NewerVersionError
-from app.events import move
+from app.events import move, rewrapped
+from app.events.idempotency import FormerToken, Idempotency
 from app.events.members import (
     BeganMembers,
     ClaimedMembers,
@@ -39,24 +42,30 @@ from app.events.members import (
     StoredMembers,
 )
 from app.events.move import Move
+from app.events.rewrapped import ImageRewrapped
 from app.log import EVENTS, Position, Record, StoredRecord
 from app.records import chunk_list, claim, seal
 from app.records.image import check_lengths
 from app.records.seal import Fields, Sealing
-from app.records.stated_key import ADDRESS_VERSION, ImageKey, parse_address
+from app.records.stated_key import ADDRESS_VERSION, ImageKey
 from app.records.strict_json import first_problem, parse_object
 from app.records.version import version_of
 
 if TYPE_CHECKING:
     from app.imaging.info import ImageInfo, Visibility
-    from app.records.address import Address
     from app.records.claim import Claim
 
 # The highest that is known; an event has the lowest that says what it says (`_version_of`).
-VERSION = 6
+VERSION = 7
+# The lowest whose readers find an image by an id that it had in another log.
+_MOVE_VERSION = 3
+# The lowest whose readers know that the image of a token may not be the one that exists.
+_TOKEN_VERSION = 7
 CONTENT_TYPE = b"application/cloudevents+json; charset=UTF-8"
 # Some 1,100 are usual; the list of chunks of the largest upload has 45,000 at the most.
 MAX_BYTES = 65_536
+# The properties that are left out where they say nothing.
+_UNSAID = ("owner", "visibility", "expires_at", "source", "metadata", "expires_in")
 # The subject of an event that is about no image: no record is the head of one with this id.
 _NO_IMAGE = "a" * 32
 
@@ -67,8 +76,9 @@ class ImageStored:
 
     `chunks` are the positions of chunks 1…n-1, so that a reader knows when one has left the log.
     With a `claim` it is listed only if that counts. With a `move` it was not uploaded, but brought
-    from another log: its claim counted there. What is said of a sealed image is sealed with its
-    `key`; what was read has a `sealing`, which holds what its properties lack.
+    from another log: its claim counted there. With an `idempotency` it is listed only if no other
+    image has its token. What is said of a sealed image is sealed with its `key`; what was read has
+    a `sealing`, which holds what its properties lack.
     """
 
     image_id: str
@@ -79,6 +89,7 @@ class ImageStored:
     move: Move | None = None
     key: ImageKey | None = None
     sealing: Sealing | None = None
+    idempotency: Idempotency | None = None
 
     @property
     def type(self) -> str:
@@ -96,8 +107,9 @@ class ImageDeleted:
     """An image was deleted for ever.
 
     Its owner and visibility say who is told of it, even where nothing else is left of the image,
-    and its claim counts even where a log has erased the event that made it. The ids that it had in
-    other logs are those of a deleted image too.
+    and its claim and its token count even where a log has erased the event that made it. The ids
+    that it had in other logs are those of a deleted image too. Its source says who is told of it,
+    too.
     """
 
     image_id: str
@@ -105,15 +117,8 @@ class ImageDeleted:
     visibility: Visibility | None = None
     claim: Claim | None = None
     former_ids: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ImageRewrapped:
-    """The key of an image, which was in the record `old`, is in `new` from now on."""
-
-    image_id: str
-    old: Address
-    new: Address
+    source: str = ""
+    former_token: FormerToken | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +153,12 @@ def encode(event: Event) -> Record:
             kind, more = event.type, _about(event)
         case ImageDeleted(subject, owner, visibility):
             kind = "image.deleted"
-            more = _given(imagegateowner=owner, imagegatevisibility=visibility) | _claimed(event)
+            more = _given(imagegateowner=owner, imagegatevisibility=visibility)
+            more |= _given(imagegatesource=event.source) | _claimed(event)
             more |= _given(imagegateformerids=move.write_ids(event.former_ids))
-        case ImageRewrapped(subject, old, new):
-            kind, more = "image.rewrapped", _data({"from": str(old), "to": str(new)})
+            more |= _once_stored(event.former_token)
+        case ImageRewrapped(subject):
+            kind, more = "image.rewrapped", _data(event.data())
         case SigningBegan(ends):
             kind, more, subject = "image.signing-began", _data({"images": ends}), _NO_IMAGE
     envelope = {
@@ -173,19 +180,15 @@ def encode(event: Event) -> Record:
 
 
 def _version_of(event: Event) -> int:
-    """Return the lowest version whose readers understand an event.
-
-    Those of version 2 would not find an image by an id that it had in another log.
-    """
+    """Return the lowest version whose readers understand an event."""
     match event:
-        case ImageStored() if event.key or event.sealing:
-            return max(_seal_version(event), version_of(event.info, event.claim))
-        case ImageStored(move=None):
-            return version_of(event.info, event.claim)
         case ImageStored():
-            return max(3, version_of(event.info, event.claim))
+            lowest = version_of(event.info, event.claim)
+            token = _TOKEN_VERSION if event.idempotency else 1
+            moved = _MOVE_VERSION if event.move else 1
+            return max(lowest, token, moved, _seal_version(event))
         case ImageDeleted(former_ids=[_, *_]):
-            return 3
+            return _MOVE_VERSION
         case ImageRewrapped():
             # Others would look for the key where it was.
             return ADDRESS_VERSION
@@ -202,13 +205,37 @@ def _seal_version(event: ImageStored) -> int:
 def _about(event: ImageStored) -> dict[str, object]:
     chunks = chunk_list.write(event.chunk_bytes, event.chunks) if event.chunks else ""
     info = event.info.as_dict() | ({"filename": None} if event.key else {})
-    owned = _given(**{name: info.pop(name) for name in ("owner", "visibility", "expires_at")})
+    owned = _given(**{name: info.pop(name) for name in _UNSAID})
     moved = event.move.members() if event.move else {}
-    return _given(imagegatechunks=chunks) | _claimed(event) | moved | _data(info | owned)
+    return {
+        **_given(imagegatechunks=chunks),
+        **_claimed(event),
+        **_once(event.idempotency),
+        **moved,
+        **_data(info | owned),
+    }
 
 
 def _claimed(event: ImageStored | ImageDeleted) -> dict[str, object]:
     return {"imagegateclaim": claim.write(event.claim)} if event.claim else {}
+
+
+def _once(idempotency: Idempotency | None) -> dict[str, object]:
+    if idempotency is None:
+        return {}
+    return {
+        "imagegateidempotency": idempotency.token,
+        "imagegatefingerprint": idempotency.fingerprint,
+    }
+
+
+def _once_stored(former: FormerToken | None) -> dict[str, object]:
+    if former is None:
+        return {}
+    return {
+        "imagegateidempotency": former.token,
+        "imagegatecreatedat": move.write_time(former.stored_at_ms),
+    }
 
 
 def _given(**members: object) -> dict[str, object]:
@@ -241,7 +268,10 @@ def decode(record: StoredRecord) -> Event | UnknownEvent:
             case "image.deleted":
                 return _deleted(envelope, DeletedMembers.model_validate_json(value))
             case "image.rewrapped":
-                return _rewrapped(envelope, RewrappedMembers.model_validate_json(value))
+                members = RewrappedMembers.model_validate_json(value)
+                event = rewrapped.parse(envelope.subject, members)
+                _check_version(envelope, event)
+                return event
             case "image.signing-began":
                 return SigningBegan(tuple(BeganMembers.model_validate_json(value).data.images))
         return UnknownEvent(envelope.subject, envelope.type)
@@ -267,6 +297,7 @@ def _stored(
         _claim(stored),
         moved,
         sealing=seal.sealing_of(EVENTS, record),
+        idempotency=_idempotency(stored) if moved is None else None,
     )
     _check_version(envelope, event)
     return event
@@ -283,15 +314,10 @@ def _moved(envelope: Envelope, moved: MovedMembers, record: StoredRecord) -> Ima
 def _deleted(envelope: Envelope, deleted: DeletedMembers) -> ImageDeleted:
     owner, visibility = deleted.imagegateowner, deleted.imagegatevisibility
     former = move.parse_ids(deleted.imagegateformerids, envelope.subject)
-    event = ImageDeleted(envelope.subject, owner, visibility, _claim(deleted), former)
-    _check_version(envelope, event)
-    return event
-
-
-def _rewrapped(envelope: Envelope, rewrapped: RewrappedMembers) -> ImageRewrapped:
-    places = rewrapped.data
-    old, new = parse_address(places.old), parse_address(places.new)
-    event = ImageRewrapped(envelope.subject, old, new)
+    source, token = deleted.imagegatesource, _former_token(deleted)
+    event = ImageDeleted(
+        envelope.subject, owner, visibility, _claim(deleted), former, source, token
+    )
     _check_version(envelope, event)
     return event
 
@@ -306,6 +332,22 @@ def _claim(members: ClaimedMembers) -> Claim | None:
         return claim.parse(members.imagegateclaim) if members.imagegateclaim else None
     except ValueError as error:
         raise PoisonEventError(f"imagegateclaim: {error}") from error
+
+
+def _idempotency(members: StoredMembers) -> Idempotency | None:
+    token, fingerprint = members.imagegateidempotency, members.imagegatefingerprint
+    if not token and not fingerprint:
+        return None
+    if not (token and fingerprint):
+        raise PoisonEventError("imagegateidempotency: without imagegatefingerprint, or only that")
+    return Idempotency(token, fingerprint)
+
+
+def _former_token(members: DeletedMembers) -> FormerToken | None:
+    if not members.imagegateidempotency:
+        return None
+    stored_at_ms = move.parse_time(members.imagegatecreatedat)
+    return FormerToken(members.imagegateidempotency, stored_at_ms)
 
 
 def _newer(record: StoredRecord) -> NewerVersionError:

@@ -9,7 +9,13 @@ from annotated_types import Predicate
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app.errors import ImageNotFoundError
-from app.imaging.info import ImageInfo, Visibility, is_owner_or_empty
+from app.imaging.info import (
+    ImageInfo,
+    Visibility,
+    is_owner_or_empty,
+    is_sha_256,
+    is_source_or_empty,
+)
 from app.imaging.names import is_label
 from app.log import MAX_OFFSETS, MAX_PARTITIONS
 from app.records import address
@@ -31,6 +37,13 @@ def _check_id(text: str) -> str:
     return text
 
 
+def _is_digest_or_empty(text: str) -> bool:
+    return not text or is_sha_256(text)
+
+
+_DigestOrEmpty = Annotated[str, Predicate(_is_digest_or_empty)]
+
+
 class Envelope(BaseModel):
     """The attributes that an event of every version has, however new."""
 
@@ -45,11 +58,12 @@ class Envelope(BaseModel):
 
 
 class ClaimedMembers(BaseModel):
-    """The member of the events of an image that came by a link."""
+    """The members of the events of an image that came by a link, or under an idempotency key."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
     imagegateclaim: str = ""
+    imagegateidempotency: _DigestOrEmpty = ""
 
 
 class StoredMembers(ClaimedMembers):
@@ -57,6 +71,7 @@ class StoredMembers(ClaimedMembers):
 
     data: ImageInfo
     imagegatechunks: str = ""
+    imagegatefingerprint: _DigestOrEmpty = ""
 
 
 class MovedMembers(StoredMembers):
@@ -70,9 +85,10 @@ class DeletedMembers(ClaimedMembers):
     """The members of `image.deleted` beside its envelope."""
 
     imagegateformerids: str = ""
-
+    imagegatecreatedat: str = ""
     imagegateowner: Annotated[str, Predicate(is_owner_or_empty)] = ""
     imagegatevisibility: Visibility | None = None
+    imagegatesource: Annotated[str, Predicate(is_source_or_empty)] = ""
 
 
 class _KeyAddresses(BaseModel):

@@ -12,7 +12,8 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from app.events.event import ImageRewrapped, ImageStored
+from app.events.event import ImageStored
+from app.events.rewrapped import ImageRewrapped
 from app.sealing.envelope import BrokenSealError
 
 if TYPE_CHECKING:

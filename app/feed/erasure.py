@@ -46,7 +46,7 @@ async def erase_deleted(
             for image_id in (each.event.image_id, *each.event.former_ids):
                 listed = await catalog.entry(image_id)
                 known = (listed.id, listed.sequence) if listed else stored_here.get(image_id)
-                id_now, announced_at = known or (image_id, None)
+                id_now, announced_at = known or (image_id, await catalog.lost_at(image_id))
                 await _erase_image(log, id_now)
                 # The event that announced the image holds its file name.
                 if announced_at is not None:

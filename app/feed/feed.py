@@ -29,6 +29,12 @@ _CATCH_UP_SECONDS = 5.0
 # A tail reports at least every second that the log answers; five missed reports are a standstill.
 _STANDSTILL_SECONDS = 5.0
 
+# The owner and the source of an image that has changed; the source is None where it is not known,
+# and empty where there is none.
+Changed = tuple[str, str | None]
+# The owner and the source that a reader waits for; None for all.
+_Wanted = tuple[str | None, str | None]
+
 
 class Feed:
     """The state of the catalog of this process, as its events in `log` are applied.
@@ -47,8 +53,9 @@ class Feed:
         self._trouble = "the events have not been read yet"
         self._moved_at = 0.0
         self._advanced = asyncio.Event()
-        # Of those who wait for one owner's images: an entry leaves with the last of them.
-        self._advanced_for: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
+        # Of those who wait for the images of an owner, of a source, or of both: an entry leaves
+        # with the last of them.
+        self._advanced_for: WeakValueDictionary[_Wanted, asyncio.Event] = WeakValueDictionary()
         self.progress = Progress("")
         self.epoch = 0
         self.closing = False
@@ -68,15 +75,16 @@ class Feed:
             return f"no event could be read for {idle_seconds:.0f} seconds"
         return None
 
-    def advanced(self, owner: str | None = None) -> asyncio.Event:
+    def advanced(self, owner: str | None = None, source: str | None = None) -> asyncio.Event:
         """Return what is set once the catalog changes after this call, or the feed closes.
 
         Args:
             owner: Only changes of this owner's images count; None for all.
+            source: Only changes of images of this source count; None for all.
         """
-        if owner is None:
+        if owner is None and source is None:
             return self._advanced
-        return self._advanced_for.setdefault(owner, asyncio.Event())
+        return self._advanced_for.setdefault((owner, source), asyncio.Event())
 
     @property
     def has_caught_up_once(self) -> bool:
@@ -133,13 +141,16 @@ class Feed:
 
     # Only the follower calls the methods below.
 
-    def advance(self, progress: Progress, end: int, owners: Collection[str] | None = None) -> bool:
+    def advance(
+        self, progress: Progress, end: int, changed: Collection[Changed] | None = None
+    ) -> bool:
         """Note that the log answers, and how far the catalog is; wake the readers if it has moved.
 
         Args:
             progress: How far the catalog has come.
             end: The end of the events, as last seen.
-            owners: Whose images have changed; None where that is not known.
+            changed: Owners and sources of the images that have changed; None where that is not
+                known.
 
         Returns:
             Whether the catalog has just caught up, for the first time or after trouble.
@@ -158,7 +169,7 @@ class Feed:
         if has_caught_up:
             self._wake()
         elif has_moved:
-            self._wake(owners)
+            self._wake(changed)
         return has_caught_up
 
     def report(self, trouble: str) -> bool:
@@ -189,9 +200,19 @@ class Feed:
     def _is_applied(self, offset: int) -> bool:
         return self._caught_up_once and self.progress.next_offset > offset
 
-    def _wake(self, owners: Collection[str] | None = None) -> None:
+    def _wake(self, changed: Collection[Changed] | None = None) -> None:
         self._advanced.set()
         self._advanced = asyncio.Event()
-        for owner in list(self._advanced_for) if owners is None else owners:
-            if (waiting := self._advanced_for.pop(owner, None)) is not None:
+        for wanted in list(self._advanced_for) if changed is None else self._waiting_for(changed):
+            if (waiting := self._advanced_for.pop(wanted, None)) is not None:
                 waiting.set()
+
+    def _waiting_for(self, changed: Collection[Changed]) -> set[_Wanted]:
+        """Return what those want whom these changes may be about."""
+        woken: set[_Wanted] = set()
+        for owner, source in changed:
+            if source is None:
+                woken.update(each for each in list(self._advanced_for) if each[0] in (owner, None))
+            else:
+                woken |= {(owner, None), (None, source), (owner, source)}
+        return woken

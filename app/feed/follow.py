@@ -28,8 +28,9 @@ from app.errors import (
     RecordGoneError,
     RecordMissingError,
 )
-from app.events.event import ImageDeleted, ImageRewrapped, ImageStored, UnknownEvent
+from app.events.event import ImageDeleted, ImageStored, UnknownEvent
 from app.events.opening import open_all
+from app.events.rewrapped import ImageRewrapped
 from app.events.sequenced import sort
 from app.events.trust import Trust
 from app.feed.dead_letters import DeadLetters
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from app.events.event import Event
     from app.events.sequenced import SequencedEvent
     from app.feed.expiry import Expiry
-    from app.feed.feed import Feed
+    from app.feed.feed import Changed, Feed
     from app.log import ReadableLog
 
 logger = structlog.get_logger(__name__)
@@ -181,7 +182,7 @@ class Follower:
         self._catalog.check()
         progress = self._feed.progress
         # A batch may only say that the log answers.
-        newer, owners = None, None
+        newer, changed = None, None
         if batch.next_offset > progress.next_offset:
             if self._has_failed:
                 batch = await self._without_skipped(batch)
@@ -199,10 +200,10 @@ class Follower:
                 starts = await self._expiry.starts() if has_moves else None
                 await self._catalog.apply(found.events, progress, starts)
                 await self._open_rewrapped(found.events)
-                owners = _owners(found.events)
+                changed = _changed(found.events)
                 self._has_failed = False
         # A replica that has just become the leader may say that the end comes earlier.
-        if self._feed.advance(progress, max(batch.end, self._goal), owners):
+        if self._feed.advance(progress, max(batch.end, self._goal), changed):
             logger.info("feed_caught_up", sequence=self._feed.sequence)
             self._expiry.ask()
         # Nobody waits for that.
@@ -228,20 +229,21 @@ class Follower:
         return Batch(tuple(kept), batch.next_offset, batch.end)
 
 
-def _owners(events: Sequence[SequencedEvent]) -> set[str] | None:
-    """Return whose images the events are about; None where one of them does not say."""
-    owners = set()
+def _changed(events: Sequence[SequencedEvent]) -> set[Changed] | None:
+    """Return whose images the events are about, and of which source; None if one does not say."""
+    changed: set[Changed] = set()
     for each in events:
         match each.event:
             case ImageStored():
-                owners.add(each.event.info.owner)
-            case ImageDeleted(_, owner) if owner:
-                owners.add(owner)
+                changed.add((each.event.info.owner, each.event.info.source))
+            case ImageDeleted(_, owner, source=source) if owner:
+                # An earlier release did not write the source.
+                changed.add((owner, source or None))
             case UnknownEvent() | ImageRewrapped():
                 pass
             case _:
                 return None
-    return owners
+    return changed
 
 
 def _is_move(event: Event | UnknownEvent) -> bool:

@@ -36,20 +36,23 @@ class Pages:
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._readings: Readings[Sequence[Fact]] = Readings()
 
-    async def after(self, sequence: int, owner: str | None = None) -> Sequence[Fact]:
+    async def after(
+        self, sequence: int, owner: str | None = None, source: str | None = None
+    ) -> Sequence[Fact]:
         """Return the first facts above `sequence` in order; none if it is the newest.
 
-        With an `owner`, only those of its images.
+        With an `owner`, only those of its images; with a `source`, only those of images from there.
 
         Raises:
             CatalogDamagedError: The file of the catalog is damaged.
         """
         if self._feed.sequence - sequence <= PAGE:
-            return await self._shared(sequence, owner)
+            return await self._shared(sequence, owner, source)
         async with self._turns:
-            return await self._shared(sequence, owner)
+            return await self._shared(sequence, owner, source)
 
-    async def _shared(self, sequence: int, owner: str | None) -> Sequence[Fact]:
+    async def _shared(self, sequence: int, owner: str | None, source: str | None) -> Sequence[Fact]:
         # With the progress: a query that began before the newest fact may not have found it.
-        key = (self._feed.epoch, self._feed.sequence, sequence, owner)
-        return await self._readings.once(key, partial(self._catalog.facts, sequence, PAGE, owner))
+        key = (self._feed.epoch, self._feed.sequence, sequence, owner, source)
+        read = partial(self._catalog.facts, sequence, PAGE, owner, source)
+        return await self._readings.once(key, read)

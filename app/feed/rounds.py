@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Rounds:
     """An iterator over the reader's rounds, until the feed closes or is stopped.
 
-    Only changes of the images of `owner` count, unless that is None.
+    Only changes of the images of `owner` count, unless that is None; likewise for `source`.
 
     A round begins at once, after each change of the catalog, and when `wake_at` has come. Each
     yields whether there was a change. An event that is applied during a round begins the next one.
@@ -32,9 +32,10 @@ class Rounds:
             each round.
     """
 
-    def __init__(self, feed: Feed, owner: str | None = None) -> None:
+    def __init__(self, feed: Feed, owner: str | None = None, source: str | None = None) -> None:
         self._feed = feed
         self._owner = owner
+        self._source = source
         self._advanced: asyncio.Event | None = None
         self.wake_at = math.inf
 
@@ -46,7 +47,7 @@ class Rounds:
         if self._feed.closing or self._feed.is_stopped:
             raise StopAsyncIteration
         # Before the reader looks: nothing that is applied from here on is missed.
-        self._advanced = self._feed.advanced(self._owner)
+        self._advanced = self._feed.advanced(self._owner, self._source)
         return has_changed
 
     async def _wait(self, advanced: asyncio.Event) -> bool:
@@ -57,16 +58,21 @@ class Rounds:
 
 
 def facts_after(
-    feed: Feed, pages: Pages, sequence: int, ping_seconds: float, owner: str | None = None
+    feed: Feed,
+    pages: Pages,
+    sequence: int,
+    ping_seconds: float,
+    owner: str | None = None,
+    source: str | None = None,
 ) -> AsyncGenerator[Sequence[Fact], None]:
     """Yield every fact above `sequence`, in order, in pages; then each one that follows.
 
-    With an `owner`, only those of its images.
+    With an `owner`, only those of its images; with a `source`, only those of images from there.
 
     An empty page comes where there was no fact for `ping_seconds`. The generator ends when the feed
     closes or is stopped, or the catalog is rebuilt after this call: `sequence` means nothing then.
     """
-    return _facts_after(feed, pages, sequence, ping_seconds, owner, feed.epoch)
+    return _facts_after(feed, pages, sequence, ping_seconds, (owner, source), feed.epoch)
 
 
 async def _facts_after(
@@ -74,17 +80,17 @@ async def _facts_after(
     pages: Pages,
     sequence: int,
     ping_seconds: float,
-    owner: str | None,
+    wanted: tuple[str | None, str | None],
     epoch: int,
 ) -> AsyncGenerator[Sequence[Fact], None]:
     clock = asyncio.get_running_loop().time
-    rounds = Rounds(feed, owner)
+    rounds = Rounds(feed, *wanted)
     rounds.wake_at = clock() + ping_seconds
     async for has_changed in rounds:
         if not has_changed:
             yield ()
             rounds.wake_at = clock() + ping_seconds
-        while feed.epoch == epoch and (page := await pages.after(sequence, owner)):
+        while feed.epoch == epoch and (page := await pages.after(sequence, *wanted)):
             yield page
             sequence, rounds.wake_at = page[-1].sequence, clock() + ping_seconds
             if feed.closing:

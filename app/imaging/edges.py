@@ -19,10 +19,17 @@ _COLOUR_SHARE = 0.025
 _LIGHT_DIFFERENCE = 24
 _LIGHT_SHARE = 0.01
 
+# Where a channel that holds differences has the one of nothing.
+_MIDDLE = 128
+_COLOURS_DIFFER = [255 * (abs(value - _MIDDLE) >= _COLOUR_DIFFERENCE) for value in range(256)]
+_LIGHT_DIFFERS = [255 * (value >= _LIGHT_DIFFERENCE) for value in range(256)]
+
 # Pixels on a side of a tile.
 _TILE = 32
-# Rows looked at together: of the whole picture, new memory alone would take as long as the work.
-_STRIP = 256
+# Pixels looked at together: of a large picture, new memory alone would take as long as the work.
+_STRIP_PIXELS = 1_000_000
+
+_Box = tuple[int, int, int, int]
 
 
 def has_sharp_colours(picture: Image.Image) -> bool:
@@ -35,21 +42,25 @@ def has_sharp_colours(picture: Image.Image) -> bool:
         picture: RGB or RGBA.
     """
     width, height = picture.width // 2 * 2, picture.height // 2 * 2
-    strips = (
-        picture.crop((0, top, width, min(top + _STRIP, height))) for top in range(0, height, _STRIP)
-    )
-    return width > 0 and any(
-        _has_tile(_chroma_lost(strip.convert("RGB")), _COLOUR_DIFFERENCE, _COLOUR_SHARE)
-        for strip in strips
-    )
+    if not (width and height):
+        return False
+    tiles = max(_STRIP_PIXELS // width // (2 * _TILE), 1)
+    step = tiles * 2 * _TILE
+    strips = ((0, top, width, min(top + step, height)) for top in range(0, height, step))
+    return any(_has_tile(_colours_lost(picture, strip), _COLOUR_SHARE) for strip in strips)
 
 
-def _chroma_lost(picture: Image.Image) -> Image.Image:
-    """Return how far the colour of each second pixel is from the mean that 4:2:0 keeps."""
-    half = picture.width // 2, picture.height // 2
-    pixels = picture.resize(half, Image.Resampling.NEAREST).convert("YCbCr")
-    means = picture.reduce(2).convert("YCbCr")
-    _, blue, red = ImageChops.difference(pixels, means).split()
+def _colours_lost(picture: Image.Image, strip: _Box) -> Image.Image:
+    """Mark each second pixel of a strip whose colour is far from the mean that 4:2:0 keeps."""
+    if picture.mode != "RGB":
+        picture = picture.crop(strip).convert("RGB")
+        strip = (0, 0, *picture.size)
+    half = strip[2] // 2, (strip[3] - strip[1]) // 2
+    pixels = picture.resize(half, Image.Resampling.NEAREST, strip)
+    # Colours are linear in RGB: the difference is converted, not both. One of more than half the
+    # range is cut to that, five times what counts.
+    lost = ImageChops.subtract(pixels, picture.reduce(2, strip), offset=_MIDDLE).convert("YCbCr")
+    blue, red = (lost.getchannel(each).point(_COLOURS_DIFFER) for each in ("Cb", "Cr"))
     return ImageChops.lighter(blue, red)
 
 
@@ -62,7 +73,7 @@ def has_sharp_lines(picture: Image.Image) -> bool:
     light = picture.convert("L")
     width, height = light.size
     return any(
-        _has_tile(_differences(light, width, height, *step), _LIGHT_DIFFERENCE, _LIGHT_SHARE)
+        _has_tile(_differences(light, width, height, *step).point(_LIGHT_DIFFERS), _LIGHT_SHARE)
         for step in ((1, 0), (0, 1))
         if width > step[0] and height > step[1]
     )
@@ -74,8 +85,7 @@ def _differences(light: Image.Image, width: int, height: int, right: int, down: 
     return ImageChops.difference(first, light.crop((right, down, width, height)))
 
 
-def _has_tile(differences: Image.Image, least: int, share: float) -> bool:
-    """Tell whether this share of the pixels of some tile differs by so much."""
-    marked = differences.point([255 if value >= least else 0 for value in range(256)])
+def _has_tile(marked: Image.Image, share: float) -> bool:
+    """Tell whether this share of the pixels of some tile is marked."""
     means = marked.reduce(_TILE).histogram()
     return any(means[math.ceil(share * 255) :])

@@ -13,7 +13,7 @@ import re
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from app.errors import UnsupportedFormatError
+from app.errors import EmptyBodyError, UnsupportedFormatError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -99,6 +99,7 @@ def sniff(head: bytes, allowed: Collection[ImageFormat] = ACCEPTED) -> ImageForm
         allowed: Those of the accepted formats that this client may send.
 
     Raises:
+        EmptyBodyError: There are none.
         UnsupportedFormatError: Not an accepted format; the detail names the likely one.
     """
     head = head[:SNIFF_BYTES]
@@ -111,15 +112,14 @@ def sniff(head: bytes, allowed: Collection[ImageFormat] = ACCEPTED) -> ImageForm
                 raise _refusal(image_format.label, allowed)
             return image_format
     if not head:
-        raise _unsupported("The file is empty.", allowed)
+        raise EmptyBodyError("The file is empty.")
     names = (name for name, magic in _RECOGNISED.items() if magic.match(head))
     raise _refusal(next(names, "no known image format"), allowed)
 
 
 def _refusal(seen: str, allowed: Collection[ImageFormat]) -> UnsupportedFormatError:
     labels = ", ".join(each.label for each in allowed)
-    return _unsupported(f"This looks like {seen}. Accepted are {labels}.", allowed)
-
-
-def _unsupported(detail: str, allowed: Collection[ImageFormat]) -> UnsupportedFormatError:
-    return UnsupportedFormatError(detail, ", ".join(each.content_type for each in allowed))
+    return UnsupportedFormatError(
+        f"This looks like {seen}. Accepted are {labels}.",
+        ", ".join(each.content_type for each in allowed),
+    )

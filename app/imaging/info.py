@@ -17,7 +17,7 @@ from typing import Annotated, Any
 from annotated_types import Gt, Le, MaxLen, Predicate
 
 from app.imaging.formats import ImageFormat
-from app.imaging.names import is_filename, is_label, is_owner
+from app.imaging.names import is_filename, is_label, is_owner, is_source
 
 # What every reader of JSON represents exactly (RFC 7493, section 2.2).
 _MAX_BYTES = 2**53 - 1
@@ -54,6 +54,16 @@ def is_owner_or_empty(text: str) -> bool:
     return not text or is_owner(text)
 
 
+def is_source_or_empty(text: str) -> bool:
+    """Tell whether this can be a source; it is empty for an image that has none."""
+    return not text or is_source(text)
+
+
+def is_option(text: str) -> bool:
+    """Tell whether this can be an option; it is empty for an image of an earlier release."""
+    return not text or is_label(text)
+
+
 def is_sha_256(digest: str) -> bool:
     """Tell whether this is a SHA-256 in hex."""
     return _SHA_256.fullmatch(digest) is not None
@@ -74,7 +84,8 @@ class ImageInfo:
     `content_encoding` unless that is empty. It is `kept` if the file was not encoded again;
     `quality` is SSIMULACRA2. `owner` is the principal that uploaded it, empty without
     authentication; without a `visibility` of its own, the server's rule says who may read it. From
-    `expires_at` on, in seconds since 1970, it is gone.
+    `expires_at` on, in seconds since 1970, it is gone. `source` is the camera or device that it is
+    from, as its uploader says; `metadata` and `expires_in` are options of the upload.
     """
 
     content_type: Annotated[str, Predicate(is_content_type)]
@@ -96,6 +107,9 @@ class ImageInfo:
     owner: Annotated[str, Predicate(is_owner_or_empty)] = ""
     visibility: Visibility | None = None
     expires_at: Annotated[int, Gt(0), Le(MAX_EXPIRES_AT)] | None = None
+    source: Annotated[str, Predicate(is_source_or_empty)] = ""
+    metadata: Annotated[str, Predicate(is_option)] = ""
+    expires_in: Annotated[int, Gt(0), Le(MAX_EXPIRES_AT)] | None = None
 
     def is_expired(self, now: float) -> bool:
         """Tell whether it is gone by a clock, in seconds since 1970."""

@@ -1,6 +1,10 @@
 """The steps of an upload, in order in one function, `Ingest.store`.
 
-    require_ready → require_left → admit → receive → sniff → develop → publish → list
+    require_ready → require_left → admit → receive → sniff → repeated? → develop → publish → list
+
+An upload whose idempotency key has stored an image before is received and compared with that one;
+it takes no use of a link and no room of a quota. An image of a batch has a place in its convoy, and
+is published in its turn.
 
 Hides how long an upload holds memory: from before its first byte until its image is in the log.
 """
@@ -14,7 +18,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from app.errors import CatalogDamagedError
+from app.errors import CatalogDamagedError, LinkUsedError
 from app.imaging.formats import sniff
 from app.ingest.intake import COPIES, memory_for
 from app.ingest.upload import StoredUpload
@@ -23,13 +27,17 @@ if TYPE_CHECKING:
     from app.budget import ByteBudget, Reservation
     from app.catalog.catalog import Catalog
     from app.catalog.images import CatalogImage
+    from app.catalog.tokens import Holder
     from app.feed.feed import Feed
     from app.imaging.develop import Developed
     from app.imaging.formats import ImageFormat
     from app.ingest.claims import Claims
+    from app.ingest.convoy import Place
     from app.ingest.development import Development
+    from app.ingest.once import Once
     from app.ingest.publish import Published, Publisher
     from app.ingest.quota import Quota
+    from app.ingest.repeats import Repeats
     from app.ingest.upload import Source, Upload
 
 # How long an answer waits for the catalog, so that a listing right after it shows the image.
@@ -47,7 +55,9 @@ class Ingest:
         development: Development,
         budget: ByteBudget,
         claims: Claims,
+        once: Once,
         quota: Quota,
+        repeats: Repeats,
         *,
         listing_seconds: float = _LISTING_SECONDS,
     ) -> None:
@@ -57,11 +67,13 @@ class Ingest:
         self._development = development
         self._budget = budget
         self._claims = claims
+        self._once = once
         self._quota = quota
+        self._repeats = repeats
         self._listing_seconds = listing_seconds
 
-    async def store(self, source: Source) -> StoredUpload:
-        """Store one image from a client.
+    async def store(self, source: Source, place: Place | None = None) -> StoredUpload:
+        """Store one image from a client; that of a batch has a place in it.
 
         Raises:
             RequestError: The upload has to change.
@@ -69,15 +81,34 @@ class Ingest:
             OutcomeUnknownError: It may or may not have been stored.
         """
         await self._require_ready()
-        await self._claims.require_left(source.claim)
-        async with self._quota.room(source.owner, source.max_bytes):
-            return await self._store(source)
+        async with self._once.turn(source.token):
+            if (holder := await self._once.holder(source.token)) is None:
+                await self._claims.require_left(source.claim)
+                async with self._quota.room(source.owner, source.max_bytes):
+                    return await self._store(source, place)
+        # Those that wait for their turn need not wait for this body.
+        return await self._replay(source, holder)
 
-    async def _store(self, source: Source) -> StoredUpload:
+    async def _replay(self, source: Source, holder: Holder) -> StoredUpload:
+        reservation = await self._admit(source)
+        try:
+            return await self._once.replay(holder, await self._receive(source, reservation))
+        finally:
+            reservation.release()
+
+    async def _store(self, source: Source, place: Place | None) -> StoredUpload:
         reservation = await self._admit(source)
         try:
             upload = await self._receive(source, reservation)
+            if holder := await self._once.holder(source.token):
+                # By another gateway, while the body came.
+                replayed = await self._once.replay(holder, upload)
+                reservation.release()
+                return replayed
             image_format = sniff(upload.data, source.formats)
+            if upload.dedupe and (found := await self._repeats.find(upload, source, image_format)):
+                reservation.release()
+                return StoredUpload(found.id, found.info, found, is_new=False)
             developed = await self._develop(source, upload, image_format)
             info = replace(
                 developed.info,
@@ -85,13 +116,30 @@ class Ingest:
                 owner=source.owner,
                 visibility=upload.visibility,
                 expires_at=_expires_at(upload),
+                source=upload.source,
+                metadata=upload.recipe.metadata.value,
+                expires_in=upload.expires_in,
             )
+            idempotency = await self._once.idempotency(source.token, upload)
+            if place is not None:
+                await place.turn()
         except BaseException:
             reservation.release()
             raise
         # From here on the reservation follows the bytes into the log's producers: a client that
         # leaves does not free the memory that they hold.
-        published = await self._publisher.publish(developed.data, info, reservation, source.claim)
+        append = None if place is None else place.append
+        try:
+            published = await self._publisher.publish(
+                developed.data, info, reservation, source.claim, idempotency, append
+            )
+        except LinkUsedError:
+            # By the first upload under the same key, perhaps, on another gateway.
+            if holder := await self._once.holder(source.token):
+                return await self._once.replay(holder, upload)
+            raise
+        if published.winner is not None:
+            return await self._once.replay(published.winner, upload)
         return StoredUpload(published.image_id, info, await self._listed(published))
 
     async def _require_ready(self) -> None:

@@ -35,7 +35,7 @@ _COPIES_SEALED = 5
 # to 256,000, belongs to the connection and is there before an upload is admitted.)
 _AHEAD_BYTES = 16_384
 # Clients that are gone without a word: as nginx's client_body_timeout.
-_SILENCE_SECONDS = 60.0
+SILENCE_SECONDS = 60.0
 
 
 def memory_for(received_bytes: int, max_bytes: int) -> int:
@@ -58,6 +58,7 @@ class Intake:
         pace: The slowest allowed rate.
         max_bytes: The most that may come.
         passed: Counts bytes that came, and returns when the client's limits allow more.
+        there_bytes: What the reservation holds already that came earlier.
     """
 
     _timer: asyncio.TimerHandle
@@ -68,6 +69,7 @@ class Intake:
         pace: BodySettings,
         max_bytes: int,
         passed: Callable[[int], Awaitable[None]],
+        there_bytes: int = 0,
     ) -> None:
         self._passed = passed
         self._reservation = reservation
@@ -75,7 +77,7 @@ class Intake:
         self._min_rate = pace.min_body_rate
         self._max_bytes = max_bytes
         self._loop = asyncio.get_running_loop()
-        self._received_bytes = 0
+        self._received_bytes = there_bytes
         self._started = self._heard = self._loop.time()
         self._deadline = self._started + self._grace_seconds
         self._lags = self._is_read = False
@@ -134,8 +136,8 @@ class Intake:
             self._look_at(now + self._grace_seconds)
         elif now < self._deadline:
             self._look_at(self._deadline)
-        elif now < self._heard + _SILENCE_SECONDS:
-            self._look_at(self._heard + _SILENCE_SECONDS)
+        elif now < self._heard + SILENCE_SECONDS:
+            self._look_at(self._heard + SILENCE_SECONDS)
             if not self._lags:
                 self._lags = True
                 self._reservation.lag(self._cut_off)
@@ -149,7 +151,7 @@ class Intake:
 
     def _reason(self) -> str:
         now = self._loop.time()
-        if now >= self._heard + _SILENCE_SECONDS:
+        if now >= self._heard + SILENCE_SECONDS:
             return f"Nothing came of the body for {now - self._heard:.0f} seconds."
         return (
             f"The body came too slowly while others waited: {self._received_bytes:,} bytes in"

@@ -9,7 +9,7 @@ client has its answer, but when the log holds none of the bytes.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from app.errors import NotWrittenError, OutcomeUnknownError
@@ -23,9 +23,12 @@ from app.telemetry import metrics
 
 if TYPE_CHECKING:
     from app.budget import Reservation
+    from app.catalog.tokens import Holder
+    from app.events.idempotency import Idempotency
     from app.imaging.info import ImageInfo
     from app.ingest.claims import Claims
-    from app.log import Log
+    from app.ingest.once import Once
+    from app.log import Append, Log
     from app.records.claim import Claim
 
 # After the grace period for requests; orchestrators commonly kill 30 s after SIGTERM.
@@ -34,24 +37,30 @@ _DRAIN_SECONDS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """An image that is stored, and the offset of the event that announces it."""
+    """An image that is stored, and the offset of the event that announces it.
+
+    If another was first with its idempotency token, that is its `winner`, and this one is not there
+    for anybody.
+    """
 
     image_id: str
     event_offset: int
+    winner: Holder | None = None
 
 
 class Publisher:
     """Appends images to `log`, each in a task of its own: a client that leaves does not end it.
 
-    `claims` tells whether those with a claim are stored, `encoding` is the form of the records'
-    values, and `keys` are those that images are sealed with, if they are: in records of their own
-    where it `shreds`.
+    `claims` tells whether those with a claim are stored, `once` which of those with one idempotency
+    token is, `encoding` is the form of the records' values, and `keys` are those that images are
+    sealed with, if they are: in records of their own where it `shreds`.
     """
 
     def __init__(
         self,
         log: Log,
         claims: Claims,
+        once: Once,
         signatures: Signatures = NO_SIGNATURES,
         encoding: ValueEncoding = ValueEncoding.RAW,
         keys: DataKeys = NO_KEYS,
@@ -61,6 +70,7 @@ class Publisher:
     ) -> None:
         self._log = log
         self._claims = claims
+        self._once = once
         self._signatures = signatures
         self._keys = keys
         self._writer = ImageWriter(log, signatures, encoding, keys, shreds=shreds)
@@ -78,18 +88,27 @@ class Publisher:
         await self._keys.require_new()
 
     async def publish(
-        self, data: bytes, info: ImageInfo, reservation: Reservation, claim: Claim | None = None
+        self,
+        data: bytes,
+        info: ImageInfo,
+        reservation: Reservation,
+        claim: Claim | None = None,
+        idempotency: Idempotency | None = None,
+        append: Append | None = None,
     ) -> Published:
         """Append an image; the reservation is released once the log holds none of it.
 
-        With a claim it is stored only if that counts, which the log decides.
+        With a claim it is stored only if that counts, with an idempotency token only if no other
+        image has it, which the log decides. Its head and event go through `append`, if there is
+        one, together with those of other images.
 
         Raises:
             LinkUsedError, LinkExpiredError: The claim does not count.
             UnavailableError: Nothing was stored; the same upload may succeed later.
             OutcomeUnknownError: It may or may not have been stored.
         """
-        task = asyncio.create_task(self._publish(data, info, reservation, claim))
+        publishing = self._publish(data, info, reservation, claim, idempotency, append)
+        task = asyncio.create_task(publishing)
         self._publishing.add(task)
         task.add_done_callback(self._finished)
         return await asyncio.shield(task)
@@ -100,14 +119,21 @@ class Publisher:
             await asyncio.wait(self._publishing, timeout=self._drain_seconds)
 
     async def _publish(
-        self, data: bytes, info: ImageInfo, reservation: Reservation, claim: Claim | None
+        self,
+        data: bytes,
+        info: ImageInfo,
+        reservation: Reservation,
+        claim: Claim | None,
+        idempotency: Idempotency | None,
+        append: Append | None,
     ) -> Published:
         try:
             async with self._claims.turn(claim):
-                published = await self._append(data, info, claim)
-                await self._claims.require_counted(
-                    claim, published.image_id, published.event_offset
-                )
+                published = await self._append(data, info, claim, idempotency, append)
+                place = (published.image_id, published.event_offset)
+                winner = await self._once.winner_over(idempotency, *place)
+                if winner is None:
+                    await self._claims.require_counted(claim, *place)
         except (NotWrittenError, OutcomeUnknownError) as error:
             if error.settled is not None:
                 error.settled.add_done_callback(reservation.release)
@@ -118,8 +144,9 @@ class Publisher:
             reservation.release()
             raise
         reservation.release()
-        metrics.IMAGES_STORED.inc()
-        return published
+        if winner is None:
+            metrics.IMAGES_STORED.inc()
+        return replace(published, winner=winner)
 
     def _finished(self, task: asyncio.Task[Published]) -> None:
         self._publishing.discard(task)
@@ -127,14 +154,25 @@ class Publisher:
         if not task.cancelled():
             task.exception()
 
-    async def _append(self, data: bytes, info: ImageInfo, claim: Claim | None) -> Published:
+    async def _append(
+        self,
+        data: bytes,
+        info: ImageInfo,
+        claim: Claim | None,
+        idempotency: Idempotency | None,
+        append: Append | None,
+    ) -> Published:
         """Append the image, then the event that announces it."""
         # One deadline for all appends: a client waits for the whole image.
         deadline = self._log.deadline()
-        written = await self._writer.write(data, info, claim, deadline)
+        written = await self._writer.write(data, info, claim, deadline, append)
         image_id = str(written.address)
         chunks = (written.chunk_bytes, written.chunks)
-        event = encode(ImageStored(image_id, info, *chunks, claim, key=written.key))
-        event = self._signatures.sign(EVENTS, event)
-        [event_place] = await self._log.append(EVENTS, [event], deadline)
+        if idempotency and written.key:
+            idempotency = idempotency.keyed(written.key.plain)
+        stored = ImageStored(
+            image_id, info, *chunks, claim, key=written.key, idempotency=idempotency
+        )
+        event = self._signatures.sign(EVENTS, encode(stored))
+        [event_place] = await (append or self._log.append)(EVENTS, [event], deadline)
         return Published(image_id, event_place.offset)

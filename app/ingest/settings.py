@@ -31,6 +31,10 @@ class UploadSettings(Section):
     max_bytes: int = Field(
         20_000_000, ge=1_000, le=200_000_000, description="largest upload, in bytes"
     )
+    batch_images: int = Field(100, ge=1, le=1_000, description="most images of a batch")
+    batch_bytes: int = Field(
+        500_000_000, ge=1_000, description="largest batch, in bytes of its whole form"
+    )
     budget_bytes: int = Field(
         512_000_000,
         ge=1_000_000,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Collection
 
     from app.budget import Reservation
@@ -21,7 +22,9 @@ class Upload:
     """The bytes that a client sent, the file name that it gave, cleaned, and its options.
 
     `visibility` is None where the server's rule is to say who may read the image, `expires_in`
-    where it is kept for ever; otherwise that is in seconds from when it is stored.
+    where it is kept for ever; otherwise that is in seconds from when it is stored. `source` is the
+    camera or device, empty if it has none. With `dedupe` it is not stored if it was uploaded
+    before. `options` are those that the client named, as it wrote them.
     """
 
     data: bytes
@@ -29,6 +32,9 @@ class Upload:
     recipe: Recipe
     visibility: Visibility | None = None
     expires_in: int | None = None
+    source: str = ""
+    dedupe: bool = False
+    options: tuple[tuple[str, str], ...] = ()
 
 
 class Source(Protocol):
@@ -59,6 +65,11 @@ class Source(Protocol):
         """The use of the link by which it sends; None without a link."""
         ...
 
+    @property
+    def token(self) -> str | None:
+        """The token of its idempotency key (`app.events.idempotency`); None without a key."""
+        ...
+
     async def receive(self, reservation: Reservation) -> Upload:
         """Receive the upload; the reservation grows with it."""
         ...
@@ -71,10 +82,69 @@ class Source(Protocol):
         ...
 
 
+class BatchImage(Source, Protocol):
+    """An image of a batch that may come; it does not watch whether the client leaves."""
+
+    @property
+    def received(self) -> asyncio.Future[int]:
+        """Done when all of it has come, with its bytes."""
+        ...
+
+    @property
+    def exists(self) -> bool:
+        """Whether its part has begun. After the last one there is none."""
+        ...
+
+
+class BatchSource(Protocol):
+    """A client that is about to send a batch, to be received image by image."""
+
+    @property
+    def client(self) -> str:
+        """See `Source.client`."""
+        ...
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether any of it was read."""
+        ...
+
+    @property
+    def broken(self) -> Exception | None:
+        """The reason why nothing more can be received, if it is not that all of it came."""
+        ...
+
+    def may_have_more(self) -> bool:
+        """Tell whether another image may come, as far as is known without reading on."""
+        ...
+
+    def next(self) -> BatchImage:
+        """Return the next image; the one before it was received or passed over."""
+        ...
+
+    async def pass_over(self, image: BatchImage) -> None:
+        """Read the rest of an image that is refused, and keep none of it; see `broken`."""
+        ...
+
+    async def finish(self) -> None:
+        """Read the rest of the body, and keep none of it; see `broken`."""
+        ...
+
+    async def left(self) -> NoReturn:
+        """See `Source.left`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class StoredUpload:
-    """An upload that is stored. `listed` is None if the catalog does not have the image yet."""
+    """An upload that is stored. `listed` is None if the catalog does not have the image yet.
+
+    It is not new if the same upload was there before: then that is the image. It is replayed if its
+    idempotency key has stored the image before.
+    """
 
     image_id: str
     info: ImageInfo
     listed: CatalogImage | None
+    is_new: bool = True
+    is_replayed: bool = False

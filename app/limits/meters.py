@@ -98,6 +98,26 @@ class Meter:
         self._uploads -= 1
         self._in_flight -= body_bytes
 
+    def has_room(self, body_bytes: int) -> bool:
+        """Tell whether another upload of so many bytes may run, beside those that do."""
+        limits = self._limits
+        if limits.uploads and self._uploads >= limits.uploads:
+            return False
+        return not self._in_flight + body_bytes > limits.bytes_in_flight > 0
+
+    def add_upload(self, body_bytes: int) -> None:
+        """Note that another upload runs within a request; `end_upload` ends it."""
+        self._uploads += 1
+        self._in_flight += body_bytes
+
+    async def pass_request(self) -> None:
+        """Count what is as much as a request, and wait as long as the rate wants for it."""
+        if self._requests:
+            now = self._meters.clock()
+            self._requests.take(1, now)
+            if wait := self._requests.wait_seconds(0, now):
+                await asyncio.sleep(wait)
+
     async def pass_bytes(self, count: int) -> None:
         """Count bytes that pass, and wait as long as the rate wants for them."""
         if self._bytes:
@@ -221,6 +241,31 @@ async def pass_bytes(count: int) -> None:
     """Count bytes that pass for the clients of this context; wait as long as their rates want."""
     for meter in _CURRENT.get():
         await meter.pass_bytes(count)
+
+
+async def pass_image() -> None:
+    """Count one more image of a request for the clients of this context, as a request."""
+    for meter in _CURRENT.get():
+        await meter.pass_request()
+
+
+def begin_another(body_bytes: int) -> Callable[[], None] | None:
+    """Count another upload of so many bytes for the clients of this context, if all have room.
+
+    Returns:
+        A function to call at its end; None where it may not begin yet.
+    """
+    meters = _CURRENT.get()
+    if not all(meter.has_room(body_bytes) for meter in meters):
+        return None
+    for meter in meters:
+        meter.add_upload(body_bytes)
+
+    def end() -> None:
+        for meter in meters:
+            meter.end_upload(body_bytes)
+
+    return end
 
 
 class WorkerTime:

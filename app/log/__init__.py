@@ -15,11 +15,12 @@ narrowest protocol that its function needs; where one may be missing, `isinstanc
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator
 
     from app.log.findings import Finding
 
@@ -236,6 +237,10 @@ class Log(ReadableLog, Protocol):
                 `outcomes` tell record by record, and `settled` when the log has let go of them.
         """
         ...
+
+
+# `Log.append`, or what stands in front of it.
+Append: TypeAlias = Callable[[str, Sequence[Record], float], Awaitable[list[Position]]]
 
 
 @runtime_checkable

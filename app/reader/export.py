@@ -7,6 +7,7 @@ images. So it goes on where it was ended, however that was.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import secrets
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ logger = structlog.get_logger(__name__)
 # The folder below the exported one, of what an export remembers.
 STATE_NAME = ".imagegate-export"
 _GROUP_NAME = "group"
+# Of the digest of a source, in the name of its group.
+_SOURCE_CHARACTERS = 16
 # Between attempts to read an image while the log does not answer.
 _RETRY_SECONDS = 1.0
 
@@ -123,8 +126,10 @@ class Export:
             return
 
 
-def group_of_folder(state: Path) -> str:
+def group_of_folder(state: Path, source: str | None = None) -> str:
     """Return the group of the export into a folder, which is new with it.
+
+    That of the images of one source has come as far in those, and passes over no others.
 
     Raises:
         ConfigurationError: The folder cannot be written.
@@ -139,6 +144,9 @@ def group_of_folder(state: Path) -> str:
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(path)
-        return path.read_text("ascii").strip()
+        group = path.read_text("ascii").strip()
     except OSError as error:
         raise ConfigurationError(f"{state} cannot be written: {error.strerror}.") from error
+    if source is None:
+        return group
+    return f"{group}.{hashlib.sha256(source.encode()).hexdigest()[:_SOURCE_CHARACTERS]}"

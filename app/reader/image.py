@@ -44,6 +44,7 @@ class Image:
             encrypted, and its key was not here when the reader came to it, until its bytes are
             read.
         profile: The profile of the upload.
+        source: The camera or device that it is from, as its upload said; empty if it said none.
     """
 
     def __init__(self, view: View, listed: CatalogImage, found: StoredImage | GatewayError) -> None:
@@ -64,6 +65,7 @@ class Image:
         self.frame_count = info.frame_count
         self.filename = info.filename
         self.profile = info.profile
+        self.source = info.source
 
     def __repr__(self) -> str:
         return f"<Image {self.id} {self.content_type} {self.width}x{self.height}>"

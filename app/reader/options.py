@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 from pydantic import ValidationError
 
 from app.errors import ConfigurationError
+from app.imaging.names import source_of
 from app.log.kafka.settings import KafkaSettings
 from app.sealing.settings import SealingSettings
 
@@ -133,6 +134,18 @@ def check_start(start: Start) -> None:
     raise ConfigurationError(
         'start: "earliest", "latest", a datetime with a time zone, or a sequence number.'
     )
+
+
+def check_source(source: str | None) -> str | None:
+    """Return a source as uploads are stored with it.
+
+    Raises:
+        ConfigurationError: No image can have it.
+    """
+    try:
+        return None if source is None else source_of(source)
+    except ValueError as error:
+        raise ConfigurationError(f"source: {error}.") from error
 
 
 def first_ms(moment: datetime) -> int:

@@ -15,6 +15,7 @@ from app.reader.folder import state_folder
 from app.reader.options import (
     LogOptions,
     Start,
+    check_source,
     check_start,
     group_of,
     kafka_settings,
@@ -38,6 +39,7 @@ class ReadOptions(TypedDict, total=False):
 
     start: Start
     shard: tuple[int, int] | None
+    source: str | None
     auto_commit: bool
     follow: bool
     state_dir: str | Path | None
@@ -61,6 +63,8 @@ class ImageReader:
         start: Where a group begins that has committed nothing yet.
         shard: `(k, n)`: only the images whose hash falls to number `k` of `n`, counted from 0, with
             a group of its own.
+        source: Only the images from this camera or device, as their uploads said. Members of one
+            group have the same.
         auto_commit: Whether an image counts as handled when the next one is asked for. Without, it
             does when `commit` is called.
         follow: Whether to wait for more at the end of the log, or to stop there.
@@ -84,6 +88,7 @@ class ImageReader:
         group_id: str,
         start: Start = "earliest",
         shard: tuple[int, int] | None = None,
+        source: str | None = None,
         auto_commit: bool = True,
         follow: bool = True,
         state_dir: str | Path | None = None,
@@ -98,6 +103,7 @@ class ImageReader:
         self._sealing = sealing
         self._start = start
         self._shard = shard
+        self._source = check_source(source)
         self._auto_commit = auto_commit
         self._follow = follow
         self._state_dir = state_dir
@@ -138,7 +144,13 @@ class ImageReader:
             parts.push_async_callback(self._member.stop)
             await self._member.start()
             self._reading = Reading(
-                self._log, view, self._member, self._start, self._shard, follow=self._follow
+                self._log,
+                view,
+                self._member,
+                self._start,
+                self._shard,
+                self._source,
+                follow=self._follow,
             )
             parts.push_async_callback(self._reading.stop)
             self._parts = parts.pop_all()

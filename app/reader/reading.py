@@ -57,6 +57,7 @@ class Reading:
         member: The membership in the group.
         start: Where a group begins that has committed nothing.
         shard: Number and count of the shards, or None.
+        source: The source of the images, or None for every one.
         follow: Whether to wait at the end of the log.
     """
 
@@ -67,6 +68,7 @@ class Reading:
         member: Member,
         start: Start,
         shard: tuple[int, int] | None,
+        source: str | None = None,
         *,
         follow: bool,
     ) -> None:
@@ -75,6 +77,7 @@ class Reading:
         self._member = member
         self._start = start
         self._shard = shard
+        self._source = source
         self._follow = follow
         self._progress = Progress(member)
         # The turn and the build of the catalog in which the place below was found.
@@ -214,7 +217,8 @@ class Reading:
         feed = self._view.feed
         advanced, reached = feed.advanced(), feed.sequence
         if not self._page:
-            self._page.extend(await self._view.catalog.facts(self._place.offset - 1, _PAGE))
+            after = self._place.offset - 1
+            self._page.extend(await self._view.catalog.facts(after, _PAGE, source=self._source))
             self._is_drained = not self._page
             if self._is_drained and self._is_in_place:
                 await self._wait_at(reached, advanced)

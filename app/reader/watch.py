@@ -1,8 +1,8 @@
 """The events of a log as they come, without a catalog.
 
 Hides what interrupts them. They are the events that are in the log: also copies, and those of
-images whose claim does not count, which only a catalog tells apart. So watching begins at once,
-however long the log is.
+images whose claim does not count, or whose token another image has, which only a catalog tells
+apart. So watching begins at once, however long the log is.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ Hides the record format, which is public: any Kafka client can read a picture wi
 - A head with `imagegate-claim` is that of an image only if the claim counts (`app.records.claim`).
 - Each value of a sealed image is encrypted for itself (`app.records.seal`), and only then encoded.
 
-- `imagegate-owner`, `imagegate-visibility` and `imagegate-expires-at` are there where the image has
-  them.
+- `imagegate-owner`, `imagegate-visibility`, `imagegate-expires-at` and `imagegate-source` are there
+  where the image has them.
 
 `imagegate-version` stops readers that are older than the format: `version_of` says what they would
 misread. A property that is added to `ImageInfo` is in the meta without a change here.
@@ -179,7 +179,7 @@ def _headers(info: ImageInfo, claimed: Claim | None, version: int) -> tuple[tupl
         views.CONTENT_LENGTH.of(info),
         views.DIGEST.of(info),
         ("imagegate-version", b"%d" % version),
-        ("imagegate-meta", INFO.dump_json(info, exclude=views.VIEWED)),
+        ("imagegate-meta", INFO.dump_json(info, exclude=views.VIEWED | _unsaid(info))),
     ]
     if info.content_encoding:
         headers.append(views.CONTENT_ENCODING.of(info))
@@ -188,6 +188,11 @@ def _headers(info: ImageInfo, claimed: Claim | None, version: int) -> tuple[tupl
     if claimed:
         headers.append(("imagegate-claim", claim.write(claimed).encode()))
     return tuple(headers)
+
+
+def _unsaid(info: ImageInfo) -> set[str]:
+    """Return the options of the upload that say nothing."""
+    return {name for name in ("metadata", "expires_in") if not getattr(info, name)}
 
 
 def parse_head(record: StoredRecord) -> Head:

@@ -1,7 +1,8 @@
 """Wrapped keys, read from `image-keys` by their addresses.
 
 Hides that those of a page of events are read together, that one for which many ask at once is read
-once, and that a number of keys, wrapped, stay in memory.
+once, and that a number of records stay in memory: parsed when they are asked for, as a range of the
+topic may bring some thousand.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ from app.log import KEYS
 from app.log.many import read_many
 from app.readings import Readings
 from app.records import key_record
-from app.records.address import Address
 from app.sealing.wrapped_key import WrappedKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from app.log import ReadableLog, StoredRecord
+    from app.records.address import Address
 
 # A wrapped key; or why it cannot be had: for ever, or now.
 Wrapped = WrappedKey | ImageGoneError | KeyUnavailableError
 
-# Some 500 bytes each.
-_CACHED_KEYS = 10_000
+# Some 300 bytes each.
+_CACHED_RECORDS = 10_000
 
 
 class KeyReader:
@@ -42,16 +43,19 @@ class KeyReader:
 
     def __init__(self, log: ReadableLog) -> None:
         self._log = log
-        self._cached: OrderedDict[Address, WrappedKey] = OrderedDict()
+        # Key and value, by offset.
+        self._cached: OrderedDict[int, tuple[bytes | None, bytes | None]] = OrderedDict()
         self._readings: Readings[dict[Address, Wrapped]] = Readings()
 
     async def read(self, addresses: Sequence[Address]) -> dict[Address, Wrapped]:
         """Return the wrapped key at each address; or why it cannot be had."""
         found: dict[Address, Wrapped] = {}
         for each in addresses:
-            if (cached := self._cached.get(each)) is not None:
-                self._cached.move_to_end(each)
-                found[each] = cached
+            cached = self._cached.get(each.position.offset)
+            # Another one is of a topic that was replaced.
+            if cached is not None and each.opens(cached[0]):
+                self._cached.move_to_end(each.position.offset)
+                found[each] = _parsed(cached[1])
         if unknown := tuple(dict.fromkeys(each for each in addresses if each not in found)):
             found |= await self._readings.once(unknown, partial(self._read, unknown))
         return found
@@ -62,14 +66,10 @@ class KeyReader:
         return {each: _judged(each, read[each.position.offset]) for each in addresses}
 
     def _remember(self, record: StoredRecord) -> None:
-        if record.value is None or (cookie := key_record.cookie_of(record)) is None:
-            return
-        try:
-            self._cached[Address(record.position, cookie)] = key_record.parse(record)
-        except ValueError:
-            return
-        if len(self._cached) > _CACHED_KEYS:
-            self._cached.popitem(last=False)
+        if record.value is not None and key_record.is_short(record):
+            self._cached[record.position.offset] = record.key, record.value
+            if len(self._cached) > _CACHED_RECORDS:
+                self._cached.popitem(last=False)
 
 
 def gone() -> ImageGoneError:
@@ -86,10 +86,12 @@ def _judged(where: Address, record: StoredRecord | GatewayError) -> Wrapped:
         case GatewayError(detail=detail):
             return KeyUnavailableError(f"The record of the image's key: {detail}")
     # Another record is there in a topic that was replaced.
-    if not where.opens(record.key):
-        return gone()
+    return _parsed(record.value) if where.opens(record.key) else gone()
+
+
+def _parsed(value: bytes | None) -> Wrapped:
     try:
-        return key_record.parse(record)
+        return key_record.parse(value)
     except ValueError:
         return KeyUnavailableError("The record of the image's key holds none.")
 

@@ -31,13 +31,21 @@ def tombstone(where: Address) -> Record:
     return Record(_key(where.cookie), None)
 
 
-def parse(record: StoredRecord) -> WrappedKey:
-    """Read the record of a wrapped key.
+def parse(value: bytes | None) -> WrappedKey:
+    """Read the value of a record.
 
     Raises:
-        ValueError: It is none, or a tombstone.
+        ValueError: It holds no wrapped key.
     """
-    return wrapped_key.parse((record.value or b"").decode("ascii"))
+    return wrapped_key.parse((value or b"").decode("ascii"))
+
+
+def is_short(record: StoredRecord) -> bool:
+    """Tell whether a record is as short as that of a key, whatever it says."""
+    return (
+        len(record.key or b"") == 2 * COOKIE_BYTES
+        and len(record.value or b"") <= wrapped_key.MAX_CHARACTERS
+    )
 
 
 def cookie_of(record: StoredRecord) -> bytes | None:

@@ -67,8 +67,9 @@ EXPIRES_AT = View(
     lambda seconds: b"%d" % seconds,
     lambda field: number(field) if field else None,
 )
+SOURCE = View("source", "imagegate-source", str.encode, bytes.decode)
 # Those that not every image has.
-OPTIONAL = (OWNER, VISIBILITY, EXPIRES_AT)
+OPTIONAL = (OWNER, VISIBILITY, EXPIRES_AT, SOURCE)
 VIEWS = (CONTENT_TYPE, CONTENT_LENGTH, DIGEST, CONTENT_ENCODING, *OPTIONAL)
 # The properties that are in no other header.
 VIEWED = {view.field for view in VIEWS}

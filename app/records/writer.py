@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from app.imaging.info import ImageInfo
-    from app.log import Log, Position
+    from app.log import Append, Log, Position
     from app.records.claim import Claim
     from app.sealing.wrapped_key import WrappedKey
 
@@ -66,9 +66,16 @@ class ImageWriter:
         self._shreds = shreds
 
     async def write(
-        self, data: bytes, info: ImageInfo, claim: Claim | None, deadline: float
+        self,
+        data: bytes,
+        info: ImageInfo,
+        claim: Claim | None,
+        deadline: float,
+        append: Append | None = None,
     ) -> Written:
         """Append the stored bytes of an image, at an address of its own.
+
+        The head goes through `append` if there is one, and so together with heads of other images.
 
         Raises:
             KeyUnavailableError, NotWrittenError: There is no image.
@@ -95,7 +102,7 @@ class ImageWriter:
             part_bytes, head_record, cookie, view, info, size, places, claim, self._encoding, sealed
         )
         head = self._signatures.sign(IMAGES, head)
-        [place] = await self._log.append(IMAGES, [head], deadline)
+        [place] = await (append or self._log.append)(IMAGES, [head], deadline)
         return Written(Address(place, cookie), size, tuple(places), key)
 
     async def _new_key(self, deadline: float) -> ImageKey | None:

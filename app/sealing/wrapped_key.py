@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 DATA_KEY_BYTES = 32
 # Some 60 characters by the keyring, 100 by Vault.
-_MAX_CHARACTERS = 512
+MAX_CHARACTERS = 512
 _WRAPPED = re.compile(
     r"([A-Za-z0-9_-]{1,32}|vault:[A-Za-z0-9_.-]{1,64}:v[1-9][0-9]{0,8})"
     r":((?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?)"
@@ -48,7 +48,7 @@ def parse(text: str) -> WrappedKey:
     Raises:
         ValueError: The text is none.
     """
-    found = _WRAPPED.fullmatch(text) if len(text) <= _MAX_CHARACTERS else None
+    found = _WRAPPED.fullmatch(text) if len(text) <= MAX_CHARACTERS else None
     if not (found and found[2]):
         raise ValueError("no wrapped key")
     return WrappedKey(found[1], found[2])

@@ -12,16 +12,19 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import h11
+import structlog
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from app.api import problems
+from app.api.context import add_to_every_answer
 from app.api.crowd import BEYOND, BY_PROXY, Beyond
 from app.client import NOBODY
 from app.errors import BadRequestError
 from app.server.connections import Place
 from app.server.parser import MAX_HEADERS, MAX_HEADERS_BYTES, Parser
 from app.server.peers import is_proxy, peer_at
+from app.server.phrases import phrase_of
 
 if TYPE_CHECKING:
     from asyncio import TimerHandle, Transport
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from app.server.connections import Connections
     from app.server.settings import ServerSettings
     from app.server.slices import Slices
+
+logger = structlog.get_logger(__name__)
 
 # As Apache's RequestReadTimeout and nginx's client_header_timeout, about.
 _HEADERS_SECONDS = 30.0
@@ -186,18 +191,31 @@ class HttpProtocol(H11Protocol):
             self.transport.close()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - of no use to a client
-        """Answer a request that is not valid HTTP or has too large headers, and close."""
-        error = BadRequestError(
+        """Answer a request that is not valid HTTP, or too large before its body, and close."""
+        error = self._parser.refusal or BadRequestError(
             f"This is not valid HTTP/1.1, or its headers have over {MAX_HEADERS_BYTES:,} bytes or"
             f" {MAX_HEADERS} lines."
         )
-        response = problems.answer(error, uuid.uuid4().hex)
-        headers = [*response.raw_headers, (b"connection", b"close")]
+        request_id = uuid.uuid4().hex
+        response = problems.answer(error, request_id)
+        add_to_every_answer(response.headers, request_id)
+        logger.info(
+            "request",
+            status=error.status,
+            code=error.code,
+            client=self.peer,
+            request_id=request_id,
+        )
+        headers = [
+            *self.server_state.default_headers,  # uvicorn's own: the date
+            *response.raw_headers,
+            (b"connection", b"close"),
+        ]
         # Too late while a response is being sent: it is cut off.
         with contextlib.suppress(h11.LocalProtocolError):
             for event in (
                 h11.Response(
-                    status_code=error.status, headers=headers, reason=error.title.encode()
+                    status_code=error.status, headers=headers, reason=phrase_of(error.status)
                 ),
                 h11.Data(data=bytes(response.body)),
                 h11.EndOfMessage(),

@@ -24,6 +24,8 @@ from app.background import BackgroundJob
 from app.codec.sandbox import hide
 from app.errors import ConfigurationError
 from app.read_again import ReadAgain
+from app.section import variable
+from app.server import phrases
 from app.server.certificate import files_of, read_to_show
 from app.server.connections import Connections
 from app.server.descriptors import free_for_connections, raise_limit
@@ -76,6 +78,7 @@ def serve(app: FastAPI, http: ServerSettings, destination: str, *, exposable: bo
     if find_spec("uvloop") is None:
         logger.info("uvloop_missing", advice="pip install 'imagegate[speed]' for a faster loop")
     contexts = _contexts(http)
+    phrases.use()
     raise_limit()
     connections = Connections(http.max_connections, http.client_connections)
     plain = functools.partial(HttpProtocol, connections, Slices(), http)
@@ -217,7 +220,7 @@ def bind(http: ServerSettings) -> socket.socket:
     except (OSError, UnicodeError) as error:  # the latter for a name that cannot be one
         raise ConfigurationError(
             f"cannot listen on {http.host}:{http.port}: {_reason(error)}. Choose another port with"
-            " --port or IMAGEGATE_HTTP__PORT."
+            f" --port or {variable('http', 'port')}; make run PORT=8081 works too."
         ) from error
 
 

@@ -12,6 +12,10 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotations
 # The Prometheus library adds `_total` to the names of counters.
 IMAGES_STORED = Counter("imagegate_images_stored", "Images that were acknowledged.")
+UPLOADS_REPLAYED = Counter(
+    "imagegate_uploads_replayed",
+    "Uploads that were answered with the image that their idempotency key had stored before.",
+)
 IMAGES_SWEPT = Counter(
     "imagegate_images_swept", "Images that this gateway deleted as they had expired."
 )

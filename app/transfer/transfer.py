@@ -257,9 +257,11 @@ class Transfer:
             case ImageStored(info=info, claim=claim, move=move):
                 # It has expired.
                 former_ids = move.former_ids if move else ()
-                return ImageDeleted(fact.image_id, info.owner, info.visibility, claim, former_ids)
-            case ImageDeleted(claim=claim, former_ids=former_ids):
-                return replace(deletion, claim=claim, former_ids=former_ids)
+                return ImageDeleted(
+                    fact.image_id, info.owner, info.visibility, claim, former_ids, info.source
+                )
+            case ImageDeleted(claim=claim, former_ids=former_ids, source=source):
+                return replace(deletion, claim=claim, former_ids=former_ids, source=source)
         return deletion
 
     async def _said(self, fact: Fact) -> Event | UnknownEvent | None:

@@ -32,6 +32,7 @@ from app.log import MAX_OFFSETS, MAX_PARTITIONS
 
 Schema = dict[str, Any]
 
+_SHA_256 = "[0-9a-f]{64}"
 _ID = "[a-z2-7]{32}"
 _TIME = "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{3}Z"
 _LABEL = {"pattern": "^[ -~]+$", "maxLength": 100}
@@ -45,6 +46,11 @@ _PREDICATES: dict[Any, Schema] = {
         "pattern": f"^[^{_HARMFUL}]+$",
         "maxLength": names.MAX_OWNER_CHARACTERS,
     },
+    info.is_source_or_empty: {
+        "pattern": f"^[^{_HARMFUL}]+$",
+        "maxLength": names.MAX_SOURCE_CHARACTERS,
+    },
+    info.is_option: _LABEL,
     info.is_sha_256: {"pattern": "^[0-9a-f]{64}$"},
     # JSON has no other numbers.
     math.isfinite: {},
@@ -60,7 +66,7 @@ _SUBJECTS = {
 }
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
 # Members that are written only where they say something, and then are neither empty nor null.
-_UNSAID = {"owner", "visibility", "expires_at"}
+_UNSAID = {"owner", "visibility", "expires_at", "source", "metadata", "expires_in"}
 _DESCRIPTIONS = {
     name: field.description
     for model in (schemas.Receipt, schemas.Image)
@@ -68,6 +74,7 @@ _DESCRIPTIONS = {
 } | {
     "content_encoding": "Packing of the stored bytes, such as `lepton`; empty if there is none.",
     "expires_at": "When the image is gone, in seconds since 1970; missing where it never is.",
+    "expires_in": "How long the upload wanted it kept, in seconds; missing where for ever.",
 }
 
 
@@ -82,9 +89,21 @@ def documents() -> dict[str, Schema]:
         "Ids that the image had in other logs, the newest last; each still means this image.",
         f"{_ID}(,{_ID}){{0,{MAX_FORMER_IDS - 1}}}",
     )
+    token = _text(
+        "SHA-256 that stands for the client's name and the `Idempotency-Key` of its upload; missing"
+        " where it sent none. Of several images with one token, only the first exists, unless the"
+        " timestamps of their records are 24 hours or more apart.",
+        _SHA_256,
+    )
     stored = {
         "imagegatechunks": chunks,
         "imagegateclaim": _claim("The image exists only if this claim counts."),
+        "imagegateidempotency": token,
+        "imagegatefingerprint": _text(
+            "SHA-256 that stands for the file, its name and its options, keyed with the image's key"
+            " if it is encrypted; there with `imagegateidempotency`.",
+            _SHA_256,
+        ),
         "data": _image(),
     }
     moved = {
@@ -98,13 +117,25 @@ def documents() -> dict[str, Schema]:
         "imagegateowner": _constrained(str, Predicate(info.is_owner_or_empty))
         | _described("owner"),
         "imagegatevisibility": _schema_of(info.Visibility) | _described("visibility"),
+        "imagegatesource": _constrained(str, Predicate(info.is_source_or_empty))
+        | _described("source"),
         "imagegateclaim": _claim("It still is a use of the link."),
         "imagegateformerids": former,
+        "imagegateidempotency": _text(
+            "As in the event that announced the image, which a log may have erased; missing where"
+            " there was none, or 24 hours later.",
+            _SHA_256,
+        ),
+        "imagegatecreatedat": _text(
+            "Time at which the image was stored, by the log's clock, in UTC; there with"
+            " `imagegateidempotency`.",
+            _TIME,
+        ),
     }
     began = {"data": _ends()}
     return {
         "image.stored": _event(
-            "image.stored", "An image was stored.", [1, 2, 4, 5, 6], stored, ["data"]
+            "image.stored", "An image was stored.", [1, 2, 4, 5, 6, 7], stored, ["data"]
         ),
         "image.moved": _event(
             "image.moved",

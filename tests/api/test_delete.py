@@ -52,6 +52,17 @@ async def test_the_embedded_log_erases_the_bytes(shared_client):
         assert not path.is_file() or marker not in path.read_bytes()
 
 
+async def test_a_made_up_id_at_the_address_of_an_erased_image_is_one_of_nobody(tmp_path):
+    async with in_process(tmp_path, delivery={"cache_bytes": 0}) as client:
+        gone = await store(client)
+        made_up = gone.id[:16] + gone.id[16:][::-1]
+        await client.delete(gone.url)
+        for method in ("GET", "HEAD", "DELETE"):
+            assert (await client.request(method, f"/images/{made_up}")).status_code == 404, method
+        problem(await client.get(f"/images/{made_up}/metadata"), 404, "image-not-found")
+        problem(await client.get(gone.url), 410, "image-gone")
+
+
 async def test_an_image_whose_bytes_have_expired_is_gone_and_can_be_unlisted(tmp_path):
     async with in_process(tmp_path, delivery={"cache_bytes": 0}) as client:
         expired = await store(client)

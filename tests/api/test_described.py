@@ -93,6 +93,7 @@ class TestCheck:
             "cache-control": "no-store",
             "x-request-id": "1",
             "x-content-type-options": "nosniff",
+            "cross-origin-resource-policy": "same-origin",
         } | headers
         return httpx.Response(
             status,

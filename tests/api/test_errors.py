@@ -7,7 +7,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from app import errors
-from app.api import problems
+from app.api import denials, problems
+from app.telemetry.tally import Tally
 from tests.support.described import answers, leaves, tree
 from tests.support.in_process import problem
 
@@ -69,7 +70,8 @@ class TestTree:
             if each.status in (408, 429, 503, 504):
                 assert each.retryable, each
             elif each.status < 500:
-                assert not each.retryable, each
+                # The one before it ends some time.
+                assert each.retryable == (each is errors.IdempotencyKeyInUseError), each
 
 
 @MODULE
@@ -83,10 +85,10 @@ class TestFramework:
     @pytest.mark.parametrize(
         ("method", "path", "allowed"),
         [
-            ("PUT", "/images", {"GET", "POST"}),
-            ("PATCH", "/images/" + "a" * 32, {"GET", "HEAD", "DELETE"}),
-            ("POST", "/health/live", {"GET"}),
-            ("BREW", "/images", {"GET", "POST"}),
+            ("PUT", "/images", {"GET", "HEAD", "POST", "OPTIONS"}),
+            ("PATCH", "/images/" + "a" * 32, {"GET", "HEAD", "DELETE", "OPTIONS"}),
+            ("POST", "/health/live", {"GET", "HEAD", "OPTIONS"}),
+            ("BREW", "/images", {"GET", "HEAD", "POST", "OPTIONS"}),
         ],
     )
     async def test_another_method_is_a_problem_that_says_which_are_allowed(
@@ -141,6 +143,43 @@ class TestOurOwnMistakes:
         assert (await shared_client.get("/images")).status_code == 500
         monkeypatch.undo()
         assert (await shared_client.get("/images")).status_code == 200
+
+
+@MODULE
+class TestLines:
+    @pytest.mark.parametrize(
+        ("method", "path", "code"),
+        [
+            ("GET", "/images/none", "image-not-found"),
+            ("GET", "/images?limit=0", "invalid-parameter"),
+            ("PUT", "/images", "method-not-allowed"),
+            ("GET", "/images?signature=x", "invalid-link"),
+            ("GET", "/images", None),
+        ],
+    )
+    async def test_that_of_a_refused_request_has_its_code(self, shared_client, method, path, code):
+        with capture_logs() as logs:
+            await shared_client.request(method, path)
+        [line] = [each for each in logs if each["event"] == "request"]
+        assert line.get("code") == code
+
+    async def test_an_overload_is_one_warning_a_second_with_a_count(
+        self, shared_client, monkeypatch
+    ):
+        async def fail(*_):
+            raise errors.OverloadedError("No room.")
+
+        now = 0.0
+        monkeypatch.setattr(denials, "_refused", Tally(lambda: now))
+        monkeypatch.setattr(shared_client.gateway.finder, "find", fail)
+        with capture_logs() as logs:
+            for _ in range(5):
+                problem(await shared_client.get("/images/none"), 503, "overloaded")
+            now = 2.0
+            await shared_client.get("/images/none")
+        assert not [each for each in logs if each["log_level"] == "error"]
+        lines = [each for each in logs if each["event"] == "request_refused"]
+        assert [(each["reason"], each["count"]) for each in lines] == [("load", 1), ("load", 5)]
 
 
 @MODULE

@@ -41,7 +41,9 @@ class Told:
 EVERYONE = Told((200, 200, 200))
 OWNERS = Told((404, 200, 200))
 TOLD = {
+    "OPTIONS /images": EVERYONE,
     "POST /images": Told((201, 201, 201)),
+    "POST /images/batch": Told((200, 200, 200)),
     "GET /images": Told((200, 200, 200), (OTHERS, OWN, BOTH)),
     "GET /images/{image_id}": OWNERS,
     "HEAD /images/{image_id}": OWNERS,
@@ -61,7 +63,6 @@ TOLD = {
     "GET /web/{path:path}": EVERYONE,
     "HEAD /web/{path:path}": EVERYONE,
     "GET /openapi.json": EVERYONE,
-    "HEAD /openapi.json": EVERYONE,
 }
 
 
@@ -105,6 +106,8 @@ class World:
         sent = {}
         if path == "/links":
             sent = {"json": {"kind": "download", "image_id": self.image}}
+        elif path == "/images/batch":
+            sent = {"files": {"file": b"no image"}}
         elif method == "POST":
             sent = {"content": images.jpeg(images.photo((16, 16)))}
         response = await self.client.request(method, path, headers=headers, **sent)

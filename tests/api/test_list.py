@@ -98,7 +98,7 @@ async def test_the_image_that_was_just_stored_is_first(client):
     assert ids(await client.get("/images?limit=1")) == EXPECTED[:1]
 
 
-@pytest.mark.parametrize("limit", ["0", "-1", "1001", "many", "1.5", "", "9" * 5000])
+@pytest.mark.parametrize("limit", ["0", "-1", "1001", "many", "1.5", "9" * 5000])
 async def test_a_limit_that_is_none_is_refused_by_name(client, limit):
     response = await client.get("/images", params={"limit": limit})
     assert "limit" in problem(response, 422, "invalid-parameter")["detail"]

@@ -69,7 +69,7 @@ async def test_what_is_no_file_of_a_page_is_a_problem(client, path):
 @pytest.mark.parametrize("path", [*PAGES, "/web/index.js"])
 async def test_a_page_is_only_read(client, path):
     response = await client.delete(path)
-    assert (response.status_code, response.headers["allow"]) == (405, "GET, HEAD")
+    assert (response.status_code, response.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
 
 
 def test_pages_are_not_part_of_the_described_api():

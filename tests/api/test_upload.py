@@ -164,8 +164,25 @@ class TestRefusals:
         for name in ("JPEG", "PNG", "WebP", "GIF"):
             assert name in body["detail"]
 
-    async def test_an_empty_body(self, client):
-        problem(await client.post("/images", content=b""), 415, "unsupported-format")
+    async def test_a_file_that_is_empty_in_either_form(self, client):
+        problem(await client.post("/images", content=b""), 422, "empty-body")
+        form = {"files": {"file": ("", b"", "application/octet-stream")}}
+        problem(await client.post("/images", **form), 422, "empty-body")
+
+    @pytest.mark.parametrize("coding", ["gzip", "br", "identity, GZIP", "unheard-of", "gzip, gzip"])
+    async def test_a_body_with_a_coding_says_that_it_is_sent_without(self, client, coding):
+        headers = {"content-encoding": coding}
+        answer = await client.post("/images", content=images.jpeg(), headers=headers)
+        problem(answer, 415, "unsupported-encoding")
+        assert answer.headers["accept-encoding"] == "identity"
+        answer = await client.post("/links", json={}, headers=headers)
+        problem(answer, 415, "unsupported-encoding")
+
+    @pytest.mark.parametrize("coding", ["", "identity", "Identity,"])
+    async def test_a_coding_that_is_none_is_fine(self, client, coding):
+        headers = {"content-encoding": coding}
+        answer = await client.post("/images", content=images.jpeg(), headers=headers)
+        assert answer.status_code == 201
 
     async def test_a_truncated_image_is_refused_and_nothing_is_stored(self, client):
         data = images.jpeg(images.photo((400, 300)))
@@ -191,6 +208,12 @@ class TestRefusals:
         problem(await client.post("/images", **form), 422, "invalid-parameter")
         form["data"] = {"profile": "balanced", "comment": "other fields are left alone"}
         assert (await client.post("/images", **form)).status_code == 201
+
+    async def test_an_option_that_is_sent_empty_is_not_given(self, client):
+        data = {"profile": "", "metadata": " ", "visibility": "", "expires_in": ""}
+        form = {"files": {"file": images.jpeg()}, "data": data}
+        answer = await client.post("/images?profile=small&profile=&metadata=", **form)
+        assert answer.json()["profile"] == "small"
 
     @pytest.mark.parametrize("profile", ["original", "lossless", "balanced", "small"])
     async def test_a_profile_is_chosen_by_a_field_or_in_the_query(self, client, profile):
@@ -270,7 +293,7 @@ class TestRefusals:
         self, client, make
     ):
         data = make(images.photo((320, 240)))
-        image = (await client.post("/images", files={"file": ("IMG_1.X", data)})).json()
+        image = (await client.post("/images", files={"file": ("IMG_1.TIF", data)})).json()
         served = await client.get(image["url"])
         assert served.headers["content-type"] == image["content_type"]
         assert image["content_type"] in {"image/jpeg", "image/avif"}

@@ -304,6 +304,14 @@ class TestOwners:
         known = (await catalog.known(image_id(number))).ownership
         return known.owner, known.visibility, known.is_deleted
 
+    async def test_a_deletion_is_of_the_source_that_the_image_was_stored_with(self, catalog):
+        await apply(catalog, stored(1, source="door"), stored(2))
+        lying = (ImageDeleted(image_id(number), source="gate") for number in (1, 2, 3))
+        await apply(catalog, *lying, start=2)
+        for source, sequences in (("door", [0, 2]), ("gate", [4])):
+            found = await catalog.facts(-1, 9, None, source)
+            assert [fact.sequence for fact in found] == sequences
+
     async def test_no_query_for_an_owner_scans_the_rows_of_others(self, catalog, tmp_path):
         await apply(catalog, stored(1, owner="key:1"))
         plans, query = [], catalog._database.query
@@ -316,12 +324,27 @@ class TestOwners:
         catalog._database.query = explained
         await catalog.newest(10, None, "key:1")
         await catalog.facts(-1, 10, "key:1")
+        await catalog.newest(10, None, None, "door")
+        await catalog.facts(-1, 10, None, "door")
+        await catalog.newest(10, None, "key:1", "door")
+        await catalog.facts(-1, 10, "key:1", "door")
+        await catalog.of_upload("key:1", "cd" * 32, 10)
+        await catalog.of_upload("", "cd" * 32, 10)
         await catalog.known(image_id(1))
         await catalog.image(image_id(1))
         assert [plan for plan in plans if "_of_owner (owner=? AND" in plan] == [
             "SEARCH images USING INDEX images_of_owner (owner=? AND sequence<?)",
             "SEARCH facts USING INDEX facts_of_owner (owner=? AND sequence>?)",
         ]
+        of_source = "SEARCH {} USING INDEX {}_of_{}"
+        assert [plan for plan in plans if "source=?" in plan] == [
+            of_source.format("images", "images", "source (source=? AND sequence<?)"),
+            of_source.format("facts", "facts", "source (source=? AND sequence>?)"),
+            of_source.format("images", "images", "both (owner=? AND source=? AND sequence<?)"),
+            of_source.format("facts", "facts", "both (owner=? AND source=? AND sequence>?)"),
+        ]
+        of_upload = "SEARCH images USING INDEX images_of_upload (upload=? AND owner=?)"
+        assert [plan for plan in plans if "upload=?" in plan] == [of_upload, of_upload]
         # The row of the id that was asked for.
         one_row = {"SCAN given", "SCAN CONSTANT ROW"}
         scans = {plan for plan in plans if plan.startswith("SCAN") or "TEMP" in plan}

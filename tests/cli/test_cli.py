@@ -131,6 +131,7 @@ class TestServe:
         status, out, err = run("serve", "--port", str(used_port))
         assert (status, out) == (2, "")
         assert f"imagegate: cannot listen on 127.0.0.1:{used_port}: Address already in use" in err
+        assert "make run PORT=" in err
         assert list(tmp_path.iterdir()) == []
 
     def test_a_host_that_is_unknown_is_named(self, run):

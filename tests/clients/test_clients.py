@@ -16,7 +16,7 @@ def operation_ids():
 
 
 class TestCalls:
-    """The same four calls by every client: see upload.py and upload.mts."""
+    """The same five calls by every client: see upload.py and upload.mts."""
 
     def test_an_upload_returns_the_image_as_the_gateway_describes_it(self, result, gateway):
         uploaded = result["uploaded"]
@@ -39,10 +39,20 @@ class TestCalls:
     def test_a_list_has_the_image(self, result):
         assert result["uploaded"]["id"] in result["listed"]
 
+    def test_an_upload_that_is_sent_again_under_its_key_is_stored_once(self, result):
+        one, other = result["again"]
+        assert one == other
+
     def test_a_refused_upload_is_a_problem_with_status_and_code(self, result):
         problem = result["problem"]
         assert (problem["status"], problem["code"]) == (422, "invalid-image")
         assert problem["retryable"] is False
+
+    def test_a_batch_has_a_result_for_each_image(self, result):
+        stored, refused = result["batch"]
+        assert (stored["status"], refused["status"]) == (201, 422)
+        assert result["stored"] == [stored["image"]["id"]]
+        assert refused["problem"]["code"] == "invalid-image"
 
 
 class TestPython:
@@ -67,6 +77,7 @@ class TestPython:
         ("module", "returns"),
         [
             ("images/upload_image", "Image | Problem"),
+            ("images/upload_batch", "BatchProblem | BatchResults"),
             ("images/download_image", "Any | File | Problem"),
             ("images/list_images", "ImagePage | Problem"),
             ("images/describe_image", "Image | Problem"),
@@ -103,7 +114,8 @@ class TestDocument:
     def test_the_programs_are_those_that_ran(self, name):
         program = (generated.HERE / name).read_text("utf-8")
         shown, _ = re.split(r"(?:#|//) For the tests\.", program[program.index("\nimport ") :])
-        assert f"\n{shown.replace('import json', '').strip()}\n```" in self.PAGE
+        shown = shown.replace("import json\n", "").strip()
+        assert f"\n{shown}\n```" in self.PAGE
 
     def test_the_commands_are_those_that_ran(self):
         version = generated.generator_version()

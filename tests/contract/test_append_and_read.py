@@ -79,8 +79,9 @@ class TestAppend:
         assert log.partitions(IMAGES) == PARTITIONS
         sent = await log.append(IMAGES, [Record(b"k", b"v", partition=n) for n in range(3)])
         assert [position.partition for position in sent] == [0, 1, 2]
-        spread = await log.append(IMAGES, [Record(b"key-%d" % n, b"v") for n in range(100)])
-        assert set(Counter(position.partition for position in spread)) == {0, 1, 2}
+        records = [Record(b"key-%d" % n, b"v") for n in range(100)]
+        spread = await asyncio.gather(*(log.append(IMAGES, [record]) for record in records))
+        assert set(Counter(position.partition for [position] in spread)) == {0, 1, 2}
 
     async def test_many_appenders_at_once_get_positions_of_their_own(self, engine, opened):
         log = await opened(engine)

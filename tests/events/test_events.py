@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 from app.errors import NewerVersionError
 from app.events import event as events
 from app.events import move
+from app.events.idempotency import FormerToken
 from app.imaging.info import Visibility
 from app.log import Position, StoredRecord
 from app.records import chunk_list
 from tests.support.bounds import within_bounds
 from tests.support.facts import (
+    TOKEN,
     UNKNOWN,
     as_stored,
     claimed,
@@ -28,9 +30,12 @@ from tests.support.facts import (
     envelope,
     image_id,
     info,
+    keyed,
     moved,
     stored,
 )
+
+ONCE = {"imagegateidempotency": TOKEN, "imagegatefingerprint": TOKEN}
 
 
 def record(value):
@@ -50,6 +55,8 @@ def with_data(**changes):
         stored(2, filename=None, frame_count=9, kept=False),
         stored(4, owner="https://login.example#Zoë", visibility=Visibility.OWNER),
         claimed(6, uses=10_000),
+        keyed(11),
+        events.ImageDeleted(image_id(12), former_token=FormerToken(TOKEN, 1_700_000_000_123)),
         deleted(3),
         events.ImageDeleted(image_id(5), "key:1", Visibility.AUTHENTICATED),
         events.ImageDeleted(image_id(7), claim=claimed().claim),
@@ -109,6 +116,8 @@ def test_an_event_is_a_cloudevent_in_structured_mode():
         (stored(owner="key:1", visibility=Visibility.AUTHENTICATED), 2),
         (stored(visibility=Visibility.OWNER), 2),
         (claimed(), 2),
+        (keyed(), 7),
+        (events.ImageDeleted(image_id(1), former_token=FormerToken(TOKEN, 1)), 1),
         # It hides an image, which an older reader does rightly.
         (events.ImageDeleted(image_id(1), "key:1", Visibility.OWNER, claimed().claim), 1),
         (events.SigningBegan((1,)), 1),
@@ -283,6 +292,12 @@ def test_each_event_has_an_id_of_its_own():
         (envelope(imagegateversion=2, imagegateclaim=f"{'A' * 16},1,09"), "imagegateclaim"),
         (envelope(imagegateversion=2, imagegateclaim=f"{'A' * 16},1,9,"), "imagegateclaim"),
         (envelope(type="image.deleted", data=None, imagegateclaim="A"), "imagegateclaim"),
+        (envelope(imagegateversion=6, **ONCE), "lower than what"),
+        (envelope(imagegateversion=7, **ONCE | {"imagegateidempotency": 7}), "idempotency"),
+        (envelope(imagegateversion=7, **ONCE | {"imagegatefingerprint": "A"}), "fingerprint"),
+        (envelope(imagegateversion=7, imagegateidempotency=TOKEN), "without imagegatefingerprint"),
+        (envelope(imagegateversion=7, imagegatefingerprint=TOKEN), "without imagegatefingerprint"),
+        (envelope(type="image.deleted", data=None, **ONCE), "imagegatecreatedat"),
     ],
 )
 def test_what_is_no_event_is_poison_and_says_where(value, reason):

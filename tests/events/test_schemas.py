@@ -9,11 +9,12 @@ from jsonschema import Draft7Validator, Draft202012Validator, ValidationError
 
 from app.errors import NewerVersionError
 from app.events import event as events
+from app.events.idempotency import FormerToken
 from app.imaging.info import Visibility
 from app.log import Position, StoredRecord
 from dev.openapi.events import documents, text_of
 from tests.support.asyncapi import EVENTS, Validator, closed, load
-from tests.support.facts import claimed, deleted, envelope, image_id, moved, stored
+from tests.support.facts import TOKEN, claimed, deleted, envelope, image_id, keyed, moved, stored
 
 TYPES = ["image.stored", "image.moved", "image.deleted", "image.rewrapped", "image.signing-began"]
 # With the same meaning in JSON Schema 2020-12 and in draft 7.
@@ -49,7 +50,8 @@ FORMER_IDS = [
     *("aaaa", f"{image_id(1)},", f",{image_id(1)}", image_id(1).upper(), f"{image_id(1)}\n", 7, []),
 ]
 ENVELOPE = sorted(envelope())
-DATA = sorted(envelope()["data"] | {"owner": "", "visibility": "", "expires_at": 0})
+UNSAID = {"owner", "visibility", "expires_at", "source", "metadata", "expires_in"}
+DATA = sorted(envelope()["data"].keys() | UNSAID)
 
 
 def schema(kind):
@@ -111,10 +113,12 @@ def test_a_schema_means_the_same_in_2020_12_and_in_draft_7(kind):
         stored(4, owner="https://login.example#Zoë", visibility=Visibility.OWNER),
         stored(7, expires_at=4_000_000_000),
         claimed(6, uses=10_000),
+        keyed(10),
         deleted(3),
         events.ImageDeleted(image_id(5), "key:1", Visibility.AUTHENTICATED, claimed().claim),
         moved(8, 1, 2, owner="key:1", visibility=Visibility.OWNER),
         events.ImageDeleted(image_id(9), former_ids=(image_id(1), image_id(2))),
+        events.ImageDeleted(image_id(11), former_token=FormerToken(TOKEN, 1_700_000_000_123)),
         events.SigningBegan((0, 2**48 - 1)),
     ],
 )
@@ -157,7 +161,7 @@ def test_an_event_of_an_earlier_release_without_time_and_of_a_later_one_with_mor
 @pytest.mark.parametrize("name", DATA)
 def test_a_property_is_valid_where_a_reader_believes_it(name):
     # It is written where it says something; that it says nothing is believed too.
-    unsaid = ("", None) if name in {"owner", "visibility", "expires_at"} else ()
+    unsaid = ("", None) if name in UNSAID else ()
     for value in VALUES:
         data = envelope()["data"] | {name: value}
         if name in {"content_length", "stored_bytes"}:
@@ -245,7 +249,7 @@ def test_the_address_of_a_key_is_valid_where_a_reader_believes_it(address):
         agree(envelope(type=kind, imagegateversion=6, data=data), kind)
     good = {"from": other, "to": "aaad" + "d" * 28}
     assert is_believed(envelope(type=kind, imagegateversion=6, data=good))
-    for version in (5, 7):
+    for version in (5, 8):
         agree(envelope(type=kind, imagegateversion=version, data=good), kind)
 
 
@@ -267,3 +271,14 @@ def test_the_address_of_a_key_is_valid_where_a_reader_believes_it(address):
 )
 def test_a_list_of_chunks_has_the_form_that_readers_know(listed, is_one):
     assert Validator(schema("image.stored")).is_valid(envelope(imagegatechunks=listed)) == is_one
+
+
+@pytest.mark.parametrize("member", ["imagegateidempotency", "imagegatefingerprint"])
+@pytest.mark.parametrize("value", [TOKEN, TOKEN.upper(), TOKEN[1:], f"{TOKEN}\n", 7, None])
+def test_a_token_is_valid_where_a_reader_believes_it(member, value):
+    both = {"imagegateidempotency": TOKEN, "imagegatefingerprint": TOKEN} | {member: value}
+    event = envelope(imagegateversion=7, **both)
+    # Only a reader misses the other one.
+    if value is not None:
+        agree(event)
+    assert is_believed(event) == (value == TOKEN)

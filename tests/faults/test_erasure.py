@@ -11,6 +11,8 @@ import pytest
 from app.catalog import loose_keys
 from app.changes.key_sweep import KeySweep
 from app.log import KEYS
+from app.log.kafka.log import KafkaLog
+from app.log.kafka.settings import KafkaSettings
 from app.records.signature import NO_SIGNATURES
 from dev.kafka.ports import free_port
 from tests.support import commands, images
@@ -24,11 +26,31 @@ SHRED = {"IMAGEGATE_KAFKA__ERASURE": "shred"}
 PHOTOS = [images.jpeg(images.photo((80, 60), seed=seed)) for seed in range(8)]
 KILLS = 6
 AT_ONCE = 8
-REWRAPPED = 600
+REWRAPPED = 800
+REWRAP_KILLS = 5
 
 
 def digest(data):
     return hashlib.sha256(data).hexdigest()
+
+
+async def until_appended(settings, count):
+    """Wait until so many records more are in the topic of keys."""
+    log = KafkaLog(
+        KafkaSettings(
+            bootstrap_servers=settings["IMAGEGATE_KAFKA__BOOTSTRAP_SERVERS"],
+            topic_prefix=settings["IMAGEGATE_KAFKA__TOPIC_PREFIX"],
+            erasure="shred",
+        )
+    )
+    await log.start()
+    try:
+        goal = (await log.bounds(KEYS, 0)).end + count
+        async with asyncio.timeout(60):
+            while (await log.bounds(KEYS, 0)).end < goal:
+                await asyncio.sleep(0)
+    finally:
+        await log.stop()
 
 
 async def check_keys(settings, folder, expected, gone, monkeypatch, **named):
@@ -125,9 +147,10 @@ async def test_rewrap_killed_at_any_step(new_broker, new_gateway, tmp_path, monk
     async with older.async_client() as client:
         await asyncio.gather(*(upload(client, number) for number in range(REWRAPPED)))
     own = settings | {"IMAGEGATE_SEALING__KEYS": ring(k2=K2, k1=K1)}
-    for _ in range(KILLS):
+    for kill in range(REWRAP_KILLS):
         process = commands.start("keys", "rewrap", **own)
-        await asyncio.sleep(1.0 + random.random() * 1.5)
+        # A page of keys, or its tombstones, or a part of the next.
+        await until_appended(settings, 1 + kill * 45)
         process.send_signal(signal.SIGKILL)
         await asyncio.to_thread(process.wait)
         process.stdout.close()
@@ -137,6 +160,8 @@ async def test_rewrap_killed_at_any_step(new_broker, new_gateway, tmp_path, monk
                 answer = await client.get(f"/images/{image_id}")
                 assert digest(answer.content) == kept[image_id]
     said = await asyncio.to_thread(commands.run, "keys", "rewrap", **own)
+    assert not said.startswith("0 keys")
+    assert "already" in said
     assert "0 keys were wrapped again" in await asyncio.to_thread(
         commands.run, "keys", "rewrap", **own
     ), said

@@ -52,6 +52,30 @@ class TestRounds:
         await world.append(stored(3, owner="key:1"))
         assert await asyncio.wait_for(waiting, 10)
 
+    async def test_only_events_of_images_from_a_source_begin_one_of_its_own(self, world):
+        feed, _ = await world.follow()
+        all_rounds = Rounds(feed)
+        of = [Rounds(feed, None, "door"), Rounds(feed, "key:1", "door")]
+        for rounds in (*of, all_rounds):
+            assert await anext(rounds)
+        waiting = [asyncio.create_task(anext(rounds)) for rounds in of]
+        foreign = (
+            stored(1, source="gate", owner="key:1"),
+            stored(2, owner="key:1"),
+            ImageDeleted(image_id(7), "key:1", source="gate"),
+        )
+        for event in foreign:
+            await world.append(event)
+            assert await asyncio.wait_for(anext(all_rounds), 10)
+            await asyncio.sleep(0)
+            assert not any(each.done() for each in waiting)
+        await world.append(stored(3, source="door", owner="key:2"))
+        assert await asyncio.wait_for(waiting[0], 10)
+        assert not waiting[1].done()
+        # An earlier release did not write the source of what it deleted.
+        await world.append(ImageDeleted(image_id(8), "key:1"))
+        assert await asyncio.wait_for(waiting[1], 10)
+
     async def test_a_deletion_that_does_not_say_whose_image_it_was_begins_one_of_everyones(
         self, world
     ):
@@ -109,9 +133,9 @@ class TestFacts:
         feed, catalog = await world.follow()
         asked, real = [], catalog.facts
 
-        async def counting(sequence, limit, owner):
+        async def counting(sequence, *wanted):
             asked.append(sequence)
-            return await real(sequence, limit, owner)
+            return await real(sequence, *wanted)
 
         monkeypatch.setattr(catalog, "facts", counting)
         pages, seen = facts_after(feed, Pages(feed, catalog), -1, 60, "key:1"), []

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.errors import UnsupportedFormatError
+from app.errors import EmptyBodyError, UnsupportedFormatError
 from app.imaging.formats import ImageFormat, sniff
 from tests.support import images
 from tests.support.developing import LIMITS, develop
@@ -47,7 +47,7 @@ def test_formats_name_their_content_type_and_extension():
 
 
 def test_an_empty_file_is_called_empty():
-    with pytest.raises(UnsupportedFormatError, match="The file is empty"):
+    with pytest.raises(EmptyBodyError, match="The file is empty"):
         sniff(b"")
 
 

@@ -64,7 +64,7 @@ async def test_before_a_failure_leaves_no_complaint_behind(way, recwarn):
 async def test_draining_gives_up_on_a_log_that_never_answers(way):
     way.faults.may.clear()
     publisher, reservation = (
-        Publisher(way.log, way.claims, drain_seconds=0.01),
+        Publisher(way.log, way.claims, way.once, drain_seconds=0.01),
         await way.budget.reserve(NOBODY, 1),
     )
     publishing = asyncio.create_task(publisher.publish(PNG, info(), reservation))

@@ -149,7 +149,7 @@ async def test_while_a_limit_holds_it_up_its_client_is_not_behind(new_body):
 
 
 async def test_complete_silence_ends_a_body_though_nobody_waits(new_body, monkeypatch):
-    monkeypatch.setattr(intakes, "_SILENCE_SECONDS", 0.05)
+    monkeypatch.setattr(intakes, "SILENCE_SECONDS", 0.05)
     body = await new_body()
     with pytest.raises(RequestTimeoutError, match="Nothing came"):
         await body.task

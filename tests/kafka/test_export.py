@@ -64,6 +64,21 @@ async def test_layouts_make_folders_by_day_and_by_owner(shelf, export, tmp_path)
     assert len(list((tmp_path / "date").glob(f"2*/*/*/{one}.png"))) == 1
 
 
+async def test_each_source_is_exported_for_itself_and_then_the_rest(shelf, export, tmp_path):
+    door = [await shelf.put(b"1", source="door")]
+    gate = [await shelf.put(b"2", source="gate"), await shelf.put(b"3", source="gate")]
+    door.append(await shelf.put(b"4", source="door"))
+    for source, expected in (("door", door), ("gate", door + gate)):
+        assert (await ended(await export("--source", source)))[0] == 0
+        assert sorted(exported(tmp_path / "out")) == sorted(expected)
+    status, output, _ = await ended(await export("--source", "gate"))
+    assert (status, output.split(" written")[0]) == (0, "0 images, 0.0 MB")
+    without = await shelf.put(b"5")
+    status, output, _ = await ended(await export())
+    assert (status, "4 were there already" in output) == (0, True)
+    assert sorted(exported(tmp_path / "out")) == sorted([*door, *gate, without])
+
+
 async def test_times_bound_it_and_it_goes_on_behind_the_bound(shelf, export, tmp_path):
     await shelf.put(b"before")
     since = datetime.now(UTC) + timedelta(milliseconds=1)

@@ -91,6 +91,21 @@ class TestWhatAppears:
         assert first.facts["filename"] == first.filename == "Küste.png"
         assert first.facts["id"] == first.id
 
+    async def test_those_of_one_source_come_alone_and_the_place_is_behind_the_others(
+        self, shelf, options
+    ):
+        door = [await shelf.put(b"1", source="door")]
+        await some(shelf, source="gate")
+        async with ImageReader(**options, source=" door", follow=False) as images:
+            assert [(image.id, image.source) async for image in images] == [(door[0], "door")]
+        await some(shelf, source="gate")
+        door.append(await shelf.put(b"2", source="door"))
+        assert [*await read(options, source="door")] == door[1:]
+        others = options | {"group_id": f"{options['group_id']}-others"}
+        assert [*await read(others)] == [*shelf.stored]
+        with pytest.raises(ConfigurationError, match="source: should be 1 to 64 characters"):
+            ImageReader(**options, source="a" * 65)
+
     async def test_chunks_are_joined_and_come_in_pieces_as_well(self, shelf, options):
         data = random.Random(1).randbytes(3 * CHUNK_BYTES + 5)
         await shelf.put(data, CHUNK_BYTES)

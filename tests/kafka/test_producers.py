@@ -45,6 +45,18 @@ class TestProducers:
         assert (await log.read(IMAGES, position)).record.value == b"healed"
         assert log.trouble is None
 
+    async def test_records_of_one_append_share_batches_as_far_as_they_fit(self, log):
+        half = log.max_record_bytes(IMAGES) // 2
+        records = [Record(b"k", b"v" * 1000) for _ in range(20)]
+        positions = await log.append(IMAGES, [*records, Record(b"k", bytes(half)), records[0]])
+        small, large = positions[:20], positions[20:]
+        assert {each.partition for each in positions} == {small[0].partition}
+        fetched = await log.read(IMAGES, small[0])
+        there = {each.position for each in fetched.neighbours}
+        assert set(small[1:]) | set(large) == there
+        positions = await log.append(IMAGES, [Record(b"k", bytes(half))] * 3)
+        assert len({each.partition for each in positions}) > 1
+
     async def test_one_that_is_being_replaced_refuses_and_the_others_go_on(self, log):
         first, second, _ = log._appender.lanes
         connecting = asyncio.Event()

@@ -91,9 +91,9 @@ async def test_json_of_a_moved_image_says_when_it_was_first_stored(shelf, watch)
 
 
 async def test_filters_leave_only_what_is_asked_for(shelf, watch):
-    one = await shelf.put(b"1", owner="key:a")
-    two = await shelf.put(b"2", owner="key:b", content_type="image/webp")
-    await shelf.delete(one)
+    one = await shelf.put(b"1", owner="key:a", source="Tür")
+    two = await shelf.put(b"2", owner="key:b", content_type="image/webp", source="gate")
+    await shelf.delete(one, source="Tür")
 
     async def sequences(*arguments):
         return [said["sequence"] for said in await found(watch, *arguments)]
@@ -104,6 +104,8 @@ async def test_filters_leave_only_what_is_asked_for(shelf, watch):
     assert await sequences("--content-type", "image/webp") == [1]
     assert await sequences("--content-type", "image/*") == [0, 1]
     assert await sequences("--owner", "key:a", "--content-type", "image/webp") == []
+    assert await sequences("--source", " Tu\u0308r") == [0, 2]
+    assert await sequences("--source", "gate") == [1]
     assert two
 
 

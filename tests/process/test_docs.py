@@ -12,7 +12,7 @@ from tests.support import images
 from tests.support.gateway_process import GatewayProcess, on_kafka
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("quick-start", "http-api")
+PAGES = ("quick-start", "http-api", "uploading")
 # curl's own exit status (curl(1)) for an answer of 400 and above with -f, and for --max-time.
 HTTP_ERROR, TIMED_OUT = 22, 28
 # Streams never end: each is watched for this long.
@@ -33,12 +33,17 @@ class Line:
 
 
 def lines_of(page):
-    """Return the curl lines of a page's `sh` blocks; each ends with the status it gets."""
+    """Return the curl lines of a page's `sh` blocks; each ends with the status it gets.
+
+    A variable that is set in a line of its own belongs to the line behind it.
+    """
     text = (DOCS / f"{page}.md").read_text("utf-8")
     blocks = re.findall(r"(?ms)^```sh\n(.*?)^```", text)
     commands = "".join(blocks).replace("\\\n", " ").splitlines()
-    found = []
-    for command in commands:
+    found, before = [], ""
+    for line in commands:
+        command = f"{before}{line}"
+        before = f"{command} && " if re.fullmatch(r"[A-Z]+=\$\((?!.*curl ).*\)", line) else ""
         if re.search(r"\bcurl ", command):
             status = re.search(r"  # (\d{3})$", command)
             assert status, f"which status does it get? {command}"

@@ -8,6 +8,8 @@ import time
 import pytest
 
 from tests.support import images
+from tests.support.forms import HEADERS as BATCH
+from tests.support.forms import file, form
 from tests.support.gateway_process import GatewayProcess, until
 from tests.support.raw_http import RawClient
 
@@ -125,6 +127,56 @@ class TestContinue:
             assert client.read_head()[0] in {400, 413}
 
 
+def batching(client, length, **headers):
+    headers |= {"Content_Length": length} if length else {"Transfer_Encoding": "chunked"}
+    client.send_head("POST", "/images/batch", Content_Type=BATCH["content-type"], **headers)
+
+
+class TestBatches:
+    def test_one_of_more_bytes_than_the_budget_is_stored_whatever_it_announces(self, gateway):
+        data = images.png(images.photo((140, 140), noise=255), compress_level=1, private=False)
+        body = form(*[file(data)] * 25)
+        assert len(body) > BUDGET
+        with RawClient(gateway) as client:
+            for length in (len(body), None):
+                batching(client, length)
+                client.send(body if length else b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
+                # Both on one connection.
+                status, headers = client.read_head()
+                assert status == 200
+                results = json.loads(client.read_body(headers))["results"]
+                assert [each["status"] for each in results] == [201] * 25
+
+    def test_over_the_budget_it_gets_503_and_no_continue(self, gateway):
+        with full(gateway), RawClient(gateway) as client:
+            batching(client, 5_000, Expect="100-continue")
+            status, _, problem = client.read_problem()
+            assert (status, problem["code"]) == (503, "overloaded")
+            assert "results" not in problem
+            assert client.ended()
+
+    def test_a_client_that_leaves_in_the_middle_keeps_what_is_stored_and_frees_the_budget(
+        self, gateway
+    ):
+        before = len(stored(gateway))
+        with RawClient(gateway) as client:
+            batching(client, 150_000)
+            client.send(file(JPEG) + file(bytes(100_000))[:50_000])
+            until(lambda: len(stored(gateway)) == before + 1)
+        with full(gateway):
+            # Nothing of it holds memory: two others can have all of it.
+            pass
+        assert len(stored(gateway)) == before + 1
+
+    def test_a_form_that_breaks_off_is_answered_while_the_client_still_sends(self, gateway):
+        with RawClient(gateway) as client:
+            batching(client, 300_000)
+            client.send(file(JPEG) + b"--batch-boundary\r\n no header\r\n\r\n")
+            status, headers, problem = client.read_problem()
+            assert (status, problem["code"], headers["connection"]) == (400, "bad-request", "close")
+            assert [each["status"] for each in problem["results"]] == [201]
+
+
 class TestBrokenConnections:
     @pytest.mark.parametrize("content_type", ["image/jpeg", "multipart/form-data; boundary=b"])
     def test_a_client_that_leaves_in_mid_body_stores_nothing_and_frees_the_budget(
@@ -226,8 +278,38 @@ class TestHostileFraming:
     def test_what_is_no_http_is_answered_as_a_problem(self, gateway):
         with RawClient(gateway) as client:
             client.send(b"hello\r\n\r\n")
-            status, _, problem = client.read_problem()
+            status, headers, problem = client.read_problem()
             assert (status, problem["code"]) == (400, "bad-request")
+            assert headers["x-request-id"] == problem["request_id"]
+            assert headers["x-content-type-options"] == "nosniff"
+            assert headers["date"].endswith(" GMT")
+            gateway.await_output(problem["request_id"])
+
+    @pytest.mark.parametrize("end", ["", " HTTP/1.1\r\nHost: localhost\r\n\r\n"])
+    @pytest.mark.parametrize("target", ["/images/" + "a" * 9_000, "/images?limit=" + "1" * 9_000])
+    def test_a_target_that_is_too_long_is_refused_as_such(self, gateway, target, end):
+        with RawClient(gateway) as client:
+            client.send(f"GET {target}{end}".encode())
+            status, headers, problem = client.read_problem()
+            assert (status, problem["code"]) == (414, "target-too-long")
+            assert headers["x-request-id"] == problem["request_id"]
+
+    @pytest.mark.parametrize(
+        ("head", "line"),
+        [
+            ("GET /images?limit=0 HTTP/1.1", "422 Unprocessable Content"),
+            (f"GET /{'a' * 9_000} HTTP/1.1", "414 URI Too Long"),
+            ("hello", "400 Bad Request"),
+            (
+                f"POST /images HTTP/1.1\r\nContent-Length: {LIMIT + 1}",
+                "413 Content Too Large",
+            ),
+        ],
+    )
+    def test_reason_phrases_are_those_of_the_standard(self, gateway, head, line):
+        with RawClient(gateway) as client:
+            client.send(f"{head}\r\nHost: localhost\r\n\r\n".encode())
+            assert client.read_some().startswith(f"HTTP/1.1 {line}\r\n".encode())
 
     def test_a_path_with_a_slash_too_many_is_not_redirected(self, gateway):
         with gateway.client() as client:

@@ -58,6 +58,7 @@ def test_a_reader_has_these_members_and_options():
         "group_id",
         "start",
         "shard",
+        "source",
         "auto_commit",
         "follow",
         "state_dir",

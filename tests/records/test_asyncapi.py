@@ -10,8 +10,9 @@ import pytest_asyncio
 from app import __version__
 from app.changes.sign_from import begin_signing
 from app.errors import RecordGoneError
-from app.events.event import ImageDeleted, ImageRewrapped, encode
+from app.events.event import ImageDeleted, encode
 from app.events.move import Move
+from app.events.rewrapped import ImageRewrapped
 from app.feed import dead_letters
 from app.imaging.info import Visibility
 from app.log import EVENTS, IMAGES, KEYS, MAX_OFFSETS, REJECTS, Position, Record
@@ -67,21 +68,23 @@ class Written:
         self.on_kafka = topic_prefix is not None
         self.topic_prefix = topic_prefix
 
-    async def upload(self, data=PHOTO, **fields):
+    async def upload(self, data=PHOTO, key=None, **fields):
         files = {"file": ("Küste.jpg", data)}
+        headers = self.headers | ({"Idempotency-Key": key} if key else {})
         return self._stored(
-            await self.client.post("/images", files=files, data=fields, headers=self.headers)
+            await self.client.post("/images", files=files, data=fields, headers=headers)
         )
 
     async def moves(self):
         """Announce images from another log, with all that their events can say; delete one."""
-        owned = {"owner": "key:1", "visibility": Visibility.OWNER}
+        owned = {"owner": "key:1", "visibility": Visibility.OWNER, "source": "door"}
         more = {"chunk_bytes": 16_384, "chunks": (Position(0, 8),), "claim": claimed(uses=2).claim}
         here, gone, ends = (
             replace(moved(number, number + 1, number + 2, content_length=30_000, **owned), **more)
             for number in (10, 20, 30)
         )
-        ends = replace(ends, info=replace(ends.info, expires_at=4_000_000_000))
+        options = {"metadata": "strip", "expires_in": 9}
+        ends = replace(ends, info=replace(ends.info, expires_at=4_000_000_000, **options))
         former_ids = gone.move.former_ids
         sealed = replace(here, image_id=image_id(40), move=Move((image_id(41),), 0), key=KEY)
         kept = replace(here, image_id=image_id(50), move=Move((image_id(51),), 0), key=SHREDDED)
@@ -99,10 +102,11 @@ class Written:
         link = await make(self.client, self.key, kind="upload", visibility="owner")
         deleted = [self._stored(await self.client.post(link["url"], content=PHOTO))]
         deleted.append(await self.upload(visibility="owner"))
+        deleted.append(await self.upload(key="once"))
         await self.upload(LARGE, profile="original")
         await self.upload(PACKED, profile="archive")
         await self.upload(visibility="public")
-        await self.upload(expires_in=86_400)
+        await self.upload(expires_in=86_400, source="door")
         # The embedded log erases what is deleted.
         await self.compare(IMAGES, EVENTS)
         for image in deleted:
@@ -197,7 +201,7 @@ async def test_an_event_of_the_stream_is_as_it_is_described(written):
         written.client,
         "/streams/images",
         written.headers | {"last-event-id": "-1"},
-        lambda body: body.count(b"event: image.deleted") == 3 + written.on_kafka,
+        lambda body: body.count(b"event: image.deleted") == 4 + written.on_kafka,
     )
     assert status == 200
     preamble, *frames, _ = body.decode().split("\n\n")

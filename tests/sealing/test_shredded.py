@@ -4,16 +4,22 @@ import time
 
 import pytest
 
+from app.catalog import images as catalog_images
 from app.catalog import loose_keys
+from app.changes import key_sweep
+from app.changes.forget import forget
 from app.changes.key_sweep import KeySweep
+from app.changes.sweep import Sweeper
 from app.errors import NotWrittenError
+from app.feed.expiry import Expiry
 from app.log import EVENTS, IMAGES, KEYS
 from app.records.address import parse
 from app.records.key_reader import KeyReader, gone
 from app.records.signature import NO_SIGNATURES, Signatures
 from app.records.writer import append_keys
 from app.sealing.wrapped_key import WrappedKey
-from tests.support import commands
+from tests.support import commands, plain
+from tests.support.credentials import bearer, make_key, owner_of
 from tests.support.in_process import problem
 from tests.support.sealing import (
     K1,
@@ -263,3 +269,97 @@ async def test_keys_are_wrapped_again_by_the_newest_and_the_old_records_erased(s
         assert (await rebuilt.delete(image["url"])).status_code == 204
     last = [r for r in await keys_in(log) if not await is_erased(log, r.key)]
     assert len(last) == 1
+
+
+async def test_everything_of_an_owner_is_erased_by_its_keys(start, tmp_path):
+    (tmp_path / "data").mkdir()
+    key = make_key(tmp_path / "data", "admin")
+    client = await start(**sealing(k1=K1))
+    client.headers.update(bearer(key))
+    for _ in range(2):
+        await upload(client, SMALL)
+    gateway, owner = client.gateway, owner_of(key)
+    arguments = (gateway.log, gateway.catalog, NO_SIGNATURES, owner)
+    assert (await forget(*arguments, keep=True)).erased == 2
+    assert len(await keys_in(gateway.log)) == 2
+    assert (await forget(*arguments)).erased == 2
+    for record in (await keys_in(gateway.log))[:2]:
+        assert await is_erased(gateway.log, record.key)
+
+
+async def test_the_key_of_an_image_that_has_expired_is_erased_with_it(start, monkeypatch):
+    client = await start(**sealing(k1=K1))
+    await upload(client, SMALL, expires_in=1000)
+    gateway, now = client.gateway, time.time
+    monkeypatch.setattr(time, "time", lambda: now() + 2000)
+    sweeper = Sweeper(gateway.log, gateway.catalog, gateway.feed, NO_SIGNATURES)
+    assert await sweeper.sweep() == 1
+    [key, _] = await keys_in(gateway.log)
+    assert await is_erased(gateway.log, key.key)
+
+
+async def test_the_key_of_an_image_that_left_the_log_is_erased_by_one_of_the_gateways(
+    start, kafka, monkeypatch
+):
+    client = await start(**sealing(k1=K1))
+    image = await upload(client, SMALL)
+    gateway, where = client.gateway, parse(image["id"]).position
+    topic = f"{start.kafka['topic_prefix']}{IMAGES}"
+    await plain.delete_before(kafka, topic, where.partition, where.offset + 1)
+    monkeypatch.setattr(catalog_images, "_SPREAD_SECONDS", 0)
+    monkeypatch.setattr(loose_keys, "GRACE_MS", 0)
+    await Expiry(gateway.log, gateway.catalog).compare()
+    problem(await client.get(image["url"]), 410, "image-gone")
+    assert await sweep_of(client).sweep() == 1
+    [key, _] = await keys_in(gateway.log)
+    assert await is_erased(gateway.log, key.key)
+
+
+async def test_with_no_key_or_another_one_they_are_503_and_can_be_deleted(start):
+    client = await start(**sealing(k1=K1))
+    image, deleted = await upload(client, SMALL), await upload(client, SMALL)
+    for name, named in (("none", {}), ("wrong", {"k1": K2}), ("other", {"k2": K2})):
+        other = await start(name, kafka={"erasure": "retention"}, **sealing(**named))
+        problem(await other.get(image["url"]), 503, "key-unavailable")
+        listed = (await other.get("/images")).json()["images"]
+        assert [each["filename"] for each in listed] == [None, None]
+    assert (await other.delete(deleted["url"])).status_code == 204
+    assert await is_erased(client.gateway.log, (await keys_in(client.gateway.log))[1].key)
+    await client.gateway.feed.caught_up()
+    problem(await client.get(deleted["url"]), 410, "image-gone")
+    await check_out(client, image)
+
+
+async def test_a_sweep_waits_once_for_a_log_that_does_not_take_its_tombstones(start, monkeypatch):
+    client = await start(**sealing(k1=K1))
+    gateway = client.gateway
+    lost = [WrappedKey("k1", "A" * 56)] * 3
+    keys = await append_keys(gateway.log, NO_SIGNATURES, lost)
+    monkeypatch.setattr(loose_keys, "ORPHAN_MS", 0)
+    monkeypatch.setattr(key_sweep, "_AT_ONCE", 1)
+    append, refused = gateway.log.append, []
+
+    async def refuse(topic, records, *rest):
+        if records[0].key == b"tick":
+            return await append(topic, records, *rest)
+        refused.append(records)
+        raise NotWrittenError("Away.")
+
+    with monkeypatch.context() as context:
+        context.setattr(gateway.log, "append", refuse)
+        assert await sweep_of(client).sweep() == 0
+    assert len(refused) == 1
+    assert await gateway.catalog.loose_keys(2**62, -1, 10) == keys
+    assert await sweep_of(client).sweep() == 3
+
+
+async def test_a_gateway_that_ran_before_there_was_a_topic_of_keys_finds_it(start):
+    before = await start("before", kafka={"erasure": "retention"}, **sealing(k1=K1))
+    assert await sweep_of(before).sweep() == 0
+    client = await start(**sealing(k1=K1))
+    image = await upload(client, SMALL)
+    await until_named(before, image["id"], image["filename"])
+    await check_out(before, image)
+    assert (await before.delete(image["url"])).status_code == 204
+    [key, _] = await keys_in(client.gateway.log)
+    assert await is_erased(client.gateway.log, key.key)

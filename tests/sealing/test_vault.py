@@ -9,6 +9,8 @@ from structlog.testing import capture_logs
 from app import settings
 from app.errors import ConfigurationError, KeyUnavailableError
 from app.sealing.configured import data_keys
+from app.sealing.data_keys import DataKeys
+from app.sealing.local_keys import LocalKeys
 from app.sealing.vault import VaultKeys
 from app.sealing.wrapped_key import WrappedKey
 from tests.support import vault as stand_in
@@ -442,3 +444,53 @@ async def test_mount_key_and_namespace_are_those_of_the_settings(vault):
 def test_settings_that_do_not_fit_are_an_error(section, named):
     with pytest.raises(ConfigurationError, match=f"IMAGEGATE_SEALING__{named}"):
         data_keys(settings.load(sealing=section).sealing)
+
+
+async def test_keys_are_wrapped_again_by_the_latest_version_in_one_request(vault, keys):
+    some = [each.wrapped for each in await made(keys, 3)]
+    vault.rotate()
+    newest = [each.wrapped for each in await made(keys)]
+    before = len(vault.requests)
+    again = await keys.rewrap([*some, *newest], "vault:imagegate")
+    assert [each.kek for each in again] == ["vault:imagegate:v2"] * 4
+    assert again[3] == newest[0]
+    assert len(vault.requests) == before + 1
+    assert await keys.unwrap(again) == await keys.unwrap([*some, *newest])
+    lost = WrappedKey("vault:imagegate:v9", some[0].text)
+    [found, other] = await keys.rewrap([lost, some[1]], "vault:imagegate")
+    assert isinstance(found, KeyUnavailableError)
+    assert other.kek == "vault:imagegate:v2"
+    vault.forbidden = "rewrap"
+    with pytest.raises(KeyUnavailableError, match="status 403"):
+        await keys.rewrap(some, "vault:imagegate")
+    await keys.unwrap(some)
+
+
+async def test_keys_of_a_ring_are_wrapped_again_by_vault(vault, keys):
+    ring_keys = LocalKeys(lambda: {"k1": K1})
+    both = DataKeys(ring_keys, keys)
+    older = await ring_keys.generate("k1")
+    [own] = await made(keys)
+    foreign = WrappedKey("k7", older.wrapped.text)
+    again, missing, kept = await both.rewrap([older.wrapped, foreign, own.wrapped])
+    assert again.kek == "vault:imagegate:v1"
+    assert isinstance(missing, KeyUnavailableError)
+    assert kept == own.wrapped
+    assert await both.unwrap(again) == older.plain
+    vault.is_sealed = True
+    with pytest.raises(KeyUnavailableError):
+        await both.rewrap([older.wrapped])
+
+
+async def test_that_vault_is_back_is_said_once_by_whichever_answer_comes_first(vault, keys, clock):
+    [one] = await made(keys)
+    clock.seconds += 101
+    vault.is_sealed = True
+    [found] = await keys.unwrap([one.wrapped])
+    assert found.is_away
+    vault.is_sealed = False
+    clock.seconds += 2
+    with capture_logs() as logs:
+        await made(keys)
+        assert await keys.unwrap([one.wrapped]) == [one.plain]
+    assert [line["event"] for line in logs] == ["vault_available"]

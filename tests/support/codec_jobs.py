@@ -16,7 +16,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from app import errors
-from app.codec import jobs
+from app.codec import jobs, worker
+from app.codec.frame import pack_head
 from app.codec.tasks import Kind
 from app.imaging import variants
 from app.imaging.develop import develop as develop_as
@@ -135,6 +136,20 @@ def raw(data):
     time.sleep(60)
 
 
+def echo_in_pieces(data, at):
+    """Answer in two pieces that do not come at once."""
+
+    def in_pieces(connection, head, output):
+        worker._answer = usual
+        answer = pack_head(head, len(output)) + output
+        connection.sendall(answer[:at])
+        time.sleep(0.002)
+        connection.sendall(answer[at:])
+
+    usual, worker._answer = worker._answer, in_pieces
+    return data, None
+
+
 def twice(data):
     """Answer, and once more for a task that is still to come."""
     _write_to_the_socket(data)
@@ -184,7 +199,7 @@ JOBS = {
                 devour,
                 blunder,
             ),
-            *(refuse, say, say_later, warn, environment, raw, twice, lie),
+            *(refuse, say, say_later, warn, environment, raw, echo_in_pieces, twice, lie),
             *(modules, attempt, reluctant, reluctant_spin),
         )
     },

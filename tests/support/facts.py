@@ -7,12 +7,14 @@ import signal
 from contextlib import contextmanager
 
 from app.events.event import VERSION, ImageDeleted, ImageStored, encode
+from app.events.idempotency import Idempotency
 from app.events.move import Move
 from app.imaging.info import ImageInfo
 from app.log import Position, Record, StoredRecord
 from app.records.address import Address
 from app.records.claim import Claim
 
+TOKEN = "0a" * 32
 INFO = ImageInfo(
     content_type="image/png",
     content_length=4321,
@@ -48,6 +50,13 @@ def stored(number=1, **changes):
 def claimed(number=1, link="A" * 16, uses=1, expires_at=2_000_000_000):
     """The event of an image that was uploaded by a link."""
     return dataclasses.replace(stored(number), claim=Claim(link, uses, expires_at))
+
+
+def keyed(number=1, token=TOKEN, fingerprint="ef" * 32, **changes):
+    """The event of an image that was uploaded with an idempotency key."""
+    return dataclasses.replace(
+        stored(number, **changes), idempotency=Idempotency(token, fingerprint)
+    )
 
 
 def moved(number, *former, created_at_ms=1_600_000_000_123, **changes):

@@ -51,6 +51,6 @@ class Shelf:
 
         return await asyncio.gather(*map(put, pictures))
 
-    async def delete(self, image_id):
-        await self.log.append(EVENTS, [encode(ImageDeleted(image_id))])
+    async def delete(self, image_id, **said):
+        await self.log.append(EVENTS, [encode(ImageDeleted(image_id, **said))])
         self.stored.pop(image_id, None)

@@ -12,11 +12,14 @@ from app.ingest.claims import Claims
 from app.ingest.development import Development
 from app.ingest.ingest import Ingest
 from app.ingest.intake import COPIES
+from app.ingest.once import Once
 from app.ingest.publish import Publisher
 from app.ingest.quota import Quota
+from app.ingest.repeats import Repeats
 from app.ingest.upload import Upload
 from app.log import EVENTS, IMAGES
 from app.log.sqlite.log import SqliteLog
+from app.sealing.data_keys import NO_KEYS
 from tests.support.developing import as_it_came
 from tests.support.world import following
 
@@ -44,12 +47,12 @@ class Pool:
 class Client:
     """A `Source` that announces and sends these bytes, when it may."""
 
-    def __init__(self, data=PNG, max_bytes=None, error=None, claim=None):
+    def __init__(self, data=PNG, max_bytes=None, error=None, claim=None, token=None):
         self.data = data
         self.client, self.owner = "192.0.2.1", ""
         self.max_bytes = max_bytes or len(data)
         self.formats = ACCEPTED
-        self.claim = claim
+        self.claim, self.token = claim, token
         self.error = error
         self.received = False
         self.may = asyncio.Event()
@@ -102,7 +105,8 @@ class Way:
         self.pool = Pool()
         self.budget = ByteBudget(TOTAL, patience_seconds=0)
         self.claims = Claims(catalog, feed)
-        self.publisher = Publisher(log, self.claims, drain_seconds=DRAIN_SECONDS)
+        self.once = Once(log, catalog, feed, NO_KEYS)
+        self.publisher = Publisher(log, self.claims, self.once, drain_seconds=DRAIN_SECONDS)
         limits = ImageLimits(max_pixels=10**9, max_side=10**5, max_frames=1000)
         self.ingest = Ingest(
             self.publisher,
@@ -111,7 +115,9 @@ class Way:
             Development(self.pool, limits, packing_seconds=1),
             self.budget,
             self.claims,
+            self.once,
             Quota(catalog),
+            Repeats(catalog, feed, catalog.image),
             listing_seconds=LISTING_SECONDS,
         )
 

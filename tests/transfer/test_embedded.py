@@ -35,8 +35,8 @@ def in_log(image):
 async def test_everything_comes_along_in_its_order_and_old_ids_go_on_working(logs):
     one, other = logs.headers["one"], logs.headers["other"]
     async with logs.gateway(logs.source) as client:
-        await upload(client, photo(1), one)
-        gone = await upload(client, photo(2), one)
+        await upload(client, photo(1), one, source="door")
+        gone = await upload(client, photo(2), one, source="door")
         await upload(client, photo(3), other, visibility="owner")
         await upload(client, LARGE, one, profile="original")
         await upload(client, photo(4), one, profile="archive", visibility="public")

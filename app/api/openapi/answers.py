@@ -48,17 +48,12 @@ WRITING = (errors.CrossSiteError, errors.NotWrittenError, errors.OutcomeUnknownE
 
 _LIMITS = (headers.RATE_LIMIT_POLICY, headers.RATE_LIMIT)
 _EVERYWHERE = (headers.REQUEST_ID, headers.NO_SNIFFING, *_LIMITS, *headers.OF_SITES)
-_WHERE_INVALID = (
-    headers.REQUEST_ID_IF_VALID,
-    headers.NO_SNIFFING_IF_VALID,
-    *_LIMITS,
-    *headers.OF_SITES,
-)
 # Headers of errors (see `GatewayError.headers`): their description, and a variant where the header
 # of a success has the same name.
 _OF_ERRORS = {
     "Retry-After": ("Seconds to wait before the next try.", ""),
     "Accept": ("Content types that are accepted instead.", ""),
+    "Accept-Encoding": ("Content codings that are accepted instead.", ""),
     "Content-Range": ("Size of the image.", "Size"),
     "WWW-Authenticate": ("How to authenticate (RFC 6750).", ""),
 }
@@ -69,24 +64,38 @@ _FRAMEWORK = {
 }
 
 
-def answers(successes: Responses, *kinds: type[GatewayError], any_host: bool = False) -> Responses:
+PROBLEM = Reference("schemas", "Problem", problems.Problem.model_json_schema())
+
+
+def answers(
+    successes: Responses,
+    *kinds: type[GatewayError],
+    any_host: bool = False,
+    problem: Reference = PROBLEM,
+) -> Responses:
     """Return these responses, those for errors of these kinds, and those of every operation.
 
     Args:
         successes: Responses that are no problems.
         kinds: Errors of this operation.
         any_host: Whether it is answered under any host name, and to everyone.
+        problem: The schema of the errors' problems.
     """
     by_status: dict[int, list[type[GatewayError]]] = defaultdict(list)
-    every: list[type[GatewayError]] = [errors.BadRequestError, *kinds, errors.InternalError]
+    every: list[type[GatewayError]] = [
+        errors.BadRequestError,
+        errors.TargetTooLongError,
+        *kinds,
+        errors.InternalError,
+    ]
     if not any_host:
         every += [*DENIALS, errors.MisdirectedRequestError]
     for leaf in (leaf for kind in every for leaf in _leaves(kind)):
         by_status[leaf.status].append(leaf)
     failures: Responses = {
-        status: _failure(status, by_status[status]) for status in sorted(by_status)
+        status: _failure(by_status[status], problem) for status in sorted(by_status)
     }
-    return {**successes, **failures, "default": _default()}
+    return {**successes, **failures, "default": _default(problem)}
 
 
 def success(
@@ -110,8 +119,7 @@ def without_content(responses: Responses) -> Responses:
     }
 
 
-def _failure(status: int, kinds: list[type[GatewayError]]) -> dict[str, Any]:
-    invalid = status == errors.BadRequestError.status
+def _failure(kinds: list[type[GatewayError]], problem: Reference) -> dict[str, Any]:
     own = {name: value for each in kinds for name, value in each.headers.items()}
     meanings = [f"`{each.code}`: {_meaning(each)}" for each in kinds]
     bodies = {
@@ -121,17 +129,17 @@ def _failure(status: int, kinds: list[type[GatewayError]]) -> dict[str, Any]:
         "description": meanings[0] if len(meanings) == 1 else "\n".join(f"- {m}" for m in meanings),
         "headers": sent(
             headers.NO_STORE,
-            *(_WHERE_INVALID if invalid else _EVERYWHERE),
+            *_EVERYWHERE,
             *(
                 _header_of_error(name, value, always=all(name in each.headers for each in kinds))
                 for name, value in own.items()
             ),
         ),
-        "content": _problems(bodies.values()),
+        "content": _problems(bodies.values(), problem),
     }
 
 
-def _default() -> dict[str, Any]:
+def _default(problem: Reference) -> dict[str, Any]:
     bodies = (
         problems.body_of_status(status, detail, examples.REQUEST_ID)
         for status, detail in _FRAMEWORK.values()
@@ -139,8 +147,8 @@ def _default() -> dict[str, Any]:
     return {
         "description": "Any other problem. A path that does not exist is `not-found`, a method that"
         " a path does not have is `method-not-allowed`.",
-        "headers": sent(headers.NO_STORE, *_WHERE_INVALID, headers.ALLOW),
-        "content": _problems(bodies),
+        "headers": sent(headers.NO_STORE, *_EVERYWHERE, headers.ALLOW),
+        "content": _problems(bodies, problem),
     }
 
 
@@ -151,9 +159,8 @@ def _header_of_error(name: str, value: str, *, always: bool) -> ResponseHeader:
     return ResponseHeader(name, description, value, f"{variant}If-Due", required=False)
 
 
-def _problems(bodies: Iterable[dict[str, Any]]) -> dict[str, Any]:
+def _problems(bodies: Iterable[dict[str, Any]], schema: Reference) -> dict[str, Any]:
     """Return the content of a response that is one of these problems."""
-    schema = Reference("schemas", "Problem", problems.Problem.model_json_schema())
     named = {
         code: reference
         for body in bodies

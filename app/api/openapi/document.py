@@ -67,6 +67,8 @@ def document(app: FastAPI) -> dict[str, Any]:
     for path in built["paths"].values():
         for operation in path.values():
             operation.setdefault("parameters", []).extend(everywhere)
+            # FastAPI has the one that it derives first.
+            operation["responses"] = dict(sorted(operation["responses"].items()))
     _add_components(built, [*_described(app), everywhere])
     return built
 

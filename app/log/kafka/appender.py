@@ -3,7 +3,7 @@
 Hides that there are several producers, as one keeps a single request in flight per broker. Those of
 images own some partitions each; events have one of their own. Records go in turn to partitions that
 have a leader and a working producer, and among those to the producer with the least to do: a small
-image does not wait behind a large one.
+image does not wait behind a large one. Those of one append share a batch as far as they fit in it.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class Appender:
         topics: By role.
         image_lanes: For `images`; not started yet.
         event_lane: For all other topics; not started yet.
+        batch_bytes: The size of a batch for the topic of a role.
         on_failure: Called when a record was not acknowledged.
         needs_keys: Whether a new image needs a record in the topic of the keys.
 
@@ -48,6 +49,7 @@ class Appender:
         topics: Mapping[str, Topic],
         image_lanes: Sequence[Lane],
         event_lane: Lane,
+        batch_bytes: Callable[[str], int],
         on_failure: Callable[[], None],
         *,
         needs_keys: bool,
@@ -58,6 +60,7 @@ class Appender:
         self._event_lane = event_lane
         self.key_lane: Lane | None = None
         self._needs_keys = needs_keys
+        self._batch_bytes = batch_bytes
         self._on_failure = on_failure
         self._turns = count()
 
@@ -131,16 +134,24 @@ class Appender:
         work = {lane: lane.held_bytes for lane in self.lanes if not lane.refusal}
         led = self._client.cluster.available_partitions_for_topic(self._topics[topic].name) or ()
         total = self._topics[topic].partitions
+        # Of the batch that is being filled.
+        filled, room_bytes = 0, 0
         for index, record in enumerate(records):
-            first = next(self._turns)
-            inside = [(first + step) % total for step in range(total)]
-            free = [each for each in inside if each in led and self._lane(topic, each) in work]
             partition = record.partition
             if partition is None:
-                # Of several equal ones, `min` returns the first: it is its turn.
-                partition = min(
-                    free or inside[:1], key=lambda each: work.get(self._lane(topic, each), 0)
-                )
+                if record.size_bytes > room_bytes:
+                    first = next(self._turns)
+                    inside = [(first + step) % total for step in range(total)]
+                    free = [
+                        each for each in inside if each in led and self._lane(topic, each) in work
+                    ]
+                    # Of several equal ones, `min` returns the first: it is its turn.
+                    filled = min(
+                        free or inside[:1], key=lambda each: work.get(self._lane(topic, each), 0)
+                    )
+                    room_bytes = self._batch_bytes(topic)
+                room_bytes -= record.size_bytes
+                partition = filled
             placed[partition].append(index)
             lane = self._lane(topic, partition)
             work[lane] = work.get(lane, 0) + record.size_bytes

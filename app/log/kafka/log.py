@@ -181,6 +181,7 @@ class KafkaLog:
                 for number in range(min(self._settings.producers, self.partitions(IMAGES)))
             ],
             self._lane("events", EVENTS),
+            self.max_record_bytes,
             self._topics.look_soon,
             needs_keys=self._settings.erasure == "shred",
         )

@@ -94,7 +94,9 @@ def read(connection: sqlite3.Connection, topic: str, position: Position) -> Stor
     if row is None:
         raise RecordMissingError(f"Nothing was ever written at {position}.")
     if row[0]:
-        raise RecordGoneError(f"The record {position} was erased.")
+        error = RecordGoneError(f"The record {position} was erased.")
+        error.is_erased = True
+        raise error
     return _stored(position.partition, row[1:])
 
 
