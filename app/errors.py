@@ -79,6 +79,9 @@ class GatewayError(Exception):
     Args:
         detail: What happened, safe to show to a client.
         values: The values of `headers`, in their order.
+
+    Attributes:
+        reason: What happened, for the log and for operators; it may say more than `detail`.
     """
 
     code: ClassVar[str]
@@ -95,7 +98,7 @@ class GatewayError(Exception):
 
     def __init__(self, detail: str, *values: str) -> None:
         super().__init__(detail)
-        self.detail = detail
+        self.detail = self.reason = detail
         self.header_values = dict(zip(self.headers, values, strict=True))
 
 
@@ -423,6 +426,23 @@ class KeyUnavailableError(UnavailableError):
 
     code, title = "key-unavailable", "Key unavailable"
     is_away = False  # of a service that holds it; without, another key is needed
+
+    def __init__(self, detail: str, reason: str = "") -> None:
+        super().__init__(detail)
+        self.reason = reason or detail
+        # Tracebacks are for operators.
+        self.args = (self.reason,)
+
+    @classmethod
+    def another(cls, reason: str) -> Self:
+        """Return the error for a sealing key that is not here; clients are not told its name."""
+        return cls("The image is encrypted by a key that this gateway does not have.", reason)
+
+    def again(self) -> Self:
+        """Return one more, as several may wait for a key, and each raises an error of its own."""
+        error = type(self)(self.detail, self.reason)
+        error.is_away = self.is_away
+        return error
 
 
 class CatalogDamagedError(UnavailableError):

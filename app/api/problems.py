@@ -163,7 +163,7 @@ def _report(request: Request, error: GatewayError) -> None:
         logger.error(
             "request_failed",
             code=error.code,
-            detail=error.detail,
+            detail=error.reason,
             method=request.method,
             path=logged.path_of(request.scope),
             request_id=_request_id(request),

@@ -124,7 +124,7 @@ class Rewrapper:
             if isinstance(found, WrappedKey):
                 there.append((image, found))
             elif isinstance(found, KeyUnavailableError):
-                self._failed(image, found.detail)
+                self._failed(image, found.reason)
         old = [wrapped for _, wrapped in there]
         new = await self._keys.rewrap(old)
         # Nothing is erased unless the new one is known to open what the old one does.
@@ -135,7 +135,7 @@ class Rewrapper:
             if after == before:
                 self.counts.newest += 1
             elif isinstance(after, KeyUnavailableError):
-                self._failed(image, after.detail)
+                self._failed(image, after.reason)
             elif isinstance(by_wrapped[before], bytes) and by_wrapped[before] == by_wrapped[after]:
                 changes.append(_Change(image, after))
             else:

@@ -92,7 +92,7 @@ async def examine_sealing(settings: SealingSettings) -> list[Finding]:
         finally:
             await keys.stop()
     except GatewayError as error:
-        return [Finding(Level.WRONG, "sealing keys", error.detail.removesuffix("."), remedy)]
+        return [Finding(Level.WRONG, "sealing keys", error.reason.removesuffix("."), remedy)]
     found = f"images are encrypted by {made.wrapped.kek}, which wraps and unwraps a key"
     return [Finding(Level.OK, "sealing keys", found)]
 

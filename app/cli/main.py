@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.run(options))
     except GatewayError as error:
-        print(f"imagegate: {error.detail}", file=sys.stderr)  # noqa: T201
+        print(f"imagegate: {error.reason}", file=sys.stderr)  # noqa: T201
         return _USAGE_STATUS if isinstance(error, ConfigurationError) else 1
 
 

@@ -111,14 +111,14 @@ class Export:
                 if isinstance(error, KeyUnavailableError) and not error.is_away:
                     # Not passed over: with the key, the export goes on from here.
                     raise
-                logger.warning("reader_waits", reason=error.detail)
+                logger.warning("reader_waits", reason=error.reason)
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
             except ImageGoneError:
                 self.counts.gone += 1
             except GatewayError as error:
                 self.counts.failed += 1
-                logger.error("export_failed", image_id=image.id, reason=error.detail)  # noqa: TRY400
+                logger.error("export_failed", image_id=image.id, reason=error.reason)  # noqa: TRY400
             except OSError as error:
                 raise ConfigurationError(
                     f"{error.filename or 'The folder'} cannot be written: {error.strerror}."

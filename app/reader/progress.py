@@ -102,7 +102,7 @@ class Progress:
         try:
             await self.save()
         except (TurnLostError, LogUnavailableError) as error:
-            logger.warning("reader_not_committed", reason=error.detail)
+            logger.warning("reader_not_committed", reason=error.reason)
 
     def _go_on(self) -> None:
         if self._task is None or self._task.done():
@@ -116,7 +116,7 @@ class Progress:
                 # The next turn begins where this one ended, or where another member did.
                 return
             except LogUnavailableError as error:
-                logger.warning("reader_not_committed", reason=error.detail)
+                logger.warning("reader_not_committed", reason=error.reason)
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _commit(self) -> None:

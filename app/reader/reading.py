@@ -109,9 +109,9 @@ class Reading:
                 if not self._follow and self._is_at_the_end:
                     return None
             except (LogUnavailableError, NotReadyError, CatalogDamagedError) as error:
-                if error.detail != self._trouble:
-                    logger.warning("reader_waits", reason=error.detail)
-                    self._trouble = error.detail
+                if error.reason != self._trouble:
+                    logger.warning("reader_waits", reason=error.reason)
+                    self._trouble = error.reason
                 await self._member.await_change(_RETRY_SECONDS)
 
     def handled(self) -> None:

@@ -199,7 +199,7 @@ class View:
             try:
                 return await read()
             except LogUnavailableError as error:
-                logger.warning("reader_waits", reason=error.detail)
+                logger.warning("reader_waits", reason=error.reason)
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def look_at(self, where: Address) -> StoredImage:

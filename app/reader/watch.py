@@ -80,7 +80,7 @@ class Watch:
                         if not follow and offset >= end:
                             break
             except LogUnavailableError as error:
-                logger.warning("reader_waits", reason=error.detail)
+                logger.warning("reader_waits", reason=error.reason)
                 await asyncio.sleep(_RETRY_SECONDS)
             except (RecordGoneError, RecordMissingError):
                 # The topic was replaced, or lost its beginning.

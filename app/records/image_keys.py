@@ -75,7 +75,4 @@ class ImageKeys:
             return await self._keys.unwrap(wrapped)
         if isinstance(wrapped, ImageGoneError):
             raise ImageGoneError(wrapped.detail)
-        # Several may wait for one reading: each raises one of its own.
-        error = KeyUnavailableError(wrapped.detail)
-        error.is_away = wrapped.is_away
-        raise error
+        raise wrapped.again()

@@ -76,10 +76,7 @@ class DataKeys:
         """
         [key] = await self.unwrap_all([wrapped])
         if isinstance(key, KeyUnavailableError):
-            # The service may have kept it for others: each raises one of its own.
-            error = KeyUnavailableError(key.detail)
-            error.is_away = key.is_away
-            raise error from key
+            raise key.again() from key
         return key
 
     async def unwrap_all(
@@ -132,7 +129,7 @@ class DataKeys:
 
 
 def _missing(wrapped: WrappedKey) -> KeyUnavailableError:
-    return KeyUnavailableError(
+    return KeyUnavailableError.another(
         f"The image is encrypted by {wrapped.kek}, and there are no sealing keys of its kind here."
     )
 

@@ -91,11 +91,11 @@ def _unwrapped(keys: Mapping[str, bytes], wrapped: WrappedKey) -> bytes | KeyUna
     except (InvalidUnwrap, ValueError):
         plain = b""
     if len(plain) != DATA_KEY_BYTES:
-        return KeyUnavailableError(
+        return KeyUnavailableError.another(
             f"The sealing key {wrapped.kek} is not the one that wrapped the image's key."
         )
     return plain
 
 
 def _missing(kek: str) -> KeyUnavailableError:
-    return KeyUnavailableError(f"The sealing key {kek} is not among those of this gateway.")
+    return KeyUnavailableError.another(f"The sealing key {kek} is not among those of this gateway.")

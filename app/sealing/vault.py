@@ -160,7 +160,9 @@ class VaultKeys:
             elif self._is_ours(each):
                 unknown.append(each)
             else:
-                found[each] = KeyUnavailableError(f"The gateway does not use the key {each.kek}.")
+                found[each] = KeyUnavailableError.another(
+                    f"The gateway does not use the key {each.kek}."
+                )
         batches = [tuple(unknown[at : at + _BATCH]) for at in range(0, len(unknown), _BATCH)]
         for at in range(0, len(batches), _BATCHES_AT_ONCE):
             some = batches[at : at + _BATCHES_AT_ONCE]
@@ -189,7 +191,9 @@ class VaultKeys:
         try:
             after = self._wrapped(item.ciphertext, name)
         except ValueError:
-            return KeyUnavailableError(f"Vault does not wrap again what {before.kek} has wrapped.")
+            return KeyUnavailableError.another(
+                f"Vault does not wrap again what {before.kek} has wrapped."
+            )
         # The latest version wraps again even that which it has wrapped.
         return before if after.kek == before.kek else after
 
@@ -250,7 +254,7 @@ class VaultKeys:
     def _opened(self, wrapped: WrappedKey, item: _Item) -> bytes | KeyUnavailableError:
         plain = None if item.error else _key(item.plaintext)
         if plain is None:
-            return KeyUnavailableError(f"Vault does not unwrap by the key {wrapped.kek}.")
+            return KeyUnavailableError.another(f"Vault does not unwrap by the key {wrapped.kek}.")
         self._remember(wrapped, plain)
         return plain
 

@@ -205,7 +205,7 @@ class Transfer:
             except GatewayError as error:
                 if not _is_temporary(error):
                     self.counts.failed += 1
-                    logger.error("import_failed", image_id=fact.image_id, reason=error.detail)  # noqa: TRY400
+                    logger.error("import_failed", image_id=fact.image_id, reason=error.reason)  # noqa: TRY400
                     return None
                 attempts += 1
                 await self._wait_after(error, attempts)
@@ -272,10 +272,10 @@ class Transfer:
             return None
 
     async def _wait_after(self, error: GatewayError, attempts: int) -> None:
-        if error.detail != self._trouble:
+        if error.reason != self._trouble:
             # Once for all that wait, until something else happens.
-            logger.warning("import_waits", reason=error.detail)
-            self._trouble = error.detail
+            logger.warning("import_waits", reason=error.reason)
+            self._trouble = error.reason
         await asyncio.sleep(_RETRY_SECONDS * 2 ** min(attempts - 1, _MAX_DOUBLINGS))
 
 

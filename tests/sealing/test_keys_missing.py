@@ -5,6 +5,7 @@ import json
 
 import pytest
 from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
 from tests.support import images
 from tests.support.in_process import in_process, problem
@@ -41,6 +42,12 @@ async def test_without_the_key_it_is_listed_without_a_name_and_503_until_the_key
     start.forget_catalog()
     client = await start(**wrong)
     before = missed()
+    with capture_logs() as logs:
+        told = problem(await client.get(small["url"]), 503, "key-unavailable")
+    # A name of a key is for operators alone.
+    assert "k1" not in str(told)
+    [said] = [each["detail"] for each in logs if each["event"] == "request_failed"]
+    assert "k1" in said
     for image in (small, large):
         for headers in ({}, {"range": "bytes=0-9"}):
             refused = await client.get(image["url"], headers=headers)

@@ -379,7 +379,7 @@ async def test_a_version_that_vault_no_longer_decrypts_is_unavailable(vault, key
     clock.seconds += 101
     [found] = await keys.unwrap([one.wrapped])
     assert isinstance(found, KeyUnavailableError)
-    assert "vault:imagegate:v1" in found.detail
+    assert "vault:imagegate:v1" in found.reason
     [newer] = await made(keys)
     assert newer.wrapped.kek == "vault:imagegate:v2"
 
