@@ -29,7 +29,7 @@ from struct import unpack_from
 
 from PIL import ImageCms
 
-from app.errors import ImageRefusedError, UnsupportedFormatError
+from app.errors import EmptyBodyError, ImageRefusedError, UnsupportedFormatError
 from app.imaging.containers.tiff_directories import only_page
 from app.imaging.develop import develop
 from app.imaging.formats import ImageFormat, sniff
@@ -109,7 +109,7 @@ def check(data, developed, counts, decoder):
     file, info = served(developed), developed.info
     try:
         again = examine(file)
-    except (ImageRefusedError, UnsupportedFormatError) as error:
+    except (EmptyBodyError, ImageRefusedError, UnsupportedFormatError) as error:
         raise AssertionError(f"the image stored as {info.codec} is refused") from error
     assert again.size == (info.width, info.height)
     assert again.frame_count == info.frame_count
@@ -208,7 +208,7 @@ def differ_by_nature(data):
 
 def develop_one(data, recipe, counts, decoder):
     """Develop an input; raises whatever is a mistake of ours."""
-    with contextlib.suppress(ImageRefusedError, UnsupportedFormatError):
+    with contextlib.suppress(EmptyBodyError, ImageRefusedError, UnsupportedFormatError):
         check(data, develop(data, sniff(data), ImageLimits(), recipe), counts, decoder)
 
 
@@ -248,7 +248,7 @@ def again(data, recipe, call):
             call.value = f"{owner}.{function.__qualname__}".encode()[: len(call) - 1]
 
     sys.setprofile(note)
-    with contextlib.suppress(ImageRefusedError, UnsupportedFormatError):
+    with contextlib.suppress(EmptyBodyError, ImageRefusedError, UnsupportedFormatError):
         develop(data, sniff(data), ImageLimits(), recipe)
     sys.setprofile(None)
     call.value = b""
