@@ -102,10 +102,11 @@ _FORM = {
     "required": ["file"],
     "properties": {
         "file": {
+            # Without `minItems`, for which the generator `go` writes what does not compile.
             "type": "array",
-            "minItems": 1,
             "items": BINARY,
-            "description": "The images, each in a part of its own that is named `file`.",
+            "description": "The images, one at least, each in a part of its own that is named"
+            " `file`.",
         }
     },
 }
