@@ -12,7 +12,7 @@ from imagegate import ImageReader, KeyUnavailableError
 from tests.support import plain
 from tests.support.gateway_process import until
 from tests.support.mjpeg import first_picture
-from tests.support.past import program_of
+from tests.support.past import check_stopped, program_of
 from tests.support.sealing import K1, K2, LARGE, NAME, PACKED, SMALL, ring
 
 pytestmark = pytest.mark.kafka
@@ -142,17 +142,6 @@ async def test_an_older_gateway_serves_no_encrypted_image_and_a_newer_one_everyt
     until(lambda: today.get(clear["url"]).status_code == 200)
     until(lambda: then.get(f"{clear['url']}/metadata").status_code == 200)
     sealed = [upload(today, SMALL), upload(today, LARGE)]
-    until(lambda: then.get("/health/ready").status_code == 503)
-    for image in sealed:
-        for headers in ({}, {"range": "bytes=0-9"}):
-            answer = then.get(image["url"], headers=headers)
-            assert (answer.status_code, answer.json()["code"]) == (503, "not-ready")
-        assert is_whole(image, today.get(image["url"]).content)
-    # It goes on with what it knew before.
-    assert is_whole(clear, then.get(clear["url"]).content)
-    for path in ("/images", f"{sealed[0]['url']}/metadata"):
-        assert then.get(path).status_code == 503
-    listed = today.get("/images").json()["images"]
-    assert [each["id"] for each in listed] == [sealed[1]["id"], sealed[0]["id"], clear["id"]]
+    check_stopped(then, today, clear, sealed)
     events = (await plain.read(kafka, f"{prefix}image-events")).values()
     assert [json.loads(each.value)["imagegateversion"] for each in events] == [1, 4, 4]

@@ -11,7 +11,7 @@ from imagegate import ImageReader, KeyUnavailableError
 from tests.support import commands, plain
 from tests.support.gateway_process import on_kafka, until
 from tests.support.mjpeg import first_picture
-from tests.support.past import program_of
+from tests.support.past import check_stopped, program_of
 from tests.support.sealing import K1, K2, LARGE, NAME, PACKED, SMALL, ring
 
 pytestmark = pytest.mark.kafka
@@ -142,17 +142,7 @@ def test_an_older_gateway_refuses_them_and_goes_on_with_what_it_knew(clients):
     until(lambda: today.get(sealed["url"]).status_code == 200)
     until(lambda: then.get(f"{sealed['url']}/metadata").status_code == 200)
     shredded = [upload(today, SMALL), upload(today, LARGE)]
-    until(lambda: then.get("/health/ready").status_code == 503)
-    for image in shredded:
-        for headers in ({}, {"range": "bytes=0-9"}):
-            answer = then.get(image["url"], headers=headers)
-            assert (answer.status_code, answer.json()["code"]) == (503, "not-ready")
-        assert is_whole(image, today.get(image["url"]).content)
-    assert is_whole(sealed, then.get(sealed["url"]).content)
-    for path in ("/images", f"{shredded[0]['url']}/metadata"):
-        assert then.get(path).status_code == 503
-    listed = today.get("/images").json()["images"]
-    assert [each["id"] for each in listed] == [shredded[1]["id"], shredded[0]["id"], sealed["id"]]
+    check_stopped(then, today, sealed, shredded)
 
 
 def test_without_sealing_keys_a_gateway_does_not_start(topics, tmp_path):

@@ -1,5 +1,6 @@
 """The code of an earlier commit, to run a gateway of then beside one of today."""
 
+import hashlib
 import io
 import subprocess
 import sys
@@ -7,6 +8,8 @@ import tarfile
 from pathlib import Path
 
 import pytest
+
+from tests.support.gateway_process import until
 
 _REPOSITORY = Path(__file__).parents[2]
 
@@ -39,3 +42,29 @@ def unpack(commit, folder, *paths):
         raise LookupError(f"git archive {commit}: {archive.stderr.decode().strip()}")
     with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
         tar.extractall(folder, filter="data")
+
+
+def check_stopped(then, today, known, newer):
+    """Check that an older gateway refuses newer images, and serves what it knew before.
+
+    Args:
+        then: A client of the older gateway.
+        today: One of a gateway of today.
+        known: An image that both know, as its upload was answered.
+        newer: Images that only today's knows, in the order of their uploads.
+    """
+    until(lambda: then.get("/health/ready").status_code == 503)
+    for image in newer:
+        for headers in ({}, {"range": "bytes=0-9"}):
+            answer = then.get(image["url"], headers=headers)
+            assert (answer.status_code, answer.json()["code"]) == (503, "not-ready")
+        assert _is_whole(image, today.get(image["url"]).content)
+    assert _is_whole(known, then.get(known["url"]).content)
+    for path in ("/images", f"{newer[0]['url']}/metadata"):
+        assert then.get(path).status_code == 503
+    listed = today.get("/images").json()["images"]
+    assert [each["id"] for each in listed] == [each["id"] for each in (*newer[::-1], known)]
+
+
+def _is_whole(image, data):
+    return f"sha256:{hashlib.sha256(data).hexdigest()}" == image["digest"]
