@@ -23,7 +23,7 @@ import structlog
 from app.catalog.loose_keys import KeyScan, ReadKey
 from app.changes.shred import erase
 from app.errors import ImageGoneError, KeyUnavailableError
-from app.log import KEYS, Batch, Record
+from app.log import KEYS, Batch, CompactingLog, Record
 from app.records import key_record
 from app.records.address import Address
 from app.records.key_reader import KeyReader, Wrapped
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
-# As long as a segment of the topic is written to, if anything is written.
+# As long as a segment of the topic is written to, where a log does not say.
 _SEGMENT_SECONDS = 86_400.0
 # Between two ticks, whatever the clock of this gateway says.
 _TICK_SECONDS = 600.0
@@ -60,7 +60,7 @@ class KeySweep:
         catalog: What is known of it.
         feed: How far that is.
         signatures: Keys that strangers wrote, by these, are left alone.
-        segment_seconds: How long the topic writes to one segment.
+        segment_seconds: How long the topic writes to one segment, if not as the log says.
         tick_seconds: The time between two ticks.
     """
 
@@ -71,14 +71,14 @@ class KeySweep:
         feed: Feed,
         signatures: Signatures,
         *,
-        segment_seconds: float = _SEGMENT_SECONDS,
+        segment_seconds: float | None = None,
         tick_seconds: float = _TICK_SECONDS,
     ) -> None:
         self._log = log
         self._catalog = catalog
         self._feed = feed
         self._signatures = signatures
-        self._segment_ms = int(segment_seconds * 1000)
+        self._segment_seconds = segment_seconds
         self._tick_seconds = tick_seconds
         self._ticked_at = -tick_seconds
         self._reader = KeyReader(log)
@@ -136,11 +136,19 @@ class KeySweep:
         return ReadKey(where, record.timestamp_ms, record.value is None)
 
     async def _needs_tick(self, scan: KeyScan) -> bool:
-        now_ms, rolled_ms = time.time_ns() // 1_000_000, scan.erased_ms + self._segment_ms
+        now_ms = time.time_ns() // 1_000_000
+        rolled_ms = scan.erased_ms + int(self._segment_time() * 1000)
         if scan.erased_ms and scan.newest_ms < rolled_ms <= now_ms:
             return True
         first_ms = await self._catalog.first_loose_ms()
         return first_ms is not None and scan.newest_ms < first_ms <= now_ms
+
+    def _segment_time(self) -> float:
+        """Return the seconds after which the next record begins a segment."""
+        if self._segment_seconds is not None:
+            return self._segment_seconds
+        log = self._log
+        return log.segment_seconds(KEYS) if isinstance(log, CompactingLog) else _SEGMENT_SECONDS
 
     async def _tick(self, scan: KeyScan) -> KeyScan:
         if time.monotonic() - self._ticked_at < self._tick_seconds:

@@ -9,8 +9,9 @@ committed offset. A *position* is (partition, offset) in a topic that the contex
 
 `ReadableLog` is the half of `Log` that reads: all that a reader beside the gateways has. `Log` is
 the core, which a gateway needs. An ability that some engines lack, or few callers need, is an
-opt-in protocol: `ErasableLog`, `TrimmableLog`, `CursorLog`, `ExaminableLog`. A parameter names the
-narrowest protocol that its function needs; where one may be missing, `isinstance` tells.
+opt-in protocol: `ErasableLog`, `TrimmableLog`, `CompactingLog`, `CursorLog`, `ExaminableLog`. A
+parameter names the narrowest protocol that its function needs; where one may be missing,
+`isinstance` tells.
 """
 
 from __future__ import annotations
@@ -273,6 +274,15 @@ class TrimmableLog(Log, Protocol):
             ValueError: `before` is beyond the end, or the topic forbids it.
             LogUnavailableError: The log did not confirm it in time; trim again.
         """
+        ...
+
+
+@runtime_checkable
+class CompactingLog(Log, Protocol):
+    """A log that removes the records behind tombstones from some topics, a segment at a time."""
+
+    def segment_seconds(self, topic: str) -> float:
+        """Return how long a topic writes to one segment, of which nothing is removed meanwhile."""
         ...
 
 

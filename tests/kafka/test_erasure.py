@@ -76,6 +76,8 @@ async def test_after_a_deletion_the_key_is_in_no_file_and_nothing_opens_picture_
     async with in_process(tmp_path / "data", kafka=section, **sealing(k2=K2, k1=K1)) as client:
         log = client.gateway.log
         await plain.alter(kafka, f"{prefix}{KEYS}", **QUICK)
+        # A gateway looks at its topics every minute.
+        log._topics.look_soon()
         kept = await upload(client, SMALL)
         large, small = await upload(client, LARGE, "original"), await upload(client, SMALL)
         keys = [record for _, record in await all_records(log, [KEYS])]
@@ -85,9 +87,7 @@ async def test_after_a_deletion_the_key_is_in_no_file_and_nothing_opens_picture_
         for image in (large, small):
             assert (await client.delete(image["url"])).status_code == 204
         sweep = KeySweep(
-            *(log, client.gateway.catalog, client.gateway.feed, NO_SIGNATURES),
-            segment_seconds=0.5,
-            tick_seconds=0.2,
+            *(log, client.gateway.catalog, client.gateway.feed, NO_SIGNATURES), tick_seconds=0.2
         )
         async with asyncio.timeout(SECONDS):
             while any(value in files_of(kafka, prefix) for value in erased):

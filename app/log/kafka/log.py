@@ -106,6 +106,10 @@ class KafkaLog:
         """Return the number of partitions that the topic had at first; 0 while it is missing."""
         return self._topics.partitions(topic)
 
+    def segment_seconds(self, topic: str) -> float:
+        """Return how long a topic writes to one segment, as of the last look at it."""
+        return self._topics.segment_seconds(topic)
+
     def deadline(self) -> float:
         """Return the loop time by which an append that begins now is answered."""
         return asyncio.get_running_loop().time() + self._settings.append_timeout_seconds

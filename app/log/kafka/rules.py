@@ -90,6 +90,11 @@ class Topic:
         return int(self.config["min.insync.replicas"])
 
     @property
+    def segment_ms(self) -> int:
+        """How long a segment of a compacted topic is written to, if anything is written."""
+        return min(int(self.config[name]) for name in ("segment.ms", "max.compaction.lag.ms"))
+
+    @property
     def is_tiered(self) -> bool:
         """Whether segments are copied into a remote storage (KIP-405)."""
         return self.config["remote.storage.enable"] == "true"

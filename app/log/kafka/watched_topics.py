@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 from aiokafka.errors import KafkaError
 
-from app.log.kafka import topics
+from app.log.kafka import rules, topics
 from app.log.kafka.watch import Watch
 
 if TYPE_CHECKING:
@@ -74,6 +74,11 @@ class WatchedTopics:
         """Return the topic's own limit, or the size of one of our batches if that is smaller."""
         topic = self.by_role.get(role)
         return min(_BATCH_BYTES, topic.max_message_bytes) if topic else _BATCH_BYTES
+
+    def segment_seconds(self, role: str) -> float:
+        """Return how long the topic writes to one segment before a record goes to the next."""
+        topic = self.by_role.get(role)
+        return topic.segment_ms / 1000 if topic else rules.DAY_MS / 1000
 
     def partitions(self, role: str) -> int:
         """Return the number of partitions that the topic had at start."""
