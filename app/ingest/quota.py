@@ -1,8 +1,9 @@
 """Quotas: how many images, and bytes of them, one principal may have stored.
 
 Hides what counts: the images that the catalog lists, and uploads that run, each as one image of as
-many bytes as it may have. So uploads at once do not pass a quota together; those of other replicas
-are not known until they are listed. An image that is deleted, or expires, makes room.
+many bytes as it may have, or has once it is received. So uploads at once do not pass a quota
+together; those of other replicas are not known until they are listed. An image that is deleted, or
+expires, makes room.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 from app.errors import QuotaExceededError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
 
     from app.catalog.catalog import Catalog
 
@@ -37,23 +38,32 @@ class Quota:
         self._bytes: Counter[str] = Counter()
 
     @asynccontextmanager
-    async def room(self, owner: str, max_bytes: int) -> AsyncGenerator[None, None]:
+    async def room(self, owner: str, max_bytes: int) -> AsyncGenerator[Callable[[int], None], None]:
         """Keep room for an upload of at most so many bytes, within this context.
+
+        Call what it yields with the bytes that came: the others of a batch need the rest.
 
         Raises:
             QuotaExceededError: There is none.
         """
         if not owner or not (self._images or self._stored_bytes):
-            yield
+            yield _keep_all
             return
+        kept_bytes = max_bytes
+
+        def keep(received_bytes: int) -> None:
+            nonlocal kept_bytes
+            self._bytes[owner] += received_bytes - kept_bytes
+            kept_bytes = received_bytes
+
         self._uploads[owner] += 1
         self._bytes[owner] += max_bytes
         try:
             await self._require(owner)
-            yield
+            yield keep
         finally:
             self._uploads[owner] -= 1
-            self._bytes[owner] -= max_bytes
+            self._bytes[owner] -= kept_bytes
             if not self._uploads[owner]:
                 del self._uploads[owner], self._bytes[owner]
 
@@ -69,3 +79,7 @@ class Quota:
                 f"You may have {self._stored_bytes:,} bytes stored, and have"
                 f" {usage.stored_bytes:,}, beside what is being uploaded."
             )
+
+
+def _keep_all(_received_bytes: int) -> None:
+    pass

@@ -244,6 +244,17 @@ class TestClients:
         again = await post(client, body, headers=bearer(key))
         assert "results" not in problem(again, 403, "quota-exceeded")
 
+    async def test_a_quota_of_bytes_counts_those_of_each_image(self, tmp_path, gateways):
+        make_key(tmp_path / "data", "ops:read")
+        key = make_key(tmp_path / "data", "images:write")
+        body = form(*[file(JPEG)] * 12)
+        client = await gateways(limits={"principal_bytes_stored": len(body) + 100})
+        found = (await post(client, body, headers=bearer(key))).json()["results"]
+        assert codes(found) == [201] * 12
+        again = await post(client, body, headers=bearer(key))
+        assert "results" not in problem(again, 403, "quota-exceeded")
+        assert not client.gateway.ingest._quota._bytes
+
     async def test_a_rate_of_requests_counts_each_image(self, tmp_path, gateways):
         client = await gateways(limits={"address_requests": 1, "window_seconds": 20})
         left = (await post(client, form(*[file(JPEG)] * 10))).headers["ratelimit"]
