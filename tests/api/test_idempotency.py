@@ -5,6 +5,7 @@ import uuid
 
 import pytest
 
+from app.events.idempotency import token_of
 from tests.support import images
 from tests.support.credentials import bearer, make_key
 from tests.support.in_process import in_process, problem
@@ -216,6 +217,16 @@ class TestBatches:
         answers = await asyncio.gather(*(self.send(shared_client, key, *files) for _ in range(4)))
         assert all(results == answers[0][1] for _, results in answers)
         assert await stored(shared_client) == before + 10
+
+    async def test_one_that_waits_for_another_too_long_is_a_409_of_the_whole(
+        self, shared_client, monkeypatch
+    ):
+        once, headers = shared_client.gateway.ingest._once, {"Idempotency-Key": new_key()}
+        monkeypatch.setattr(once, "_wait_seconds", 0.01)
+        files = [("file", ("a.jpg", PHOTO))]
+        async with once.turn(token_of("", "", headers["Idempotency-Key"], 0)):
+            answer = await shared_client.post("/images/batch", files=files, headers=headers)
+        assert "results" not in problem(answer, 409, "idempotency-key-in-use")
 
     async def test_a_malformed_key_is_a_400_of_the_whole(self, shared_client):
         answer = await shared_client.post(
