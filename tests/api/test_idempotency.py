@@ -283,6 +283,28 @@ async def test_a_restart_forgets_nothing_not_even_with_an_empty_catalog(tmp_path
         problem(await upload(client, gone), 410, "image-gone")
 
 
+async def test_an_image_that_is_deleted_leaves_its_place_to_none_that_lost_to_it(
+    tmp_path, monkeypatch
+):
+    key = new_key()
+    async with in_process(tmp_path) as client:
+        with monkeypatch.context() as patch:
+            # As if the first had come into the log while the second was developed.
+            patch.setattr(client.gateway.ingest._once, "holder", unknown)
+            won, lost = [await upload(client, key) for _ in range(2)]
+        assert won.content == lost.content
+        assert (await client.delete(won.json()["url"])).status_code == 204
+    for path in tmp_path.glob("catalog.db*"):
+        path.unlink()
+    async with in_process(tmp_path) as client:
+        assert await stored(client) == 0
+        problem(await upload(client, key), 410, "image-gone")
+
+
+async def unknown(_token):
+    """As `Once.holder` where the key is new."""
+
+
 async def test_an_encrypted_image_is_replayed_and_its_event_does_not_tell_the_upload(tmp_path):
     key = new_key()
     async with in_process(tmp_path / "clear") as client:
