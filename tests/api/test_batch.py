@@ -325,7 +325,36 @@ class TestClients:
         assert codes(found) == [201] * 12
         again = await post(client, body, headers=bearer(key))
         assert "results" not in problem(again, 403, "quota-exceeded")
-        assert not client.gateway.ingest._quota._bytes
+        assert not client.gateway.ingest._quota._rooms
+
+    async def test_a_quota_counts_none_twice_that_is_listed_and_not_yet_answered(
+        self, tmp_path, gateways, monkeypatch
+    ):
+        make_key(tmp_path / "data", "ops:read")
+        key = make_key(tmp_path / "data", "images:write")
+        client = await gateways(limits={"principal_images": 2})
+        ingest, usage = client.gateway.ingest, client.gateway.catalog.usage
+        listed, may, calls = ingest._listed, asyncio.Event(), []
+
+        async def late(published):
+            found = await listed(published)
+            await may.wait()
+            return found
+
+        async def counted(owner):
+            # The second image comes when the first is listed, and its answer waits.
+            calls.append(owner)
+            if len(calls) > 1:
+                await client.gateway.feed.applied_within(0, 5)
+            found = await usage(owner)
+            if found.images:
+                asyncio.get_running_loop().call_later(0.05, may.set)
+            return found
+
+        monkeypatch.setattr(ingest, "_listed", late)
+        monkeypatch.setattr(client.gateway.catalog, "usage", counted)
+        answer = await post(client, form(file(JPEG), file(JPEG)), headers=bearer(key))
+        assert codes(answer.json()["results"]) == [201, 201]
 
     async def test_a_rate_of_requests_counts_each_image(self, tmp_path, gateways):
         client = await gateways(limits={"address_requests": 1, "window_seconds": 20})
