@@ -26,6 +26,8 @@ ALLOWED = ResponseHeader(
 )
 _EXAMPLE = {
     "max_bytes": 20_000_000,
+    "max_batch_images": 100,
+    "max_batch_bytes": 500_000_000,
     "max_pixels": 50_000_000,
     "max_side": 16_383,
     "max_frames": 1_000,
@@ -45,6 +47,8 @@ class UploadLimits(BaseModel):
     """The limits of an upload. Of an option the first value is the default."""
 
     max_bytes: int = Field(description="Largest image, in bytes.")
+    max_batch_images: int = Field(description="Most images of a batch.")
+    max_batch_bytes: int = Field(description="Largest batch, in bytes of its whole form.")
     max_pixels: int = Field(description="Most pixels, summed over all frames.")
     max_side: int = Field(description="Longest width or height, in pixels.")
     max_frames: int = Field(description="Most frames of an animation.")
@@ -90,6 +94,8 @@ def _limits(gateway: State) -> UploadLimits:
     imaging, rule = gateway.imaging, gateway.rule
     return UploadLimits(
         max_bytes=gateway.upload.max_bytes,
+        max_batch_images=gateway.upload.batch_images,
+        max_batch_bytes=gateway.upload.batch_bytes,
         max_pixels=imaging.max_pixels,
         max_side=imaging.max_side,
         max_frames=imaging.max_frames,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import itertools
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from starlette.requests import ClientDisconnect
@@ -25,7 +25,6 @@ from app.api.sender import announced_bytes, sender_of
 from app.errors import (
     BodyTooLargeError,
     GatewayError,
-    InvalidParameterError,
     MissingFileError,
     RequestTimeoutError,
     TooManyFilesError,
@@ -103,6 +102,9 @@ class BatchBody:
         self._events: Iterator[Event] = iter(())
         self._ahead: Event | None = None
         self._part = Part("", None)
+        self._content: list[bytes] = []
+        self._content_bytes = 0
+        self._given = digests.GivenDigests({})
 
     def may_have_more(self) -> bool:
         """See `BatchSource.may_have_more`."""
@@ -134,13 +136,20 @@ class BatchBody:
 
     async def pass_over(self, image: BatchImage) -> None:
         """See `BatchSource.pass_over`."""
+        assert isinstance(image, Image)  # noqa: S101 - it came from here
+        if image.exists:
+            self._content = []
+        if image.has_ended:
+            return
         with suppress(GatewayError, ClientDisconnect):
-            assert isinstance(image, Image)  # noqa: S101 - it came from here
             while not self.broken and (event := await self._event(None)) is not None:
                 if isinstance(event, Part):
                     self._begin(event, image)
                 elif isinstance(event, PartEnd) and self._part.name == "file":
                     return
+                # It is refused, and what is in front of it is for all.
+                if not self._images:
+                    self._take(event, image)
 
     async def finish(self) -> None:
         """See `BatchSource.finish`."""
@@ -160,31 +169,20 @@ class BatchBody:
         raise ClientDisconnect
 
     async def _receive(self, image: Image, intake: Intake) -> Upload:
-        content: list[bytes] = []
-        content_bytes, given = 0, digests.GivenDigests({})
         while (event := await self._event(intake)) is not None:
-            match event:
-                case Part():
-                    self._begin(event, image)
-                    content, content_bytes, given = [], 0, digests_of(event)
-                case bytes():
-                    content_bytes += len(event)
-                    self._require_size(content_bytes)
-                    given.update(event)
-                    if self._part.name == "file" or content_bytes <= _KEPT_FIELD_BYTES:
-                        content.append(event)
-                case PartEnd() if self._part.name == "file":
-                    given.verify()
-                    filename = clean_filename(self._part.filename or "")
-                    return image.options.upload(b"".join(content), filename)
-                case PartEnd():
-                    self._choose(image.options, b"".join(content))
+            if isinstance(event, Part):
+                self._begin(event, image)
+            image.has_ended = isinstance(event, PartEnd) and self._part.name == "file"
+            self._take(event, image)
+            if image.has_ended:
+                data, self._content = b"".join(self._content), []
+                return image.options.upload(data, clean_filename(self._part.filename or ""))
         missing = MissingFileError("The form has no part named file.")
         # Of a form that had some, the last one came before.
         raise missing if self._images else self._break_off(missing)
 
     def _begin(self, part: Part, image: Image) -> None:
-        self._part = part
+        self._part, self._content, self._content_bytes = part, [], 0
         if part.name != "file":
             return
         if self._images >= self._most_images:
@@ -194,12 +192,31 @@ class BatchBody:
         self._images += 1
         image.exists = True
 
-    def _choose(self, options: Options, value: bytes) -> None:
+    def _take(self, event: Event, image: Image) -> None:
+        """Keep what comes of a part; at its end, compare its digests and apply an option."""
+        if isinstance(event, bytes):
+            self._content_bytes += len(event)
+            self._require_size(self._content_bytes)
+            self._given.update(event)
+            if self._part.name == "file" or self._content_bytes <= _KEPT_FIELD_BYTES:
+                self._content.append(event)
+            return
+        with self._for_all():
+            if isinstance(event, Part):
+                self._given = digests_of(event)
+                return
+            self._given.verify()
+            if self._part.name != "file":
+                value = b"".join(self._content).decode("utf-8", "replace")
+                image.options.choose(self._part.name, value)
+
+    @contextmanager
+    def _for_all(self) -> Iterator[None]:
+        """Break off if an option is refused that is for all images: none is stored without it."""
         try:
-            options.choose(self._part.name, value.decode("utf-8", "replace"))
-        except InvalidParameterError as error:
+            yield
+        except GatewayError as error:
             if not self._images:
-                # It is for all of them.
                 self.broken = error
             raise
 
@@ -288,7 +305,7 @@ class Image:
         self._body = body
         self.options = options
         self.max_bytes = max_bytes
-        self.exists = False
+        self.exists = self.has_ended = False
         self.received: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         sender = body.sender
         self.client, self.owner = sender.client, sender.owner

@@ -113,7 +113,12 @@ _FORM = {
 _REQUEST: dict[str, Any] = {
     # In the query, as generated clients write the files of a form first.
     "parameters": [
-        *read(digests.GIVEN_CONTENT_DIGEST, digests.WANT_CONTENT_DIGEST, IDEMPOTENCY_KEY),
+        *read(
+            digests.GIVEN_CONTENT_DIGEST,
+            digests.GIVEN_REPR_DIGEST,
+            digests.WANT_CONTENT_DIGEST,
+            IDEMPOTENCY_KEY,
+        ),
         *(
             {
                 "name": name,
@@ -158,6 +163,7 @@ _REQUEST: dict[str, Any] = {
         errors.LinkExpiredError,
         errors.LinkUsedError,
         errors.InvalidIdempotencyKeyError,
+        errors.IdempotencyKeyInUseError,
         errors.BodyTooLargeError,
         errors.UnsupportedMediaTypeError,
         errors.UnsupportedEncodingError,
@@ -172,6 +178,7 @@ _REQUEST: dict[str, Any] = {
         errors.CatalogDamagedError,
         errors.OverloadedError,
         errors.CrossSiteError,
+        errors.KeyUnavailableError,
         problem=Reference("schemas", "BatchProblem", _BATCH_PROBLEM),
     ),
 )

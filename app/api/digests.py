@@ -27,8 +27,9 @@ _CONTENT = "Content-Digest"
 _REPR = "Repr-Digest"
 GIVEN_CONTENT_DIGEST = RequestHeader(
     _CONTENT,
-    "Digest of the body (RFC 9530), `sha-256` or `sha-512`: nothing is stored of another body. Of a"
-    " form it is that of the whole form; the part `file` may have one of its own.",
+    "Digest of the body (RFC 9530), `sha-256` or `sha-512`: another body is refused, and nothing of"
+    " it is stored but the images of a batch, which its `results` name. Of a form it is that of the"
+    " whole form; the part `file` may have one of its own.",
 )
 GIVEN_REPR_DIGEST = RequestHeader(_REPR, "The same, as an upload is whole.")
 WANT_REPR_DIGEST = RequestHeader(

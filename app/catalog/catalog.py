@@ -292,6 +292,10 @@ class Catalog:
         """Return the deletions of images that lost their token and are still in the log."""
         return await self._database.query(tokens.deletion_of, tokens.LOST, limit)
 
+    async def all_lost(self) -> list[tuple[str, int]]:
+        """Return those images, with the sequences of their events."""
+        return await self._database.query(tuple, tokens.ALL_LOST)
+
     async def lost_at(self, image_id: str) -> int | None:
         """Return the sequence of the event of an image that lost its token; None of another."""
         found = await self._database.query(lambda row: int(row[0]), tokens.LOST_AT, image_id)

@@ -51,6 +51,7 @@ LOST = (
     "SELECT image_id, owner, visibility FROM lost JOIN deleted ON id = image_id"
     " WHERE NOT is_deleted ORDER BY sequence LIMIT ?"
 )
+ALL_LOST = "SELECT image_id, sequence FROM lost WHERE NOT is_deleted"
 # The sequence of the event of an image that lost.
 LOST_AT = "SELECT sequence FROM lost WHERE image_id = ?"
 

@@ -13,6 +13,7 @@ import structlog
 
 from app.errors import NewerVersionError, RecordGoneError, RecordMissingError
 from app.events.event import ImageDeleted, ImageStored
+from app.events.idempotency import LIFETIME_MS
 from app.log import EVENTS, IMAGES, Position
 from app.records import address
 from app.records.image import UnfitRecordError, is_chunk, parse_head
@@ -43,6 +44,11 @@ async def erase_deleted(
     }
     for each in events:
         if isinstance(each.event, ImageDeleted):
+            # First: without the event of the image, those that lost to it would take its place in
+            # a catalog that is built later.
+            for lost_id, lost_at in await _losers(catalog, events, each.event, each.sequence):
+                await _erase_image(log, lost_id)
+                await log.erase(EVENTS, [Position(0, lost_at)])
             for image_id in (each.event.image_id, *each.event.former_ids):
                 listed = await catalog.entry(image_id)
                 known = (listed.id, listed.sequence) if listed else stored_here.get(image_id)
@@ -51,6 +57,28 @@ async def erase_deleted(
                 # The event that announced the image holds its file name.
                 if announced_at is not None:
                     await log.erase(EVENTS, [Position(0, announced_at)])
+
+
+async def _losers(
+    catalog: Catalog, events: Sequence[SequencedEvent], deletion: ImageDeleted, deleted_at: int
+) -> list[tuple[str, int]]:
+    """Return the images, and where their events are, that may have lost a token to a deleted one.
+
+    They are those that the catalog knows, and those that it is about to learn of with the deletion.
+    """
+    former = deletion.former_token
+    if former is None:
+        return []
+    return await catalog.all_lost() + [
+        (each.event.image_id, each.sequence)
+        for each in events
+        if isinstance(each.event, ImageStored)
+        and each.event.idempotency is not None
+        and each.event.idempotency.token == former.token
+        and each.event.image_id != deletion.image_id
+        and each.sequence < deleted_at
+        and each.timestamp_ms < former.stored_at_ms + LIFETIME_MS
+    ]
 
 
 async def _erase_image(log: ErasableLog, image_id: str) -> None:

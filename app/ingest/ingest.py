@@ -24,6 +24,8 @@ from app.ingest.intake import COPIES, memory_for
 from app.ingest.upload import StoredUpload
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from app.budget import ByteBudget, Reservation
     from app.catalog.catalog import Catalog
     from app.catalog.images import CatalogImage
@@ -84,8 +86,8 @@ class Ingest:
         async with self._once.turn(source.token):
             if (holder := await self._once.holder(source.token)) is None:
                 await self._claims.require_left(source.claim)
-                async with self._quota.room(source.owner, source.max_bytes):
-                    return await self._store(source, place)
+                async with self._quota.room(source.owner, source.max_bytes) as keep:
+                    return await self._store(source, place, keep)
         # Those that wait for their turn need not wait for this body.
         return await self._replay(source, holder)
 
@@ -96,10 +98,13 @@ class Ingest:
         finally:
             reservation.release()
 
-    async def _store(self, source: Source, place: Place | None) -> StoredUpload:
+    async def _store(
+        self, source: Source, place: Place | None, keep: Callable[[int], None]
+    ) -> StoredUpload:
         reservation = await self._admit(source)
         try:
             upload = await self._receive(source, reservation)
+            keep(len(upload.data))
             if holder := await self._once.holder(source.token):
                 # By another gateway, while the body came.
                 replayed = await self._once.replay(holder, upload)

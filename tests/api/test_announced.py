@@ -26,12 +26,18 @@ async def test_the_methods_and_the_content_types_are_those_that_work(client):
 
 async def test_the_limits_are_those_of_the_settings(gateways):
     client = await gateways(
-        upload={"max_bytes": 5_000, "max_expires_in_seconds": 60},
+        upload={
+            "max_bytes": 5_000,
+            "max_expires_in_seconds": 60,
+            "batch_images": 2,
+            "batch_bytes": 9_000,
+        },
         imaging={"profiles": "small,original", "profile": "original", "metadata": "keep,strip"},
         access={"read": "owner", "visibilities": "public"},
     )
     said = (await limits(client)).json()
     assert said["max_bytes"] == 5_000
+    assert (said["max_batch_images"], said["max_batch_bytes"]) == (2, 9_000)
     assert said["max_expires_in"] == 60
     assert said["profile"] == ["original", "small"]
     assert said["metadata"] == ["keep", "strip"]

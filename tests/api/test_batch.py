@@ -1,9 +1,13 @@
 """`POST /images/batch`: many images in one form, each stored or refused by itself."""
 
 import asyncio
+import hashlib
+import itertools
 
+from app.api import digests
 from app.api.batch_body import BatchBody
-from app.errors import NotReadyError
+from app.errors import NotReadyError, OverloadedError
+from app.ingest.intake import Intake
 from app.log import EVENTS, IMAGES, Position
 from tests.support import images
 from tests.support.credentials import bearer, make_key
@@ -24,6 +28,16 @@ async def results(client, body, query=""):
     response = await post(client, body, query)
     assert response.status_code == 200, response.text
     return response.json()["results"]
+
+
+async def pieces(body, *cuts):
+    """Yield a body in pieces that end there."""
+    for start, end in itertools.pairwise((0, *cuts, len(body))):
+        yield body[start:end]
+
+
+def of_content(data):
+    return digests.field_of("sha-256", hashlib.sha256(data).digest())
 
 
 def statuses(results):
@@ -120,6 +134,64 @@ class TestOptions:
     async def test_other_fields_are_left_alone(self, client):
         body = form(field("comment", "x" * 5_000), file(JPEG), field("comment", "y"))
         assert codes(await results(client, body)) == [201]
+
+    async def test_those_in_front_of_one_without_memory_are_for_all(self, client, monkeypatch):
+        count, refused = Intake.count, []
+
+        async def counted(intake, piece_bytes):
+            await count(intake, piece_bytes)
+            if not refused:
+                refused.append(intake)
+                raise OverloadedError("The memory is full.")
+
+        monkeypatch.setattr(Intake, "count", counted)
+        options = (
+            field("profile", "original") + field("visibility", "owner") + field("source", "door")
+        )
+        parts = options + file(JPEG), file(JPEG)
+        for cuts in ((), (150,), (250, 280)):
+            refused.clear()
+            found = await results(client, pieces(form(*parts), *cuts))
+            assert codes(found) == ["overloaded", 201]
+            image = found[1]["image"]
+            chosen = image["profile"], image["visibility"], image["source"]
+            assert chosen == ("original", "owner", "door")
+        refused.clear()
+        wrong = pieces(form(field("visibility", "all"), file(JPEG), file(JPEG)))
+        assert "owner" in problem(await post(client, wrong), 422, "invalid-parameter")["detail"]
+
+
+class TestDigests:
+    async def test_one_that_differs_refuses_its_image_alone(self, client):
+        right, wrong = of_content(JPEG), of_content(BROKEN)
+        for digest, code in ((wrong, "digest-mismatch"), ("sha-256=1", "invalid-digest")):
+            body = form(file(JPEG), file(JPEG, digest=digest), file(JPEG, digest=right), file(JPEG))
+            assert codes(await results(client, body)) == [201, code, 201, 201]
+
+    async def test_that_of_an_option_is_compared_too(self, client):
+        right, wrong = of_content(b"door"), of_content(b"gate")
+        for digest, code in ((wrong, "digest-mismatch"), ("sha-256=1", "invalid-digest")):
+            body = form(file(JPEG), field("source", "door", digest), file(JPEG), file(JPEG))
+            assert codes(await results(client, body)) == [201, code, 201]
+            body = form(field("source", "door", digest), file(JPEG), file(JPEG))
+            assert problem(await post(client, body), 400, code)["results"] == []
+        found = await results(client, form(field("source", "door", right), *[file(JPEG)] * 2))
+        assert [each["image"]["source"] for each in found] == ["door"] * 2
+
+    async def test_that_of_the_form_breaks_off_with_what_is_stored_and_a_key_repeats_it(
+        self, client
+    ):
+        body = form(file(JPEG), file(BROKEN), file(JPEG))
+        headers = {"Content-Digest": of_content(body[1:]), "Idempotency-Key": "k"}
+        answer = await post(client, body, headers=headers)
+        found = problem(answer, 400, "digest-mismatch")["results"]
+        assert codes(found) == [201, "invalid-image", 201]
+        headers["Content-Digest"] = of_content(body)
+        again = await post(client, body, headers=headers)
+        assert [each.get("image") for each in again.json()["results"]] == [
+            each.get("image") for each in found
+        ]
+        assert len(await listed(client)) == 2
 
 
 class TestForms:
@@ -243,6 +315,46 @@ class TestClients:
         assert sorted(map(str, codes(found))) == ["201", "201", "quota-exceeded", "quota-exceeded"]
         again = await post(client, body, headers=bearer(key))
         assert "results" not in problem(again, 403, "quota-exceeded")
+
+    async def test_a_quota_of_bytes_counts_those_of_each_image(self, tmp_path, gateways):
+        make_key(tmp_path / "data", "ops:read")
+        key = make_key(tmp_path / "data", "images:write")
+        body = form(*[file(JPEG)] * 12)
+        client = await gateways(limits={"principal_bytes_stored": len(body) + 100})
+        found = (await post(client, body, headers=bearer(key))).json()["results"]
+        assert codes(found) == [201] * 12
+        again = await post(client, body, headers=bearer(key))
+        assert "results" not in problem(again, 403, "quota-exceeded")
+        assert not client.gateway.ingest._quota._rooms
+
+    async def test_a_quota_counts_none_twice_that_is_listed_and_not_yet_answered(
+        self, tmp_path, gateways, monkeypatch
+    ):
+        make_key(tmp_path / "data", "ops:read")
+        key = make_key(tmp_path / "data", "images:write")
+        client = await gateways(limits={"principal_images": 2})
+        ingest, usage = client.gateway.ingest, client.gateway.catalog.usage
+        listed, may, calls = ingest._listed, asyncio.Event(), []
+
+        async def late(published):
+            found = await listed(published)
+            await may.wait()
+            return found
+
+        async def counted(owner):
+            # The second image comes when the first is listed, and its answer waits.
+            calls.append(owner)
+            if len(calls) > 1:
+                await client.gateway.feed.applied_within(0, 5)
+            found = await usage(owner)
+            if found.images:
+                asyncio.get_running_loop().call_later(0.05, may.set)
+            return found
+
+        monkeypatch.setattr(ingest, "_listed", late)
+        monkeypatch.setattr(client.gateway.catalog, "usage", counted)
+        answer = await post(client, form(file(JPEG), file(JPEG)), headers=bearer(key))
+        assert codes(answer.json()["results"]) == [201, 201]
 
     async def test_a_rate_of_requests_counts_each_image(self, tmp_path, gateways):
         client = await gateways(limits={"address_requests": 1, "window_seconds": 20})

@@ -5,6 +5,7 @@ import uuid
 
 import pytest
 
+from app.events.idempotency import token_of
 from tests.support import images
 from tests.support.credentials import bearer, make_key
 from tests.support.in_process import in_process, problem
@@ -217,6 +218,16 @@ class TestBatches:
         assert all(results == answers[0][1] for _, results in answers)
         assert await stored(shared_client) == before + 10
 
+    async def test_one_that_waits_for_another_too_long_is_a_409_of_the_whole(
+        self, shared_client, monkeypatch
+    ):
+        once, headers = shared_client.gateway.ingest._once, {"Idempotency-Key": new_key()}
+        monkeypatch.setattr(once, "_wait_seconds", 0.01)
+        files = [("file", ("a.jpg", PHOTO))]
+        async with once.turn(token_of("", "", headers["Idempotency-Key"], 0)):
+            answer = await shared_client.post("/images/batch", files=files, headers=headers)
+        assert "results" not in problem(answer, 409, "idempotency-key-in-use")
+
     async def test_a_malformed_key_is_a_400_of_the_whole(self, shared_client):
         answer = await shared_client.post(
             "/images/batch", files={"file": PHOTO}, headers={"Idempotency-Key": "a b"}
@@ -270,6 +281,28 @@ async def test_a_restart_forgets_nothing_not_even_with_an_empty_catalog(tmp_path
         assert again.headers["idempotency-replayed"] == "true"
         # The embedded log has erased its event.
         problem(await upload(client, gone), 410, "image-gone")
+
+
+async def test_an_image_that_is_deleted_leaves_its_place_to_none_that_lost_to_it(
+    tmp_path, monkeypatch
+):
+    key = new_key()
+    async with in_process(tmp_path) as client:
+        with monkeypatch.context() as patch:
+            # As if the first had come into the log while the second was developed.
+            patch.setattr(client.gateway.ingest._once, "holder", unknown)
+            won, lost = [await upload(client, key) for _ in range(2)]
+        assert won.content == lost.content
+        assert (await client.delete(won.json()["url"])).status_code == 204
+    for path in tmp_path.glob("catalog.db*"):
+        path.unlink()
+    async with in_process(tmp_path) as client:
+        assert await stored(client) == 0
+        problem(await upload(client, key), 410, "image-gone")
+
+
+async def unknown(_token):
+    """As `Once.holder` where the key is new."""
 
 
 async def test_an_encrypted_image_is_replayed_and_its_event_does_not_tell_the_upload(tmp_path):

@@ -1,17 +1,20 @@
 """The erasure of deleted images from a log that can erase."""
 
+import dataclasses
 import sqlite3
+import time
 
 import pytest
 
 from app.errors import LogUnavailableError, RecordGoneError
 from app.events.event import encode
-from app.log import IMAGES, Position
+from app.events.idempotency import LIFETIME_MS, FormerToken
+from app.log import EVENTS, IMAGES, Position
 from app.records import image as records
 from app.records.address import Address
 from tests.support import images
 from tests.support.core_log import core_of
-from tests.support.facts import deleted, image_id, info, stored, until
+from tests.support.facts import TOKEN, deleted, image_id, info, keyed, stored, until
 
 pytestmark = pytest.mark.usefixtures("tiny_chunks")
 
@@ -52,6 +55,29 @@ async def test_a_head_that_names_records_of_another_image_erases_none_of_them(wo
         await world.log.read(IMAGES, forged)
     for place in kept:
         await world.log.read(IMAGES, place)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_those_that_lost_its_token_are_erased_with_an_image(world, is_known):
+    where, places = await append_image(world.log)
+    lost = dataclasses.replace(keyed(2), image_id=str(where))
+    [first, second] = await world.append(keyed(1), lost)
+    if is_known:
+        await world.follow()
+    former = FormerToken(TOKEN, int(time.time() * 1000))
+    await world.append(dataclasses.replace(deleted(1), former_token=former))
+    feed, catalog = await world.follow()
+    await feed.caught_up()
+    for topic, place in [(EVENTS, first), (EVENTS, second), *((IMAGES, each) for each in places)]:
+        with pytest.raises(RecordGoneError):
+            await world.log.read(topic, place)
+    assert await catalog.newest(10) == []
+    # Later than a lifetime, it would be the next one with the token.
+    before = FormerToken("0b" * 32, former.stored_at_ms - LIFETIME_MS)
+    end = dataclasses.replace(deleted(4), former_token=before)
+    late, _ = await world.append(keyed(3, before.token), end)
+    await feed.caught_up()
+    await world.log.read(EVENTS, late)
 
 
 async def test_an_erasure_that_failed_half_way_is_finished(world, monkeypatch):

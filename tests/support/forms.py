@@ -5,14 +5,14 @@ HEADERS = {"content-type": f"multipart/form-data; boundary={BOUNDARY.decode()}"}
 END = b"--" + BOUNDARY + b"--\r\n"
 
 
-def file(data, name="img.jpg"):
-    """Return a part named `file`."""
-    return _part(f'name="file"; filename="{name}"', data)
+def file(data, name="img.jpg", digest=""):
+    """Return a part named `file`, with a header `Content-Digest` if there is one."""
+    return _part(f'name="file"; filename="{name}"', data, digest)
 
 
-def field(name, value):
-    """Return a part that is a field."""
-    return _part(f'name="{name}"', value.encode())
+def field(name, value, digest=""):
+    """Return a part that is a field, with a header `Content-Digest` if there is one."""
+    return _part(f'name="{name}"', value.encode(), digest)
 
 
 def form(*parts):
@@ -20,6 +20,7 @@ def form(*parts):
     return b"".join(parts) + END
 
 
-def _part(disposition, data):
-    head = f"\r\nContent-Disposition: form-data; {disposition}\r\n\r\n".encode()
+def _part(disposition, data, digest):
+    more = f"Content-Digest: {digest}\r\n" if digest else ""
+    head = f"\r\nContent-Disposition: form-data; {disposition}\r\n{more}\r\n".encode()
     return b"--" + BOUNDARY + head + data + b"\r\n"
