@@ -112,7 +112,7 @@ class TestRefusals:
             {"visibility": "public"},
             {"expires_in": "60"},
         ],
-        ids=str,
+        ids="".join,
     )
     async def test_another_upload_under_the_key_is_a_422(self, shared_client, changes):
         before, key = await stored(shared_client), new_key()
