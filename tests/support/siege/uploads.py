@@ -120,19 +120,18 @@ async def leaving_keys(attacker):
 
 
 async def wrong_lengths(attacker):
-    """Send ten bodies a second that are longer than said, or shorter and then closed."""
+    """Send ten bodies a second that are longer than said, or shorter by an end of the sending side."""
     picture = attacker.bytes_of("landscape")
     form = _PART + picture + b"\r\n--b--\r\n"
     kinds = [
-        make(body, Content_Length=len(body) + more)
+        (make(body, Content_Length=len(body) + more), more > 0)
         for make, body in ((upload, picture), (_batch, form))
         for more in (-1_000, 1_000)
     ]
 
     async def one(number):
-        data = kinds[number % len(kinds)]
-        # The end of what is sent, as of a client that believes it is done.
-        await attacker.ask(data, half_close=True)
+        data, is_short = kinds[number % len(kinds)]
+        await attacker.ask(data, half_close=is_short)
 
     await attacker.every(0.1, one)
 
