@@ -129,7 +129,7 @@ class Batches:
 
 async def _finished(source: BatchSource, work: list[asyncio.Task[Outcome]]) -> list[Outcome]:
     """Return all outcomes, unless the client leaves: then nobody wants them."""
-    # Exceptions are results here: nobody is left to retrieve that of work which a leaving client ends.
+    # Exceptions are results here: nobody retrieves those of work that a leaving client ends.
     everything = asyncio.gather(*work, return_exceptions=True)
     if source.broken is not None:
         # What is left of the body is not read, and so nothing tells whether the client is there.

@@ -120,7 +120,7 @@ async def leaving_keys(attacker):
 
 
 async def wrong_lengths(attacker):
-    """Send ten bodies a second that are longer than said, or shorter by an end of the sending side."""
+    """Send ten bodies a second that are longer than said, or end before that."""
     picture = attacker.bytes_of("landscape")
     form = _PART + picture + b"\r\n--b--\r\n"
     kinds = [
