@@ -129,15 +129,19 @@ class Batches:
 
 async def _finished(source: BatchSource, work: list[asyncio.Task[Outcome]]) -> list[Outcome]:
     """Return all outcomes, unless the client leaves: then nobody wants them."""
-    everything = asyncio.gather(*work)
+    # Exceptions are results here: nobody retrieves those of work that a leaving client ends.
+    everything = asyncio.gather(*work, return_exceptions=True)
     if source.broken is not None:
         # What is left of the body is not read, and so nothing tells whether the client is there.
-        return await everything
+        await everything
+        return [task.result() for task in work]
     left = asyncio.create_task(source.left())
     try:
         ends: set[asyncio.Future[Any]] = {left, everything}
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        return everything.result() if everything.done() else left.result()
+        if not everything.done():
+            left.result()
+        return [task.result() for task in work]
     finally:
         left.cancel()
         with suppress(asyncio.CancelledError, Exception):

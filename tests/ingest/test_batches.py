@@ -1,6 +1,7 @@
 """Batches without HTTP: how much of one is in work, and what becomes of it when something fails."""
 
 import asyncio
+import gc
 
 import pytest
 
@@ -25,6 +26,7 @@ class Batch:
         self.broken = None
         self.begun = self.passed_over = 0
         self.gone = asyncio.Event()
+        self.is_watched = False
 
     @property
     def has_begun(self):
@@ -46,6 +48,7 @@ class Batch:
         pass
 
     async def left(self):
+        self.is_watched = True
         await self.gone.wait()
         raise ConnectionError("the client has left")
 
@@ -188,6 +191,22 @@ async def test_a_client_that_leaves_while_images_are_developed_has_stored_nothin
         await storing
     assert way.held_bytes == 0
     assert way.faults.appended == []
+
+
+async def test_a_client_that_leaves_at_its_end_leaves_no_complaint_behind(way):
+    complaints = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
+    way.pool.may.clear()
+    batch = Batch(3)
+    storing = asyncio.create_task(batches(way).store(batch))
+    await until(lambda: batch.is_watched)
+    batch.gone.set()
+    await asyncio.wait({storing})
+    assert isinstance(storing.exception(), ConnectionError)
+    del storing
+    await asyncio.sleep(0)
+    gc.collect()
+    assert complaints == []
 
 
 async def test_a_client_that_leaves_in_the_middle_ends_the_work_on_what_it_sent(way):

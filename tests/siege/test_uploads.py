@@ -16,6 +16,31 @@ async def test_slow_uploads(siege):
 
 
 @pytest.mark.cheap
+async def test_dripping_uploads(siege):
+    await siege(uploads.dripping_uploads)
+
+
+async def test_dripping_uploads_of_one(siege):
+    await siege(uploads.dripping_uploads_of_one)
+
+
+async def test_full_shares(siege):
+    await siege(uploads.full_shares)
+
+
+async def test_full_shares_of_seven(siege):
+    await siege(uploads.full_shares_of_seven)
+
+
+async def test_large_uploads(siege):
+    await siege(uploads.large_uploads)
+
+
+async def test_wrong_lengths(siege):
+    await siege(uploads.wrong_lengths)
+
+
+@pytest.mark.cheap
 async def test_flat_webp(siege):
     await siege(uploads.flat_webp)
 
@@ -27,6 +52,15 @@ async def test_flat_webp_from_many(siege):
 @pytest.mark.cheap
 async def test_leaving_uploads(siege):
     await siege(uploads.leaving_uploads)
+
+
+@pytest.mark.cheap
+async def test_leaving_batches(siege):
+    await siege(uploads.leaving_batches)
+
+
+async def test_leaving_keys(siege):
+    await siege(uploads.leaving_keys)
 
 
 async def test_leaving_flat_webp(siege):

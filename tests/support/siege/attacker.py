@@ -103,13 +103,21 @@ class Attacker:
         if not count:
             self.answers["cut off"] += 1
 
-    async def ask(self, data, client=0):
-        """Send a request on a connection of its own, and read its answer to the end."""
+    async def ask(self, data, client=0, *, half_close=False):
+        """Send a request on a connection of its own, and read its answer to the end.
+
+        Args:
+            data: The bytes of the request.
+            client: Whose it is.
+            half_close: Whether to end one's own side of the connection then.
+        """
         opened = await self.connect(client)
         try:
             # An early answer is read although the rest could not be sent.
             with suppress(ConnectionError):
                 await self.send(opened, data)
+                if half_close:
+                    opened.shutdown(socket.SHUT_WR)
             await self.read(opened)
         finally:
             self.close(opened)

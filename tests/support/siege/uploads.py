@@ -4,6 +4,8 @@ Each is one client, 127.0.0.2, unless it says otherwise.
 """
 
 import asyncio
+import base64
+import hashlib
 from itertools import count
 
 from tests.support.siege.attacker import request, upload
@@ -13,6 +15,8 @@ _LIMIT_BYTES = 20_000_000
 _ANY = "application/octet-stream"
 # A picture's first bytes, all that a silent upload sends of it: 130 bytes with the head.
 _JPEG_START = b"\xff\xd8\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0"
+_FORM_TYPE = "multipart/form-data; boundary=b"
+_PART = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
 
 
 async def silent_uploads(attacker):
@@ -33,20 +37,103 @@ async def silent_uploads(attacker):
 async def slow_uploads(attacker):
     """Seven uploads of 20 MB at 21,500 bytes a second, just above the allowed rate: 150 KB/s."""
 
+    begun = upload(b"", Content_Length=_LIMIT_BYTES) + _JPEG_START
+
     async def one(_):
-        opened = await attacker.connect()
-        reading = asyncio.create_task(attacker.read(opened))
-        try:
-            await attacker.send(opened, upload(b"", Content_Length=_LIMIT_BYTES) + _JPEG_START)
-            while not reading.done():
-                await attacker.send(opened, bytes(10_750))
-                await asyncio.wait({reading}, timeout=0.5)
-        finally:
-            reading.cancel()
-            await asyncio.wait({reading})
-            attacker.close(opened)
+        await _drip(attacker, 0, begun, byte=bytes(10_750), seconds=0.5)
 
     await attacker.keep(7, one)
+
+
+async def dripping_uploads(attacker):
+    """Send 500 uploads at a byte a second, from ten addresses, in each way there is."""
+    await attacker.keep(500, lambda number: _drip(attacker, number % 10, _begun(number)))
+
+
+async def dripping_uploads_of_one(attacker):
+    """The same from a single address."""
+    await attacker.keep(500, lambda number: _drip(attacker, 0, _begun(number)))
+
+
+def _begun(number):
+    """Return the head of an upload of 20 MB and the start of its body, one way or another."""
+    length, form = {"Content_Length": _LIMIT_BYTES}, {"Content_Type": _FORM_TYPE}
+    # Of the whole body that never comes.
+    digest = f"sha-256=:{base64.b64encode(hashlib.sha256().digest()).decode()}:"
+    return (
+        upload(b"", **length) + _JPEG_START,
+        upload(b"", Content_Digest=digest, **length) + _JPEG_START,
+        upload(b"", Idempotency_Key=f"drip-{number}", **length) + _JPEG_START,
+        upload(b"", **length, **form) + _PART + _JPEG_START,
+        _batch(b"", Idempotency_Key=f"drip-{number}", **length) + _PART + _JPEG_START,
+    )[number % 5]
+
+
+async def _drip(attacker, client, begun, *, byte=b"a", seconds=1):
+    opened = await attacker.connect(client)
+    reading = asyncio.create_task(attacker.read(opened))
+    try:
+        await attacker.send(opened, begun)
+        while not reading.done():
+            await attacker.send(opened, byte)
+            await asyncio.wait({reading}, timeout=seconds)
+    finally:
+        reading.cancel()
+        await asyncio.wait({reading})
+        attacker.close(opened)
+
+
+async def full_shares(attacker):
+    """Send 18 MB of 20 on seven connections of one client, then 21,500 bytes a second each."""
+    await attacker.keep(7, lambda _: _nearly_complete(attacker, 0))
+
+
+async def full_shares_of_seven(attacker):
+    """The same, each from an address of its own."""
+    await attacker.keep(7, lambda number: _nearly_complete(attacker, number))
+
+
+async def _nearly_complete(attacker, client):
+    begun = upload(b"", Content_Length=_LIMIT_BYTES) + _JPEG_START + bytes(18_000_000)
+    await _drip(attacker, client, begun, byte=bytes(10_750), seconds=0.5)
+
+
+async def large_uploads(attacker):
+    """Upload 200 files of 20 MB at once, alone and in batches, again and again."""
+    file = _JPEG_START.ljust(_LIMIT_BYTES, b"a")
+    form = _PART + file + b"\r\n--b--\r\n"
+    kinds = [upload(file), _batch(form), upload(file, Idempotency_Key="large")]
+    await attacker.keep(200, lambda number: attacker.ask(kinds[number % len(kinds)]))
+
+
+async def leaving_batches(attacker):
+    """Send 4.7 batches a second of ten pictures of a megapixel, and leave 30 ms after each."""
+    picture = _PART + attacker.bytes_of("landscape") + b"\r\n"
+    data = _batch(picture * 10 + b"--b--\r\n")
+    await attacker.every(1 / 4.7, lambda _: _leave(attacker, data))
+
+
+async def leaving_keys(attacker):
+    """Send one upload under one key 4.7 times a second, and leave 30 ms after each."""
+    data = upload(attacker.bytes_of("landscape"), Idempotency_Key="leaving")
+    await attacker.every(1 / 4.7, lambda _: _leave(attacker, data))
+
+
+async def wrong_lengths(attacker):
+    """Send ten bodies a second that are longer than said, or end before that."""
+    picture = attacker.bytes_of("landscape")
+    form = _PART + picture + b"\r\n--b--\r\n"
+    kinds = [
+        (make(body, Content_Length=len(body) + more), more > 0)
+        for make, body in ((upload, picture), (_batch, form))
+        for more in (-1_000, 1_000)
+    ]
+
+    async def one(number):
+        data, is_short = kinds[number % len(kinds)]
+        await attacker.ask(data, half_close=is_short)
+
+    await attacker.every(0.1, one)
 
 
 async def flat_webp(attacker):
@@ -71,6 +158,10 @@ async def leaving_flat_webp(attacker):
     """Upload 4.7 of the flat pictures a second, and leave 30 ms after each: 1 KB/s."""
     data = upload(flat_webp_file(7000, 7140), Content_Type=_ANY)
     await attacker.every(1 / 4.7, lambda _: _leave(attacker, data))
+
+
+def _batch(body, **headers):
+    return request("POST", "/images/batch", body, Content_Type=_FORM_TYPE, **headers)
 
 
 async def _leave(attacker, data):
