@@ -6,14 +6,15 @@ import pytest
 
 from app.catalog import images as catalog_images
 from app.catalog import loose_keys
+from app.catalog.loose_keys import KeyScan, ReadKey
 from app.changes import key_sweep
 from app.changes.forget import forget
 from app.changes.key_sweep import KeySweep
 from app.changes.sweep import Sweeper
-from app.errors import NotWrittenError
+from app.errors import ImageGoneError, NotWrittenError
 from app.feed.expiry import Expiry
-from app.log import EVENTS, IMAGES, KEYS
-from app.records.address import parse
+from app.log import EVENTS, IMAGES, KEYS, Position
+from app.records.address import COOKIE_BYTES, Address, parse
 from app.records.key_reader import KeyReader, gone
 from app.records.signature import NO_SIGNATURES, Signatures
 from app.records.writer import append_keys
@@ -152,6 +153,21 @@ async def test_a_key_that_no_event_names_is_erased_after_a_day_by_the_clock_of_t
     await check_out(client, kept)
 
 
+async def test_the_key_of_a_listed_image_is_never_due_though_it_was_read_before_the_event(
+    start, monkeypatch
+):
+    client = await start(**sealing(k1=K1))
+    kept = await upload(client, SMALL)
+    catalog = client.gateway.catalog
+    key = (await catalog.seal_of(kept["id"])).key
+    with monkeypatch.context() as context:
+        context.setattr(loose_keys, "_is_named", lambda *_: False)
+        await catalog.keys_read([ReadKey(key, 0, is_tombstone=False)], KeyScan())
+    assert await catalog.loose_keys(2**62, -1, 10) == []
+    assert await sweep_of(client).sweep() == 0
+    await check_out(client, kept)
+
+
 async def test_a_key_whose_signature_is_not_ours_is_left_alone(start, monkeypatch):
     monkeypatch.setattr(loose_keys, "ORPHAN_MS", 0)
     signing = {"signing_keys": ring(s1=K2)}
@@ -209,6 +225,17 @@ async def test_an_image_whose_key_is_gone_is_a_410_and_listed_until_its_deletion
     assert (await client.delete(image["url"])).status_code == 204
     await rebuilt.gateway.feed.caught_up()
     assert (await rebuilt.get("/images")).json()["images"] == [other]
+
+
+async def test_a_key_of_a_topic_that_took_the_place_of_another_is_not_the_images(start):
+    client = await start(**sealing(k1=K1))
+    for _ in range(6):
+        await upload(client, SMALL)
+    log = client.gateway.log
+    others = [Address(Position(0, offset), bytes(COOKIE_BYTES)) for offset in range(6)]
+    for addresses in ([others[0]], others):
+        found = await KeyReader(log).read(addresses)
+        assert {type(found[each]) for each in addresses} == {ImageGoneError}
 
 
 async def test_a_gateway_of_the_other_setting_serves_and_erases_what_is_there(start):
