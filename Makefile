@@ -49,7 +49,8 @@ test: $(VENV)/.dev ## run every test; make test ARGS='-k upload' passes argument
 ROUNDS := 1
 
 faults: $(VENV)/.dev ## run the whole matrix of faults on real brokers; ROUNDS=n repeats each
-	FAULT_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest tests/faults tests/kafka/test_export.py $(ARGS)
+	FAULT_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest tests/faults tests/kafka/test_export.py \
+	  tests/kafka/test_image_reader.py $(ARGS)
 
 siege: SECONDS := 20
 siege: $(VENV)/.dev ## attack gateways, each attack for so many SECONDS, and measure a client beside it

@@ -49,7 +49,6 @@ async def test_disk_full(small_disk, new_broker, gateway_on, checker):
         await clients.finish()
 
 
-@pytest.mark.cheap
 def test_an_image_that_is_damaged_on_disk_is_503_and_its_neighbours_are_served(
     new_broker, gateway_on
 ):

@@ -34,7 +34,6 @@ sys.exit(main())
 """
 
 
-@pytest.mark.cheap
 async def test_gateway_killed_in_the_middle_of_uploads(new_broker, new_gateway, checker):
     broker, port = new_broker(), str(free_port())
     settings = on_kafka(broker) | SETTINGS
