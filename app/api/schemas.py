@@ -165,16 +165,13 @@ class ImagePage(BaseModel):
 
 def listed(image: CatalogImage) -> Image:
     """Return the JSON of an image in the catalog."""
-    created_at = datetime.fromtimestamp(image.created_at_ms / 1000, UTC)
-    return described(image.id, image.info, image.sequence, created_at, image.former_ids)
+    return described(image.id, image.info, image)
 
 
 def described(
     image_id: str,
     info: ImageInfo,
-    sequence: int | None = None,
-    created_at: datetime | None = None,
-    former_ids: tuple[str, ...] = (),
+    listed: CatalogImage | None,
 ) -> Image:
     """Return the JSON of an image that may not be in the catalog yet."""
     properties = info.as_dict()
@@ -185,9 +182,9 @@ def described(
     return Image(
         id=image_id,
         url=path_of(image_id),
-        sequence=sequence,
-        created_at=created_at,
-        former_ids=list(former_ids),
+        sequence=None if listed is None else listed.sequence,
+        created_at=None if listed is None else _time(listed.created_at_ms),
+        former_ids=[] if listed is None else list(listed.former_ids),
         receipt=Receipt(**properties),
         **properties,
     )
@@ -195,9 +192,11 @@ def described(
 
 def stored(upload: StoredUpload) -> Image:
     """Return the JSON of an image that was just stored."""
-    if upload.listed is not None:
-        return listed(upload.listed)
-    return described(upload.image_id, upload.info)
+    return described(upload.image_id, upload.info, upload.listed)
+
+
+def _time(timestamp_ms: int) -> datetime:
+    return datetime.fromtimestamp(timestamp_ms / 1000, UTC)
 
 
 def path_of(image_id: str) -> str:

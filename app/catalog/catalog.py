@@ -123,7 +123,7 @@ class Catalog:
         events: Sequence[SequencedEvent],
         reached: Progress,
         starts: Mapping[int, int] | None = None,
-    ) -> None:
+    ) -> list[CatalogImage]:
         """Apply events and save the progress, in one transaction.
 
         Args:
@@ -131,16 +131,20 @@ class Catalog:
             reached: The progress that they make.
             starts: Where some were moved here, the first offset that can be read, by partition of
                 `images`.
+
+        Returns:
+            The images that were listed by them.
         """
 
-        def apply(connection: sqlite3.Connection) -> None:
-            for event in events:
-                judge.apply(connection, event, starts or {})
+        def apply(connection: sqlite3.Connection) -> list[CatalogImage]:
+            applied = [judge.apply(connection, event, starts or {}) for event in events]
             progress.save(connection, reached)
+            return [each for each in applied if each is not None]
 
-        await self._database.write(apply)
+        listed = await self._database.write(apply)
         if any(isinstance(each.event, ImageDeleted) for each in events):
             self._is_scrubbed = False
+        return listed
 
     async def scrub(self) -> None:
         """Leave nothing in the files of what was deleted, soon: call it again and again.

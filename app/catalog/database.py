@@ -99,21 +99,21 @@ class Database:
 
         return await self._run(self._reading, query)
 
-    async def write(self, change: Callable[[sqlite3.Connection], None]) -> None:
-        """Apply a change in one transaction, in the writer's thread.
+    async def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        """Apply a change in one transaction, in the writer's thread; return what it returns.
 
         Raises:
             CatalogDamagedError: The file is damaged.
             sqlite3.Error: The change failed for another reason; nothing of it was written.
         """
 
-        def write() -> None:
+        def write() -> T:
             # Leaving the block commits; an error in the block or in the commit rolls back.
             with self._connection() as connection:
                 connection.execute("BEGIN IMMEDIATE")
-                change(connection)
+                return change(connection)
 
-        await self._run(self._writing, write)
+        return await self._run(self._writing, write)
 
     async def scrub(self) -> bool:
         """Empty the write-ahead log, where deleted rows are still to be read; tell if it worked."""

@@ -153,9 +153,12 @@ def _info(stored: bytes) -> ImageInfo:
 
 def add(
     connection: sqlite3.Connection, sequence: int, timestamp_ms: int, event: ImageStored
-) -> None:
-    """List an image, unless it is deleted."""
-    connection.execute(
+) -> CatalogImage | None:
+    """List an image, unless it is deleted; return it as it is listed."""
+    created_at_ms = event.move.created_at_ms if event.move else timestamp_ms
+    former_ids = event.move.former_ids if event.move else ()
+    row = INFO.dump_json(event.info)
+    added = connection.execute(
         "INSERT INTO images"
         " (sequence, id, created_at_ms, owner, visibility, bytes, info, former_ids, expires_at,"
         " source, upload)"
@@ -164,18 +167,21 @@ def add(
         (
             sequence,
             event.image_id,
-            event.move.created_at_ms if event.move else timestamp_ms,
+            created_at_ms,
             event.info.owner or None,
             event.info.visibility,
             event.info.stored_bytes,
-            INFO.dump_json(event.info),
-            ",".join(event.move.former_ids) if event.move else None,
+            row,
+            ",".join(former_ids) if event.move else None,
             event.info.expires_at,
             event.info.source or None,
             bytes.fromhex(event.info.received_digest),
         ),
     )
     connection.executemany("INSERT OR IGNORE INTO places VALUES (?, ?, ?)", _places(event))
+    if not added.rowcount:
+        return None
+    return CatalogImage(event.image_id, sequence, created_at_ms, row, tuple(former_ids))
 
 
 def delete(connection: sqlite3.Connection, event: ImageDeleted, timestamp_ms: int) -> None:

@@ -17,18 +17,22 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping
 
+    from app.catalog.images import CatalogImage
     from app.events.sequenced import SequencedEvent
 
 
 def apply(
     connection: sqlite3.Connection, sequenced: SequencedEvent, starts: Mapping[int, int]
-) -> None:
+) -> CatalogImage | None:
     """Apply one event: the first copy of it counts, and a deletion is final.
 
     Args:
         connection: The catalog.
         sequenced: The event.
         starts: The first offset that can be read, by partition of `images`.
+
+    Returns:
+        The image that it has listed, if it has.
     """
     match sequenced.event:
         case ImageStored() as event:
@@ -36,7 +40,7 @@ def apply(
                 # An image may come back once it has left this log, which no event says: a catalog
                 # that is built later must not take it for one that is still here.
                 images.forget_gone(connection, event.move.former_ids, starts)
-            _store(connection, sequenced, event)
+            return _store(connection, sequenced, event)
         case ImageDeleted() as event:
             _delete(connection, sequenced, moves.resolved(connection, event))
         case ImageRewrapped() as event:
@@ -50,9 +54,12 @@ def apply(
             pass
         case _:
             assert_never(sequenced.event)
+    return None
 
 
-def _store(connection: sqlite3.Connection, sequenced: SequencedEvent, event: ImageStored) -> None:
+def _store(
+    connection: sqlite3.Connection, sequenced: SequencedEvent, event: ImageStored
+) -> CatalogImage | None:
     is_known = facts.is_known(connection, event.image_id)
     has_won = tokens.has_won(connection, event, sequenced.timestamp_ms)
     # In this order: an image that was moved here twice is one use of its link, and one that lost
@@ -62,14 +69,16 @@ def _store(connection: sqlite3.Connection, sequenced: SequencedEvent, event: Ima
         # Anybody may have put one in front of it, locked or in clear.
         sealed.give_way(connection, event.image_id)
     if counts and facts.add_stored(connection, sequenced.sequence, event):
-        images.add(connection, sequenced.sequence, sequenced.timestamp_ms, event)
+        listed = images.add(connection, sequenced.sequence, sequenced.timestamp_ms, event)
         moves.add(connection, event)
         tokens.take(connection, event, sequenced.timestamp_ms)
         sealed.add(connection, event, sequenced)
         if sequenced.signed:
             signing.add_signed(connection, event.image_id)
-    elif not (has_won or is_known):
+        return listed
+    if not (has_won or is_known):
         tokens.lose(connection, sequenced.sequence, event, sequenced.timestamp_ms)
+    return None
 
 
 def _delete(

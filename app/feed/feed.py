@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
@@ -20,10 +21,13 @@ from app.errors import NotReadyError
 from app.feed.end import EventsEnd
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
+    from app.catalog.images import CatalogImage
     from app.log import ReadableLog
 
+# Those who wait for an image ask for it as soon as they are woken. An entry takes 1 KiB.
+_REMEMBERED = 256
 # Applying the newest events takes milliseconds.
 _CATCH_UP_SECONDS = 5.0
 # A tail reports at least every second that the log answers; five missed reports are a standstill.
@@ -56,6 +60,7 @@ class Feed:
         # Of those who wait for the images of an owner, of a source, or of both: an entry leaves
         # with the last of them.
         self._advanced_for: WeakValueDictionary[_Wanted, asyncio.Event] = WeakValueDictionary()
+        self._listed: dict[str, CatalogImage] = {}
         self.progress = Progress("")
         self.epoch = 0
         self.closing = False
@@ -134,6 +139,10 @@ class Feed:
                     await self._advanced.wait()
         return self._is_applied(offset)
 
+    def listed(self, image_id: str) -> CatalogImage | None:
+        """Return an image that was listed just now; None if it was not, or is not remembered."""
+        return self._listed.get(image_id)
+
     def close_streams(self) -> None:
         """Wake every reader of the catalog, for the last time."""
         self.closing = True
@@ -142,7 +151,11 @@ class Feed:
     # Only the follower calls the methods below.
 
     def advance(
-        self, progress: Progress, end: int, changed: Collection[Changed] | None = None
+        self,
+        progress: Progress,
+        end: int,
+        changed: Collection[Changed] | None = None,
+        listed: Sequence[CatalogImage] = (),
     ) -> bool:
         """Note that the log answers, and how far the catalog is; wake the readers if it has moved.
 
@@ -151,6 +164,7 @@ class Feed:
             end: The end of the events, as last seen.
             changed: Owners and sources of the images that have changed; None where that is not
                 known.
+            listed: The images that were listed by the last events.
 
         Returns:
             Whether the catalog has just caught up, for the first time or after trouble.
@@ -158,6 +172,8 @@ class Feed:
         has_moved = progress.next_offset > self.progress.next_offset
         self.progress = progress
         self._moved_at = asyncio.get_running_loop().time()
+        if self._caught_up_once:
+            self._remember(listed)
         remaining, has_caught_up = end - progress.next_offset, False
         if has_moved:
             self._is_stopped = False
@@ -194,8 +210,14 @@ class Feed:
     def start_epoch(self, progress: Progress) -> None:
         """Begin the next build of the catalog, which is empty."""
         self.progress = progress
+        self._listed.clear()
         self.epoch += 1
         self._wake()
+
+    def _remember(self, listed: Sequence[CatalogImage]) -> None:
+        self._listed.update((each.id, each) for each in listed[-_REMEMBERED:])
+        for oldest in list(islice(self._listed, max(len(self._listed) - _REMEMBERED, 0))):
+            del self._listed[oldest]
 
     def _is_applied(self, offset: int) -> bool:
         return self._caught_up_once and self.progress.next_offset > offset

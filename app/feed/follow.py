@@ -44,14 +44,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from app.catalog.catalog import Catalog
+    from app.catalog.images import CatalogImage
     from app.events.event import Event
-    from app.events.sequenced import SequencedEvent
+    from app.events.sequenced import SequencedEvent, Sorted
     from app.feed.expiry import Expiry
     from app.feed.feed import Changed, Feed
     from app.log import ReadableLog
 
 logger = structlog.get_logger(__name__)
 
+# Such a batch is parsed in less time than it takes to hand it to a thread and back.
+_SMALL_BATCH_EVENTS = 4
+_SMALL_EVENT_BYTES = 8192
 # Between attempts while the log does not answer.
 _RETRY_SECONDS = 1.0
 
@@ -183,11 +187,11 @@ class Follower:
         progress = self._feed.progress
         # A batch may only say that the log answers.
         newer, changed = None, None
+        listed: Sequence[CatalogImage] = ()
         if batch.next_offset > progress.next_offset:
             if self._has_failed:
                 batch = await self._without_skipped(batch)
-            # Parsing a full batch takes tens of milliseconds: not on the event loop.
-            found = await asyncio.to_thread(sort, batch.records, self._trust)
+            found = await self._sorted(batch)
             if newer := found.newer:
                 batch = _before(batch, found.newer_at)
             await open_all(found, batch.records, self._keys)
@@ -198,18 +202,24 @@ class Follower:
                 progress = progress.after(batch)
                 has_moves = any(_is_move(each.event) for each in found.events)
                 starts = await self._expiry.starts() if has_moves else None
-                await self._catalog.apply(found.events, progress, starts)
+                listed = await self._catalog.apply(found.events, progress, starts)
                 await self._open_rewrapped(found.events)
                 changed = _changed(found.events)
                 self._has_failed = False
         # A replica that has just become the leader may say that the end comes earlier.
-        if self._feed.advance(progress, max(batch.end, self._goal), changed):
+        if self._feed.advance(progress, max(batch.end, self._goal), changed, listed):
             logger.info("feed_caught_up", sequence=self._feed.sequence)
             self._expiry.ask()
         # Nobody waits for that.
         await self._catalog.scrub()
         if newer is not None:
             raise newer
+
+    async def _sorted(self, batch: Batch) -> Sorted:
+        """Parse a batch: a full one takes tens of milliseconds, so not on the event loop."""
+        if _is_small(batch):
+            return sort(batch.records, self._trust)
+        return await asyncio.to_thread(sort, batch.records, self._trust)
 
     async def _open_rewrapped(self, events: Sequence[SequencedEvent]) -> None:
         """Open what was locked until now, as its key is wrapped by another one."""
@@ -248,6 +258,12 @@ def _changed(events: Sequence[SequencedEvent]) -> set[Changed] | None:
 
 def _is_move(event: Event | UnknownEvent) -> bool:
     return isinstance(event, ImageStored) and event.move is not None
+
+
+def _is_small(batch: Batch) -> bool:
+    return len(batch.records) <= _SMALL_BATCH_EVENTS and all(
+        len(each.value or b"") <= _SMALL_EVENT_BYTES for each in batch.records
+    )
 
 
 def _before(batch: Batch, offset: int) -> Batch:

@@ -179,6 +179,8 @@ class Ingest:
         """Return the image as it is listed, if that is soon."""
         if not await self._feed.applied_within(published.event_offset, self._listing_seconds):
             return None
+        if (listed := self._feed.listed(published.image_id)) is not None:
+            return listed
         # The image is stored, whatever the state of the catalog: it must not turn into a 503 now.
         with suppress(CatalogDamagedError):
             return await self._catalog.image(published.image_id)

@@ -9,9 +9,9 @@ committed offset. A *position* is (partition, offset) in a topic that the contex
 
 `ReadableLog` is the half of `Log` that reads: all that a reader beside the gateways has. `Log` is
 the core, which a gateway needs. An ability that some engines lack, or few callers need, is an
-opt-in protocol: `ErasableLog`, `TrimmableLog`, `CompactingLog`, `CursorLog`, `ExaminableLog`. A
-parameter names the narrowest protocol that its function needs; where one may be missing,
-`isinstance` tells.
+opt-in protocol: `PairingLog`, `ErasableLog`, `TrimmableLog`, `CompactingLog`, `CursorLog`,
+`ExaminableLog`. A parameter names the narrowest protocol that its function needs; where one may be
+missing, `isinstance` tells.
 """
 
 from __future__ import annotations
@@ -242,6 +242,37 @@ class Log(ReadableLog, Protocol):
 
 # `Log.append`, or what stands in front of it.
 Append: TypeAlias = Callable[[str, Sequence[Record], float], Awaitable[list[Position]]]
+
+
+@runtime_checkable
+class PairingLog(Log, Protocol):
+    """A log that can append two records in one step, of which the second names the first."""
+
+    async def append_pair(
+        self,
+        topic: str,
+        record: Record,
+        next_topic: str,
+        following: Callable[[Position], Record],
+        deadline: float | None = None,
+    ) -> list[Position]:
+        """Append a record, and the one that follows from its position: both or neither.
+
+        Args:
+            topic: The topic of the first record.
+            record: The first record.
+            next_topic: The topic of the second one.
+            following: Makes the second record. It may be called in another thread, and again.
+            deadline: As for `append`.
+
+        Returns:
+            Both positions.
+
+        Raises:
+            NotWrittenError: Neither record will ever appear.
+            OutcomeUnknownError: Both may be there, or neither.
+        """
+        ...
 
 
 @runtime_checkable

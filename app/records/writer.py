@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from app.imaging.info import ImageInfo
-    from app.log import Append, Log, Position
+    from app.log import Log, Position, Record
     from app.records.claim import Claim
     from app.sealing.wrapped_key import WrappedKey
 
@@ -41,6 +41,21 @@ class Written:
     chunk_bytes: int
     chunks: tuple[Position, ...]
     key: ImageKey | None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An image of which the log has all but the `head`."""
+
+    head: Record
+    cookie: bytes
+    chunk_bytes: int
+    chunks: tuple[Position, ...]
+    key: ImageKey | None
+
+    def at(self, place: Position) -> Written:
+        """Return the image once its head is at a place."""
+        return Written(Address(place, self.cookie), self.chunk_bytes, self.chunks, self.key)
 
 
 class ImageWriter:
@@ -71,15 +86,24 @@ class ImageWriter:
         info: ImageInfo,
         claim: Claim | None,
         deadline: float,
-        append: Append | None = None,
     ) -> Written:
         """Append the stored bytes of an image, at an address of its own.
-
-        The head goes through `append` if there is one, and so together with heads of other images.
 
         Raises:
             KeyUnavailableError, NotWrittenError: There is no image.
             OutcomeUnknownError: It may be there, without an event.
+        """
+        prepared = await self.prepare(data, info, claim, deadline)
+        [place] = await self._log.append(IMAGES, [prepared.head], deadline)
+        return prepared.at(place)
+
+    async def prepare(
+        self, data: bytes, info: ImageInfo, claim: Claim | None, deadline: float
+    ) -> Prepared:
+        """Append all of an image but its head.
+
+        Raises:
+            KeyUnavailableError, NotWrittenError: There is no image.
         """
         cookie, view = new_cookie(), memoryview(data)
         key, max_bytes = await self._new_key(deadline), self._log.max_record_bytes(IMAGES)
@@ -102,8 +126,7 @@ class ImageWriter:
             part_bytes, head_record, cookie, view, info, size, places, claim, self._encoding, sealed
         )
         head = self._signatures.sign(IMAGES, head)
-        [place] = await (append or self._log.append)(IMAGES, [head], deadline)
-        return Written(Address(place, cookie), size, tuple(places), key)
+        return Prepared(head, cookie, size, tuple(places), key)
 
     async def _new_key(self, deadline: float) -> ImageKey | None:
         """Return the key of a new image, once it is in the log if it is to be there."""

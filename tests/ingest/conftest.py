@@ -18,3 +18,10 @@ async def chunked_way(tmp_path, monkeypatch):
     monkeypatch.setattr(chunk_list, "MIN_CHUNK_BYTES", 1)
     async with way_in(tmp_path, monkeypatch, max_record_bytes=32_768 + 900) as way:
         yield way
+
+
+@pytest.fixture
+async def pairing_way(tmp_path, monkeypatch):
+    """The log appends the head and the event of an image in one step."""
+    async with way_in(tmp_path, monkeypatch, pairs=True) as way:
+        yield way

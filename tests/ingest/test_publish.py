@@ -22,6 +22,7 @@ async def test_an_image_is_answered_though_the_catalog_is_damaged(way, monkeypat
         raise CatalogDamagedError("The catalog is damaged.")
 
     monkeypatch.setattr(way.catalog, "image", damaged)
+    monkeypatch.setattr(way.feed, "listed", lambda _image_id: None)
     answer = await way.ingest.store(Client())
     assert answer.listed is None
     monkeypatch.undo()
@@ -117,3 +118,37 @@ async def test_an_image_is_answered_though_the_feed_lags(way, monkeypatch):
     answer = await way.ingest.store(Client())
     assert answer.listed is None
     assert applying.is_set()
+
+
+class TestPairs:
+    """Where the log can append the head and the event in one step."""
+
+    async def test_an_image_and_its_event_are_one_step(self, pairing_way):
+        answer = await pairing_way.ingest.store(Client())
+        assert await pairing_way.listed() == [answer.image_id] == [answer.listed.id]
+        assert pairing_way.faults.appended == []
+        assert pairing_way.held_bytes == 0
+
+    async def test_what_is_not_acknowledged_is_unknown_and_holds_its_memory(
+        self, pairing_way, monkeypatch
+    ):
+        way, (settled, settle) = pairing_way, settling()
+
+        async def unanswered(*_):
+            raise OutcomeUnknownError("No answer.", (), settled)
+
+        monkeypatch.setattr(way.log, "append_pair", unanswered)
+        with pytest.raises(OutcomeUnknownError):
+            await way.ingest.store(Client())
+        assert way.held_bytes == COPIES * len(PNG)
+        settle()
+        await until(lambda: way.held_bytes == 0)
+
+    async def test_a_listed_image_is_known_from_memory_as_the_catalog_has_it(
+        self, pairing_way, monkeypatch
+    ):
+        found = await pairing_way.ingest.store(Client())
+        monkeypatch.setattr(pairing_way.feed, "listed", lambda _image_id: None)
+        assert found.listed == await pairing_way.catalog.image(found.image_id)
+        read = await pairing_way.ingest.store(Client())
+        assert read.listed == await pairing_way.catalog.image(read.image_id)

@@ -75,10 +75,12 @@ class Client:
 class Faults:
     """Stands between the way in and the log: appends wait, or end as a test says.
 
+    Unless it has `pairs`, the log appends two records one after the other, as Kafka does.
+
     `errors[topic]` are the errors that appends end with, in order; None lets one through.
     """
 
-    def __init__(self, log, monkeypatch):
+    def __init__(self, log, monkeypatch, *, pairs=False):
         self.errors = {IMAGES: [], EVENTS: []}
         self.may = asyncio.Event()
         self.may.set()
@@ -94,7 +96,13 @@ class Faults:
                 raise error
             return await append(topic, records, deadline)
 
+        async def apart(topic, record, next_topic, following, deadline=None):
+            [first] = await log.append(topic, [record], deadline)
+            return [first, *await log.append(next_topic, [following(first)], deadline)]
+
         monkeypatch.setattr(log, "append", faulty)
+        if not pairs:
+            monkeypatch.setattr(log, "append_pair", apart)
 
 
 class Way:
@@ -131,13 +139,16 @@ class Way:
 
 
 @asynccontextmanager
-async def way_in(folder, monkeypatch, **options):
-    """A way in on a log of its own, with a catalog that follows it."""
+async def way_in(folder, monkeypatch, *, pairs=False, **options):
+    """A way in on a log of its own, with a catalog that follows it.
+
+    With `pairs`, the head and the event of an image are one step.
+    """
     log, catalog = SqliteLog(folder / "log", **options), Catalog(folder / "catalog.db")
     await log.start()
     async with following(log, catalog) as feed:
         await feed.caught_up()
-        way = Way(log, catalog, feed, Faults(log, monkeypatch))
+        way = Way(log, catalog, feed, Faults(log, monkeypatch, pairs=pairs))
         yield way
         await way.publisher.drain()
     await log.stop()

@@ -2,9 +2,9 @@
 
 Hides how the asynchronous protocol meets SQLite's blocking calls. `writer` decides when a `write`
 is durable, `checkpoints` when the write-ahead log is copied, `readers` which thread reads,
-`wakeups` when a tail reads again, `edits` how stored data is changed, `partitions` where a record
-goes, `rows` how it is stored in its table, `database` what the file is. Only the `sqlite3` of the
-standard library is used.
+`wakeups` when a tail reads again, `recent` what it need not read, `edits` how stored data is
+changed, `partitions` where a record goes, `rows` how it is stored in its table, `database` what the
+file is. Only the `sqlite3` of the standard library is used.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import threading
 from collections import Counter
 from contextlib import ExitStack, closing
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from app.data_folder import LOCK_WAIT_SECONDS, FolderLock
 from app.errors import NotWrittenError, OutcomeUnknownError, RecordMissingError
@@ -34,16 +34,20 @@ from app.log.sqlite import checkup, database, rows
 from app.log.sqlite.edits import Edits
 from app.log.sqlite.partitions import Partitions
 from app.log.sqlite.readers import Readers
+from app.log.sqlite.recent import Recent
 from app.log.sqlite.wakeups import Wakeups, is_set
 from app.log.sqlite.write import Write
 from app.log.sqlite.writer import Writer, is_failed
 
 if TYPE_CHECKING:
+    import sqlite3
     from asyncio import Future
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
     from pathlib import Path
 
     from app.log.findings import Finding
+
+Result = TypeVar("Result")
 
 # The size of a tail's batch on Kafka, too.
 _BATCH_BYTES = 1_048_576
@@ -95,6 +99,8 @@ class SqliteLog:
         self._edits = Edits(self._writer, append_timeout_seconds, max_record_bytes)
         self._readers = Readers(self.path, read_timeout_seconds)
         self._wakeups = Wakeups()
+        # Of the events, which the gateway follows all the time.
+        self._recent = Recent()
         self._heartbeat_seconds = heartbeat_seconds
         self._folder_lock = FolderLock(directory, lock_wait_seconds)
         self._held = ExitStack()
@@ -126,6 +132,7 @@ class SqliteLog:
     async def stop(self) -> None:
         """Commit the appends under way, within `_STOP_SECONDS`, and release the folder."""
         await asyncio.to_thread(self._close)
+        self._recent.clear()
         self._wakeups.all()
 
     def max_record_bytes(self, topic: str) -> int:
@@ -155,22 +162,56 @@ class SqliteLog:
             OutcomeUnknownError: All or none will appear. A transaction was under way at the
                 deadline, or SQLite could not tell whether its commit reached the disk.
         """
-        placed = [(self._partitions.place(topic, record), record) for record in records]
-        for record in records:
-            self._check_size(record)
+        placed = [self._placed(topic, record) for record in records]
         write = Write(
             partial(rows.append, ends=self._ends, topic=topic, records=placed),
             size_bytes=sum(record.size_bytes for record in records),
         )
+        then = partial(self._announce, topic, records)
+        return (await self._perform(write, deadline, then, len(records))).positions
+
+    async def append_pair(
+        self,
+        topic: str,
+        record: Record,
+        next_topic: str,
+        following: Callable[[Position], Record],
+        deadline: float | None = None,
+    ) -> list[Position]:
+        """Append two records in one transaction; see `PairingLog.append_pair`."""
+        placed = [self._placed(topic, record)]
+
+        def append(connection: sqlite3.Connection) -> tuple[Record, rows.Appended, rows.Appended]:
+            first = rows.append(connection, self._ends, topic, placed)
+            second = following(first.positions[0])
+            placed_next = [self._placed(next_topic, second)]
+            return second, first, rows.append(connection, self._ends, next_topic, placed_next)
+
+        def announce(done: Future[tuple[Record, rows.Appended, rows.Appended]]) -> None:
+            if not is_failed(done):
+                second, first, after = done.result()
+                self._wake(topic, [record], first)
+                self._wake(next_topic, [second], after)
+
+        write = Write(append, size_bytes=record.size_bytes)
+        _, first, after = await self._perform(write, deadline, announce, 2)
+        return [*first.positions, *after.positions]
+
+    async def _perform(
+        self,
+        write: Write[Result],
+        deadline: float | None,
+        then: Callable[[Future[Result]], object],
+        count: int,
+    ) -> Result:
+        """Perform a write of `count` records."""
         try:
             seconds = (deadline or self.deadline()) - asyncio.get_running_loop().time()
-            return await self._writer.perform(
-                write, max(seconds, 0), partial(self._announce, topic)
-            )
+            return await self._writer.perform(write, max(seconds, 0), then)
         except NotWrittenError as error:
             raise NotWrittenError(error.detail) from error
         except OutcomeUnknownError as error:
-            outcomes = [error] * len(records)
+            outcomes = [error] * count
             raise OutcomeUnknownError(error.detail, outcomes, error.settled) from error
 
     async def read(self, topic: str, position: Position) -> Fetched:
@@ -185,12 +226,20 @@ class SqliteLog:
         self._partitions.check(topic, partition)
         while True:
             appended = self._wakeups.next(topic, partition)
-            step = partial(rows.step, topic=topic, partition=partition, start=start)
-            batch = await self._readers.run(partial(step, size_bytes=_BATCH_BYTES))
-            if batch.next_offset == start and await is_set(appended, self._heartbeat_seconds):
-                continue
+            batch = self._recent.after(start) if topic == EVENTS else None
+            if batch is None:
+                batch = await self._step(topic, partition, start)
+            if batch.next_offset == start:
+                if await is_set(appended, self._heartbeat_seconds):
+                    continue
+                # It says that the log still answers.
+                batch = await self._step(topic, partition, start)
             start = batch.next_offset
             yield batch
+
+    async def _step(self, topic: str, partition: int, start: int) -> Batch:
+        step = partial(rows.step, topic=topic, partition=partition, start=start)
+        return await self._readers.run(partial(step, size_bytes=_BATCH_BYTES))
 
     async def bounds(self, topic: str, partition: int) -> Bounds:
         """Return the bounds of a partition."""
@@ -204,6 +253,7 @@ class SqliteLog:
         See `ErasableLog.erase`.
         """
         self._partitions.check(topic)
+        self._recent.clear()
         known = [each for each in positions if self._partitions.has(topic, each.partition)]
         await self._edits.erase(topic, known)
 
@@ -215,6 +265,7 @@ class SqliteLog:
         bounds = await self.bounds(topic, partition)
         if before > bounds.end:
             raise ValueError(f"{before} is beyond the end, {bounds.end}")
+        self._recent.clear()
         await self._edits.trim(topic, partition, before)
 
     async def commit(self, cursor: str, topic: str, partition: int, offset: int) -> None:
@@ -254,12 +305,22 @@ class SqliteLog:
         if ended:
             self._held.close()
 
-    def _check_size(self, record: Record) -> None:
+    def _placed(self, topic: str, record: Record) -> tuple[int, Record]:
+        """Return a record behind its partition, if it may be appended."""
+        partition = self._partitions.place(topic, record)
         if record.size_bytes > self._max_record_bytes:
             raise ValueError(
                 f"{record.size_bytes} bytes are over the limit, {self._max_record_bytes}"
             )
+        return partition, record
 
-    def _announce(self, topic: str, appended: Future[list[Position]]) -> None:
+    def _announce(
+        self, topic: str, records: Sequence[Record], appended: Future[rows.Appended]
+    ) -> None:
         if not is_failed(appended):
-            self._wakeups.appended(topic, appended.result())
+            self._wake(topic, records, appended.result())
+
+    def _wake(self, topic: str, records: Sequence[Record], appended: rows.Appended) -> None:
+        if topic == EVENTS:
+            self._recent.add(map(appended.stored, records, appended.positions))
+        self._wakeups.appended(topic, appended.positions)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from app.errors import RecordGoneError, RecordMissingError
@@ -45,10 +46,23 @@ def load_ends(connection: sqlite3.Connection) -> Ends:
     return {(topic, partition): end for topic, partition, end in rows}
 
 
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """Where and when records were appended, in the order given."""
+
+    positions: list[Position]
+    timestamp_ms: int
+
+    def stored(self, record: Record, position: Position) -> StoredRecord:
+        """Return one of the records as it is read."""
+        value = None if record.value is None else bytes(record.value)
+        return StoredRecord(position, record.key, value, record.headers, self.timestamp_ms)
+
+
 def append(
     connection: sqlite3.Connection, ends: Ends, topic: str, records: Iterable[tuple[int, Record]]
-) -> list[Position]:
-    """Insert records, each into the partition beside it, and return their positions."""
+) -> Appended:
+    """Insert records, each into the partition beside it."""
     now_ms = time.time_ns() // 1_000_000
     positions = []
     for partition, record in records:
@@ -64,7 +78,7 @@ def append(
         "UPDATE partitions SET end_offset = ? WHERE topic = ? AND partition = ?",
         {(ends[topic, position.partition], topic, position.partition) for position in positions},
     )
-    return positions
+    return Appended(positions, now_ms)
 
 
 def bounds(connection: sqlite3.Connection, topic: str, partition: int) -> Bounds:
