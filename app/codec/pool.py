@@ -196,6 +196,8 @@ class CodecPool:
             raise NotReadyError("The gateway is stopping.")
         turn = self._shares.wait(client, kind)
         self._grant()
+        if turn.worker.done():
+            return turn
         try:
             async with asyncio.timeout_at(until):
                 # Whoever leaves does not cancel the future that a worker is about to be put into.
