@@ -11,6 +11,7 @@ from starlette.responses import StreamingResponse
 from app import errors
 from app.access.scopes import Scope
 from app.api import conditions, digests, image_headers
+from app.api.direct import answered_directly
 from app.api.guard import principal_in, requires
 from app.api.headers import ResponseHeader
 from app.api.images import ImageId  # noqa: TC001 - FastAPI reads the annotations
@@ -89,6 +90,7 @@ _NOT_MODIFIED = success(
         errors.RangeNotSatisfiableError,
     ),
 )
+@answered_directly
 @requires(Scope.READ, or_public=True, or_link=True)
 async def download_image(image_id: ImageId, request: Request, gateway: Gateway) -> Response:
     """Stream the bytes of an image, or a range of them."""
@@ -134,6 +136,7 @@ async def download_image(image_id: ImageId, request: Request, gateway: Gateway) 
         )
     ),
 )
+@answered_directly
 @requires(Scope.READ, or_public=True, or_link=True)
 async def head_image(image_id: ImageId, request: Request, gateway: Gateway) -> Response:
     """Answer as a download would, without the bytes."""
