@@ -106,12 +106,13 @@ async def download_image(image_id: ImageId, request: Request, gateway: Gateway) 
     if part.partial:
         headers[CONTENT_RANGE.name] = f"bytes {part.start}-{part.end - 1}/{length}"
     headers |= await _digests(request, gateway, image, part)
-    body = await gateway.delivery.open(image, part.start, part.end, client_in(request.scope))
-    status = 206 if part.partial else 200
-    if part.end <= min(PIECE_BYTES, image.chunk_bytes):
-        # All bytes are there: a stream would only add tasks that wait for the client to leave.
-        return Response(b"".join([piece async for piece in body]), status, headers)
-    return StreamingResponse(body, status, headers)
+    client, status = client_in(request.scope), 206 if part.partial else 200
+    if part.end - part.start <= PIECE_BYTES:
+        # A stream would only add tasks that wait for the client to leave.
+        body = await gateway.delivery.read(image, part.start, part.end, client)
+        return Response(body, status, headers)
+    stream = await gateway.delivery.open(image, part.start, part.end, client)
+    return StreamingResponse(stream, status, headers)
 
 
 @router.head(

@@ -6,7 +6,7 @@ that unpacks them.
 
 from __future__ import annotations
 
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING
 
 from app.client import NOBODY
@@ -15,7 +15,7 @@ from app.records.image import UnfitRecordError
 from app.sealing.envelope import BrokenSealError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Generator
 
     from app.delivery.chunks import Chunks
     from app.delivery.find import Finder
@@ -52,18 +52,33 @@ class Delivery:
                 now.
         """
         image = await self._finder.unlocked(image)
-        try:
+        with self._translated(image):
             if image.info.content_encoding:
                 pieces = await self._unpacker.open(image, start, end, client)
             else:
                 pieces = await self._chunks.open(image, start, end)
+        return self._stream(image, pieces)
+
+    async def read(self, image: StoredImage, start: int, end: int, client: str = NOBODY) -> bytes:
+        """Return the bytes from `start` up to `end`, a piece at most; see `open`."""
+        image = await self._finder.unlocked(image)
+        with self._translated(image):
+            if not image.info.content_encoding:
+                return await self._chunks.read(image, start, end)
+            pieces = await self._unpacker.open(image, start, end, client)
+            return b"".join([piece async for piece in pieces])
+
+    @contextmanager
+    def _translated(self, image: StoredImage) -> Generator[None, None, None]:
+        """Raise what a client is told of an image whose records are not what they should be."""
+        try:
+            yield
         except (RecordMissingError, RecordGoneError) as error:
             raise self._finder.gone() from error
         except UnfitRecordError as error:
             raise self._finder.unfit(image.address, error) from error
         except BrokenSealError as error:
             raise self._finder.broken(image.address) from error
-        return self._stream(image, pieces)
 
     async def _stream(
         self, image: StoredImage, pieces: AsyncGenerator[bytes, None]

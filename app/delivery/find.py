@@ -37,7 +37,7 @@ from app.errors import (
 from app.events.trust import Trust
 from app.log import IMAGES
 from app.records import address
-from app.records.image import Head, UnfitRecordError, parse_head
+from app.records.image import Head, UnfitRecordError
 from app.records.image_keys import ImageKeys
 from app.sealing.envelope import BrokenSealError
 
@@ -178,7 +178,7 @@ class Finder:
             where, tells_gone=may_unknown or is_own, is_known=known is not None
         )
         try:
-            head = parse_head(record)
+            head = self._cache.head(record)
             self._trust.check_head(record, head)
             if not (is_own or known is None) or not may(head.info.owner, head.info.visibility):
                 raise ImageNotFoundError(is_foreign=True)
