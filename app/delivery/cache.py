@@ -81,6 +81,10 @@ class RecordCache:
             return cached.record
         return await self._readings.once(position, partial(self._read, position))
 
+    def holds(self, position: Position) -> bool:
+        """Tell whether the record of a position is in memory."""
+        return position in self._cached
+
     def head(self, record: StoredRecord) -> Head:
         """Return what a record says that `read` has returned, and is a head.
 
