@@ -6,7 +6,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request, Response
-from starlette.responses import StreamingResponse
 
 from app import errors
 from app.access.scopes import Scope
@@ -18,6 +17,7 @@ from app.api.images import ImageId  # noqa: TC001 - FastAPI reads the annotation
 from app.api.openapi.answers import BINARY, FINDING, answers, success, without_content
 from app.api.openapi.components import read
 from app.api.state import Gateway, State  # noqa: TC001 - FastAPI reads the annotations
+from app.api.streamed import StreamedBytes
 from app.client import client_in
 from app.delivery.chunks import PIECE_BYTES
 from app.imaging.formats import STORED
@@ -112,7 +112,7 @@ async def download_image(image_id: ImageId, request: Request, gateway: Gateway) 
         body = await gateway.delivery.read(image, part.start, part.end, client)
         return Response(body, status, headers)
     stream = await gateway.delivery.open(image, part.start, part.end, client)
-    return StreamingResponse(stream, status, headers)
+    return StreamedBytes(stream, status, headers)
 
 
 @router.head(
