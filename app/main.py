@@ -41,6 +41,7 @@ from app.api import (
 )
 from app.api.authority import is_loopback
 from app.api.codings import Compression
+from app.api.direct import DirectCalls
 from app.api.encoded import EncodedImages
 from app.api.listing import Listing
 from app.api.methods import MethodGuard, Methods
@@ -159,6 +160,7 @@ def create_app(settings: Settings, *, insecure: bool = False) -> FastAPI:
     hosts = http.hosts or (sites.LOOPBACK_NAMES if is_loopback(http.host) else ())
     # The last one is the outermost.
     app.add_middleware(Compression)
+    app.add_middleware(DirectCalls, api=app)
     _add_limits(app, limits.of_principals, limiter.principal_of, settings, access)
     app.add_middleware(guard.AccessGuard, access=access, api=app)
     app.add_middleware(MethodGuard, methods=Methods(app.routes))

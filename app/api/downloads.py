@@ -6,17 +6,18 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request, Response
-from starlette.responses import StreamingResponse
 
 from app import errors
 from app.access.scopes import Scope
 from app.api import conditions, digests, image_headers
+from app.api.direct import answered_directly
 from app.api.guard import principal_in, requires
 from app.api.headers import ResponseHeader
 from app.api.images import ImageId  # noqa: TC001 - FastAPI reads the annotations
 from app.api.openapi.answers import BINARY, FINDING, answers, success, without_content
 from app.api.openapi.components import read
 from app.api.state import Gateway, State  # noqa: TC001 - FastAPI reads the annotations
+from app.api.streamed import StreamedBytes
 from app.client import client_in
 from app.delivery.chunks import PIECE_BYTES
 from app.imaging.formats import STORED
@@ -89,6 +90,7 @@ _NOT_MODIFIED = success(
         errors.RangeNotSatisfiableError,
     ),
 )
+@answered_directly
 @requires(Scope.READ, or_public=True, or_link=True)
 async def download_image(image_id: ImageId, request: Request, gateway: Gateway) -> Response:
     """Stream the bytes of an image, or a range of them."""
@@ -104,12 +106,13 @@ async def download_image(image_id: ImageId, request: Request, gateway: Gateway) 
     if part.partial:
         headers[CONTENT_RANGE.name] = f"bytes {part.start}-{part.end - 1}/{length}"
     headers |= await _digests(request, gateway, image, part)
-    body = await gateway.delivery.open(image, part.start, part.end, client_in(request.scope))
-    status = 206 if part.partial else 200
-    if part.end <= min(PIECE_BYTES, image.chunk_bytes):
-        # All bytes are there: a stream would only add tasks that wait for the client to leave.
-        return Response(b"".join([piece async for piece in body]), status, headers)
-    return StreamingResponse(body, status, headers)
+    client, status = client_in(request.scope), 206 if part.partial else 200
+    if part.end - part.start <= PIECE_BYTES:
+        # A stream would only add tasks that wait for the client to leave.
+        body = await gateway.delivery.read(image, part.start, part.end, client)
+        return Response(body, status, headers)
+    stream = await gateway.delivery.open(image, part.start, part.end, client)
+    return StreamedBytes(stream, status, headers)
 
 
 @router.head(
@@ -134,6 +137,7 @@ async def download_image(image_id: ImageId, request: Request, gateway: Gateway) 
         )
     ),
 )
+@answered_directly
 @requires(Scope.READ, or_public=True, or_link=True)
 async def head_image(image_id: ImageId, request: Request, gateway: Gateway) -> Response:
     """Answer as a download would, without the bytes."""

@@ -132,6 +132,13 @@ def answer(
     return _response(body_of(error, error.detail, request_id) | dict(members or {}), headers)
 
 
+async def answer_to(request: Request, error: GatewayError | ClientDisconnect) -> Response:
+    """Return the response for an error of a handler that is called without the framework."""
+    if isinstance(error, GatewayError):
+        return await _on_gateway_error(request, error)
+    return await _on_disconnect(request, error)
+
+
 async def unexpected(request: Request, error: Exception) -> Response:
     """Return the response for a mistake of the gateway's own."""
     internal = InternalError("The gateway made a mistake; its log names it under the request id.")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from app.catalog import (
     claims,
@@ -28,11 +28,12 @@ from app.catalog import (
 from app.catalog.database import Database
 from app.catalog.loose_keys import KeyScan
 from app.catalog.progress import Progress
+from app.catalog.remembered import Remembered, changed_by
 from app.events.event import ImageDeleted, ImageStored
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from app.catalog.facts import Fact
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from app.events.sequenced import SequencedEvent
     from app.events.trust import SigningStart
     from app.records.address import Address
+
+T = TypeVar("T")
 
 # A file with another version, older or newer, is not migrated but rebuilt.
 _SCHEMA_VERSION = 11
@@ -71,6 +74,7 @@ class Catalog:
         self._has_keys = bool(fingerprint)
         schema = _SCHEMA + (signing.SCHEMA if fingerprint else "")
         self._database = Database(path, schema, signing.version(_SCHEMA_VERSION, fingerprint))
+        self._remembered = Remembered()
 
     async def open(self) -> Progress:
         """Open the database, replacing a file that cannot be used, and return its progress.
@@ -94,7 +98,10 @@ class Catalog:
 
     async def discard(self) -> None:
         """Delete the file, and open a new one."""
-        await self._database.discard()
+        try:
+            await self._database.discard()
+        finally:
+            self._remembered.forget()
 
     async def reset(self, identity: str) -> Progress:
         """Empty the catalog, to fill it from another log or again, and return its progress.
@@ -115,7 +122,7 @@ class Catalog:
                 signing.clear(connection)
             progress.save(connection, start)
 
-        await self._database.write(reset)
+        await self._change(reset)
         return start
 
     async def apply(
@@ -141,7 +148,7 @@ class Catalog:
             progress.save(connection, reached)
             return [each for each in applied if each is not None]
 
-        listed = await self._database.write(apply)
+        listed = await self._change(apply, changed_by(events))
         if any(isinstance(each.event, ImageDeleted) for each in events):
             self._is_scrubbed = False
         return listed
@@ -162,7 +169,7 @@ class Catalog:
         Args:
             starts: The first offset that can be read, by partition of `images`.
         """
-        await self._database.write(lambda connection: images.forget_before(connection, starts))
+        await self._change(lambda connection: images.forget_before(connection, starts))
 
     async def image(self, image_id: str) -> CatalogImage | None:
         """Return a listed image by an id that it has, or had in another log; None if it is not."""
@@ -258,7 +265,7 @@ class Catalog:
         """Forget a locked image that an event of no gateway announced."""
         if isinstance(event.event, ImageStored):
             image = (event.sequence, event.event.image_id)
-            await self._database.write(lambda connection: sealed.reject(connection, *image))
+            await self._change(lambda connection: sealed.reject(connection, *image))
 
     async def sealed_by(self) -> dict[str, int]:
         """Return how many listed images each key-encryption key holds, by its id."""
@@ -320,7 +327,11 @@ class Catalog:
 
     async def known(self, image_id: str) -> Known:
         """Return the id that an image has now, and whose it is if it is listed or deleted."""
+        if (remembered := self._remembered.get(image_id)) is not None:
+            return remembered
+        changes = self._remembered.changes
         [found] = await self._database.query(images.known_of, images.KNOWN, image_id)
+        self._remembered.keep(image_id, found, changes)
         return found
 
     async def usage(self, owner: str) -> Usage:
@@ -370,6 +381,17 @@ class Catalog:
         condition, of = _only(**{"facts.owner": owner, "facts.source": source})
         page = facts.PAGE.format(condition=condition)
         return await self._database.query(facts.fact_of, page, _now(), *of, after, limit)
+
+    async def _change(
+        self,
+        change: Callable[[sqlite3.Connection], T],
+        image_ids: Iterable[str] | None = None,
+    ) -> T:
+        """Change which images are listed or deleted: these, or None of all."""
+        try:
+            return await self._database.write(change)
+        finally:
+            self._remembered.forget(image_ids)
 
     async def _images(self, condition: str, *parameters: object) -> list[CatalogImage]:
         return await self._database.query(

@@ -48,6 +48,22 @@ class Chunks:
         first = await self._open(image, start // image.chunk_bytes)
         return self._stream(image, start, end, first)
 
+    def are_cached(self, image: StoredImage, start: int, end: int) -> bool:
+        """Tell whether all records with the bytes from `start` to `end` are in memory."""
+        size = image.chunk_bytes
+        numbers = range(max(start // size, 1), -(-end // size))
+        return all(self._cache.holds(image.head.chunks[each - 1]) for each in numbers)
+
+    async def read(self, image: StoredImage, start: int, end: int) -> bytes:
+        """Return the stored bytes from `start` to `end`, which are few; raises as `open`."""
+        size = image.chunk_bytes
+        pieces = []
+        for number in range(start // size, -(-end // size)):
+            part = await self._open(image, number)
+            at = number * size
+            pieces.append(part.read(max(start - at, 0), min(end - at, size)))
+        return b"".join(pieces)
+
     async def _stream(
         self, image: StoredImage, start: int, end: int, part: Part
     ) -> AsyncGenerator[bytes, None]:

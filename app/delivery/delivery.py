@@ -7,7 +7,7 @@ that unpacks them.
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from app.client import NOBODY
 from app.errors import RecordGoneError, RecordMissingError
@@ -15,12 +15,14 @@ from app.records.image import UnfitRecordError
 from app.sealing.envelope import BrokenSealError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Awaitable
 
     from app.delivery.chunks import Chunks
     from app.delivery.find import Finder
     from app.delivery.stored_image import StoredImage
     from app.delivery.unpack import Unpacker
+
+T = TypeVar("T")
 
 
 class Delivery:
@@ -52,18 +54,38 @@ class Delivery:
                 now.
         """
         image = await self._finder.unlocked(image)
+        if image.info.content_encoding:
+            opening = self._unpacker.open(image, start, end, client)
+        else:
+            opening = self._open_chunks(image, start, end)
+        return self._stream(image, await self._translated(image, opening))
+
+    async def read(self, image: StoredImage, start: int, end: int, client: str = NOBODY) -> bytes:
+        """Return the bytes from `start` up to `end`, a piece at most; see `open`."""
+        image = await self._finder.unlocked(image)
+        if not image.info.content_encoding:
+            return await self._translated(image, self._chunks.read(image, start, end))
+        pieces = await self.open(image, start, end, client)
+        return b"".join([piece async for piece in pieces])
+
+    async def _open_chunks(
+        self, image: StoredImage, start: int, end: int
+    ) -> AsyncGenerator[bytes, None]:
+        # Once the first byte is sent, it is too late to say that one has gone.
+        if not self._chunks.are_cached(image, start, end):
+            await self._finder.require_retained(image)
+        return await self._chunks.open(image, start, end)
+
+    async def _translated(self, image: StoredImage, reading: Awaitable[T]) -> T:
+        """Return what is read, or raise what a client is told of records that do not fit."""
         try:
-            if image.info.content_encoding:
-                pieces = await self._unpacker.open(image, start, end, client)
-            else:
-                pieces = await self._chunks.open(image, start, end)
+            return await reading
         except (RecordMissingError, RecordGoneError) as error:
             raise self._finder.gone() from error
         except UnfitRecordError as error:
             raise self._finder.unfit(image.address, error) from error
         except BrokenSealError as error:
             raise self._finder.broken(image.address) from error
-        return self._stream(image, pieces)
 
     async def _stream(
         self, image: StoredImage, pieces: AsyncGenerator[bytes, None]

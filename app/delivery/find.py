@@ -13,7 +13,6 @@ up.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from app.access.principal import ANONYMOUS
 from app.access.scopes import Scope
+from app.delivery.retained import Retained
 from app.delivery.stored_image import StoredImage
 from app.delivery.unfit import UnfitRecords
 from app.errors import (
@@ -35,9 +35,8 @@ from app.errors import (
     RecordMissingError,
 )
 from app.events.trust import Trust
-from app.log import IMAGES
 from app.records import address
-from app.records.image import Head, UnfitRecordError, parse_head
+from app.records.image import Head, UnfitRecordError
 from app.records.image_keys import ImageKeys
 from app.sealing.envelope import BrokenSealError
 
@@ -74,11 +73,11 @@ class Finder:
         trust: Trust | None = None,
         keys: ImageKeys | None = None,
     ) -> None:
-        self._log = log
         self._cache = cache
         self._catalog = catalog
         self._feed = feed
         self._expiry = expiry
+        self._retained = Retained(log, expiry)
         self._rule = rule
         self._trust = trust or Trust()
         self._keys = keys or ImageKeys(log)
@@ -163,9 +162,9 @@ class Finder:
             self._feed.require_caught_up()
         # Before the catalog is asked: an id that is none is not looked for.
         address.parse(image_id)
-        may_unknown = may("", None)
         id_now, known, is_own = await self._known(image_id, may)
-        if not (is_own or may_unknown or reader.may(Scope.READ)):
+        tells_gone = is_own or may("", None)
+        if not (tells_gone or reader.may(Scope.READ)):
             # Strangers do not make the gateway read records. The catalog has every public image,
             # once it has what another replica may have acknowledged just now.
             if known is None:
@@ -173,22 +172,23 @@ class Finder:
                 id_now, known, is_own = await self._known(image_id, may)
             if not is_own:
                 raise ImageNotFoundError(is_foreign=known is not None)
+            tells_gone = True
         where = address.parse(id_now)
-        record = await self._read(
-            where, tells_gone=may_unknown or is_own, is_known=known is not None
-        )
+        is_cached = self._cache.holds(where.position)
+        record = await self._read(where, tells_gone=tells_gone, is_known=known is not None)
         try:
-            head = parse_head(record)
+            head = self._cache.head(record)
             self._trust.check_head(record, head)
             if not (is_own or known is None) or not may(head.info.owner, head.info.visibility):
                 raise ImageNotFoundError(is_foreign=True)
             if head.info.is_expired(time.time()):
                 raise ImageGoneError("The image has expired.")
-            await self._require_whole(head)
+            was_asked = await self._require_retained(where, head, is_cached=is_cached)
             await self._require_announced(id_now, head)
         except UnfitRecordError as error:
             raise self.unfit(where, error) from error
-        return StoredImage(where, record, head, self._rule.is_public(head.info.visibility))
+        is_public = self._rule.is_public(head.info.visibility)
+        return StoredImage(where, record, head, is_public, was_asked=was_asked)
 
     def _may_read(self, image_id: str, reader: Principal) -> _May:
         if reader.grant is not None and reader.grant.image_id == image_id:
@@ -239,6 +239,26 @@ class Finder:
         self._expiry.ask()
         return ImageGoneError("The image is no longer in the log.")
 
+    async def require_retained(self, image: StoredImage) -> None:
+        """Check that the log has all chunks of an image that was found, if it was not asked then.
+
+        Raises:
+            ImageGoneError: It does not.
+            UnfitRecordError, LogUnavailableError: As `Retained.now`.
+        """
+        if not (image.was_asked or await self._retained.now(image.head)):
+            raise self.gone()
+
+    async def _require_retained(self, where: Address, head: Head, *, is_cached: bool) -> bool:
+        """Check that no part of an image left the log; tell whether the log was asked for that."""
+        is_whole = self._retained.lately(where.position, head) if is_cached else None
+        was_asked = is_whole is None
+        if is_whole is None:
+            is_whole = await self._retained.now(head)
+        if not is_whole:
+            raise self.gone()
+        return was_asked
+
     def unfit(self, where: Address, reason: UnfitRecordError) -> ImageNotFoundError:
         """Return the error for an id that leads to records of another program; report it once."""
         self._unfit.report(where.position, str(reason))
@@ -274,23 +294,3 @@ class Finder:
         if head.sealing is None:
             return await self._catalog.is_listed(image_id)
         return await self._catalog.seal_of(image_id) is not None
-
-    async def _require_whole(self, head: Head) -> None:
-        """Check that no chunk left the log before its head did."""
-        lowest: dict[int, int] = {}
-        for chunk in sorted(head.chunks):
-            lowest.setdefault(chunk.partition, chunk.offset)
-        count = self._log.partitions(IMAGES)
-        known = [partition for partition in lowest if partition < count]
-        try:
-            bounds = await asyncio.gather(*(self._log.bounds(IMAGES, each) for each in known))
-            starts = [each.start for each in bounds]
-            # Partitions that were added since the start, in order: the first that is not there
-            # ends it, so that no list makes the log look at more than there are, and one.
-            starts += [
-                (await self._log.bounds(IMAGES, each)).start for each in [*lowest][len(known) :]
-            ]
-        except RecordMissingError as error:
-            raise UnfitRecordError("a chunk in a partition that the topic does not have") from error
-        if any(offset < start for offset, start in zip(lowest.values(), starts, strict=True)):
-            raise self.gone()

@@ -18,6 +18,7 @@ class StoredImage:
     """An image that was found: its properties, and where its bytes are.
 
     If it is sealed, it has a `seal` only once it is unlocked, and no file name before that.
+    Where the log `was_asked`, it had all chunks of it just now.
     """
 
     address: Address
@@ -25,6 +26,7 @@ class StoredImage:
     head: Head
     is_public: bool
     seal: Seal | None = None
+    was_asked: bool = False
 
     @property
     def image_id(self) -> str:

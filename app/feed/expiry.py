@@ -7,6 +7,8 @@ start, and every image with a record below it, head or chunk, is gone.
 from __future__ import annotations
 
 import asyncio
+import math
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import structlog
@@ -16,13 +18,17 @@ from app.errors import GatewayError
 from app.log import IMAGES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from app.catalog.catalog import Catalog
     from app.log import ReadableLog
 
 logger = structlog.get_logger(__name__)
 
 # Kafka itself looks for expired records every five minutes (log.retention.check.interval.ms).
-_PERIOD_SECONDS = 10.0
+_PERIOD_SECONDS = 5.0
+# What was learned counts for so long: an image that has left the log is served no longer.
+_FRESH_SECONDS = 10.0
 # Between two comparisons, however many clients request images that are gone.
 _REST_SECONDS = 1.0
 
@@ -40,9 +46,13 @@ class Expiry:
         *,
         period_seconds: float = _PERIOD_SECONDS,
         rest_seconds: float = _REST_SECONDS,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._log = log
         self._catalog = catalog
+        self._clock = clock
+        self._starts: dict[int, int] = {}
+        self._asked_at = -math.inf
         self._job = BackgroundJob(self._try, "expiry", period_seconds, rest_seconds)
 
     def start(self) -> None:
@@ -68,9 +78,16 @@ class Expiry:
 
     async def starts(self) -> dict[int, int]:
         """Return the first offset that can be read, of each partition that lost some."""
-        partitions = range(self._log.partitions(IMAGES))
+        asked_at, partitions = self._clock(), range(self._log.partitions(IMAGES))
         bounds = await asyncio.gather(*(self._log.bounds(IMAGES, each) for each in partitions))
-        return {each: bounds[each].start for each in partitions if bounds[each].start > 0}
+        self._starts = {each: bounds[each].start for each in partitions}
+        self._asked_at = asked_at
+        return {each: start for each, start in self._starts.items() if start > 0}
+
+    @property
+    def known(self) -> Mapping[int, int] | None:
+        """The first offset of each partition, as the log said lately; None if it did not."""
+        return self._starts if self._clock() - self._asked_at < _FRESH_SECONDS else None
 
     async def _try(self) -> None:
         try:

@@ -1,15 +1,17 @@
 """`GET` and `HEAD /images/{id}`: the headers, unknown images, and downloads that fail."""
 
+import asyncio
 import base64
 import dataclasses
 import hashlib
+import random
 import urllib.parse
 
 import pytest
 
 from app.api.form import clean_filename
 from app.api.image_headers import content_disposition
-from app.errors import LogUnavailableError
+from app.errors import ImageNotFoundError, LogUnavailableError
 from app.log import IMAGES, Position
 from app.records import image as records
 from app.records.address import Address, parse
@@ -198,6 +200,62 @@ class TestBreakingOff:
         chunk = records.chunk_records(bytes(range(12)), memoryview(bytes(140_000)), 70_000)
         places = await shared_client.gateway.log.append(IMAGES, chunk)
         url = await self.append(shared_client, bytes(70_000), 70_000, places)
-        # The framework passes it on, and the server cuts the connection.
-        with pytest.raises(RuntimeError, match="response already started"):
+        # It is passed on, and the server cuts the connection.
+        with pytest.raises(ImageNotFoundError):
             await shared_client.get(url)
+
+
+@pytest.mark.usefixtures("tiny_chunks")
+class TestPieces:
+    """How a body is sent: in one piece where it fits one, wherever in the image it begins."""
+
+    async def test_a_range_deep_in_an_image_is_sent_as_one(self, shared_client):
+        url, data = await self.chunked(shared_client)
+        for start, end in ((0, 1_000), (150_000, 150_500), (139_000, 141_000), (280_000, 300_000)):
+            sent = await self.sent(shared_client, url, start, end)
+            assert [each["body"] for each in sent] == [data[start:end]]
+
+    async def test_a_range_that_fits_no_piece_is_sent_as_several(self, shared_client):
+        url, data = await self.chunked(shared_client)
+        sent = await self.sent(shared_client, url, 10, 299_990)
+        assert len(sent) > 4
+        assert b"".join(each["body"] for each in sent) == data[10:299_990]
+
+    async def test_a_part_that_is_no_part_of_the_image_is_a_404(self, shared_client):
+        url, _ = await self.chunked(shared_client, wrong=2)
+        answer = await shared_client.get(url, headers={"range": "bytes=139000-140999"})
+        problem(answer, 404, "image-not-found")
+
+    async def chunked(self, client, wrong=None):
+        """Store an image in chunks of 70,000 bytes, of which one may be another's."""
+        data, cookie = random.Random(7).randbytes(300_000), bytes(range(12))
+        chunks = records.chunk_records(cookie, memoryview(data), 70_000)
+        if wrong is not None:
+            chunks[wrong - 1] = dataclasses.replace(chunks[wrong - 1], key=b"another")
+        places = await client.gateway.log.append(IMAGES, chunks)
+        described = info(content_length=len(data))
+        head = records.head_record(cookie, memoryview(data), described, 70_000, places)
+        [position] = await client.gateway.log.append(IMAGES, [head])
+        return f"/images/{Address(position, cookie)}", data
+
+    async def sent(self, client, url, start, end):
+        """Return the messages with a range of a body."""
+        messages = []
+
+        async def receive():
+            await asyncio.Event().wait()
+
+        async def send(message):
+            messages.append(message)
+
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": url,
+            "raw_path": url.encode(),
+            "query_string": b"",
+            "headers": [(b"host", b"localhost"), (b"range", b"bytes=%d-%d" % (start, end - 1))],
+        }
+        await client._transport.app(scope, receive, send)
+        assert messages[0]["status"] == 206
+        return [each for each in messages[1:] if each["body"] or each.get("more_body")]

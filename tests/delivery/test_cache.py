@@ -7,6 +7,8 @@ import pytest
 from app.delivery.cache import _OVERHEAD_BYTES, RecordCache
 from app.errors import RecordGoneError
 from app.log import IMAGES, Fetched, Position, StoredRecord
+from app.records.image import head_record, parse_head
+from tests.support.facts import info
 
 SIZE = 10 + _OVERHEAD_BYTES
 
@@ -179,3 +181,45 @@ async def test_who_leaves_ends_nobodys_reading_and_the_last_one_ends_it():
     assert log.cancelled == 1
     log.may_answer.set()
     await read(cache, 1)
+
+
+def head_at(offset, chunks=0):
+    places = [Position(0, number) for number in range(chunks)]
+    described = info(content_length=100 * (chunks + 1))
+    head = head_record(bytes(12), memoryview(bytes(100 * (chunks + 1))), described, 100, places)
+    return StoredRecord(Position(0, offset), head.key, bytes(head.value), head.headers, 0)
+
+
+@pytest.mark.usefixtures("tiny_chunks")
+class TestHeads:
+    async def test_a_head_is_parsed_once_while_its_record_is_cached(self, monkeypatch):
+        parsed = []
+
+        def spy(record):
+            parsed.append(record.position.offset)
+            return parse_head(record)
+
+        monkeypatch.setattr("app.delivery.cache.parse_head", spy)
+        cache, (one, other) = RecordCache(None, IMAGES, 10_000), (head_at(1), head_at(2))
+        cache._add(Fetched(one, (other,)))
+        heads = [cache.head(each) for each in (one, other, one, other)]
+        assert heads == [parse_head(each) for each in (one, other, one, other)]
+        assert parsed == [1, 2]
+        # Another record at its place, and one that is not cached.
+        cache._add(Fetched(head_at(1, chunks=2)))
+        assert cache.head(one).chunks == ()
+        assert len(cache.head(cache._cached[one.position].record).chunks) == 2
+        assert parsed == [1, 2, 1, 1]
+
+    async def test_a_parsed_head_counts_as_memory(self):
+        cache = RecordCache(None, IMAGES, 100_000)
+        record = head_at(1, chunks=300)
+        cache._add(Fetched(record))
+        before = cache._bytes
+        assert len(cache.head(record).chunks) == 300
+        assert cache._bytes > before + 300 * 80
+        for offset in range(2, 200):
+            cache._add(Fetched(head_at(offset, chunks=300)))
+            cache.head(cache._cached[Position(0, offset)].record)
+            assert cache._bytes <= 100_000
+            assert cache._bytes == sum(each.size_bytes for each in cache._cached.values())
