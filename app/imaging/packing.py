@@ -20,7 +20,7 @@ from app.imaging.codecs.pillow import save
 from app.imaging.colours import colour_space, icc_profile
 from app.imaging.containers import png
 from app.imaging.decode import upright
-from app.imaging.develop import WORTHWHILE, Developed, examine, label, sha256
+from app.imaging.develop import WORTHWHILE, Developed, examine, label
 from app.imaging.formats import ImageFormat, sniff
 from app.imaging.picture import Candidate
 from app.imaging.profiles import Profile
@@ -102,7 +102,7 @@ def pack(
         info,
         content_type=best.image_format.content_type,
         content_length=len(best.data),
-        digest=sha256(best.data),
+        digest="",
         codec=best.codec,
         kept=False,
         stored_bytes=len(best.data),

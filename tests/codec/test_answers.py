@@ -1,5 +1,6 @@
 """The answers of a worker that was taken over: nothing but a frame of ours is believed."""
 
+import hashlib
 import json
 import os
 import pickle
@@ -119,11 +120,8 @@ async def test_an_answer_that_nobody_asked_for_is_given_to_nobody(pool):
     "changed",
     [
         {"received_bytes": 1},
-        {"received_digest": "0" * 64},
         {"stored_bytes": 1},
         {"content_length": 1},
-        {"digest": "0" * 64},
-        {"digest": "not a digest"},
         {"content_type": "image/png"},
         {"content_type": "text/html"},
         {"width": 0},
@@ -148,6 +146,14 @@ async def test_properties_that_cannot_be_are_not_believed(pool, changed):
     task = Lie(ImageFormat.JPEG, ImageLimits(), Recipe(), changed)
     with pytest.raises(InternalError, match="not understood"):
         await pool.run(task, JPEG)
+
+
+@pytest.mark.parametrize("digest", ["0" * 64, "", "not a digest", None])
+async def test_digests_are_those_of_the_bytes_whatever_a_worker_says(pool, digest):
+    changed = {"received_digest": digest, "digest": digest}
+    developed = await pool.run(Lie(ImageFormat.JPEG, ImageLimits(), Recipe(), changed), JPEG)
+    assert developed.info.received_digest == hashlib.sha256(JPEG).hexdigest()
+    assert developed.info.digest == hashlib.sha256(developed.data).hexdigest()
 
 
 @pytest.mark.parametrize("output", ["<script>", "", "II*\0" + "\0" * 20])

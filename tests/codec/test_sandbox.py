@@ -23,6 +23,7 @@ from app.imaging.profiles import Profile, Recipe
 from app.imaging.variants import still
 from tests.support import codec_jobs, images
 from tests.support.codec_jobs import do
+from tests.support.developing import with_digests
 from tests.support.every_case import every_case
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux confines the workers")
@@ -236,7 +237,7 @@ class TestImages:
         recipe, upload = Recipe(measure=True), images.jpeg(images.photo((320, 240)))
         async with make_pool(measure_quality=True) as pool:
             developed = await pool.run(Develop(ImageFormat.JPEG, LIMITS, recipe), upload)
-        assert developed == develop(upload, ImageFormat.JPEG, LIMITS, recipe)
+        assert developed == unconfined(upload, ImageFormat.JPEG, recipe)
         assert developed.info.quality is not None
 
     async def test_nothing_is_imported_once_a_worker_is_confined(self):
@@ -264,7 +265,7 @@ async def outcome(work):
 
 def unconfined(upload, image_format, recipe):
     try:
-        return develop(upload, image_format, LIMITS, recipe)
+        return with_digests(develop(upload, image_format, LIMITS, recipe), upload)
     except GatewayError as error:
         return type(error), error.detail
 

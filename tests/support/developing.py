@@ -1,6 +1,7 @@
 """`develop` as most tests call it: with usual limits and a usual recipe."""
 
 import hashlib
+from dataclasses import replace
 
 from app.imaging import packing
 from app.imaging.codecs import lepton
@@ -52,10 +53,19 @@ def developed_and_packed(
     data: bytes, limits: ImageLimits, recipe: Recipe, seconds=PACKING_SECONDS
 ) -> Developed:
     """Return what the gateway stores."""
-    developed = develop_by(data, sniff(data), limits, recipe)
+    developed = with_digests(develop_by(data, sniff(data), limits, recipe), data)
     if not packing.can_be_packed(developed.info):
         return developed
-    return packing.pack(developed.data, developed.info, limits, recipe, seconds) or developed
+    packed = packing.pack(developed.data, developed.info, limits, recipe, seconds)
+    if packed is None or packed.info.content_encoding:
+        return packed or developed
+    return with_digests(packed, data)
+
+
+def with_digests(developed: Developed, upload: bytes) -> Developed:
+    """Add the digests, as the gateway does to what a worker has made of an upload."""
+    received, digest = (hashlib.sha256(each).hexdigest() for each in (upload, developed.data))
+    return replace(developed, info=replace(developed.info, digest=digest, received_digest=received))
 
 
 def examine(data, limits=LIMITS):
