@@ -3,6 +3,7 @@
     GatewayError
     ├── RequestError                     the request has to change
     │   ├── BadRequestError              400 bad-request
+    │   ├── IncompleteBodyError          400 incomplete-body
     │   ├── InvalidDigestError           400 invalid-digest
     │   ├── UploadAlteredError           400 digest-mismatch
     │   ├── InvalidIdempotencyKeyError   400 invalid-idempotency-key
@@ -126,6 +127,12 @@ class BadRequestError(RequestError):
     """The body or a header cannot be parsed."""
 
     code, status, title = "bad-request", 400, "Bad request"
+
+
+class IncompleteBodyError(RequestError):
+    """The client closed its side of the connection before the end of the body."""
+
+    code, status, title = "incomplete-body", 400, "Incomplete body"
 
 
 class InvalidDigestError(RequestError):

@@ -25,6 +25,7 @@ from app.api.sender import announced_bytes, sender_of
 from app.errors import (
     BodyTooLargeError,
     GatewayError,
+    IncompleteBodyError,
     MissingFileError,
     RequestTimeoutError,
     TooManyFilesError,
@@ -265,7 +266,10 @@ class BatchBody:
     async def _piece(self) -> bytes:
         """Return the next piece of the body; it may be empty."""
         self.has_begun = True
-        message = await self._request.receive()
+        try:
+            message = await self._request.receive()
+        except IncompleteBodyError as error:
+            raise self._break_off(error) from None
         if message["type"] == "http.disconnect":
             self.broken = ClientDisconnect()
             raise self.broken

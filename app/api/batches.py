@@ -159,6 +159,7 @@ _REQUEST: dict[str, Any] = {
                 content=json_content(example("results", "One stored, one refused", _EXAMPLE)),
             )
         },
+        errors.IncompleteBodyError,
         errors.RequestTimeoutError,
         errors.LinkExpiredError,
         errors.LinkUsedError,

@@ -21,13 +21,17 @@ from app.api import logged, problems
 from app.api.headers import GIVEN_REQUEST_ID, NO_SNIFFING, REQUEST_ID, RESOURCE_POLICY
 from app.api.probes import is_probe
 from app.client import client_in
-from app.errors import GatewayError
+from app.errors import GatewayError, IncompleteBodyError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 logger = structlog.get_logger(__name__)
 
+# In the state of a request whose body the client has ended early, by closing its side.
+INCOMPLETE = "imagegate.incomplete"
+# As nginx's lingering_timeout.
+_SILENCE_SECONDS = 5.0
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -51,7 +55,7 @@ class RequestContext:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(scope, receive, send, self._linger_seconds)
+        exchange = _Exchange(scope, receive, send)
         try:
             await self._app(scope, exchange.receive, exchange.send)
         # The last resort: any other error than a GatewayError is our own mistake.
@@ -65,14 +69,14 @@ class RequestContext:
             await response(scope, exchange.receive, exchange.send)
         finally:
             exchange.log()
+        await exchange.linger(self._linger_seconds)
 
 
 class _Exchange:
     """One request and its response, as they pass."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, linger_seconds: float) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.status = 0
-        self._linger_seconds = linger_seconds
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -86,13 +90,24 @@ class _Exchange:
         structlog.contextvars.bind_contextvars(request_id=self._id)
         length = headers.get("content-length", "0")
         self._body_pending = length != "0" or "transfer-encoding" in headers
+        self._is_incomplete = self._lingers = False
 
     async def receive(self) -> Message:
-        """Pass on a message from the client."""
-        message = await self._receive()
-        if not message.get("more_body"):
+        """Pass on a message from the client.
+
+        Raises:
+            IncompleteBodyError: The rest of the body can never come.
+        """
+        if not self._is_incomplete:
+            message = await self._receive()
+            if message.get("more_body"):
+                return message
+            is_end = self._body_pending and message["type"] == "http.request"
+            self._is_incomplete = is_end and INCOMPLETE in self._scope["state"]
             self._body_pending = False
-        return message
+            if not self._is_incomplete or message["body"]:
+                return {**message, "more_body": self._is_incomplete}
+        raise IncompleteBodyError("The connection was closed before the end of the body.")
 
     async def send(self, message: Message) -> None:
         """Pass on a message to the client."""
@@ -100,27 +115,28 @@ class _Exchange:
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
             add_to_every_answer(headers, self._id)
-            if self._body_pending:
+            if self._body_pending or self._is_incomplete:
                 # The rest of the body would be read as the next request.
                 headers["Connection"] = "close"
         if self._body_pending and message["type"] == "http.response.body":
-            await self._send_before_closing(message)
-        else:
-            await self._send(message)
+            # Its end closes the connection: that is for later.
+            self._lingers = not message.get("more_body")
+            message = {**message, "more_body": True}
+        await self._send(message)
 
-    async def _send_before_closing(self, message: Message) -> None:
-        """Send a part of an early answer, and read on for a while before the connection closes.
+    async def linger(self, seconds: float) -> None:
+        """Read on for a while behind an early answer, then close the connection.
 
-        A connection that is closed with bytes unread is reset, and the client, busy sending, would
-        never see the answer (RFC 9112, section 9.6).
+        A connection that is closed with bytes unread is reset, and a client that sends all of its
+        body before it reads would never see the answer (RFC 9112, section 9.6).
         """
-        await self._send({**message, "more_body": True})
-        if message.get("more_body"):
+        if not self._lingers:
             return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._linger_seconds):
+        with contextlib.suppress(TimeoutError, IncompleteBodyError):
+            async with asyncio.timeout(seconds):
                 while self._body_pending:
-                    await self.receive()
+                    async with asyncio.timeout(_SILENCE_SECONDS):
+                        await self.receive()
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def described(self) -> dict[str, object]:

@@ -171,6 +171,7 @@ class SignedLink(BaseModel):
                 "The link.", NO_STORE, content=json_content(example("link", "A link", _EXAMPLE))
             )
         },
+        errors.IncompleteBodyError,
         errors.RequestTimeoutError,
         errors.BodyTooLargeError,
         errors.UnsupportedEncodingError,

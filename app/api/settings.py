@@ -18,9 +18,11 @@ class ConnectionSettings(Section):
     ping_seconds: float = Field(
         15, gt=0, le=15, description="longest silence of an event stream before it sends a comment"
     )
-    # nginx's lingering_timeout is 5 s; most clients stop sending within this.
+    # As nginx's lingering_time. Many clients send all of a body before they read: 20 MB take 16 s
+    # at 10 Mbit/s. Five seconds of silence end it earlier.
     linger_seconds: Seconds = Field(
-        2, description="how long a refused upload is still read, so that its client sees the answer"
+        30,
+        description="how long a refused upload is still read, so that its client sees the answer",
     )
 
 

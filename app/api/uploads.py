@@ -124,6 +124,7 @@ def _answered(description: str) -> dict[str, Any]:
             200: _answered(_REPEATED) | {"model": schemas.Image},
             201: _answered("The image is stored."),
         },
+        errors.IncompleteBodyError,
         errors.RequestTimeoutError,
         errors.LinkExpiredError,
         errors.LinkUsedError,

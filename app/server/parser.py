@@ -41,12 +41,14 @@ class Parser(h11.Connection):
     Attributes:
         has_more: Whether `next_event` has said that it needs data only because it has parsed enough
             in one go; call `go_on` then, some time later.
+        answers_without_end: Whether the last answer has no length, as a stream has none.
         refusal: The error for a request that is refused, where it is not one of its syntax.
     """
 
     def __init__(self) -> None:
         super().__init__(h11.SERVER, MAX_HEADERS_BYTES)
         self.has_more = False
+        self.answers_without_end = False
         self.refusal: TargetTooLongError | None = None
         self._ahead = bytearray()
         self._events_left = EVENTS
@@ -56,6 +58,11 @@ class Parser(h11.Connection):
     def receive_data(self, data: bytes) -> None:
         """Keep bytes that have come."""
         self._ahead += data
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has come of a request that is not complete."""
+        return not (self._ahead or self.trailing_data[0])
 
     def go_on(self) -> None:
         """Allow as many events again."""
@@ -76,6 +83,12 @@ class Parser(h11.Connection):
         if isinstance(event, h11.Event):
             self._events_left -= 1
         return event
+
+    def send_with_data_passthrough(self, event: h11.Event) -> list[bytes] | None:
+        """Return the bytes of an event to send; `send` joins them."""
+        if isinstance(event, h11.Response):
+            self.answers_without_end = all(name != b"content-length" for name, _ in event.headers)
+        return super().send_with_data_passthrough(event)
 
     def _feed(self) -> None:
         has_length = self.their_state is h11.SEND_BODY and not self._is_chunked

@@ -17,7 +17,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from app.api import problems
-from app.api.context import add_to_every_answer
+from app.api.context import INCOMPLETE, add_to_every_answer
 from app.api.crowd import BEYOND, BY_PROXY, Beyond
 from app.client import NOBODY
 from app.errors import BadRequestError
@@ -28,6 +28,8 @@ from app.server.phrases import phrase_of
 
 if TYPE_CHECKING:
     from asyncio import TimerHandle, Transport
+
+    from uvicorn.protocols.http.h11_impl import RequestResponseCycle
 
     from app.server.connections import Connections
     from app.server.settings import ServerSettings
@@ -40,6 +42,9 @@ _HEADERS_SECONDS = 30.0
 # A connection that is closed before all of it is read is reset, which may destroy the answer on its
 # way: as nginx's lingering_timeout, about. More bytes than this are in no client's buffers.
 _LINGER_SECONDS = 5.0
+# The first one makes a client that has closed both sides reset the connection, the second finds
+# that out.
+_PROBES, _PROBE_SECONDS = 2, 1.0
 _LINGER_BYTES = 1_000_000
 
 
@@ -70,6 +75,8 @@ class HttpProtocol(H11Protocol):
         self._lingering_bytes: int | None = None
         # What has come waits for its slice.
         self._waits = False
+        # The client sends nothing more.
+        self._has_ended = False
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Expect the first request's headers soon."""
@@ -101,6 +108,39 @@ class HttpProtocol(H11Protocol):
             return
         super().data_received(data)
         self._note_who_owes()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Answer a client that has closed its side; return whether our side stays open for that.
+
+        It may have closed both: then it resets the connection once something is sent.
+        """
+        if self._lingering_bytes is not None or not self.transport.can_write_eof():
+            # All is answered; or it is TLS, where asyncio cannot do that.
+            return False
+        self._has_ended = True
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            if not self._parser.is_empty:
+                self.send_400_response("The head has no end.")
+            return not self._parser.is_empty
+        if cycle.response_started and self._parser.answers_without_end:
+            return False
+        if cycle.more_body:
+            cycle.scope["state"][INCOMPLETE] = True
+            cycle.more_body = False
+            cycle.message_event.set()
+        elif cycle.scope["http_version"] == "1.1":
+            self._probe(cycle, _PROBES)
+        return True
+
+    def _probe(self, cycle: RequestResponseCycle, count: int) -> None:
+        """Send what a client skips while its answer has not begun; if it has left, that fails."""
+        if self.cycle is not cycle or cycle.response_started or self.transport.is_closing():
+            return
+        event = h11.InformationalResponse(status_code=100, headers=[], reason="Continue")
+        self.transport.write(self.conn.send(event) or b"")
+        if count > 1:
+            self.loop.call_later(_PROBE_SECONDS, self._probe, cycle, count - 1)
 
     def handle_events(self) -> None:
         """Parse what has come, a slice at a time; a request begins with a slice of its own."""
@@ -145,6 +185,8 @@ class HttpProtocol(H11Protocol):
         super().on_response_complete()
         if self.transport.is_closing():
             self._table.is_owing(self)
+        elif self.cycle is cycle and self._has_ended:
+            self.transport.close()
         elif self.cycle is cycle:
             self._table.is_quiet(self)
             self._expect_request(self.timeout_keep_alive + _HEADERS_SECONDS)
