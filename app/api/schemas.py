@@ -171,7 +171,7 @@ def listed(image: CatalogImage) -> Image:
 def described(
     image_id: str,
     info: ImageInfo,
-    listed: CatalogImage | None,
+    listed: CatalogImage | None = None,
 ) -> Image:
     """Return the JSON of an image that may not be in the catalog yet."""
     properties = info.as_dict()
