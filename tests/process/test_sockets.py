@@ -295,11 +295,34 @@ class TestHostileFraming:
             assert headers["x-request-id"] == problem["request_id"]
 
     @pytest.mark.parametrize(
+        "fields",
+        [
+            pytest.param("X: " + "a" * 33_000 + "\r\n", id="long"),
+            pytest.param("X: " + "a" * 40_000, id="endless"),
+            pytest.param("".join(f"X-{at}: 1\r\n" for at in range(101)), id="many"),
+            pytest.param(f"X: {'a' * 300}\r\n" * 99 + "Y: " + "a" * 9_000 + "\r\n", id="together"),
+        ],
+    )
+    @pytest.mark.parametrize("method", ["GET", "POST"])
+    def test_headers_that_are_too_large_are_refused_as_such(self, gateway, method, fields):
+        with RawClient(gateway) as client:
+            client.send(f"{method} /images HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n".encode())
+            status, headers, problem = client.read_problem()
+            assert (status, problem["code"]) == (431, "headers-too-large")
+            assert headers["connection"] == "close"
+            assert headers["x-request-id"] == problem["request_id"]
+            assert client.read_some() == b""
+
+    @pytest.mark.parametrize(
         ("head", "line"),
         [
             ("GET /images?limit=0 HTTP/1.1", "422 Unprocessable Content"),
             (f"GET /{'a' * 9_000} HTTP/1.1", "414 URI Too Long"),
             ("hello", "400 Bad Request"),
+            (
+                f"GET /images HTTP/1.1\r\nX: {'a' * 33_000}",
+                "431 Request Header Fields Too Large",
+            ),
             (
                 f"POST /images HTTP/1.1\r\nContent-Length: {LIMIT + 1}",
                 "413 Content Too Large",
