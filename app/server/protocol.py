@@ -192,6 +192,10 @@ class HttpProtocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - of no use to a client
         """Answer a request that is not valid HTTP, or too large before its body, and close."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            # An answer to what came before the fault has no place any more.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         error = self._parser.refusal or BadRequestError("This is not valid HTTP/1.1.")
         request_id = uuid.uuid4().hex
         response = problems.answer(error, request_id)
