@@ -32,6 +32,7 @@
     │   ├── EmptyBodyError               422 empty-body
     │   ├── MissingFileError             422 missing-file
     │   ├── TooManyFilesError            422 too-many-files
+    │   ├── HeadersTooLargeError         431 headers-too-large
     │   └── ImageRefusedError
     │       ├── InvalidImageError        422 invalid-image
     │       ├── ImageLimitError          422 image-limit-exceeded
@@ -338,6 +339,12 @@ class TooManyFilesError(RequestError):
     """A multipart upload with more than one part named `file`."""
 
     code, status, title = "too-many-files", 422, "Too many files"
+
+
+class HeadersTooLargeError(RequestError):
+    """The headers of the request have too many bytes or lines (RFC 6585, section 5)."""
+
+    code, status, title = "headers-too-large", 431, "Headers too large"
 
 
 class ImageRefusedError(RequestError):

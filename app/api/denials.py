@@ -1,4 +1,9 @@
-"""The lines in the log for denials: who was denied what, from where, and why."""
+"""The lines in the log for denials: who was denied what, from where, and why.
+
+What somebody without a credential can have a thousand times a second is logged once a second with a
+count: the line of each `request` has the code and the client too. A denial of somebody known has a
+line of its own.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from app.access.principal import ANONYMOUS
 from app.api import logged
 from app.client import address_in, client_in
 from app.errors import (
@@ -28,6 +34,7 @@ logger = structlog.get_logger(__name__)
 
 _limited = Tally()
 _refused = Tally()
+_denied = Tally()
 _KINDS = (
     CredentialRequiredError,
     InvalidCredentialError,
@@ -43,8 +50,12 @@ def is_denial(error: GatewayError) -> bool:
 
 
 def log(error: GatewayError, asgi: Scope) -> None:
-    """Log and count that the request in this ASGI scope is denied."""
+    """Count that the request in this ASGI scope is denied; log it, once a second of strangers."""
+    metrics.REQUESTS_REFUSED.labels("access").inc()
     principal = asgi["state"].get("principal")
+    is_stranger = principal is None or principal is ANONYMOUS
+    if not (count := _denied.add(error.code) if is_stranger else 1):
+        return
     logger.warning(
         "access_denied",
         code=error.code,
@@ -54,18 +65,20 @@ def log(error: GatewayError, asgi: Scope) -> None:
         principal=principal.name if principal else "",
         client=address_in(asgi),
         request_id=asgi["state"]["request_id"],
+        count=count,
     )
-    metrics.REQUESTS_REFUSED.labels("access").inc()
 
 
-def log_refused(reason: str, error: GatewayError, asgi: Scope) -> None:
-    """Count that there is no room for a request; log it once a second for each reason."""
+def log_refused(reason: str, error: GatewayError, asgi: Scope, **more: str) -> None:
+    """Count that a request is refused; log it once a second for each reason, with `more` fields."""
     metrics.REQUESTS_REFUSED.labels(reason).inc()
     if count := _refused.add(reason):
         logger.warning(
             "request_refused",
             reason=reason,
+            code=error.code,
             detail=error.detail,
+            **more,
             client=client_in(asgi),
             request_id=asgi["state"]["request_id"],
             count=count,
@@ -80,6 +93,7 @@ def log_limited(error: RateLimitedError, asgi: Scope) -> None:
         logger.warning(
             "request_limited",
             limit=error.limit,
+            code=error.code,
             principal=principal.name if principal else "",
             client=address_in(asgi),
             request_id=asgi["state"]["request_id"],

@@ -15,13 +15,13 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 
 from app.api import (
     authority,
     conditions,
+    denials,
     digests,
     guard,
     idempotency,
@@ -32,7 +32,6 @@ from app.api import (
 from app.api.headers import ALLOW_ORIGIN, EXPOSE_HEADERS, GIVEN_REQUEST_ID
 from app.api.probes import is_probe
 from app.errors import CrossSiteError, GatewayError, MisdirectedRequestError
-from app.telemetry import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from app.api.authority import Authority
-
-logger = structlog.get_logger(__name__)
 
 # Browsers resolve these to loopback whatever a name server says (RFC 6761, section 6.3).
 LOOPBACK_NAMES = ("localhost", "*.localhost")
@@ -188,18 +185,16 @@ class CrossOriginHeaders:
 async def _refuse(
     error: GatewayError, headers: Headers, scope: Scope, receive: Receive, send: Send
 ) -> None:
-    reason, request_id = _REASONS[type(error)], scope["state"]["request_id"]
-    logger.warning(
-        "request_refused",
-        reason=reason,
+    denials.log_refused(
+        _REASONS[type(error)],
+        error,
+        scope,
         method=scope["method"],
         path=logged.path_of(scope),
         host=headers.get("host", "")[: logged.MAX_CHARACTERS],
         origin=headers.get("origin", "")[: logged.MAX_CHARACTERS],
-        request_id=request_id,
     )
-    metrics.REQUESTS_REFUSED.labels(reason).inc()
-    await problems.answer(error, request_id)(scope, receive, send)
+    await problems.answer(error, scope["state"]["request_id"])(scope, receive, send)
 
 
 def _is_preflight(scope: Scope, headers: Headers) -> bool:

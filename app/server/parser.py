@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import h11
 
-from app.errors import TargetTooLongError
+from app.errors import HeadersTooLargeError, RequestError, TargetTooLongError
 from app.server.target import with_path
 
 # Larger than common servers allow (nginx: 4 times 8 KiB, Apache: 8 KiB a line).
@@ -49,7 +49,7 @@ class Parser(h11.Connection):
         super().__init__(h11.SERVER, MAX_HEADERS_BYTES)
         self.has_more = False
         self.answers_without_end = False
-        self.refusal: TargetTooLongError | None = None
+        self.refusal: RequestError | None = None
         self._ahead = bytearray()
         self._events_left = EVENTS
         self._is_chunked = False
@@ -99,10 +99,15 @@ class Parser(h11.Connection):
         super().receive_data(piece)
 
     def _parsed(self) -> type[h11.NEED_DATA | h11.PAUSED] | h11.Event:
-        if self.their_state is h11.IDLE:
+        if is_head := self.their_state is h11.IDLE:
             self._bound_target()
             self._count_lines()
-        event = super().next_event()
+        try:
+            event = super().next_event()
+        except h11.RemoteProtocolError as error:
+            if is_head and error.error_status_hint == HeadersTooLargeError.status:
+                self._refuse_headers()
+            raise
         if isinstance(event, h11.Request):
             return self._begun(event)
         if isinstance(event, h11.Data):
@@ -124,11 +129,17 @@ class Parser(h11.Connection):
         )
         raise h11.RemoteProtocolError("the target is too long")
 
+    def _refuse_headers(self) -> NoReturn:
+        self.refusal = HeadersTooLargeError(
+            f"The headers have over {MAX_HEADERS_BYTES:,} bytes or {MAX_HEADERS} lines."
+        )
+        raise h11.RemoteProtocolError("the headers are too large, or too many")
+
     def _count_lines(self) -> None:
         """Refuse too many headers before they are parsed, which is what costs."""
         head = self.trailing_data[0].partition(b"\r\n\r\n")[0]
         if head.count(b"\n") > MAX_HEADERS:
-            raise h11.RemoteProtocolError("there are too many headers")
+            self._refuse_headers()
 
     def _begun(self, request: h11.Request) -> h11.Request:
         self._wire_bytes = self._payload_bytes = self._chunks = 0
@@ -138,7 +149,7 @@ class Parser(h11.Connection):
         # h11's own limit counts only headers that come in pieces.
         fields = sum(len(name) + len(value) for name, value in request.headers)
         if len(request.target) + fields > MAX_HEADERS_BYTES:
-            raise h11.RemoteProtocolError("the headers are too large")
+            self._refuse_headers()
         return with_path(request)
 
     def _check_framing(self, data: h11.Data) -> None:

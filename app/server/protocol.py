@@ -22,7 +22,7 @@ from app.api.crowd import BEYOND, BY_PROXY, Beyond
 from app.client import NOBODY
 from app.errors import BadRequestError
 from app.server.connections import Place
-from app.server.parser import MAX_HEADERS, MAX_HEADERS_BYTES, Parser
+from app.server.parser import Parser
 from app.server.peers import is_proxy, peer_at
 from app.server.phrases import phrase_of
 
@@ -234,10 +234,11 @@ class HttpProtocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - of no use to a client
         """Answer a request that is not valid HTTP, or too large before its body, and close."""
-        error = self._parser.refusal or BadRequestError(
-            f"This is not valid HTTP/1.1, or its headers have over {MAX_HEADERS_BYTES:,} bytes or"
-            f" {MAX_HEADERS} lines."
-        )
+        if self.cycle is not None and not self.cycle.response_complete:
+            # An answer to what came before the fault has no place any more.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        error = self._parser.refusal or BadRequestError("This is not valid HTTP/1.1.")
         request_id = uuid.uuid4().hex
         response = problems.answer(error, request_id)
         add_to_every_answer(response.headers, request_id)

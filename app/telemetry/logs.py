@@ -19,7 +19,8 @@ _QUIET = {
     "botocore": logging.WARNING,
     "httpcore": logging.WARNING,
     "httpx": logging.WARNING,
-    "uvicorn.error": logging.WARNING,
+    # It warns of each request that is no HTTP, which has a line here, or that asks for WebSocket.
+    "uvicorn.error": logging.ERROR,
 }
 # `app.api.problems` and `app.api.context` log exceptions of the application; uvicorn repeats them.
 _REPEATED = "Exception in ASGI application"

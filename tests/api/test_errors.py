@@ -9,8 +9,9 @@ from structlog.testing import capture_logs
 from app import errors
 from app.api import denials, problems
 from app.telemetry.tally import Tally
+from tests.support.credentials import make_key
 from tests.support.described import answers, leaves, tree
-from tests.support.in_process import problem
+from tests.support.in_process import in_process, problem
 
 # One of each class, as it is raised.
 INSTANCES = [
@@ -180,6 +181,34 @@ class TestLines:
         assert not [each for each in logs if each["log_level"] == "error"]
         lines = [each for each in logs if each["event"] == "request_refused"]
         assert [(each["reason"], each["count"]) for each in lines] == [("load", 1), ("load", 5)]
+
+    @pytest.mark.parametrize(
+        ("path", "headers", "event", "code"),
+        [
+            ("/images", {"host": "evil.test"}, "request_refused", "misdirected-request"),
+            ("/images", {"origin": "http://evil.test"}, "request_refused", "cross-site"),
+            ("/images/" + "a" * 32 + "?signature=x", {}, "access_denied", "invalid-link"),
+            ("/images", {"x-api-key": "a"}, "access_denied", "invalid-credential"),
+            ("/images", {}, "access_denied", "credential-required"),
+        ],
+    )
+    async def test_a_stranger_does_not_flood_the_log_with_warnings(
+        self, tmp_path, monkeypatch, path, headers, event, code
+    ):
+        now = 0.0
+        for name in ("_refused", "_denied"):
+            monkeypatch.setattr(denials, name, Tally(lambda: now))
+        make_key(tmp_path, "admin")
+        async with in_process(tmp_path) as client:
+            method = "POST" if "origin" in headers else "GET"
+            with capture_logs() as logs:
+                for _ in range(5):
+                    await client.request(method, path, headers=headers)
+                now = 2.0
+                await client.request(method, path, headers=headers)
+        lines = [each for each in logs if each["event"] == event]
+        assert [(each["code"], each["count"]) for each in lines] == [(code, 1), (code, 5)]
+        assert [each["code"] for each in logs if each["event"] == "request"] == [code] * 6
 
 
 @MODULE

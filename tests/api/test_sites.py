@@ -108,11 +108,16 @@ class TestHost:
             "event": "request_refused",
             "log_level": "warning",
             "reason": "host",
+            "code": "misdirected-request",
+            "detail": "The gateway has no such host name; its operator can add one to"
+            " IMAGEGATE_HTTP__HOSTS.",
             "method": "GET",
             "path": "/images",
             "host": "evil.test",
             "origin": EVIL,
+            "client": "127.0.0.1",
             "request_id": "find-me",
+            "count": 1,
         }
         assert events["request"]["status"] == 421
         assert refused("host") == before + 1

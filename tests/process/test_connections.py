@@ -146,7 +146,7 @@ def test_a_client_that_reads_slowly_gets_all_of_it(start, connect):
     assert not any("connection_closed" in line for line in gateway.output)
 
 
-@pytest.mark.parametrize(("lines", "status"), [(98, 200), (101, 400), (6_000, 400)])
+@pytest.mark.parametrize(("lines", "status"), [(98, 200), (101, 431), (6_000, 431)])
 def test_a_request_has_only_so_many_headers(start, connect, lines, status):
     gateway = start()
     client = connect(gateway)
@@ -156,8 +156,8 @@ def test_a_request_has_only_so_many_headers(start, connect, lines, status):
         client.send(f"GET /health/live HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n\r\n".encode())
     answered, headers = client.read_head()
     assert answered == status
-    if status == 400:
-        assert json.loads(client.read_body(headers))["code"] == "bad-request"
+    if status == 431:
+        assert json.loads(client.read_body(headers))["code"] == "headers-too-large"
         assert client.ended()
 
 

@@ -130,5 +130,5 @@ class TestHost:
             )
             assert status == code
             assert headers["connection"] == "close"
-            gateway.await_output("request_refused")
+            gateway.await_output(headers["x-request-id"])
         assert stored(gateway) == before

@@ -295,11 +295,69 @@ class TestHostileFraming:
             assert headers["x-request-id"] == problem["request_id"]
 
     @pytest.mark.parametrize(
+        "fields",
+        [
+            pytest.param("X: " + "a" * 33_000 + "\r\n", id="long"),
+            pytest.param("X: " + "a" * 40_000, id="endless"),
+            pytest.param("".join(f"X-{at}: 1\r\n" for at in range(101)), id="many"),
+            pytest.param(f"X: {'a' * 300}\r\n" * 99 + "Y: " + "a" * 9_000 + "\r\n", id="together"),
+        ],
+    )
+    @pytest.mark.parametrize("method", ["GET", "POST"])
+    def test_headers_that_are_too_large_are_refused_as_such(self, gateway, method, fields):
+        with RawClient(gateway) as client:
+            client.send(f"{method} /images HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n".encode())
+            status, headers, problem = client.read_problem()
+            assert (status, problem["code"]) == (431, "headers-too-large")
+            assert headers["connection"] == "close"
+            assert headers["x-request-id"] == problem["request_id"]
+            assert client.read_some() == b""
+
+    @pytest.mark.parametrize(
+        ("sent", "code"),
+        [
+            pytest.param("hello\r\n\r\n", "bad-request", id="no HTTP"),
+            pytest.param(f"GET /{'a' * 9_000} HTTP/1.1\r\n\r\n", "target-too-long", id="target"),
+            pytest.param(
+                f"GET / HTTP/1.1\r\nHost: localhost\r\nX: {'a' * 33_000}\r\n\r\n",
+                "headers-too-large",
+                id="headers",
+            ),
+            pytest.param(
+                "GET /images/none HTTP/1.1\r\nHost: localhost\r\n"
+                "Connection: Upgrade, close\r\nUpgrade: websocket\r\n\r\n",
+                "image-not-found",
+                id="upgrade",
+            ),
+            pytest.param(
+                "POST /images/none HTTP/1.1\r\nHost: localhost\r\n"
+                "Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+                "bad-request",
+                id="framing beside an early answer",
+            ),
+        ],
+    )
+    def test_a_broken_request_is_no_warning(self, gateway, sent, code):
+        seen = len(gateway.output)
+        for _ in range(3):
+            with RawClient(gateway) as client:
+                client.send(sent.encode())
+                problem = client.read_problem()[-1]
+                assert problem["code"] == code
+                gateway.await_output(problem["request_id"])
+        lines = [json.loads(line) for line in gateway.output[seen:]]
+        assert {(each["event"], each["level"]) for each in lines} == {("request", "info")}
+
+    @pytest.mark.parametrize(
         ("head", "line"),
         [
             ("GET /images?limit=0 HTTP/1.1", "422 Unprocessable Content"),
             (f"GET /{'a' * 9_000} HTTP/1.1", "414 URI Too Long"),
             ("hello", "400 Bad Request"),
+            (
+                f"GET /images HTTP/1.1\r\nX: {'a' * 33_000}",
+                "431 Request Header Fields Too Large",
+            ),
             (
                 f"POST /images HTTP/1.1\r\nContent-Length: {LIMIT + 1}",
                 "413 Content Too Large",

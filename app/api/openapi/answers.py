@@ -87,6 +87,7 @@ def answers(
     every: list[type[GatewayError]] = [
         errors.BadRequestError,
         errors.TargetTooLongError,
+        errors.HeadersTooLargeError,
         *kinds,
         errors.InternalError,
     ]
