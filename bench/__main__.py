@@ -1,7 +1,7 @@
 """Measure everything, on the embedded log and on Kafka, and print the tables.
 
-    python -m bench [host:port] [--only ingest delivery batches memory log sealing erasure access]
-                    [--log embedded kafka] [--against COMMIT]
+    python -m bench [host:port] [--only ingest delivery streams batches memory log sealing erasure
+                    access] [--log embedded kafka] [--against COMMIT]
 
 Without an address, an Apache Kafka is started for the measurements. With `--against`, the gateway
 of another commit is measured beside this one, and nothing else.
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from uvicorn.loops.auto import auto_loop_factory
 
-from bench import access, against, batches, delivery, erasure, ingest, log, memory, sealing
+from bench import access, against, batches, delivery, erasure, ingest, log, memory, sealing, streams
 from bench.rounds import IN_FLIGHT, ROUNDS, show
 from bench.targets import Embedded, Kafka, removing_topics
 from dev.kafka.broker import Broker
@@ -26,6 +26,7 @@ from dev.maven import JarsUnavailableError
 BENCHES = {
     "ingest": ("Uploads in MB/s", ingest),
     "delivery": ("Downloads in MB/s", delivery),
+    "streams": ("Watchers of the events", streams),
     "batches": ("Frames a second of one camera", batches),
     "memory": ("Peak memory", memory),
 }

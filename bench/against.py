@@ -98,9 +98,9 @@ class _Side:
         """Return `work`, which then counts the CPU that the gateway uses meanwhile."""
 
         async def run():
-            before = _cpu_seconds(self._pid)
+            before = cpu_seconds(self._pid)
             await work()
-            self._seconds += _cpu_seconds(self._pid) - before
+            self._seconds += cpu_seconds(self._pid) - before
 
         return run
 
@@ -110,7 +110,7 @@ class _Side:
         return seconds
 
 
-def _cpu_seconds(pid):
+def cpu_seconds(pid):
     """Return the CPU that a process has used, in user and kernel mode (proc(5))."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")

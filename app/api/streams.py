@@ -7,7 +7,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from starlette.responses import StreamingResponse
 
 from app.access.scopes import Scope
@@ -19,6 +19,7 @@ from app.api.openapi.answers import BINARY, answers, success
 from app.api.openapi.components import example, read
 from app.api.source import Source  # noqa: TC001 - FastAPI reads the annotations
 from app.api.state import Gateway, State  # noqa: TC001 - FastAPI reads the annotations
+from app.api.streamed import StreamedBytes
 from app.delivery import live
 from app.errors import InvalidParameterError, LinkExpiredError, NotReadyError
 from app.feed.rounds import facts_after
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from app.api.encoded import EncodedImages
     from app.catalog.facts import Fact
+    from app.feed.pages import Page
 
 router = APIRouter(tags=["streams"])
 
@@ -106,7 +108,7 @@ async def stream_images(
         or_default(),
     ] = None,
     source: Source = None,
-) -> EventSourceResponse:
+) -> StreamedBytes:
     """Server-sent events from now on, or after `Last-Event-ID`, each exactly once and in order.
 
     They are of one's own images; with `admin`, or where no credential is needed, of everyone's.
@@ -129,8 +131,10 @@ async def stream_images(
         principal_in(request.scope).confined_to,
         source,
     )
-    return EventSourceResponse(
-        _events(_while_admitted(pages, request), gateway.encoded), headers=_headers(gateway)
+    return StreamedBytes(
+        _events(_while_admitted(pages, request), gateway.encoded),
+        200,
+        _headers(gateway) | {"Content-Type": "text/event-stream; charset=utf-8"},
     )
 
 
@@ -234,13 +238,16 @@ def _require_open(gateway: State) -> None:
 
 
 async def _events(
-    pages: AsyncGenerator[Sequence[Fact], None], encoded: EncodedImages
+    pages: AsyncGenerator[Page, None], encoded: EncodedImages
 ) -> AsyncGenerator[bytes, None]:
+    def told(facts: Sequence[Fact]) -> bytes:
+        # In one piece: sending costs more than finding the JSON of an event.
+        return b"".join([_event(fact, encoded) for fact in facts])
+
     yield format_sse_event(comment="connected", retry=_RECONNECT_MS)
     async with aclosing(pages):
         async for page in pages:
-            # In one piece: sending costs more than finding the JSON of an event.
-            yield b"".join([_event(fact, encoded) for fact in page]) or KEEPALIVE_COMMENT
+            yield page.made(told) or KEEPALIVE_COMMENT
 
 
 def _event(fact: Fact, encoded: EncodedImages) -> bytes:

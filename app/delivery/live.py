@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import OrderedDict
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -105,23 +106,23 @@ class LivePictures:
         clock = asyncio.get_running_loop().time
         due = repeat_at = 0.0
         seen, shown = (self._feed.epoch, -1), None
-        rounds = Rounds(self._feed, owner, source)
-        async for _ in rounds:
-            now = clock()
-            if now >= due and (newest := await self._newer_than(seen, owner, source)):
-                seen = (self._feed.epoch, newest.sequence)
-                if shown := await self._frame(newest, side):
-                    yield shown
-                due, repeat_at = clock() + pause_seconds, clock() + _REPEAT_SECONDS
-            elif shown is not None and now >= repeat_at:
-                # Deleted, or expired, it is no longer listed.
-                if shown.picture.is_there and await self._catalog.image(shown.image_id):
-                    yield shown
-                # A waiting watcher holds no picture: at low rates, each would hold a different one.
-                shown = None
-            rounds.wake_at = min(
-                repeat_at if shown is not None else math.inf, due if due > now else math.inf
-            )
+        with closing(Rounds(self._feed, owner, source)) as rounds:
+            async for _ in rounds:
+                now = clock()
+                if now >= due and (newest := await self._newer_than(seen, owner, source)):
+                    seen = (self._feed.epoch, newest.sequence)
+                    if shown := await self._frame(newest, side):
+                        yield shown
+                    due, repeat_at = clock() + pause_seconds, clock() + _REPEAT_SECONDS
+                elif shown is not None and now >= repeat_at:
+                    # Deleted, or expired, it is no longer listed.
+                    if shown.picture.is_there and await self._catalog.image(shown.image_id):
+                        yield shown
+                    # A waiting watcher holds no picture: at low rates, each would hold its own.
+                    shown = None
+                rounds.wake_at = min(
+                    repeat_at if shown is not None else math.inf, due if due > now else math.inf
+                )
 
     async def _newer_than(
         self, seen: tuple[int, int], owner: str | None, source: str | None

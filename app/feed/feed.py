@@ -14,16 +14,17 @@ import asyncio
 from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING
-from weakref import WeakValueDictionary
 
 from app.catalog.progress import Progress
 from app.errors import NotReadyError
+from app.feed.changes import Changes
 from app.feed.end import EventsEnd
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from app.catalog.images import CatalogImage
+    from app.feed.changes import Changed
     from app.log import ReadableLog
 
 # Those who wait for an image ask for it as soon as they are woken. An entry takes 1 KiB.
@@ -33,18 +34,13 @@ _CATCH_UP_SECONDS = 5.0
 # A tail reports at least every second that the log answers; five missed reports are a standstill.
 _STANDSTILL_SECONDS = 5.0
 
-# The owner and the source of an image that has changed; the source is None where it is not known,
-# and empty where there is none.
-Changed = tuple[str, str | None]
-# The owner and the source that a reader waits for; None for all.
-_Wanted = tuple[str | None, str | None]
-
 
 class Feed:
     """The state of the catalog of this process, as its events in `log` are applied.
 
     Attributes:
         progress: How far the catalog has come.
+        changes: What readers of the catalog wait for.
         epoch: The number of the catalog's build: sequence numbers of another one mean nothing.
         closing: Whether the readers of the catalog should end.
     """
@@ -57,11 +53,9 @@ class Feed:
         self._trouble = "the events have not been read yet"
         self._moved_at = 0.0
         self._advanced = asyncio.Event()
-        # Of those who wait for the images of an owner, of a source, or of both: an entry leaves
-        # with the last of them.
-        self._advanced_for: WeakValueDictionary[_Wanted, asyncio.Event] = WeakValueDictionary()
         self._listed: dict[str, CatalogImage] = {}
         self.progress = Progress("")
+        self.changes = Changes()
         self.epoch = 0
         self.closing = False
 
@@ -80,16 +74,9 @@ class Feed:
             return f"no event could be read for {idle_seconds:.0f} seconds"
         return None
 
-    def advanced(self, owner: str | None = None, source: str | None = None) -> asyncio.Event:
-        """Return what is set once the catalog changes after this call, or the feed closes.
-
-        Args:
-            owner: Only changes of this owner's images count; None for all.
-            source: Only changes of images of this source count; None for all.
-        """
-        if owner is None and source is None:
-            return self._advanced
-        return self._advanced_for.setdefault((owner, source), asyncio.Event())
+    def advanced(self) -> asyncio.Event:
+        """Return what is set once the catalog changes after this call, or the feed closes."""
+        return self._advanced
 
     @property
     def has_caught_up_once(self) -> bool:
@@ -225,16 +212,4 @@ class Feed:
     def _wake(self, changed: Collection[Changed] | None = None) -> None:
         self._advanced.set()
         self._advanced = asyncio.Event()
-        for wanted in list(self._advanced_for) if changed is None else self._waiting_for(changed):
-            if (waiting := self._advanced_for.pop(wanted, None)) is not None:
-                waiting.set()
-
-    def _waiting_for(self, changed: Collection[Changed]) -> set[_Wanted]:
-        """Return what those want whom these changes may be about."""
-        woken: set[_Wanted] = set()
-        for owner, source in changed:
-            if source is None:
-                woken.update(each for each in list(self._advanced_for) if each[0] in (owner, None))
-            else:
-                woken |= {(owner, None), (None, source), (owner, source)}
-        return woken
+        self.changes.happened(changed)

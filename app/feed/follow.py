@@ -47,8 +47,9 @@ if TYPE_CHECKING:
     from app.catalog.images import CatalogImage
     from app.events.event import Event
     from app.events.sequenced import SequencedEvent, Sorted
+    from app.feed.changes import Changed
     from app.feed.expiry import Expiry
-    from app.feed.feed import Changed, Feed
+    from app.feed.feed import Feed
     from app.log import ReadableLog
 
 logger = structlog.get_logger(__name__)

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import math
-from contextlib import suppress
+from contextlib import closing
 from typing import TYPE_CHECKING, Self
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+from app.feed.pages import Page
 
-    from app.catalog.facts import Fact
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from app.feed.changes import Change
     from app.feed.feed import Feed
     from app.feed.pages import Pages
 
 
 class Rounds:
-    """An iterator over the reader's rounds, until the feed closes or is stopped.
+    """An iterator over the reader's rounds, until the feed closes or is stopped; `close` it.
 
     Only changes of the images of `owner` count, unless that is None; likewise for `source`.
 
@@ -28,6 +30,8 @@ class Rounds:
     yields whether there was a change. An event that is applied during a round begins the next one.
 
     Attributes:
+        change: What begins the next round. A reader that was shown what others read before may
+            set what was the next change then.
         wake_at: The loop time of the next round if nothing changes; the reader may set it in
             each round.
     """
@@ -36,25 +40,55 @@ class Rounds:
         self._feed = feed
         self._owner = owner
         self._source = source
-        self._advanced: asyncio.Event | None = None
+        self._loop = asyncio.get_running_loop()
+        self._waiting: asyncio.Future[None] | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self.change: Change | None = None
         self.wake_at = math.inf
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bool:
-        has_changed = self._advanced is None or await self._wait(self._advanced)
+        has_changed = self.change is None or await self._wait(self.change)
         if self._feed.closing or self._feed.is_stopped:
             raise StopAsyncIteration
         # Before the reader looks: nothing that is applied from here on is missed.
-        self._advanced = self._feed.advanced(self._owner, self._source)
+        self.change = self._feed.changes.next(self._owner, self._source)
         return has_changed
 
-    async def _wait(self, advanced: asyncio.Event) -> bool:
-        with suppress(TimeoutError):
-            async with asyncio.timeout_at(self.wake_at if self.wake_at < math.inf else None):
-                await advanced.wait()
-        return advanced.is_set()
+    def close(self) -> None:
+        """Cancel what would wake the reader."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+
+    async def _wait(self, change: Change) -> bool:
+        self._waiting = self._loop.create_future()
+        change.add(self._waiting)
+        self._set_alarm()
+        try:
+            await self._waiting
+        finally:
+            change.discard(self._waiting)
+        return change.has_happened
+
+    def _set_alarm(self) -> None:
+        """See that it rings in time; one that rings too early is set again, and costs nothing."""
+        if self._alarm is not None:
+            if self._alarm.when() <= self.wake_at:
+                return
+            self._alarm.cancel()
+        if self.wake_at < math.inf:
+            self._alarm = self._loop.call_at(self.wake_at, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        if self._waiting is None or self._waiting.done():
+            return
+        if self._loop.time() < self.wake_at:
+            self._set_alarm()
+        else:
+            self._waiting.set_result(None)
 
 
 def facts_after(
@@ -64,7 +98,7 @@ def facts_after(
     ping_seconds: float,
     owner: str | None = None,
     source: str | None = None,
-) -> AsyncGenerator[Sequence[Fact], None]:
+) -> AsyncGenerator[Page, None]:
     """Yield every fact above `sequence`, in order, in pages; then each one that follows.
 
     With an `owner`, only those of its images; with a `source`, only those of images from there.
@@ -82,18 +116,26 @@ async def _facts_after(
     ping_seconds: float,
     wanted: tuple[str | None, str | None],
     epoch: int,
-) -> AsyncGenerator[Sequence[Fact], None]:
+) -> AsyncGenerator[Page, None]:
     clock = asyncio.get_running_loop().time
-    rounds = Rounds(feed, *wanted)
-    rounds.wake_at = clock() + ping_seconds
-    async for has_changed in rounds:
-        if not has_changed:
-            yield ()
-            rounds.wake_at = clock() + ping_seconds
-        while feed.epoch == epoch and (page := await pages.after(sequence, *wanted)):
-            yield page
-            sequence, rounds.wake_at = page[-1].sequence, clock() + ping_seconds
-            if feed.closing:
+    # What others were shown before this call may be deleted now.
+    read = pages.after
+    with closing(Rounds(feed, *wanted)) as rounds:
+        rounds.wake_at = clock() + ping_seconds
+        async for has_changed in rounds:
+            if not has_changed:
+                yield Page()
+                rounds.wake_at = clock() + ping_seconds
+            while feed.epoch == epoch:
+                page = await read(sequence, *wanted)
+                if page.facts:
+                    yield page
+                    rounds.wake_at = clock() + ping_seconds
+                    if feed.closing:
+                        return
+                sequence = page.reached
+                if page.change is not None:
+                    rounds.change, read = page.change, pages.shown_after
+                    break
+            if feed.epoch != epoch:
                 return
-        if feed.epoch != epoch:
-            return

@@ -116,7 +116,7 @@ class TestNewerVersion:
 
 
 async def pages_of(pages):
-    return [fact.sequence async for page in pages for fact in page]
+    return [fact.sequence async for page in pages for fact in page.facts]
 
 
 class TestRecordThatCannotBeApplied:
