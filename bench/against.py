@@ -6,12 +6,11 @@ as they came, so that the codec has little to do.
 """
 
 import asyncio
-import os
 import subprocess
 from contextlib import AsyncExitStack
 from itertools import cycle, islice
-from pathlib import Path
 
+from bench.cpu import Counted
 from bench.http_client import Client, connected
 from bench.rounds import ROUNDS, medians
 from bench.samples import jpeg, kilobytes
@@ -43,7 +42,7 @@ class Against:
             for name, side in sides.items():
                 process = stack.enter_context(side)
                 connections = await stack.enter_async_context(connected(*process.address))
-                sides[name] = _Side(Client(connections), process.process.pid)
+                sides[name] = (Client(connections), Counted(process.process.pid))
             return [row for case in CASES for row in await _rows(*case, sides)]
 
 
@@ -63,20 +62,20 @@ async def _rows(side, uploads, downloads, sides):
     def downloading(client, paths):
         return lambda: client.download(islice(cycle(paths), downloads))
 
-    paths = {name: await each.client.upload([sample.upload]) for name, each in sides.items()}
+    paths = {name: await client.upload([sample.upload]) for name, (client, _) in sides.items()}
     size = kilobytes(len(sample.upload))
-    work = {name: uploading(each.client) for name, each in sides.items()}
+    work = {name: uploading(client) for name, (client, _) in sides.items()}
     rows = [{"request": f"upload, {size}"} | await _row(uploads, work, sides)]
-    work = {name: downloading(each.client, paths[name]) for name, each in sides.items()}
+    work = {name: downloading(client, paths[name]) for name, (client, _) in sides.items()}
     return [*rows, {"request": f"download, {size}"} | await _row(downloads, work, sides)]
 
 
 async def _row(count, work, sides):
     """Return the cells of one kind of request, of which a round has so many."""
-    counted = {name: each.counting(work[name]) for name, each in sides.items()}
+    counted = {name: cpu.counting(work[name]) for name, (_, cpu) in sides.items()}
     seconds = await medians(counted)
     # The round that warms up is counted too, on both sides.
-    cpu = {name: each.taken() / (ROUNDS + 1) / count for name, each in sides.items()}
+    cpu = {name: cpu.taken() / (ROUNDS + 1) / count for name, (_, cpu) in sides.items()}
     cells = {f"{name}, ms of CPU": f"{each * 1000:.2f}" for name, each in cpu.items()}
     cells["now / then"] = f"{cpu['now'] / cpu['then']:.2f}"
     return cells | {
@@ -84,33 +83,3 @@ async def _row(count, work, sides):
         "now, a second": f"{count / seconds['now']:,.0f}",
         "rate, now / then": f"{seconds['then'] / seconds['now']:.2f}",
     }
-
-
-class _Side:
-    """One of the gateways: a client of it, and the CPU that it has used."""
-
-    def __init__(self, client, pid):
-        self.client = client
-        self._pid = pid
-        self._seconds = 0.0
-
-    def counting(self, work):
-        """Return `work`, which then counts the CPU that the gateway uses meanwhile."""
-
-        async def run():
-            before = cpu_seconds(self._pid)
-            await work()
-            self._seconds += cpu_seconds(self._pid) - before
-
-        return run
-
-    def taken(self):
-        """Return what was counted, and begin again."""
-        seconds, self._seconds = self._seconds, 0.0
-        return seconds
-
-
-def cpu_seconds(pid):
-    """Return the CPU that a process has used, in user and kernel mode (proc(5))."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")

@@ -4,14 +4,17 @@
 - *memory*: the same HTTP server sends as many bytes from memory, in the same pieces;
 - *in turn*: both of them, one after the other, as a download does both;
 - *uncached*: a gateway without a cache; *cached*: one that has every image in memory.
+
+CPU is that of the server's process, in milliseconds a download.
 """
 
 from contextlib import AsyncExitStack
 from itertools import cycle, islice
 
+from bench.cpu import Counted
 from bench.http_client import Client, connected
 from bench.memory_server import memory_server
-from bench.rounds import medians, rates, ratios
+from bench.rounds import ROUNDS, medians, rates, ratios
 from bench.samples import jpeg, kilobytes
 from bench.targets import gateway
 
@@ -24,19 +27,21 @@ async def measure(target, folder):
     """Return the rows of the table, one a size."""
     async with AsyncExitStack() as stack:
         log = await stack.enter_async_context(target.bare(folder))
-        servers = {"memory": stack.enter_context(memory_server())}
+        memory = stack.enter_context(memory_server())
+        servers, cpu = {"memory": memory.address}, {"memory": Counted(memory.pid)}
         for name, size in CACHES.items():
             settings = {"IMAGEGATE_DELIVERY__CACHE_BYTES": size}
             process = gateway(target, folder / name, **settings)
-            servers[name] = stack.enter_context(process).address
+            started = stack.enter_context(process)
+            servers[name], cpu[name] = started.address, Counted(started.process.pid)
         clients = {
             name: Client(await stack.enter_async_context(connected(*address)))
             for name, address in servers.items()
         }
-        return [await _row(*case, log, clients) for case in CASES]
+        return [await _row(*case, log, clients, cpu) for case in CASES]
 
 
-async def _row(side, images, count, log, clients):
+async def _row(side, images, count, log, clients, cpu):
     sample = jpeg(side)
     size = sample.stored_bytes
     addresses, paths = await _store(sample, images, log, clients)
@@ -46,7 +51,8 @@ async def _row(side, images, count, log, clients):
 
     reads = list(islice(cycle(addresses), count))
     seconds = await medians(
-        {"log": lambda: log.read(reads)} | {name: downloads(name) for name in clients}
+        {"log": lambda: log.read(reads)}
+        | {name: each.counting(downloads(name)) for name, each in cpu.items()}
     )
     seconds["in turn"] = seconds["log"] + seconds["memory"]
     return (
@@ -54,7 +60,13 @@ async def _row(side, images, count, log, clients):
         | rates(size, count, seconds)
         | ratios("uncached", seconds, ("log", "memory", "in turn"))
         | ratios("cached", seconds, ("memory",))
+        | {f"{name}, ms": _milliseconds(each, count) for name, each in cpu.items()}
     )
+
+
+def _milliseconds(cpu, count):
+    """Return a table cell: the CPU of a download. The round that warms up is counted too."""
+    return f"{cpu.taken() / (ROUNDS + 1) / count * 1000:.2f}"
 
 
 async def _store(sample, images, log, clients):

@@ -4,18 +4,17 @@ Both sides encrypt. Times are of alternating rounds; CPU is that of the process 
 the gateway, in milliseconds an image.
 """
 
-import os
 import statistics
 import time
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import replace
-from pathlib import Path
 
 from app.log.kafka.log import KafkaLog
 from app.log.kafka.settings import KafkaSettings
 from app.records.writer import ImageWriter
 from app.sealing.data_keys import DataKeys
 from app.sealing.local_keys import LocalKeys
+from bench.cpu import cpu_seconds
 from bench.http_client import Client, connected
 from bench.rounds import IN_FLIGHT, medians, spread
 from bench.samples import jpeg, kilobytes
@@ -86,9 +85,9 @@ async def _uploads(side, count, clients, processes):
 
     def run(name):
         async def upload():
-            before = _cpu_seconds(processes[name])
+            before = cpu_seconds(processes[name])
             await clients[name].upload([data] * count)
-            used[name].append(_cpu_seconds(processes[name]) - before)
+            used[name].append(cpu_seconds(processes[name]) - before)
 
         return upload
 
@@ -98,23 +97,6 @@ async def _uploads(side, count, clients, processes):
     return _row(data, count, seconds) | {
         f"CPU {name}": f"{each / count * 1000:.2f}" for name, each in cpu.items()
     }
-
-
-def _cpu_seconds(pid):
-    """Return what a process and those below it have used of a CPU, their children included."""
-    parents, ticks = {}, {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            fields = path.read_text().rpartition(")")[2].split()
-            parents[int(path.parent.name)] = int(fields[1])
-            ticks[int(path.parent.name)] = sum(map(int, fields[11:13]))
-
-    def is_below(each):
-        while each in parents and each != pid:
-            each = parents[each]
-        return each == pid
-
-    return sum(count for each, count in ticks.items() if is_below(each)) / os.sysconf("SC_CLK_TCK")
 
 
 def _row(data, count, seconds):

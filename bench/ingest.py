@@ -37,7 +37,7 @@ async def measure(target, folder):
         codec = stack.enter_context(ProcessPoolExecutor(WORKERS, context))
         log = await stack.enter_async_context(target.bare(folder))
         addresses = (
-            stack.enter_context(memory_server()),
+            stack.enter_context(memory_server()).address,
             stack.enter_context(gateway(target, folder / "gateway")).address,
         )
         clients = [

@@ -7,7 +7,7 @@ image. Any time that the gateway takes beyond it is the gateway's own.
 import multiprocessing
 import os
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 
 import uvicorn
@@ -26,9 +26,17 @@ from tests.support import facts
 _IMAGE = os.urandom(20_000_000)
 
 
+@dataclass(frozen=True, slots=True)
+class MemoryServer:
+    """Its address, host and port, and its process."""
+
+    address: tuple[str, int]
+    pid: int
+
+
 @contextmanager
 def memory_server():
-    """Run it in a process of its own; yield its host and port."""
+    """Run it in a process of its own; yield it."""
     with bind(ServerSettings(port=0)) as listener:
         listener.listen()
         process = multiprocessing.get_context("spawn").Process(
@@ -36,7 +44,7 @@ def memory_server():
         )
         process.start()
         try:
-            yield listener.getsockname()
+            yield MemoryServer(listener.getsockname(), process.pid)
         finally:
             process.kill()
             process.join()

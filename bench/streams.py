@@ -12,7 +12,7 @@ import statistics
 import time
 from contextlib import AsyncExitStack, contextmanager
 
-from bench.against import cpu_seconds
+from bench.cpu import cpu_seconds
 from bench.http_client import Client, connected
 from bench.rounds import ROUNDS
 from bench.samples import jpeg

@@ -62,7 +62,8 @@ def slice_of(headers: Headers, etag: str, length: int) -> Slice:
         RangeNotSatisfiableError: The range is outside the image.
     """
     whole = Slice(0, length, partial=False)
-    match = _RANGE.fullmatch(headers.get(RANGE.name, "").strip())
+    asked = headers.get(RANGE.name)
+    match = None if asked is None else _RANGE.fullmatch(asked.strip())
     if match is None or headers.get(IF_RANGE.name, etag) != etag:
         return whole
     first, last = match.groups()
@@ -80,6 +81,8 @@ def slice_of(headers: Headers, etag: str, length: int) -> Slice:
 
 
 def _matches(lines: list[str], etag: str, *, weak: bool) -> bool:
+    if not lines:
+        return False
     field = ", ".join(lines)
     if field.strip() == "*":
         return True

@@ -155,6 +155,8 @@ def _digests(name: str, field: str) -> dict[str, bytes]:
 
 def _weights(field: str) -> dict[str, int]:
     """Return the weight of each known algorithm that a field names; none of one without sense."""
+    if not field:
+        return {}
     try:
         members = _members(field)
     except ValueError:

@@ -33,7 +33,7 @@ from app.events.event import ImageDeleted, ImageStored
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from app.catalog.facts import Fact
@@ -74,7 +74,8 @@ class Catalog:
         self._has_keys = bool(fingerprint)
         schema = _SCHEMA + (signing.SCHEMA if fingerprint else "")
         self._database = Database(path, schema, signing.version(_SCHEMA_VERSION, fingerprint))
-        self._remembered = Remembered()
+        self._known: Remembered[Known] = Remembered()
+        self._seals: Remembered[CatalogSeal] = Remembered()
 
     async def open(self) -> Progress:
         """Open the database, replacing a file that cannot be used, and return its progress.
@@ -101,7 +102,7 @@ class Catalog:
         try:
             await self._database.discard()
         finally:
-            self._remembered.forget()
+            self._forget()
 
     async def reset(self, identity: str) -> Progress:
         """Empty the catalog, to fill it from another log or again, and return its progress.
@@ -197,7 +198,12 @@ class Catalog:
 
     async def seal_of(self, image_id: str) -> CatalogSeal | None:
         """Return the seal of a listed image; None if no sealed image with this id is listed."""
+        if (remembered := self._seals.get(image_id)) is not None:
+            return remembered
+        changes = self._seals.changes
         found = await self._database.query(sealed.seal_of, sealed.SEAL, image_id)
+        if found:
+            self._seals.keep(image_id, found[0], changes)
         return found[0] if found else None
 
     async def locked(self, after: int, limit: int) -> list[tuple[int, Address | None]]:
@@ -226,7 +232,7 @@ class Catalog:
                     sealed.unlock(connection, each.event, each)
 
         if events:
-            await self._database.write(unlock)
+            await self._change(unlock, changed_by(events))
 
     async def keyed(self, after: int, limit: int) -> list[KeyedImage]:
         """Return images whose key is in a record of its own, in order, above a sequence."""
@@ -327,11 +333,13 @@ class Catalog:
 
     async def known(self, image_id: str) -> Known:
         """Return the id that an image has now, and whose it is if it is listed or deleted."""
-        if (remembered := self._remembered.get(image_id)) is not None:
+        if (remembered := self._known.get(image_id)) is not None:
             return remembered
-        changes = self._remembered.changes
+        changes = self._known.changes
         [found] = await self._database.query(images.known_of, images.KNOWN, image_id)
-        self._remembered.keep(image_id, found, changes)
+        # Changes name neither former ids nor those of images that are unknown.
+        if found.ownership is not None and found.image_id == image_id:
+            self._known.keep(image_id, found, changes)
         return found
 
     async def usage(self, owner: str) -> Usage:
@@ -385,13 +393,17 @@ class Catalog:
     async def _change(
         self,
         change: Callable[[sqlite3.Connection], T],
-        image_ids: Iterable[str] | None = None,
+        image_ids: Collection[str] | None = None,
     ) -> T:
-        """Change which images are listed or deleted: these, or None of all."""
+        """Change what is known of images: of these, or of any."""
         try:
             return await self._database.write(change)
         finally:
-            self._remembered.forget(image_ids)
+            self._forget(image_ids)
+
+    def _forget(self, image_ids: Collection[str] | None = None) -> None:
+        self._known.forget(image_ids)
+        self._seals.forget(image_ids)
 
     async def _images(self, condition: str, *parameters: object) -> list[CatalogImage]:
         return await self._database.query(

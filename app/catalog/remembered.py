@@ -7,24 +7,23 @@ asks for nothing else, and a query in a reader's thread would cost a third of a 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from app.events.event import ImageStored
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from app.catalog.images import Known
     from app.events.sequenced import SequencedEvent
+
+T = TypeVar("T")
 
 # Some 500 bytes each.
 _MOST = 10_000
 
 
-class Remembered:
-    """Answers to `Catalog.known` about images that it knows by the very id, by that.
-
-    What is known by a former id is not kept, as changes do not name that.
+class Remembered(Generic[T]):
+    """Answers of the catalog about images, by their ids.
 
     Attributes:
         changes: A number that grows with each change of the catalog. An answer is kept if it is
@@ -33,31 +32,30 @@ class Remembered:
 
     def __init__(self) -> None:
         self.changes = 0
-        self._known: OrderedDict[str, Known] = OrderedDict()
+        self._answers: OrderedDict[str, T] = OrderedDict()
 
-    def get(self, image_id: str) -> Known | None:
-        """Return what is known of an image, if that is remembered."""
-        if (known := self._known.get(image_id)) is not None:
-            self._known.move_to_end(image_id)
-        return known
+    def get(self, image_id: str) -> T | None:
+        """Return the answer about an image, if it is remembered."""
+        if (answer := self._answers.get(image_id)) is not None:
+            self._answers.move_to_end(image_id)
+        return answer
 
-    def keep(self, image_id: str, known: Known, changes: int) -> None:
+    def keep(self, image_id: str, answer: T, changes: int) -> None:
         """Remember an answer of the catalog, which was asked after so many changes."""
-        is_fit = known.ownership is not None and known.image_id == image_id
-        if changes != self.changes or not is_fit:
+        if changes != self.changes:
             return
-        self._known[image_id] = known
-        if len(self._known) > _MOST:
-            self._known.popitem(last=False)
+        self._answers[image_id] = answer
+        if len(self._answers) > _MOST:
+            self._answers.popitem(last=False)
 
     def forget(self, image_ids: Iterable[str] | None = None) -> None:
-        """Forget what was known of these images, or of all, as the catalog has changed."""
+        """Forget the answers about these images, or about all, as the catalog has changed."""
         self.changes += 1
         if image_ids is None:
-            self._known.clear()
+            self._answers.clear()
             return
         for each in image_ids:
-            self._known.pop(each, None)
+            self._answers.pop(each, None)
 
 
 def changed_by(events: Sequence[SequencedEvent]) -> list[str] | None:

@@ -291,6 +291,9 @@ class Finder:
         raise UnfitRecordError("no event announces an image there")
 
     async def _is_announced(self, image_id: str, head: Head) -> bool:
-        if head.sealing is None:
+        if head.sealing is not None:
+            return await self._catalog.seal_of(image_id) is not None
+        known = await self._catalog.known(image_id)
+        if known.image_id != image_id:
             return await self._catalog.is_listed(image_id)
-        return await self._catalog.seal_of(image_id) is not None
+        return known.ownership is not None and not known.ownership.is_deleted

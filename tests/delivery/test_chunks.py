@@ -1,5 +1,6 @@
 """Images of several records, straight from the log: no codec worker takes part."""
 
+import asyncio
 import dataclasses
 import random
 
@@ -86,6 +87,66 @@ async def test_only_the_chunks_of_a_range_are_read_and_only_as_they_are_taken(pa
     assert reads == places[2:4]
     await stream.aclose()
     assert reads == places[2:4]
+
+
+class HeldLog:
+    """The log, where the reading of one record waits until it may go on."""
+
+    def __init__(self, log, held):
+        self.reads, self.begun, self.ended = [], asyncio.Event(), 0
+        self.may_go_on = asyncio.Event()
+        self._log, self._held = log, held
+
+    async def read(self, topic, position):
+        self.reads.append(position)
+        if position == self._held:
+            self.begun.set()
+            try:
+                await self.may_go_on.wait()
+            finally:
+                self.ended += 1
+        return await self._log.read(topic, position)
+
+
+async def begun(parts, held=1, length=500_000, size=100_000):
+    """Take the first two pieces of an image; its chunk `held` is being read meanwhile."""
+    log, finder, _ = parts
+    data, image_id, places = await append(log, length, size)
+    image = await finder.find(image_id, ANYONE)
+    slow = HeldLog(log, places[held - 1])
+    stream = await Chunks(RecordCache(slow, IMAGES, 0)).open(image, 0, length)
+    pieces = [await anext(stream)]
+    assert slow.reads == []
+    pieces.append(await anext(stream))
+    return slow, stream, pieces, data, places
+
+
+async def test_the_next_chunk_is_read_while_one_is_sent_and_no_other(parts):
+    slow, stream, pieces, data, places = await begun(parts)
+    await asyncio.wait_for(slow.begun.wait(), 10)
+    assert slow.reads == places[:1]
+    slow.may_go_on.set()
+    pieces += [piece async for piece in stream]
+    assert b"".join(pieces) == data
+    assert slow.reads == places
+
+
+async def test_a_client_that_leaves_stops_the_reading_ahead(parts):
+    slow, stream, *_ = await begun(parts)
+    await asyncio.wait_for(slow.begun.wait(), 10)
+    await stream.aclose()
+    while not slow.ended:
+        await asyncio.sleep(0)
+    assert len(slow.reads) == 1
+
+
+async def test_what_is_read_ahead_fails_only_when_it_is_its_turn(parts):
+    slow, stream, pieces, data, _ = await begun(parts, length=500_001)
+    slow._log = None
+    slow.may_go_on.set()
+    assert b"".join(pieces) == data[:100_000]
+    with pytest.raises(AttributeError):
+        await anext(stream)
 
 
 async def test_a_chunk_of_another_image_is_never_served(parts):

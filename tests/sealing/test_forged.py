@@ -8,6 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.catalog.sealed import CatalogSeal
+from app.errors import RecordDamagedError
 from app.events.event import decode, encode
 from app.log import EVENTS, IMAGES, Position, Record
 from app.records.address import Address, parse
@@ -138,7 +139,7 @@ async def test_no_byte_of_a_value_can_be_flipped(client, monkeypatch):
         assert (await client.get(image["url"], headers=part)).status_code == 206
     # In the middle of a download there is no other answer: it breaks off before the chunk.
     await overwritten(client, monkeypatch, replace(record, value=flipped(record.value, 5)))
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RecordDamagedError):
         await client.get(image["url"])
 
 
