@@ -13,6 +13,7 @@ from app.access.scopes import Scope
 from app.api import digests, examples, problems, schemas
 from app.api.batch_body import BatchBody
 from app.api.guard import requires
+from app.api.headers import NO_STORE
 from app.api.idempotency import IDEMPOTENCY_KEY, REPLAYED
 from app.api.openapi.answers import BINARY, PROBLEM, answers, json_content, success
 from app.api.openapi.components import Reference, example, read
@@ -154,6 +155,7 @@ _REQUEST: dict[str, Any] = {
         {
             200: success(
                 "The form was well-formed. Each image has a status of its own.",
+                NO_STORE,
                 digests.CONTENT_DIGEST,
                 REPLAYED,
                 content=json_content(example("results", "One stored, one refused", _EXAMPLE)),
@@ -199,7 +201,7 @@ def _answer(request: Request, batch: StoredBatch) -> Response:
     results = [_result(request, each) for each in batch.outcomes]
     if batch.broken is not None:
         return problems.broken_off(request, batch.broken, results=results)
-    response = problems.JsonLine({"results": results})
+    response = problems.JsonLine({"results": results}, headers={NO_STORE.name: NO_STORE.value})
     response.headers.update(digests.of_content(request.headers, bytes(response.body)))
     if any(isinstance(each, StoredUpload) and each.is_replayed for each in batch.outcomes):
         response.headers[REPLAYED.name] = REPLAYED.value

@@ -47,7 +47,7 @@ _NOT_MODIFIED = success(
 
 
 @router.get(
-    "/images/{image_id}",
+    "/images/{image_id:image_id}",
     operation_id="downloadImage",
     summary="Download an image",
     response_class=Response,
@@ -116,7 +116,7 @@ async def download_image(image_id: ImageId, request: Request, gateway: Gateway) 
 
 
 @router.head(
-    "/images/{image_id}",
+    "/images/{image_id:image_id}",
     operation_id="headImage",
     summary="Get the headers of an image",
     response_class=Response,

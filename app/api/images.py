@@ -7,6 +7,7 @@ from typing import Annotated
 
 import structlog
 from fastapi import APIRouter, Path, Query, Request, Response
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.responses import StreamingResponse
 
 from app import errors
@@ -26,6 +27,15 @@ from app.errors import InvalidParameterError
 logger = structlog.get_logger(__name__)
 
 router = APIRouter(tags=["images"])
+
+
+class _ImageIdConvertor(StringConvertor):
+    """Any text, so that a malformed id is a 404 as an unknown one is; but no other route's path."""
+
+    regex = "(?!batch$)[^/]+"
+
+
+register_url_convertor("image_id", _ImageIdConvertor())
 
 ImageId = Annotated[
     str,
@@ -122,7 +132,7 @@ async def list_images(
 
 
 @router.get(
-    "/images/{image_id}/metadata",
+    "/images/{image_id:image_id}/metadata",
     operation_id="describeImage",
     summary="Describe an image",
     response_model=schemas.Image,
@@ -152,7 +162,7 @@ async def describe_image(image_id: ImageId, request: Request, gateway: Gateway) 
 
 
 @router.delete(
-    "/images/{image_id}",
+    "/images/{image_id:image_id}",
     status_code=204,
     response_class=Response,
     operation_id="deleteImage",

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 logger = structlog.get_logger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
+_RETRY_AFTER = "Retry-After"
 # The cause of not being ready is logged once, where it arises, and not with every probe; that of an
 # overload once a second, as it has thousands of requests.
 _LOGGED_ONCE = (NotReadyError, OverloadedError)
@@ -75,6 +76,12 @@ class Problem(BaseModel):
     )
     retryable: bool = Field(description="Whether the same request may succeed later.")
     request_id: str = Field(description="Id of the request in the server's log.")
+    retry_after: int | None = Field(
+        None,
+        description="Seconds after which to try again, where the gateway names a time: as the"
+        " header `Retry-After`, which a problem within an answer cannot have.",
+        ge=0,
+    )
     outcome: str | None = Field(
         None, description="`unknown` when the image may or may not have been stored."
     )
@@ -129,7 +136,7 @@ def answer(
     """Return the response for an error, with further members of its problem."""
     # The class says the names: an instance may come from a codec worker, which is not trusted.
     headers = {name: error.header_values[name] for name in type(error).headers}
-    return _response(body_of(error, error.detail, request_id) | dict(members or {}), headers)
+    return _response(_body_of_raised(error, request_id) | dict(members or {}), headers)
 
 
 async def answer_to(request: Request, error: GatewayError | ClientDisconnect) -> Response:
@@ -150,7 +157,7 @@ def reported(request: Request, error: GatewayError) -> dict[str, Any]:
     """Return the JSON of an error's problem within an answer, and log and count the error."""
     _report(request, error)
     metrics.PROBLEMS.labels(error.code).inc()
-    return body_of(error, error.detail, _request_id(request))
+    return _body_of_raised(error, _request_id(request))
 
 
 def broken_off(request: Request, error: GatewayError, **members: Any) -> Response:
@@ -206,6 +213,13 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 
 async def _on_disconnect(_request: Request, _error: Exception) -> Response:
     return Response(status_code=_CLIENT_CLOSED_REQUEST)
+
+
+def _body_of_raised(error: GatewayError, request_id: str) -> dict[str, Any]:
+    body = body_of(error, error.detail, request_id)
+    if _RETRY_AFTER in type(error).headers:
+        body["retry_after"] = int(error.header_values[_RETRY_AFTER])
+    return body
 
 
 def _response(body: dict[str, Any], headers: dict[str, str]) -> Response:

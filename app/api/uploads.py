@@ -13,7 +13,7 @@ from app.api import digests, examples, image_headers, schemas
 from app.api.answer import answer
 from app.api.body import RequestBody
 from app.api.guard import requires
-from app.api.headers import ResponseHeader
+from app.api.headers import NO_STORE, ResponseHeader
 from app.api.idempotency import IDEMPOTENCY_KEY, REPLAYED
 from app.api.openapi.answers import BINARY, WRITING, answers, json_content, success
 from app.api.openapi.components import Reference, example, read
@@ -94,6 +94,7 @@ def _answered(description: str) -> dict[str, Any]:
     return success(
         description,
         LOCATION,
+        NO_STORE,
         image_headers.ETAG,
         digests.CONTENT_DIGEST,
         image_headers.REPR_DIGEST,
@@ -167,6 +168,7 @@ async def upload_image(request: Request, gateway: Gateway) -> Response:
     stored = await gateway.ingest.store(body)
     headers = {
         LOCATION.name: schemas.path_of(stored.image_id),
+        NO_STORE.name: NO_STORE.value,
         image_headers.ETAG.name: image_headers.etag(stored.info.digest),
     }
     if digests.wanted_of_image(request.headers) is not None:

@@ -153,6 +153,7 @@ class TestOptions:
             refused.clear()
             found = await results(client, pieces(form(*parts), *cuts))
             assert codes(found) == ["overloaded", 201]
+            assert found[0]["problem"]["retry_after"] == 5
             image = found[1]["image"]
             chosen = image["profile"], image["visibility"], image["source"]
             assert chosen == ("original", "owner", "door")

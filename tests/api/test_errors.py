@@ -1,5 +1,6 @@
 """Every error is a problem, documented, and says nothing that it should not."""
 
+import json
 import re
 from pathlib import Path
 
@@ -65,6 +66,13 @@ class TestTree:
         response = problems.answer(error, "1")
         assert response.headers["accept"] == "image/png"
         assert "set-cookie" not in response.headers
+
+    @pytest.mark.parametrize("error", INSTANCES, ids=lambda error: error.code)
+    def test_a_problem_says_when_to_try_again_as_the_header_does(self, error):
+        response = problems.answer(error, "1")
+        given = json.loads(response.body).get("retry_after")
+        assert response.headers.get("retry-after") == (None if given is None else str(given))
+        assert (given is not None) == isinstance(error, errors.UnavailableError)
 
     def test_a_client_may_repeat_what_is_not_its_mistake(self):
         for each in answers():

@@ -60,8 +60,8 @@ TOLD = {
     "HEAD /": EVERYONE,
     "GET /docs": EVERYONE,
     "HEAD /docs": EVERYONE,
-    "GET /web/{path:path}": EVERYONE,
-    "HEAD /web/{path:path}": EVERYONE,
+    "GET /web/{path}": EVERYONE,
+    "HEAD /web/{path}": EVERYONE,
     "GET /openapi.json": EVERYONE,
 }
 
@@ -100,7 +100,7 @@ class World:
         """Return the status, and whose images the answer shows."""
         method, path = route.split()
         headers = bearer(self.keys[kind]) if kind else {}
-        path = path.replace("{image_id}", self.image).replace("{path:path}", "index.js")
+        path = path.replace("{image_id}", self.image).replace("{path}", "index.js")
         if path.startswith("/streams"):
             return await self._stream(path, headers)
         sent = {}

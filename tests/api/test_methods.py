@@ -69,6 +69,18 @@ async def test_a_method_that_a_path_lacks_is_answered_with_those_that_it_has(sha
     assert answer.headers["allow"] == "GET, HEAD, POST, OPTIONS"
 
 
+@MODULE
+@pytest.mark.parametrize("path", PATHS)
+async def test_every_method_that_a_path_lacks_is_a_405_that_names_the_others(
+    shared_client, picture, path
+):
+    _, path = route_of(f"GET {path}", picture.id)
+    allowed = (await shared_client.options(path)).headers["allow"]
+    for method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} - {*allowed.split(", ")}:
+        answer = await shared_client.request(method, path)
+        assert (answer.status_code, answer.headers.get("allow")) == (405, allowed), method
+
+
 async def test_a_head_needs_the_credential_of_the_get(tmp_path):
     make_key(tmp_path, "admin")
     async with in_process(tmp_path) as client:

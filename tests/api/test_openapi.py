@@ -395,7 +395,7 @@ def test_a_problem_is_described_as_it_is_answered():
     problem = DOCUMENT["components"]["schemas"]["Problem"]
     [example] = problem["examples"]
     assert set(problem["required"]) == set(example)
-    assert set(problem["properties"]) == {*example, "outcome"}
+    assert set(problem["properties"]) == {*example, "retry_after", "outcome"}
 
 
 class TestExamples:

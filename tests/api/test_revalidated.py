@@ -4,6 +4,7 @@ import gzip
 
 import pytest
 
+from tests.support import images
 from tests.support.asking import ask
 from tests.support.in_process import in_process
 from tests.support.pictures import store
@@ -49,6 +50,17 @@ async def test_a_list_that_changes_has_another_tag(tmp_path):
 async def test_probes_are_never_kept(shared_client):
     for path in ("/health/live", "/health/ready", "/metrics"):
         assert (await shared_client.get(path)).headers["cache-control"] == "no-store"
+
+
+@MODULE
+async def test_answers_to_uploads_are_never_kept(shared_client):
+    file = {"file": ("once.png", images.png())}
+    for path, statuses in (("/images", (201, 201, 200)), ("/images/batch", (200, 200, 200))):
+        key = {"idempotency-key": f"once-{path}"}
+        asked = ({"headers": key}, {"headers": key}, {"params": {"dedupe": "exact"}})
+        for each, status in zip(asked, statuses, strict=True):
+            answer = await shared_client.post(path, files=file, **each)
+            assert (answer.status_code, answer.headers["cache-control"]) == (status, "no-store")
 
 
 @MODULE

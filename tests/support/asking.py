@@ -51,4 +51,4 @@ def route_of(name, image_id):
     method, path = name.split()
     if method == "DELETE":
         image_id = "a" * 32
-    return method, path.replace("{image_id}", image_id).replace("{path:path}", "index.js")
+    return method, path.replace("{image_id}", image_id).replace("{path}", "index.js")

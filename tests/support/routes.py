@@ -14,4 +14,4 @@ def routes():
         route = each.original_route
         assert isinstance(route, Route), route
         for method in route.methods:
-            yield f"{method} {route.path}", route.endpoint
+            yield f"{method} {route.path_format}", route.endpoint

@@ -131,7 +131,7 @@ def _needs(app: FastAPI) -> Iterator[tuple[str, str, list[dict[str, list[str]]]]
         if is_for_public_too(route.endpoint):
             # An empty requirement: a public image needs none.
             security.append({})
-        yield from ((route.path, method.lower(), security) for method in route.methods or ())
+        yield from ((route.path_format, method.lower(), security) for method in route.methods or ())
 
 
 def _described(app: FastAPI) -> Iterator[object]:
