@@ -43,7 +43,7 @@ class StreamedBytes(Response):
                 has_left = True
                 sending.cancel()
 
-        leaving = asyncio.create_task(_until_left(receive))
+        leaving = asyncio.create_task(until_left(receive))
         leaving.add_done_callback(stop)
         try:
             await self._send(send)
@@ -64,6 +64,7 @@ class StreamedBytes(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _until_left(receive: Receive) -> None:
+async def until_left(receive: Receive) -> None:
+    """Wait until the client has left, or the answer is complete."""
     while (await receive())["type"] != "http.disconnect":
         pass

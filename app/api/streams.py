@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
-from starlette.responses import StreamingResponse
 
 from app.access.scopes import Scope
 from app.api import examples, schemas
+from app.api.endless import EndlessResponse
 from app.api.given import or_default
 from app.api.guard import principal_in, requires
 from app.api.headers import NO_STORE, RESOURCE_POLICY, FixedHeader, RequestHeader
@@ -19,21 +20,18 @@ from app.api.openapi.answers import BINARY, answers, success
 from app.api.openapi.components import example, read
 from app.api.source import Source  # noqa: TC001 - FastAPI reads the annotations
 from app.api.state import Gateway, State  # noqa: TC001 - FastAPI reads the annotations
-from app.api.streamed import StreamedBytes
 from app.delivery import live
 from app.errors import InvalidParameterError, LinkExpiredError, NotReadyError
 from app.feed.rounds import facts_after
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from app.api.encoded import EncodedImages
     from app.catalog.facts import Fact
     from app.feed.pages import Page
 
 router = APIRouter(tags=["streams"])
-
-T = TypeVar("T")
 
 # Replicas apply the same event within milliseconds of each other.
 _AHEAD_SECONDS = 1.0
@@ -108,7 +106,7 @@ async def stream_images(
         or_default(),
     ] = None,
     source: Source = None,
-) -> StreamedBytes:
+) -> EndlessResponse:
     """Server-sent events from now on, or after `Last-Event-ID`, each exactly once and in order.
 
     They are of one's own images; with `admin`, or where no credential is needed, of everyone's.
@@ -131,11 +129,8 @@ async def stream_images(
         principal_in(request.scope).confined_to,
         source,
     )
-    return StreamedBytes(
-        _events(_while_admitted(pages, request), gateway.encoded),
-        200,
-        _headers(gateway) | {"Content-Type": "text/event-stream; charset=utf-8"},
-    )
+    headers = _headers(gateway) | {"Content-Type": "text/event-stream; charset=utf-8"}
+    return EndlessResponse(_events(pages, gateway.encoded, _admission(request)), headers)
 
 
 @router.get(
@@ -182,7 +177,7 @@ async def watch_images(
         or_default(),
     ] = None,
     source: Source = None,
-) -> StreamingResponse:
+) -> EndlessResponse:
     """One's own pictures, each replacing the one before: put the address into an `<img>` tag.
 
     The newest picture comes at once, and then each one that is newest when the watcher is ready for
@@ -191,35 +186,29 @@ async def watch_images(
     _require_open(gateway)
     owner = principal_in(request.scope).confined_to
     frames = gateway.pictures.watch(width, fps, owner, source)
-    return StreamingResponse(
-        _parts(_while_admitted(frames, request)),
-        headers=_headers(gateway)
-        | {"Content-Type": f"multipart/x-mixed-replace; boundary={_BOUNDARY}"},
-    )
+    media_type = f"multipart/x-mixed-replace; boundary={_BOUNDARY}"
+    headers = _headers(gateway) | {"Content-Type": media_type}
+    return EndlessResponse(_parts(frames, _admission(request)), headers)
 
 
 def _headers(gateway: State) -> dict[str, str]:
     return _UNCACHED | {RESOURCE_POLICY.name: gateway.sites.embedding.value}
 
 
-async def _while_admitted(
-    pieces: AsyncGenerator[T, None], request: Request
-) -> AsyncGenerator[T, None]:
-    """Yield what there is to send until its reader may no longer have it: a key was revoked."""
-    access, reader = request.app.state.access, principal_in(request.scope)
-    async with aclosing(pieces):
-        async for piece in pieces:
-            if not access.still_admits(reader):
-                return
-            yield piece
-            del piece  # a picture would be held until the next one comes
+def _admission(request: Request) -> Callable[[], bool]:
+    """Return what tells whether the reader may still have what there is: a key may be revoked."""
+    return partial(request.app.state.access.still_admits, principal_in(request.scope))
 
 
-async def _parts(frames: AsyncGenerator[live.Frame, None]) -> AsyncGenerator[bytes, None]:
+async def _parts(
+    frames: AsyncGenerator[live.Frame, None], is_admitted: Callable[[], bool]
+) -> AsyncGenerator[bytes, None]:
     """Yield pictures with the boundary *after* each: browsers show a part once it has ended."""
     yield f"--{_BOUNDARY}\r\n".encode()
     async with aclosing(frames):
         async for frame in frames:
+            if not is_admitted():
+                return
             headers = (
                 f"Content-Type: image/jpeg\r\nContent-Length: {frame.picture.length}\r\n"
                 f"Content-Location: {schemas.path_of(frame.image_id)}\r\n\r\n"
@@ -238,7 +227,7 @@ def _require_open(gateway: State) -> None:
 
 
 async def _events(
-    pages: AsyncGenerator[Page, None], encoded: EncodedImages
+    pages: AsyncGenerator[Page, None], encoded: EncodedImages, is_admitted: Callable[[], bool]
 ) -> AsyncGenerator[bytes, None]:
     def told(facts: Sequence[Fact]) -> bytes:
         # In one piece: sending costs more than finding the JSON of an event.
@@ -247,6 +236,8 @@ async def _events(
     yield format_sse_event(comment="connected", retry=_RECONNECT_MS)
     async with aclosing(pages):
         async for page in pages:
+            if not is_admitted():
+                return
             yield page.made(told) or KEEPALIVE_COMMENT
 
 

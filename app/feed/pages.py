@@ -35,6 +35,10 @@ _SHOWN_SECONDS = 1.0
 _SHOWN = 64
 
 
+# Where a reader stands: the epoch, the sequence number it has reached, owner and source.
+_Place = tuple[int, int, str | None, str | None]
+
+
 @dataclass(slots=True)
 class Page:
     """Facts in a row; none where nothing has happened.
@@ -70,8 +74,7 @@ class Pages:
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._readings: Readings[Page] = Readings()
         # With the time until which it is shown, the newest last.
-        self._shown: OrderedDict[tuple[int, int, str | None, str | None], tuple[Page, float]]
-        self._shown = OrderedDict()
+        self._shown: OrderedDict[_Place, tuple[Page, float]] = OrderedDict()
 
     async def after(
         self, sequence: int, owner: str | None = None, source: str | None = None
@@ -88,27 +91,15 @@ class Pages:
         async with self._turns:
             return await self._shared(sequence, owner, source)
 
-    async def shown_after(
+    def shown(
         self, sequence: int, owner: str | None = None, source: str | None = None
-    ) -> Page:
-        """Return the newest facts above `sequence` as others were shown them just now.
+    ) -> Page | None:
+        """Return the newest facts above `sequence` as they were read for others just now, if so.
 
         There may be newer ones by now, of which `change` of the page tells.
-
-        Raises:
-            CatalogDamagedError: As `after`.
         """
-        key = (self._feed.epoch, sequence, owner, source)
-        shown, ends = self._shown.get(key, (None, 0.0))
-        if shown is not None and self._clock() < ends:
-            return shown
-        page = await self.after(sequence, owner, source)
-        if page.change is not None and page.reached > sequence:
-            self._shown[key] = page, self._clock() + _SHOWN_SECONDS
-            self._shown.move_to_end(key)
-            if len(self._shown) > _SHOWN:
-                self._shown.popitem(last=False)
-        return page
+        found = self._shown.get((self._feed.epoch, sequence, owner, source))
+        return found[0] if found is not None and self._clock() < found[1] else None
 
     async def _shared(self, sequence: int, owner: str | None, source: str | None) -> Page:
         # With the progress: a query that began before the newest fact may not have found it.
@@ -118,8 +109,19 @@ class Pages:
     async def _read(self, sequence: int, owner: str | None, source: str | None) -> Page:
         # Before the query: nothing that is applied from here on is missed.
         change, applied = self._feed.changes.next(owner, source), self._feed.sequence
+        key = (self._feed.epoch, sequence, owner, source)
         facts = await self._catalog.facts(sequence, PAGE, owner, source)
         newest = facts[-1].sequence if facts else sequence
         if len(facts) == PAGE:
             return Page(facts, newest)
-        return Page(facts, max(newest, applied), change)
+        page = Page(facts, max(newest, applied), change)
+        # Who has reached all there is waits for a change, and then wants another page.
+        if page.reached > sequence:
+            self._show(key, page)
+        return page
+
+    def _show(self, key: _Place, page: Page) -> None:
+        self._shown[key] = page, self._clock() + _SHOWN_SECONDS
+        self._shown.move_to_end(key)
+        if len(self._shown) > _SHOWN:
+            self._shown.popitem(last=False)

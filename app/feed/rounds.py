@@ -30,8 +30,6 @@ class Rounds:
     yields whether there was a change. An event that is applied during a round begins the next one.
 
     Attributes:
-        change: What begins the next round. A reader that was shown what others read before may
-            set what was the next change then.
         wake_at: The loop time of the next round if nothing changes; the reader may set it in
             each round.
     """
@@ -43,18 +41,18 @@ class Rounds:
         self._loop = asyncio.get_running_loop()
         self._waiting: asyncio.Future[None] | None = None
         self._alarm: asyncio.TimerHandle | None = None
-        self.change: Change | None = None
+        self._change: Change | None = None
         self.wake_at = math.inf
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bool:
-        has_changed = self.change is None or await self._wait(self.change)
+        has_changed = self._change is None or await self.wait(self._change)
         if self._feed.closing or self._feed.is_stopped:
             raise StopAsyncIteration
         # Before the reader looks: nothing that is applied from here on is missed.
-        self.change = self._feed.changes.next(self._owner, self._source)
+        self._change = self._feed.changes.next(self._owner, self._source)
         return has_changed
 
     def close(self) -> None:
@@ -62,7 +60,8 @@ class Rounds:
         if self._alarm is not None:
             self._alarm.cancel()
 
-    async def _wait(self, change: Change) -> bool:
+    async def wait(self, change: Change) -> bool:
+        """Wait until a change has happened, or `wake_at` has come; tell whether it has happened."""
         self._waiting = self._loop.create_future()
         change.add(self._waiting)
         self._set_alarm()
@@ -119,23 +118,26 @@ async def _facts_after(
 ) -> AsyncGenerator[Page, None]:
     clock = asyncio.get_running_loop().time
     # What others were shown before this call may be deleted now.
-    read = pages.after
+    is_woken = False
     with closing(Rounds(feed, *wanted)) as rounds:
         rounds.wake_at = clock() + ping_seconds
-        async for has_changed in rounds:
-            if not has_changed:
-                yield Page()
+        while not _has_ended(feed, epoch):
+            page = pages.shown(sequence, *wanted) if is_woken else None
+            if page is None:
+                page = await pages.after(sequence, *wanted)
+                if feed.epoch != epoch:
+                    return
+            if page.facts:
+                yield page
                 rounds.wake_at = clock() + ping_seconds
-            while feed.epoch == epoch:
-                page = await read(sequence, *wanted)
-                if page.facts:
-                    yield page
+            sequence = page.reached
+            # The end is the last change: who has missed it waits for none.
+            if page.change is not None and not _has_ended(feed, epoch):
+                is_woken = True
+                while not await rounds.wait(page.change):
+                    yield Page()
                     rounds.wake_at = clock() + ping_seconds
-                    if feed.closing:
-                        return
-                sequence = page.reached
-                if page.change is not None:
-                    rounds.change, read = page.change, pages.shown_after
-                    break
-            if feed.epoch != epoch:
-                return
+
+
+def _has_ended(feed: Feed, epoch: int) -> bool:
+    return feed.closing or feed.is_stopped or feed.epoch != epoch

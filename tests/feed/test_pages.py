@@ -63,16 +63,14 @@ async def test_what_was_shown_to_one_whom_an_event_woke_is_shown_to_those_whose_
     before = feed.sequence
     [place] = await world.append(stored(1_000))
     assert await feed.applied_within(place.offset, 10)
-    first = await pages.shown_after(before)
+    first = await pages.after(before)
     [place] = await world.append(stored(1_001))
     assert await feed.applied_within(place.offset, 10)
-    assert await pages.shown_after(before) is first
+    assert pages.shown(before) is first
     assert pages.queries == 1
     # What was applied meanwhile comes next: the change that the page waits for has happened.
     assert first.change.has_happened
-    assert [fact.sequence for fact in (await pages.shown_after(first.reached)).facts] == [
-        place.offset
-    ]
+    assert [fact.sequence for fact in (await pages.after(first.reached)).facts] == [place.offset]
 
 
 async def test_a_page_is_shown_for_a_second_only_and_not_to_those_who_join(counted):
@@ -80,14 +78,14 @@ async def test_a_page_is_shown_for_a_second_only_and_not_to_those_who_join(count
     seconds = [0.0]
     pages._clock = lambda: seconds[0]
     before = feed.sequence - 1
-    first = await pages.shown_after(before)
+    first = await pages.after(before)
     assert await pages.after(before) is not first
     seconds[0] = 1.0
-    assert await pages.shown_after(before) is not first
+    assert pages.shown(before) is None
 
 
 async def test_pages_that_were_shown_are_bounded(counted):
     feed, pages = counted
     for number in range(300):
-        await pages.shown_after(feed.sequence - 1 - number % 10, f"key:{number}")
+        await pages.after(feed.sequence - 1 - number % 10, f"key:{number}")
     assert len(pages._shown) <= 64

@@ -198,3 +198,17 @@ class TestFacts:
         assert await asyncio.wait_for(waiting, 1) == "the end"
         # Its sequence number was of the former epoch as well.
         assert await anext(late, "the end") == "the end"
+
+    async def test_they_end_though_the_feed_closes_while_a_page_is_read(self, world, monkeypatch):
+        await world.append(stored(1))
+        feed, catalog = await world.follow()
+        pages = Pages(feed, catalog)
+        real = pages.after
+
+        async def closing(*place):
+            feed.close_streams()
+            return await real(*place)
+
+        monkeypatch.setattr(pages, "after", closing)
+        following = facts_after(feed, pages, 0, 60)
+        assert await asyncio.wait_for(anext(following, "the end"), 5) == "the end"

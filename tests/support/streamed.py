@@ -3,8 +3,11 @@
 import asyncio
 
 
-async def beginning(client, path, headers, is_enough):
-    """GET a path; return the status, and the body as soon as `is_enough` says of it."""
+async def beginning(client, path, headers, is_enough, held=None):
+    """GET a path; return the status, and the body as soon as `is_enough` says of it.
+
+    Once something has come, no more is taken before `held` is set.
+    """
     began, path, query = [], *path.partition("?")[::2]
     body, enough = bytearray(), asyncio.Event()
 
@@ -15,6 +18,8 @@ async def beginning(client, path, headers, is_enough):
         if message["type"] == "http.response.start":
             began.append(message["status"])
         else:
+            if body and held is not None:
+                await held.wait()
             body.extend(message.get("body", b""))
             if is_enough(bytes(body)) or not message.get("more_body"):
                 enough.set()
