@@ -6,7 +6,8 @@ import threading
 import pytest
 
 from app.catalog.catalog import Catalog
-from tests.catalog.test_catalog import apply
+from app.catalog.progress import Progress
+from app.events.sequenced import SequencedEvent
 from tests.support.facts import deleted, image_id, moved, stored
 
 
@@ -25,6 +26,13 @@ async def catalog(tmp_path, monkeypatch):
     monkeypatch.setattr(catalog._database, "query", counted)
     yield catalog
     await catalog.close()
+
+
+async def apply(catalog, *events, start=0):
+    """Apply events at the sequence numbers from `start` on."""
+    sequenced = [SequencedEvent(start + at, 0, event) for at, event in enumerate(events)]
+    end = start + len(events)
+    await catalog.apply(sequenced, Progress("log", end, end - 1, b"fingerprint"))
 
 
 async def is_deleted(catalog, number=1):
