@@ -1,10 +1,12 @@
 """Clients that send slowly or too much at once: whom the gateway serves meanwhile."""
 
 import contextlib
+import itertools
 import select
 import threading
 
 from tests.support import images
+from tests.support.credentials import bearer, make_key
 from tests.support.gateway_process import until
 from tests.support.raw_http import RawClient
 
@@ -23,13 +25,14 @@ PHOTO = images.png(images.photo((240, 240), noise=255), compress_level=1, privat
 
 
 @contextlib.contextmanager
-def senders(gateway, lengths, sent_bytes, source=ATTACKER):
+def senders(gateway, lengths, sent_bytes, sources=(ATTACKER,), **headers):
     """Clients that announce these lengths, and send so much of each or what is taken of it."""
     with contextlib.ExitStack() as stack:
         clients = []
-        for length in lengths:
+        for length, source in zip(lengths, itertools.cycle(sources), strict=False):
             client = stack.enter_context(RawClient(gateway, source=source))
-            client.send_head("POST", "/images", Content_Type="image/jpeg", Content_Length=length)
+            headers |= {"Content_Type": "image/jpeg", "Content_Length": length}
+            client.send_head("POST", "/images", **headers)
             client.socket.setblocking(False)
             with contextlib.suppress(BlockingIOError):
                 sent = 0
@@ -101,6 +104,52 @@ def test_who_fills_more_than_its_share_gets_429_and_others_are_stored(new_gatewa
     assert gateway.mistakes() == []
 
 
+class TestSeven:
+    """Seven that fill the budget, and send on at a rate that is allowed, do not keep others out."""
+
+    SOURCES = tuple(f"127.0.0.{number}" for number in range(2, 9))
+
+    @staticmethod
+    def until_stored(gateway, seven, **headers):
+        """Upload until it is stored, at the first attempt, while the seven send on."""
+        done = threading.Event()
+
+        def send_on():
+            while not done.wait(0.1):
+                for client in seven:
+                    # It may have been refused.
+                    with contextlib.suppress(OSError):
+                        client.socket.send(bytes(2_200))
+
+        sending = threading.Thread(target=send_on)
+        sending.start()
+        try:
+            with gateway.client() as normal:
+                return normal.post("/images", content=PHOTO, headers=headers).status_code
+        finally:
+            done.set()
+            sending.join()
+
+    def test_seven_addresses(self, new_gateway):
+        gateway = new_gateway(**SMALL)
+        with senders(gateway, [LIMIT] * 7, LIMIT - 60_000, sources=self.SOURCES) as seven:
+            assert self.until_stored(gateway, seven) == 201
+            # Those that were in the way.
+            assert answered(seven)
+        assert gateway.mistakes() == []
+
+    def test_one_principal_from_seven_addresses(self, new_gateway, tmp_path):
+        key, other = (make_key(tmp_path / "keys", "images:write") for _ in range(2))
+        settings = {"IMAGEGATE_ACCESS__KEYS_FILE": str(tmp_path / "keys" / "keys.json")}
+        gateway = new_gateway(**SMALL, **settings)
+        shown = {"Authorization": f"Bearer {key}"}
+        most = LIMIT - 60_000
+        with senders(gateway, [LIMIT] * 7, most, sources=self.SOURCES, **shown) as seven:
+            assert self.until_stored(gateway, seven, **bearer(other)) == 201
+            assert answered(seven)
+        assert gateway.mistakes() == []
+
+
 def test_a_client_alone_may_be_as_slow_as_it_likes(new_gateway):
     gateway = new_gateway(**SMALL, IMAGEGATE_HTTP__SLOW_BODY_SECONDS=0.1)
     step = len(PHOTO) // 6
@@ -115,6 +164,6 @@ def test_a_client_alone_may_be_as_slow_as_it_likes(new_gateway):
 
 def test_the_slow_senders_of_a_client_do_not_keep_its_own_uploads_waiting(new_gateway):
     gateway = new_gateway(**SMALL, IMAGEGATE_HTTP__SLOW_BODY_SECONDS=GRACE_SECONDS)
-    with senders(gateway, [LIMIT] * 4, 150_000, source="127.0.0.1") as slow:
+    with senders(gateway, [LIMIT] * 4, 150_000, sources=["127.0.0.1"]) as slow:
         [cut_off] = upload_until_answered(gateway, slow)
         assert cut_off.read_problem()[0] == 408
