@@ -19,11 +19,11 @@ from PIL.AvifImagePlugin import AvifImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
-from PIL.WebPImagePlugin import WebPImageFile
 
 from app.errors import ImageLimitError, InvalidImageError
 from app.imaging.codecs.bmp import BmpFile
 from app.imaging.codecs.tiff import TiffFile
+from app.imaging.codecs.webp import WebPFile
 from app.imaging.colours import with_key_as_alpha
 from app.imaging.containers import gif, jpeg, png
 from app.imaging.containers.heif_properties import aperture
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 _DECODERS: dict[ImageFormat, type[ImageFile]] = {
     ImageFormat.JPEG: JpegImageFile,
     ImageFormat.PNG: PngImageFile,
-    ImageFormat.WEBP: WebPImageFile,
+    ImageFormat.WEBP: WebPFile,
     ImageFormat.GIF: GifImageFile,
     ImageFormat.AVIF: AvifImageFile,
     ImageFormat.TIFF: TiffFile,

@@ -10,6 +10,7 @@ and cannot hold it up for ever.
 from __future__ import annotations
 
 import asyncio
+import traceback
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -105,9 +106,11 @@ class Batches:
         try:
             return await self._ingest.store(image, place)
         except GatewayError as error:
+            _let_go(error)
             return error
         # Our own mistake with one image is no reason to lose the others.
         except Exception as error:  # noqa: BLE001
+            _let_go(error)
             mistake = InternalError(f"The gateway made a mistake with image {position}.")
             mistake.__cause__ = error
             return mistake
@@ -146,6 +149,18 @@ async def _finished(source: BatchSource, work: list[asyncio.Task[Outcome]]) -> l
         left.cancel()
         with suppress(asyncio.CancelledError, Exception):
             await left
+
+
+def _let_go(error: BaseException) -> None:
+    """Drop the image that the traceback of its error holds: the error is kept until the end."""
+    seen: set[int] = set()
+    errors: list[BaseException | None] = [error]
+    while errors:
+        each = errors.pop()
+        if each is not None and id(each) not in seen:
+            seen.add(id(each))
+            traceback.clear_frames(each.__traceback__)
+            errors += (each.__cause__, each.__context__)
 
 
 def _error_of(task: asyncio.Task[Outcome]) -> GatewayError:

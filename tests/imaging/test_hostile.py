@@ -13,7 +13,8 @@ from app.imaging.profiles import Profile
 from tests.support import bombs, images
 from tests.support.developing import LIMITS, develop, served
 from tests.support.every_case import every_case
-from tests.support.peak import peak_of_refusal
+from tests.support.peak import peak_of_refusal, peak_of_storing
+from tests.support.siege.uploads import flat_webp_file
 
 
 class TestBombs:
@@ -26,6 +27,11 @@ class TestBombs:
         peak = peak_of_refusal(data)
         assert peak.traced_bytes < 2_000_000
         assert peak.resident_bytes < 8_000_000
+
+    def test_a_still_webp_is_not_held_in_the_canvases_of_an_animation(self):
+        # A canvas, its copy and the frame, but no image yet beside them.
+        peak = peak_of_storing(flat_webp_file(4000, 4000))
+        assert peak.resident_bytes < 3.5 * 4 * 4000 * 4000
 
     def test_a_gif_of_100_000_frames_is_refused_by_their_number(self):
         with pytest.raises(ImageLimitError, match="100,000 frames"):

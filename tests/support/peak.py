@@ -1,6 +1,6 @@
 """Peak memory of work on an image, measured in a fresh process that does nothing else.
 
-    python -m tests.support.peak
+    python -m tests.support.peak refused
 
 `ru_maxrss` only rises, and a process inherits it from its parent; `VmHWM` can be reset (proc(5)).
 """
@@ -28,7 +28,16 @@ class Peak:
 
 def peak_of_refusal(data: bytes) -> Peak:
     """Measure `develop` with an image that is refused by its limits."""
-    command = [sys.executable, "-m", "tests.support.peak"]
+    return _peak_of(data, "refused")
+
+
+def peak_of_storing(data: bytes) -> Peak:
+    """Measure `develop` with an image that is stored."""
+    return _peak_of(data, "stored")
+
+
+def _peak_of(data: bytes, outcome: str) -> Peak:
+    command = [sys.executable, "-m", "tests.support.peak", outcome]
     result = subprocess.run(command, input=data, stdout=subprocess.PIPE, check=True)
     return Peak(**json.loads(result.stdout))
 
@@ -42,24 +51,25 @@ def _peak_bytes() -> int:
     return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
 
 
-def _refused(data: bytes) -> None:
+def _measured(data: bytes, outcome: str) -> None:
     try:
         develop(data, LIMITS)
+        seen = "stored"
     except ImageLimitError:
-        return
-    raise AssertionError("the image is not refused")
+        seen = "refused"
+    assert seen == outcome, f"the image is {seen}"
 
 
 def main() -> None:
-    data = sys.stdin.buffer.read()
+    data, outcome = sys.stdin.buffer.read(), sys.argv[1]
     # Late imports happen now.
     develop(images.png(), LIMITS)
     _reset_peak()
     before = _peak_bytes()
-    _refused(data)
+    _measured(data, outcome)
     resident = _peak_bytes() - before
     tracemalloc.start()
-    _refused(data)
+    _measured(data, outcome)
     _, traced = tracemalloc.get_traced_memory()
     sys.stdout.write(json.dumps(asdict(Peak(traced, resident))))
 
