@@ -8,7 +8,8 @@ costs more than a small download itself (docs/performance.md).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+import re
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from fastapi.routing import iter_route_contexts
 from starlette.requests import ClientDisconnect, Request
@@ -39,6 +40,14 @@ def answered_directly(handler: Handler) -> Handler:
     return handler
 
 
+class _Member(NamedTuple):
+    """The handler of the members of a path, and the name and form of the last part of theirs."""
+
+    handler: Callable[..., Awaitable[Response]]
+    name: str
+    pattern: re.Pattern[str]
+
+
 class DirectCalls:
     """ASGI middleware that calls the handlers which are answered directly.
 
@@ -52,17 +61,19 @@ class DirectCalls:
         self._api = api
         # By method and path, or by method and the path of what they are a member of.
         self._fixed: dict[tuple[str, str], Callable[..., Awaitable[Response]]] = {}
-        self._members: dict[tuple[str, str], tuple[Callable[..., Awaitable[Response]], str]] = {}
+        self._members: dict[tuple[str, str], _Member] = {}
         for each in iter_route_contexts(api.routes):
             route = each.original_route
             if isinstance(route, Route) and hasattr(route.endpoint, _DIRECT):
                 self._add(route)
 
     def _add(self, route: Route) -> None:
-        parent, _, last = route.path.rpartition("/")
+        parent = route.path.rpartition("/")[0]
         for method in route.methods or ():
             if route.param_convertors:
-                self._members[method, parent] = route.endpoint, last.strip("{}")
+                [(name, convertor)] = route.param_convertors.items()
+                pattern = re.compile(convertor.regex)
+                self._members[method, parent] = _Member(route.endpoint, name, pattern)
             else:
                 self._fixed[method, route.path] = route.endpoint
 
@@ -89,4 +100,6 @@ class DirectCalls:
             return handler, {}
         parent, _, last = path.rpartition("/")
         found = self._members.get((method, parent))
-        return (found[0], {found[1]: last}) if found and last else None
+        if found is None or not found.pattern.fullmatch(last):
+            return None
+        return found.handler, {found.name: last}

@@ -12,6 +12,7 @@ from app.access.scopes import Scope
 from app.api import digests, examples, image_headers, schemas
 from app.api.answer import answer
 from app.api.body import RequestBody
+from app.api.direct import answered_directly
 from app.api.guard import requires
 from app.api.headers import NO_STORE, ResponseHeader
 from app.api.idempotency import IDEMPOTENCY_KEY, REPLAYED
@@ -153,6 +154,7 @@ def _answered(description: str) -> dict[str, Any]:
         errors.KeyUnavailableError,
     ),
 )
+@answered_directly
 @requires(Scope.WRITE, or_link=True)
 async def upload_image(request: Request, gateway: Gateway) -> Response:
     """Validate, compress and store an image; it is durable when the answer arrives.
