@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # A file with another version, older or newer, is not migrated but rebuilt.
-_SCHEMA_VERSION = 11
+_SCHEMA_VERSION = 12
 # It takes 20 ms beside four busy readers, which as many deletions as come share.
 _SCRUB_SECONDS = 1.0
 # Sequences are offsets of a log, which have 63 bits.

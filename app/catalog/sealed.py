@@ -10,10 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from app.catalog import loose_keys, moves, tokens
+from app.catalog import images, loose_keys, moves, tokens
 from app.log import Position
 from app.records.address import Address
-from app.records.image import INFO
 
 if TYPE_CHECKING:
     import sqlite3
@@ -141,7 +140,7 @@ def unlock(connection: sqlite3.Connection, event: ImageStored, found: SequencedE
     if not found.is_locked:
         connection.execute(
             "UPDATE images SET info = ?3 WHERE sequence = ?1 AND id = ?2",
-            (*image, INFO.dump_json(event.info)),
+            (*image, images.row_of(event.info)),
         )
     connection.execute(
         "UPDATE sealed SET is_locked = ?3, is_gone = ?4, kek = coalesce(nullif(?5, ''), kek)"

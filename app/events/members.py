@@ -81,6 +81,10 @@ class MovedMembers(StoredMembers):
     imagegatecreatedat: str
 
 
+class StoredEvent(Envelope, StoredMembers):
+    """An `image.stored` as a whole, for one check in place of two."""
+
+
 class DeletedMembers(ClaimedMembers):
     """The members of `image.deleted` beside its envelope."""
 

@@ -469,3 +469,31 @@ async def test_the_usage_of_an_owner_is_what_is_listed_of_it(catalog):
     assert found[""].images == 0
     await catalog.reset("another log")
     assert (await catalog.usage("a")).images == 0
+
+
+def test_a_change_of_the_properties_needs_another_version_of_the_schema():
+    # Rows have their values in this order. One more, at the end, needs none.
+    assert list(info().as_dict())[:22] == [
+        "content_type",
+        "content_length",
+        "digest",
+        "width",
+        "height",
+        "frame_count",
+        "filename",
+        "profile",
+        "codec",
+        "kept",
+        "received_bytes",
+        "received_digest",
+        "stored_bytes",
+        "content_encoding",
+        "metadata_removed",
+        "quality",
+        "owner",
+        "visibility",
+        "expires_at",
+        "source",
+        "metadata",
+        "expires_in",
+    ]

@@ -343,6 +343,61 @@ JSON = st.recursive(
 )
 
 
+def outcome(value):
+    """Return the event in a value, or the kind and the text of the error."""
+    try:
+        return events.decode(record(value))
+    except (events.PoisonEventError, NewerVersionError) as error:
+        return type(error), str(error)
+
+
+def thorough(value):
+    """Return the outcome where each part is checked by itself, as of an event of another kind."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(events, "_usual", lambda *_: None)
+        return outcome(value)
+
+
+VALID = [
+    stored(),
+    stored(2, filename=None, frame_count=9, kept=False, expires_at=1_900_000_000),
+    stored(4, owner="https://login.example#Zoë", visibility=Visibility.OWNER, source="gate"),
+    claimed(6, uses=10_000),
+    keyed(11),
+    deleted(3),
+    moved(5, 8),
+]
+
+
+# What a lax reader takes for something else, and what is beyond a bound.
+NEARLY = (None, True, 0, 1, 1.0, -1, 2**53, 10**30, "", "1", "true", " ", "a" * 300, [], ["a"], {})
+
+
+@pytest.mark.parametrize("event", VALID)
+def test_one_check_of_an_event_believes_what_one_of_each_part_does(event):
+    valid = json.loads(events.encode(event).value)
+    properties = valid.get("data", {})
+    names = [*envelope(), *ONCE, "imagegateclaim", "imagegatechunks"]
+    changed = [{name: value} for name in names for value in (*NEARLY, *range(2, 10))]
+    changed += [
+        {"data": properties | {name: value}}
+        for name in info().as_dict()
+        for value in (*NEARLY, str(properties.get(name)))
+    ]
+    missing = [{k: v for k, v in valid.items() if k != name} for name in valid]
+    for each in [valid, *missing, *(valid | changes for changes in changed)]:
+        value = json.dumps(each).encode()
+        assert outcome(value) == thorough(value)
+
+
+@patient
+@given(st.sampled_from(VALID), st.integers(0, 2_000), st.binary(max_size=3))
+def test_one_check_of_mangled_bytes_believes_what_one_of_each_part_does(event, at, put):
+    value = events.encode(event).value
+    mangled = value[: at % len(value)] + put + value[at % len(value) + 1 :]
+    assert outcome(mangled) == thorough(mangled)
+
+
 def decoded_or_refused(value):
     """Decode a value, which takes no longer than a few milliseconds, whatever it is."""
     started = time.thread_time()
