@@ -32,7 +32,7 @@ from app.errors import (
     UnsupportedMediaTypeError,
     UploadAlteredError,
 )
-from app.ingest.intake import SILENCE_SECONDS, Intake, memory_for
+from app.ingest.intake import Intake, Pulse, memory_for
 from app.limits.meters import pass_bytes
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ class BatchBody:
                 raise self._too_large()
             self._left_bytes = length
         self._more = True
+        self._pulse = Pulse()
         self._images = 0
         self._positions = itertools.count()
         self._events: Iterator[Event] = iter(())
@@ -142,6 +143,7 @@ class BatchBody:
             self._content = []
         if image.has_ended:
             return
+        self._pulse = Pulse()
         with suppress(GatewayError, ClientDisconnect):
             while not self.broken and (event := await self._event(None)) is not None:
                 if isinstance(event, Part):
@@ -154,6 +156,7 @@ class BatchBody:
 
     async def finish(self) -> None:
         """See `BatchSource.finish`."""
+        self._pulse = Pulse()
         with suppress(GatewayError, ClientDisconnect):
             while self._more and self.broken is None:
                 await self._piece_in_time()
@@ -284,14 +287,16 @@ class BatchBody:
     async def _piece_in_time(self) -> bytes:
         """Return the next piece of what is not kept, and needs no memory."""
         try:
-            async with asyncio.timeout(SILENCE_SECONDS):
+            async with asyncio.timeout_at(self._pulse.ends_at):
                 piece = await self._piece()
         except TimeoutError as error:
-            late = RequestTimeoutError(
-                f"Nothing came of the body for {SILENCE_SECONDS:.0f} seconds."
-            )
+            late = RequestTimeoutError(self._pulse.lateness())
             raise self._break_off(late) from error
+        self._pulse.count(len(piece))
+        loop = asyncio.get_running_loop()
+        came_at = loop.time()
         await pass_bytes(len(piece))
+        self._pulse.delay(loop.time() - came_at)
         return piece
 
     def _break_off(self, error: GatewayError) -> GatewayError:

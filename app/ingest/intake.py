@@ -2,9 +2,9 @@
 
 Hides how much memory a part of an upload counts for, and when a body is too slow. Its deadline is
 a leaky bucket: each byte moves it by what the minimum rate allows for a byte, never further than
-the grace from now. A body that is past it is cut off only while others wait for memory; silence
-ends it in any case. Time in which it is not read, because there is no memory for more or a limit of
-its client holds it up, is no fault of the client.
+the grace from now. A body that is past it is cut off only while others wait for memory; silence,
+or a trickle, ends it in any case. Time in which it is not read, because there is no memory for more
+or a limit of its client holds it up, is no fault of the client.
 """
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ _COPIES_SEALED = 5
 _AHEAD_BYTES = 16_384
 # Clients that are gone without a word: as nginx's client_body_timeout.
 SILENCE_SECONDS = 60.0
+# Less within that time is silence: a byte a second would hold a connection for months. The slowest
+# mobile networks carry ten times as much, and Apache's RequestReadTimeout asks for five times.
+_TRICKLE_BYTES = 6_000
 
 
 def memory_for(received_bytes: int, max_bytes: int) -> int:
@@ -48,6 +51,38 @@ def within(budget_bytes: int, encoding: ValueEncoding, *, sealed: bool = False) 
     if encoding is ValueEncoding.BASE64:
         return budget_bytes * COPIES // _COPIES_BASE64
     return budget_bytes * COPIES // (_COPIES_SEALED if sealed else COPIES)
+
+
+class Pulse:
+    """The sign that a client is there: that more than a trickle of its body came.
+
+    Attributes:
+        at: The loop time of the last one.
+    """
+
+    def __init__(self) -> None:
+        self.at = asyncio.get_running_loop().time()
+        self._bytes = 0
+
+    @property
+    def ends_at(self) -> float:
+        """The loop time from which on the client counts as gone."""
+        return self.at + SILENCE_SECONDS
+
+    def count(self, piece_bytes: int) -> None:
+        """Take a piece that came into account."""
+        self._bytes += piece_bytes
+        if self._bytes >= _TRICKLE_BYTES:
+            self.at, self._bytes = asyncio.get_running_loop().time(), 0
+
+    def delay(self, seconds: float) -> None:
+        """Take into account that nothing was read for so long."""
+        self.at += seconds
+
+    def lateness(self) -> str:
+        """Return what to tell a client that counts as gone."""
+        came = f"Only {self._bytes:,} bytes" if self._bytes else "Nothing"
+        return f"{came} came of the body for {SILENCE_SECONDS:.0f} seconds."
 
 
 class Intake:
@@ -78,7 +113,8 @@ class Intake:
         self._max_bytes = max_bytes
         self._loop = asyncio.get_running_loop()
         self._received_bytes = there_bytes
-        self._started = self._heard = self._loop.time()
+        self._pulse = Pulse()
+        self._started = self._loop.time()
         self._deadline = self._started + self._grace_seconds
         self._lags = self._is_read = False
         self._limit = asyncio.timeout(None)
@@ -109,7 +145,7 @@ class Intake:
         """
         now = self._loop.time()
         self._received_bytes += piece_bytes
-        self._heard = now
+        self._pulse.count(piece_bytes)
         moved = self._deadline + piece_bytes / self._min_rate
         self._deadline = min(moved, now + self._grace_seconds)
         lagged, self._lags = self._lags, False
@@ -120,7 +156,7 @@ class Intake:
         await self._reservation.grow(memory_for(self._received_bytes, self._max_bytes))
         self._is_read = True
         unread_seconds = self._loop.time() - now
-        self._heard += unread_seconds
+        self._pulse.delay(unread_seconds)
         self._deadline += unread_seconds
         if lagged:
             self._timer.cancel()
@@ -136,8 +172,8 @@ class Intake:
             self._look_at(now + self._grace_seconds)
         elif now < self._deadline:
             self._look_at(self._deadline)
-        elif now < self._heard + SILENCE_SECONDS:
-            self._look_at(self._heard + SILENCE_SECONDS)
+        elif now < self._pulse.ends_at:
+            self._look_at(self._pulse.ends_at)
             if not self._lags:
                 self._lags = True
                 self._reservation.lag(self._cut_off)
@@ -151,8 +187,8 @@ class Intake:
 
     def _reason(self) -> str:
         now = self._loop.time()
-        if now >= self._heard + SILENCE_SECONDS:
-            return f"Nothing came of the body for {now - self._heard:.0f} seconds."
+        if now >= self._pulse.ends_at:
+            return self._pulse.lateness()
         return (
             f"The body came too slowly while others waited: {self._received_bytes:,} bytes in"
             f" {now - self._started:.0f} seconds."

@@ -156,6 +156,36 @@ async def test_complete_silence_ends_a_body_though_nobody_waits(new_body, monkey
     assert body.budget._free_bytes == MOST
 
 
+async def test_a_trickle_is_silence(new_body, monkeypatch):
+    monkeypatch.setattr(intakes, "SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(intakes, "_TRICKLE_BYTES", 1_000)
+    body = await new_body()
+
+    async def drip(piece):
+        while not body.task.done():
+            await body.pieces.put(piece)
+            await asyncio.sleep(0.01)
+
+    dripping = asyncio.create_task(drip(1))
+    with pytest.raises(RequestTimeoutError, match=r"Only \d+ bytes came of the body"):
+        await body.task
+    await dripping
+    assert 0 < body.counted < 1_000
+    assert body.budget._free_bytes == MOST
+
+
+async def test_what_is_more_than_a_trickle_goes_on(new_body, monkeypatch):
+    monkeypatch.setattr(intakes, "SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(intakes, "_TRICKLE_BYTES", 100)
+    body = await new_body()
+    started = asyncio.get_running_loop().time()
+    while asyncio.get_running_loop().time() < started + 0.6:
+        await body.pieces.put(100)
+        await asyncio.sleep(0.01)
+    await body.pieces.put(0)
+    await body.task
+
+
 def test_in_base64_a_budget_is_for_as_many_bytes_of_images_as_six_for_each_make():
     budget_bytes = 600_000
     assert within(budget_bytes, ValueEncoding.RAW) // COPIES == budget_bytes // 4
