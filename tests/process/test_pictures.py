@@ -100,10 +100,14 @@ def test_a_watcher_that_is_slow_gets_the_newest_and_holds_nobody_up(gateway):
         slow.send_head("GET", PATH)
         assert slow.read_head()[0] == 200
         quick = Watcher(stack, gateway)
-        quick.next()
+        before = quick.next()[0]
         for seed in range(5):
             url = upload(client, images.jpeg(images.photo(seed=seed)))
-            assert quick.next()[0] == url
+            # On a busy machine the one before was sent once more meanwhile.
+            while (shown := quick.next()[0]) == before:
+                pass
+            assert shown == url
+            before = url
         seen = unread = b""
         while url.encode() not in unread:
             piece = slow.read_some()
