@@ -8,7 +8,9 @@ from itertools import chain, repeat
 import pytest
 
 from tests.support import images
-from tests.support.gateway_process import until
+from tests.support.gateway_process import new_gateway, until
+
+__all__ = ["new_gateway"]
 
 # The gateway kept 132 MB, and 45 MB once no circle of references held images any more.
 KEPT_BYTES = 25_000_000
