@@ -36,7 +36,7 @@ class UploadSettings(Section):
         500_000_000, ge=1_000, description="largest batch, in bytes of its whole form"
     )
     budget_bytes: int = Field(
-        512_000_000,
+        400_000_000,
         ge=1_000_000,
         description="memory for all uploads at once, four bytes for each that came; beyond it they"
         " wait, then get 503, or 429 over their client's share",

@@ -57,7 +57,7 @@ def test_memory_over_its_bounds_is_named():
 
 
 def test_the_budgets_of_uploads_and_downloads_are_in_the_bound():
-    assert memory.allowed_gateway_bytes() > 512_000_000 + 256_000_000 + 64_000_000
+    assert memory.allowed_gateway_bytes() > 400_000_000 + 256_000_000 + 64_000_000
 
 
 def test_the_table_replaces_what_is_between_its_marks(tmp_path):
