@@ -7,8 +7,7 @@ import pytest
 
 from app.api import schemas
 from app.api.encoded import EncodedImages
-from app.catalog.images import CatalogImage
-from app.records.image import INFO as STORED
+from app.catalog.images import CatalogImage, row_of
 from tests.support import facts
 
 
@@ -32,8 +31,7 @@ def made(monkeypatch):
 
 
 def image(number):
-    row = STORED.dump_json(facts.INFO)
-    return CatalogImage(facts.image_id(number), number, 1_700_000_000_000, row)
+    return CatalogImage(facts.image_id(number), number, 1_700_000_000_000, row_of(facts.INFO))
 
 
 def test_it_is_made_once_and_says_what_the_model_says(made):
